@@ -1,0 +1,1 @@
+"""Runs launch specs: plain data in, watched processes of the local machine out."""

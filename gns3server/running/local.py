@@ -1,0 +1,154 @@
+"""The runner of the local machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from gns3server.running.identity import Handle, ProcessIdentity, close_all, open_pidfd
+from gns3server.running.ladder import take_down
+from gns3server.running.launching import TimerSlack, launch
+from gns3server.running.local_run import LocalRun
+from gns3server.running.logs import bound_log
+from gns3server.running.reader import KernelReader
+from gns3server.running.record import Record
+from gns3server.running.spec import LaunchSpec
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class LocalRunner:
+    """Implements `Runner` with processes of this machine; to be made on the loop.
+
+    base_env: the environment of every program, before its spec's own variables.
+    log_period: seconds between two looks at the sizes of the logs.
+    """
+
+    def __init__(self, base_env: Mapping[str, str], *, log_period: float = 2.0) -> None:
+        self._base_env = dict(base_env)
+        self._log_period = log_period
+        self._reader = KernelReader()
+        self._spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
+        self._slack = TimerSlack()
+        self._runs: set[LocalRun] = set()
+        self._log_keeper: asyncio.Task[None] | None = None
+        self._owned: set[asyncio.Task[Any]] = set()
+
+    async def spawn(self, spec: LaunchSpec, *, run_id: str) -> LocalRun:
+        task = self._own(self._spawn(spec, run_id))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # The thread cannot be called back: what it starts is stopped when it comes out.
+            task.add_done_callback(_stop_unwanted)
+            raise
+
+    async def adopt(
+        self, spec: LaunchSpec, *, run_id: str, processes: Sequence[ProcessIdentity]
+    ) -> LocalRun | None:
+        return await asyncio.shield(self._own(self._adopt(spec, run_id, tuple(processes))))
+
+    async def sweep(self, run_ids: Collection[str]) -> int:
+        record = Record()
+        ids = frozenset(run_ids)
+        await asyncio.shield(self._own(take_down(record, self._reader, ids)))
+        return len(record.identities)
+
+    async def close(self) -> None:
+        self._reader.withdraw_all()
+        while self._owned:
+            await asyncio.wait(self._owned)
+        await asyncio.gather(*[run.let_go() for run in self._runs])
+        self._runs.clear()
+        if self._log_keeper is not None:
+            self._log_keeper.cancel()
+            await asyncio.wait([self._log_keeper])
+        await self._reader.close()
+        await asyncio.to_thread(self._spawner.shutdown)
+
+    async def _spawn(self, spec: LaunchSpec, run_id: str) -> LocalRun:
+        launched = await self._in_thread(launch, spec, run_id, self._base_env, self._slack)
+        return self._watch(spec, run_id, [launched.main], launched.popen)
+
+    async def _adopt(
+        self, spec: LaunchSpec, run_id: str, processes: tuple[ProcessIdentity, ...]
+    ) -> LocalRun | None:
+        handles = await self._in_thread(_open_living, processes)
+        if len(handles) == len(processes) > spec.children:
+            return self._watch(spec, run_id, handles, None)
+        record = Record()
+        record.add_all(handles)
+        await take_down(
+            record,
+            self._reader,
+            [run_id],
+            stop_signal=spec.stop_signal,
+            stop_limit=spec.stop_limit,
+        )
+        return None
+
+    def _watch(
+        self,
+        spec: LaunchSpec,
+        run_id: str,
+        essential: list[Handle],
+        popen: subprocess.Popen[bytes] | None,
+    ) -> LocalRun:
+        run = LocalRun(
+            spec, run_id, self._reader, essential, released=self._runs.discard, popen=popen
+        )
+        self._runs.add(run)
+        if self._log_keeper is None or self._log_keeper.done():
+            self._log_keeper = asyncio.create_task(self._keep_logs())
+        return run
+
+    async def _keep_logs(self) -> None:
+        while self._runs:
+            await asyncio.sleep(self._log_period)
+            logs = [(run.log_path, run.spec.log_limit) for run in self._runs]
+            await self._in_thread(_bound_logs, logs)
+
+    def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._owned.add(task)
+        task.add_done_callback(self._owned.discard)
+        return task
+
+    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        call = partial(function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._spawner, call)
+
+
+def _stop_unwanted(task: asyncio.Task[LocalRun]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().begin_stop()
+
+
+def _open_living(processes: Sequence[ProcessIdentity]) -> list[Handle]:
+    handles: list[Handle] = []
+    try:
+        for identity in processes:
+            fd = open_pidfd(identity)
+            if fd is not None:
+                handles.append(Handle(identity, fd))
+    except BaseException:
+        close_all(handles)
+        raise
+    return handles
+
+
+def _bound_logs(logs: Sequence[tuple[Path, int]]) -> None:
+    for path, limit in logs:
+        try:
+            bound_log(path, limit)
+        except OSError as error:
+            log.warning("cannot shorten %s: %s", path, error)

@@ -1,0 +1,189 @@
+"""A run on this machine: from its first process to the end of its last."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gns3server.running.identity import Handle, ProcessIdentity
+from gns3server.running.ladder import take_down
+from gns3server.running.launching import in_use
+from gns3server.running.logs import log_tail
+from gns3server.running.reader import KernelReader
+from gns3server.running.readiness import Answer, Foreign, Question
+from gns3server.running.record import Member, Record
+from gns3server.running.runner import Exit, LaunchFailed, Run
+from gns3server.running.spec import LaunchSpec
+
+GRACE = 0.5
+"""Seconds that essential processes may end apart and still count as having ended together."""
+
+
+class LocalRun:
+    """Implements `Run`; to be made on the loop.
+
+    essential: those whose end is the end of the run, as far as they are known, main first.
+    popen: of the main process, unless it was adopted.
+    released: called when everything has been stopped.
+    """
+
+    def __init__(
+        self,
+        spec: LaunchSpec,
+        run_id: str,
+        reader: KernelReader,
+        essential: Sequence[Handle],
+        *,
+        released: Callable[[LocalRun], None],
+        popen: subprocess.Popen[bytes] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.log_path = Path(spec.cwd, spec.log_name)
+        self.on_exit: Callable[[Run], None] | None = None
+        self._run_id = run_id
+        self._reader = reader
+        self._released = released
+        self._loop = asyncio.get_running_loop()
+        self._record = Record(self._noticed)
+        main, *children = essential
+        self._main = self._record.add(main, popen)
+        self._essential = [self._main, *(self._record.add(child) for child in children)]
+        self._is_ready = popen is None
+        self._first: Member | None = None
+        self._exit: Exit | None = None
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._grace: asyncio.TimerHandle | None = None
+        self._ladder: asyncio.Task[None] | None = None
+        self._unasked = False
+
+    @property
+    def run_id(self) -> str:
+        return self._run_id
+
+    @property
+    def processes(self) -> tuple[ProcessIdentity, ...]:
+        return tuple(member.identity for member in self._essential)
+
+    @property
+    def ending(self) -> bool:
+        return self._first is not None
+
+    @property
+    def exit(self) -> Exit | None:
+        return self._exit
+
+    async def ready(self) -> None:
+        if self._is_ready:
+            return
+        spec = self.spec
+        question = Question(self._main.identity, self._run_id, spec.ports, spec.children)
+        verdict: asyncio.Future[str | None] = self._loop.create_future()
+        if not self.ending:
+            self._reader.ask(question, lambda answer: self._answered(answer, verdict))
+        try:
+            await asyncio.wait(
+                [verdict, self._ended],
+                timeout=spec.ready_limit,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if self.ending:
+                raise LaunchFailed(self._why_ended())
+            if not verdict.done():
+                raise LaunchFailed(
+                    f"{self._name} was not ready within {spec.ready_limit:g} s: {question.missing}"
+                )
+            if reason := verdict.result():
+                raise LaunchFailed(reason)
+            self._is_ready = True
+        finally:
+            self._reader.withdraw(question)
+            verdict.cancel()
+
+    async def stop(self) -> None:
+        await asyncio.shield(self.begin_stop())
+
+    def begin_stop(self) -> asyncio.Task[None]:
+        """Begin to stop, unless that has begun; return the task that does it."""
+        if self._grace is not None:
+            self._grace.cancel()
+        ladder = self._ladder
+        if ladder is None or (ladder.done() and (ladder.cancelled() or ladder.exception())):
+            ladder = self._ladder = self._loop.create_task(self._climb())
+        return ladder
+
+    async def log_tail(self, limit: int = 2000) -> str:
+        return await asyncio.to_thread(log_tail, self.log_path, limit)
+
+    async def let_go(self) -> None:
+        """Stop watching and let the processes be; what has begun to end is brought to its end."""
+        if self._first is not None:
+            await self._ended
+        if self._ladder is not None:
+            await asyncio.wait([self._ladder])
+        self._record.forget()
+
+    @property
+    def _name(self) -> str:
+        return os.path.basename(self.spec.argv[0])
+
+    def _answered(self, answer: Answer, verdict: asyncio.Future[str | None]) -> None:
+        if isinstance(answer, Foreign):
+            verdict.set_result(in_use(answer.port))
+            return
+        for child in answer.children:
+            member = self._record.add(child)
+            if member not in self._essential:
+                self._essential.append(member)
+        verdict.set_result(None)
+
+    def _why_ended(self) -> str:
+        code = self._main.code
+        if code is None:
+            return f"{self._name} lost a process before it was ready"
+        if code < 0:
+            return f"{self._name} was ended by {_signal_name(-code)} before it was ready"
+        return f"{self._name} ended with exit code {code} before it was ready"
+
+    def _noticed(self, member: Member) -> None:
+        if member not in self._essential or self._exit is not None:
+            return
+        if self._first is None:
+            self._first = member
+            self._unasked = self._ladder is None
+        if all(member.gone for member in self._essential):
+            self._decide(self._first)
+        elif self._grace is None and self._ladder is None:
+            self._grace = self._loop.call_later(GRACE, self._decide, self._first)
+
+    def _decide(self, first: Member) -> None:
+        """Settle how the run ended, and stop what is left of it."""
+        if self._exit is not None:
+            return
+        alive = any(not member.gone for member in self._essential)
+        self._exit = Exit(self._main.code, first.identity, outlived=alive)
+        self._ended.set_result(None)
+        self.begin_stop()
+
+    async def _climb(self) -> None:
+        await take_down(
+            self._record,
+            self._reader,
+            [self._run_id],
+            stop_signal=self.spec.stop_signal,
+            stop_limit=self.spec.stop_limit,
+        )
+        self._released(self)
+        if self._unasked and self.on_exit is not None:
+            # Not from here: what goes wrong in there must not look like a failure to stop.
+            self._loop.call_soon(self.on_exit, self)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,69 @@
+"""The file that takes a program's output: opened, read at its end, kept within its bound. Blocks.
+
+Writers have it open for append, so that it can be cut under them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+def open_log(path: Path) -> int:
+    """Open an empty log for append and return its descriptor; raise OSError."""
+    older_part(path).unlink(missing_ok=True)
+    # A new file, not a truncated one: whatever was put in its place (a link, a pipe) is not
+    # written to, and a process that somehow still has the old one does not mix its output in.
+    path.unlink(missing_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+
+
+def older_part(path: Path) -> Path:
+    """Where the end of the output is kept that was cut off last."""
+    return path.with_name(f"{path.name}.1")
+
+
+def bound_log(path: Path, limit: int) -> None:
+    """Move the last `limit` bytes of a log that is longer aside and empty it; raise OSError.
+
+    What is written during the cut is lost.
+    """
+    if _regular_size(path) <= limit:
+        return
+    tail = _read_tail(path, limit)
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_bytes(tail)
+    beside.replace(older_part(path))
+    os.truncate(path, 0)
+
+
+def log_tail(path: Path, limit: int) -> str:
+    """Return the last `limit` bytes of the output as text; empty when there is none."""
+    try:
+        tail = _read_tail(path, limit)
+        if len(tail) < limit:
+            tail = _read_tail(older_part(path), limit - len(tail)) + tail
+    except OSError:
+        return ""
+    return tail.decode(errors="replace")
+
+
+def _regular_size(path: Path) -> int:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
+def _read_tail(path: Path, limit: int) -> bytes:
+    size = _regular_size(path)
+    if not size or not limit:
+        return b""
+    fd = os.open(path, _READ_FLAGS)
+    with open(fd, "rb") as file:
+        file.seek(max(0, os.fstat(fd).st_size - limit))
+        return file.read(limit)

@@ -1,0 +1,166 @@
+"""What /proc tells about processes and sockets. Everything here blocks: never call it on the loop.
+
+The formats are those of proc(5). Processes that are gone, or not ours to look into, are left
+out without a word: they come and go while we read. Other errors (no file descriptor left) are
+raised as OSError, so that nobody takes an unread process for a dead one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+
+from gns3server.running.spec import Port
+
+RUN_ID_VARIABLE = "GNS3_RUN_ID"
+"""Environment variable by which every process of a run is known as ours."""
+
+_GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
+_TABLES = (("tcp", "tcp"), ("tcp", "tcp6"), ("udp", "udp"), ("udp", "udp6"))
+_LISTEN = b"0A"
+_DEAD_STATES = (b"Z", b"X", b"x")
+
+
+class ProcessStat(NamedTuple):
+    """One line of /proc/PID/stat; `start_time` is in clock ticks since boot."""
+
+    pid: int
+    parent: int
+    start_time: int
+    alive: bool
+
+
+def read_bytes(path: str) -> bytes:
+    """Read a whole file of /proc; raise OSError."""
+    # Unbuffered: the io layer costs three times the system calls, and rounds read hundreds.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        chunks = []
+        while chunk := os.read(fd, 65536):
+            chunks.append(chunk)
+        return b"".join(chunks)
+    finally:
+        os.close(fd)
+
+
+def parse_stat(line: bytes) -> ProcessStat:
+    """Take a stat line apart; the command's name may hold blanks and parentheses."""
+    head, _, tail = line.rpartition(b")")
+    fields = tail.split()
+    # proc(5) counts from 1 and the state, first after the name, is field 3.
+    return ProcessStat(
+        pid=int(head.partition(b" ")[0]),
+        parent=int(fields[1]),
+        start_time=int(fields[19]),
+        alive=fields[0] not in _DEAD_STATES,
+    )
+
+
+def read_stat(pid: int) -> ProcessStat | None:
+    """Read the stat line of one process, None when there is none; zombies have one."""
+    try:
+        line = read_bytes(f"/proc/{pid}/stat")
+    except _GONE:
+        return None
+    return parse_stat(line) if line else None
+
+
+def processes() -> dict[int, ProcessStat]:
+    """Read the stat lines of all living processes, by pid. Zombies count as dead."""
+    found = {}
+    for pid in _pids():
+        stat = read_stat(pid)
+        if stat is not None and stat.alive:
+            found[pid] = stat
+    return found
+
+
+def descendants(roots: Iterable[int], table: Mapping[int, ProcessStat]) -> list[ProcessStat]:
+    """Return the living children, grandchildren and so on of `roots`, oldest first."""
+    children: dict[int, list[ProcessStat]] = {}
+    for stat in table.values():
+        children.setdefault(stat.parent, []).append(stat)
+    found: dict[int, ProcessStat] = {}
+    todo = list(roots)
+    while todo:
+        for stat in children.get(todo.pop(), ()):
+            if stat.pid not in found:
+                found[stat.pid] = stat
+                todo.append(stat.pid)
+    return sorted(found.values(), key=lambda stat: (stat.start_time, stat.pid))
+
+
+def bound_sockets(ports: Collection[Port]) -> dict[Port, set[int]]:
+    """Return the inodes of the sockets bound to each of `ports`, free ports left out.
+
+    TCP sockets count in the state LISTEN only: connections share their server's port.
+    """
+    wanted = {(str(port.kind), b"%04X" % port.number): port for port in ports}
+    kinds = {port.kind for port in ports}
+    found: dict[Port, set[int]] = {}
+    for kind, table in _TABLES:
+        for line in _table_lines(table) if kind in kinds else ():
+            fields = line.split(None, 10)
+            port = wanted.get((kind, fields[1].rpartition(b":")[2]))
+            if port is not None and (kind == "udp" or fields[3] == _LISTEN):
+                found.setdefault(port, set()).add(int(fields[9]))
+    return found
+
+
+def socket_inodes(pid: int) -> set[int]:
+    """Return the inodes of the sockets that a process holds open."""
+    found: set[int] = set()
+    try:
+        names = os.listdir(f"/proc/{pid}/fd")
+    except _GONE:
+        return found
+    for name in names:
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{name}")
+        except _GONE:
+            continue
+        if target.startswith("socket:["):
+            found.add(int(target[8:-1]))
+    return found
+
+
+def run_id_carriers() -> dict[str, list[ProcessStat]]:
+    """Return the living processes of our user that carry a run id, by run id.
+
+    The environment is the one that the process was started with (or its parent, before an exec).
+    This process itself is left out: whoever starts a server from within a node's shell must not
+    have it stop itself.
+    """
+    found: dict[str, list[ProcessStat]] = {}
+    own, user = os.getpid(), os.geteuid()
+    prefix = RUN_ID_VARIABLE.encode() + b"="
+    for pid in _pids():
+        if pid == own:
+            continue
+        try:
+            if os.stat(f"/proc/{pid}").st_uid != user:
+                continue
+            # Before the environment: who has the same start time afterwards is the same process.
+            stat = read_stat(pid)
+            environment = read_bytes(f"/proc/{pid}/environ")
+        except _GONE:
+            continue
+        if stat is None or not stat.alive or prefix not in environment:
+            continue
+        for item in environment.split(b"\0"):
+            if item.startswith(prefix):
+                found.setdefault(os.fsdecode(item[len(prefix) :]), []).append(stat)
+    return found
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
+def _table_lines(table: str) -> list[bytes]:
+    try:
+        return read_bytes(f"/proc/net/{table}").splitlines()[1:]
+    except FileNotFoundError:
+        # A kernel without IPv6 has no tcp6 and no udp6.
+        return []

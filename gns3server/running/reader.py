@@ -1,0 +1,139 @@
+"""The one reader of the kernel's tables: whoever needs them shares one read with all others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+from gns3server.running.identity import Handle, ProcessIdentity, open_all
+from gns3server.running.procfs import ProcessStat, descendants, processes, run_id_carriers
+from gns3server.running.readiness import Answer, Question, discard, look
+
+log = logging.getLogger(__name__)
+
+PAUSE = 0.015
+"""Seconds between two rounds: a start is answered soon, and the rounds leave the CPU to it."""
+
+T = TypeVar("T")
+
+
+class _Shared(Generic[T]):
+    """Calls a blocking function in a thread, once for all those who came before it began."""
+
+    def __init__(self, pool: ThreadPoolExecutor, function: Callable[[], T]) -> None:
+        self._pool = pool
+        self._function = function
+        self._turn = asyncio.Lock()
+        self._upcoming: asyncio.Task[T] | None = None
+
+    async def get(self) -> T:
+        if self._upcoming is None:
+            self._upcoming = asyncio.create_task(self._call())
+        # Shielded: one of those who share it may go away.
+        return await asyncio.shield(self._upcoming)
+
+    async def _call(self) -> T:
+        async with self._turn:
+            # Who comes from here on wants to see what happened after this call began.
+            self._upcoming = None
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._function)
+
+
+class KernelReader:
+    """Reads /proc in one thread, off the loop; while nobody asks it does nothing at all.
+
+    To be made on the running loop. Must be closed.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernel-reader")
+        self._asked: dict[Question, Callable[[Answer], None]] = {}
+        self._rounds: asyncio.Task[None] | None = None
+        self._processes = _Shared(self._pool, processes)
+        self._carriers = _Shared(self._pool, run_id_carriers)
+
+    def ask(self, question: Question, answered: Callable[[Answer], None]) -> None:
+        """Look again and again until there is an answer, then call `answered` once, on the loop.
+
+        `answered` becomes the owner of the pidfds in the answer.
+        """
+        self._asked[question] = answered
+        if self._rounds is None:
+            self._rounds = asyncio.create_task(self._answer_all())
+
+    def withdraw(self, question: Question) -> None:
+        """Ask no longer; unknown and answered questions are fine."""
+        self._asked.pop(question, None)
+
+    def withdraw_all(self) -> None:
+        """Ask nothing any longer."""
+        self._asked.clear()
+
+    async def family(self, known: Collection[ProcessIdentity]) -> list[Handle]:
+        """Open the living descendants of processes which are not among the known themselves.
+
+        Raises OSError.
+        """
+        table = await self._processes.get()
+        roots = [
+            identity.pid
+            for identity in known
+            if identity.pid in table and table[identity.pid].start_time == identity.start_time
+        ]
+        return await self._open(descendants(roots, table), known)
+
+    async def carriers(
+        self, run_ids: Collection[str], known: Collection[ProcessIdentity]
+    ) -> list[Handle]:
+        """Open the living processes that carry one of the run ids, but for the known ones.
+
+        Raises OSError.
+        """
+        carriers = await self._carriers.get()
+        found = [stat for run_id in run_ids for stat in carriers.get(run_id, ())]
+        return await self._open(found, known)
+
+    async def close(self) -> None:
+        """End the thread; questions that are still open are never answered."""
+        self.withdraw_all()
+        if self._rounds is not None:
+            await self._rounds
+        await asyncio.to_thread(self._pool.shutdown)
+
+    async def _open(
+        self, stats: Iterable[ProcessStat], known: Collection[ProcessIdentity]
+    ) -> list[Handle]:
+        seen = {(identity.pid, identity.start_time) for identity in known}
+        new = [stat for stat in stats if (stat.pid, stat.start_time) not in seen]
+        if not new:
+            return []
+        return await asyncio.get_running_loop().run_in_executor(self._pool, open_all, new)
+
+    async def _answer_all(self) -> None:
+        try:
+            while self._asked:
+                await self._round(list(self._asked))
+                if self._asked:
+                    await asyncio.sleep(PAUSE)
+        finally:
+            self._rounds = None
+
+    async def _round(self, questions: list[Question]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            answers = await loop.run_in_executor(self._pool, look, questions)
+        except OSError as error:
+            # Most often no file descriptor was left: the next round may find one.
+            log.warning("cannot read the kernel's tables: %s", error)
+            return
+        for question, answer in zip(questions, answers, strict=True):
+            if answer is None:
+                continue
+            answered = self._asked.pop(question, None)
+            if answered is None:
+                discard(answer)
+            else:
+                answered(answer)

@@ -1,0 +1,148 @@
+"""Is it ready? One look at the kernel's tables that serves all starts at once. Blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from typing import NamedTuple
+
+from gns3server.running.identity import Handle, ProcessIdentity, close_all, open_all
+from gns3server.running.procfs import (
+    ProcessStat,
+    bound_sockets,
+    descendants,
+    processes,
+    run_id_carriers,
+    socket_inodes,
+)
+from gns3server.running.spec import Port
+
+
+@dataclass(eq=False, slots=True)
+class Question:
+    """What one start waits for, and what the looks have found so far.
+
+    missing: what was not there at the last look, for a message.
+    """
+
+    main: ProcessIdentity
+    run_id: str
+    ports: tuple[Port, ...]
+    children: int
+    missing: str = "not looked at yet"
+    foreign: set[Port] = field(default_factory=set)
+    settled: set[int] = field(default_factory=set)
+
+
+class Ready(NamedTuple):
+    """All is bound, and these are the essential children; their pidfds go to who asked."""
+
+    children: list[Handle]
+
+
+class Foreign(NamedTuple):
+    """In two successive looks this port was bound by a process that is not of the run."""
+
+    port: Port
+
+
+Answer = Ready | Foreign
+
+
+class Look:
+    """One look; what several questions need is read once, and only if one of them needs it."""
+
+    def __init__(self, questions: Sequence[Question]) -> None:
+        # Sockets before processes: who holds a socket that we saw is then in the process table.
+        self._sockets = bound_sockets(set(chain.from_iterable(q.ports for q in questions)))
+
+    @cached_property
+    def _processes(self) -> dict[int, ProcessStat]:
+        return processes()
+
+    @cached_property
+    def _carriers(self) -> dict[str, list[ProcessStat]]:
+        return run_id_carriers()
+
+    def answer(self, question: Question) -> Answer | None:
+        """Answer one question; None means that it must be asked again. Raise OSError."""
+        held = {port: self._sockets[port] for port in question.ports if port in self._sockets}
+        unbound = [str(port) for port in question.ports if port not in held]
+        inodes = set(chain.from_iterable(held.values()))
+        if unbound:
+            question.missing = f"{', '.join(unbound)} not bound"
+            if inodes <= question.settled:
+                return None
+        family = self._family(question)
+        owned = self._owned(question.main.pid, family)
+        strange = {port for port, sockets in held.items() if sockets.isdisjoint(owned)}
+        if strange or len(family) < question.children:
+            family = self._wider_family(question, family)
+            owned = self._owned(question.main.pid, family)
+            strange = {port for port, sockets in held.items() if sockets.isdisjoint(owned)}
+        repeated = strange & question.foreign
+        question.foreign = strange
+        if repeated:
+            return Foreign(min(repeated, key=question.ports.index))
+        question.settled = inodes if not strange else set()
+        if unbound or strange:
+            return None
+        return self._ready(question, family, owned)
+
+    def _family(self, question: Question) -> list[ProcessStat]:
+        main = self._processes.get(question.main.pid)
+        if main is None or main.start_time != question.main.start_time:
+            return []
+        return descendants([main.pid], self._processes)
+
+    def _wider_family(self, question: Question, family: list[ProcessStat]) -> list[ProcessStat]:
+        """Add those that forked away from the tree but still carry the run id."""
+        known = {question.main.pid, *(stat.pid for stat in family)}
+        carriers = self._carriers.get(question.run_id, [])
+        return [*family, *(stat for stat in carriers if stat.pid not in known)]
+
+    def _owned(self, main: int, family: list[ProcessStat]) -> dict[int, int]:
+        """Return who of the family (a pid) holds which socket (an inode)."""
+        return {
+            inode: pid
+            for pid in (main, *(stat.pid for stat in family))
+            for inode in socket_inodes(pid)
+        }
+
+    def _ready(
+        self, question: Question, family: list[ProcessStat], owned: dict[int, int]
+    ) -> Ready | None:
+        wanted = chain.from_iterable(self._sockets[port] for port in question.ports)
+        holders = {owned.get(inode) for inode in wanted}
+        # The ones that hold the ports are what the program is there for; then the oldest.
+        family.sort(key=lambda stat: (stat.pid not in holders, stat.start_time, stat.pid))
+        handles = open_all(family[: question.children])
+        if len(handles) == question.children:
+            return Ready(handles)
+        close_all(handles)
+        question.missing = f"{len(handles)} of {question.children} child processes there"
+        return None
+
+
+def look(questions: Sequence[Question]) -> list[Answer | None]:
+    """Answer questions in their order. Raise OSError, having left no pidfd open."""
+    answers: list[Answer | None] = []
+    try:
+        view = Look(questions)
+        # One by one: what was answered before an error is there to be closed.
+        answers.extend(view.answer(question) for question in questions)
+    except OSError as error:
+        for answer in answers:
+            discard(answer)
+        for question in questions:
+            question.missing = f"the kernel's tables cannot be read ({error})"
+        raise
+    return answers
+
+
+def discard(answer: Answer | None) -> None:
+    """Close what an answer holds that nobody waits for any more."""
+    if isinstance(answer, Ready):
+        close_all(answer.children)

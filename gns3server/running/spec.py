@@ -1,0 +1,171 @@
+"""What to run, as plain data: it can be stored, compared and sent to another machine."""
+
+from __future__ import annotations
+
+import base64
+import math
+import signal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+DEFAULT_LOG_LIMIT = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port of this machine, on all its addresses.
+
+    Raises ValueError when `kind` is neither "tcp" nor "udp" or `number` is not in 1..65535.
+    """
+
+    kind: Literal["tcp", "udp"]
+    number: int
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("tcp", "udp"):
+            raise ValueError(f"kind: {self.kind!r} is neither 'tcp' nor 'udp'")
+        if not isinstance(self.number, int) or not 1 <= self.number <= 65535:
+            raise ValueError(f"number: {self.number!r} is not a port (1 to 65535)")
+
+    def __str__(self) -> str:
+        return f"{self.kind.upper()} port {self.number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchSpec:
+    """One run of a program: what to start, and how to tell that it is ready.
+
+    argv: program and arguments; the program is best given by its absolute path.
+    cwd: absolute working directory; the runner makes it when it is missing.
+    env: added to the runner's base environment.
+    files: content by plain name, written into `cwd` before the start.
+    ports: must be bound by the program's processes when it is ready.
+    may_bind: ports that it may bind besides.
+    ready_limit: seconds that it may take to become ready.
+    stop_signal: the signal that asks it to end.
+    stop_limit: seconds that it has to end before it is killed.
+    timer_slack_ns: nanoseconds by which the kernel may delay its timers; None is the usual value.
+    children: number of child processes without which it is of no use.
+    log_name: plain name of the file in `cwd` that takes its output.
+    log_limit: bytes past which the output is cut back to its end.
+
+    Raises ValueError that begins with the field's name when a value makes no sense.
+    """
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    ports: tuple[Port, ...] = ()
+    may_bind: tuple[Port, ...] = ()
+    ready_limit: float = 30.0
+    stop_signal: int = signal.SIGTERM
+    stop_limit: float = 3.0
+    timer_slack_ns: int | None = None
+    children: int = 0
+    log_name: str = "node.log"
+    log_limit: int = DEFAULT_LOG_LIMIT
+
+    def __post_init__(self) -> None:
+        # Copies: whoever made the spec must not be able to change it afterwards.
+        for name, copy in (("argv", tuple), ("ports", tuple), ("may_bind", tuple)):
+            object.__setattr__(self, name, copy(getattr(self, name)))
+        for name in ("env", "files"):
+            object.__setattr__(self, name, dict(getattr(self, name)))
+        self._check_command()
+        self._check_files()
+        self._check_ports()
+        self._check_numbers()
+
+    def _check_command(self) -> None:
+        if not self.argv or not self.argv[0]:
+            raise ValueError("argv: no program is named")
+        _check_texts("argv", self.argv)
+        if not self.cwd.startswith("/") or "\0" in self.cwd:
+            raise ValueError(f"cwd: {self.cwd!r} is not an absolute path")
+        _check_texts("env", [*self.env, *self.env.values()])
+        if any(not name or "=" in name for name in self.env):
+            raise ValueError("env: a name is empty or holds '='")
+
+    def _check_files(self) -> None:
+        _check_plain_name("log_name", self.log_name)
+        for name, content in self.files.items():
+            _check_plain_name("files", name)
+            if not isinstance(content, bytes):
+                raise ValueError(f"files: the content of {name!r} is not bytes")
+        if self.log_name in self.files:
+            raise ValueError(f"files: {self.log_name!r} is the name of the log")
+
+    def _check_ports(self) -> None:
+        for name in ("ports", "may_bind"):
+            ports = getattr(self, name)
+            if not all(isinstance(port, Port) for port in ports):
+                raise ValueError(f"{name}: something else than a Port is in it")
+            if len(set(ports)) != len(ports):
+                raise ValueError(f"{name}: a port is named twice")
+
+    def _check_numbers(self) -> None:
+        _check_range("ready_limit", self.ready_limit, above=0)
+        _check_range("stop_limit", self.stop_limit, least=0)
+        _check_range("children", self.children, least=0)
+        _check_range("log_limit", self.log_limit, least=1)
+        if self.timer_slack_ns is not None:
+            _check_range("timer_slack_ns", self.timer_slack_ns, least=1)
+        if self.stop_signal not in signal.valid_signals():
+            raise ValueError(f"stop_signal: {self.stop_signal!r} is not a signal")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the spec as a dict of JSON types; `from_json` reads it back."""
+        return {
+            "argv": list(self.argv),
+            "cwd": self.cwd,
+            "env": dict(self.env),
+            "files": {name: base64.b64encode(data).decode() for name, data in self.files.items()},
+            "ports": [[port.kind, port.number] for port in self.ports],
+            "may_bind": [[port.kind, port.number] for port in self.may_bind],
+            "ready_limit": self.ready_limit,
+            "stop_signal": int(self.stop_signal),
+            "stop_limit": self.stop_limit,
+            "timer_slack_ns": self.timer_slack_ns,
+            "children": self.children,
+            "log_name": self.log_name,
+            "log_limit": self.log_limit,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LaunchSpec:
+        """Make a spec of what `to_json` returned; raise ValueError for anything else."""
+        try:
+            values = dict(data)
+            for name in ("ports", "may_bind"):
+                values[name] = tuple(Port(kind, number) for kind, number in values.get(name, ()))
+            values["files"] = {
+                name: base64.b64decode(text, validate=True)
+                for name, text in values.get("files", {}).items()
+            }
+            return cls(**values)
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"not a stored launch spec: {error}") from error
+
+
+def _check_texts(name: str, texts: Iterable[object]) -> None:
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f"{name}: {text!r} is not text")
+        if "\0" in text:
+            raise ValueError(f"{name}: {text!r} holds a NUL character")
+
+
+def _check_plain_name(name: str, value: str) -> None:
+    if value in ("", ".", "..") or "/" in value or "\0" in value:
+        raise ValueError(f"{name}: {value!r} is not a plain file name")
+
+
+def _check_range(
+    name: str, value: float, *, least: float = -math.inf, above: float = -math.inf
+) -> None:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name}: {value!r} is not a number")
+    if value < least or value <= above:
+        raise ValueError(f"{name}: {value!r} is too small")

@@ -1,0 +1,143 @@
+"""Short helper programs: find them, run them, never wait for them longer than wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO
+
+OUTPUT_LIMIT = 1024 * 1024
+"""Bytes of output that are kept; the rest is read and dropped."""
+
+
+class ToolFailed(Exception):
+    """A helper program did not do its work; `reason` is for the user's eyes."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a helper program left: its exit code (negative: a signal), and all that it printed."""
+
+    code: int
+    output: str
+
+
+async def run_tool(
+    argv: Sequence[str],
+    *,
+    limit: float = 5.0,
+    cwd: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> ToolResult:
+    """Run a short program to its end and return what it printed, errors included.
+
+    limit: seconds that it may take; then it and its session's process group are killed.
+    env: its whole environment; None is the server's own.
+
+    What it leaves running in its process group is killed as well. A caller who is cancelled
+    leaves at once, the program is then dealt with in the background.
+
+    Raises ToolFailed when it cannot be started or takes too long. An exit code other than 0 is
+    not an error.
+    """
+    return await asyncio.to_thread(_run, tuple(argv), limit, cwd, env)
+
+
+def find_program(name_or_path: str, search_path: str) -> str | None:
+    """Return the path of an executable file, None when there is none. Blocks.
+
+    A value with a slash is a path; any other is looked up in the directories of `search_path`
+    (as in PATH: separated by colons).
+    """
+    if not name_or_path or "\0" in name_or_path:
+        return None
+    if "/" in name_or_path:
+        candidates = [name_or_path]
+    else:
+        # Unlike in a shell an empty entry is no directory: it would be the server's own.
+        directories = [entry for entry in search_path.split(":") if entry]
+        candidates = [os.path.join(directory, name_or_path) for directory in directories]
+    for path in candidates:
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return os.path.abspath(path)
+    return None
+
+
+def _run(
+    argv: tuple[str, ...], limit: float, cwd: str | None, env: Mapping[str, str] | None
+) -> ToolResult:
+    deadline = time.monotonic() + limit
+    try:
+        process = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            bufsize=0,
+        )
+    except (OSError, ValueError, IndexError) as error:
+        raise ToolFailed(f"cannot run {argv[0] if argv else 'nothing'}: {error}") from error
+    with process:
+        try:
+            output = _collect(process, deadline)
+        except OSError as error:
+            raise ToolFailed(f"cannot watch {argv[0]}: {error}") from error
+        finally:
+            _end(process)
+    if output is None:
+        raise ToolFailed(f"{argv[0]} did not end within {limit:g} s")
+    return ToolResult(process.returncode, output.decode(errors="replace"))
+
+
+def _collect(process: subprocess.Popen[bytes], pipe: IO[bytes], deadline: float) -> bytes | None:
+    """Return the output up to the end of the process, None when the deadline comes first."""
+    output = bytearray()
+    pipe = process.stdout
+    if pipe is None:
+        return b""
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        os.set_blocking(pipe.fileno(), False)
+        with selectors.DefaultSelector() as selector:
+            # Not the pipe's end: a process that it leaves behind may hold the pipe open for ever.
+            selector.register(pidfd, selectors.EVENT_READ)
+            selector.register(pipe, selectors.EVENT_READ)
+            while (left := deadline - time.monotonic()) > 0:
+                ready = [key.fd for key, _ in selector.select(left)]
+                if pipe.fileno() in ready and not _read(pipe, output):
+                    selector.unregister(pipe)
+                elif pidfd in ready and pipe.fileno() not in ready:
+                    return bytes(output)
+        return None
+    finally:
+        os.close(pidfd)
+
+
+def _read(pipe: IO[bytes], output: bytearray) -> bool:
+    """Take what is there; False at the end of the pipe."""
+    chunk = pipe.read(65536)
+    if chunk:
+        output += chunk[: OUTPUT_LIMIT - len(output)]
+    return chunk != b""
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of the process group and reap the process."""
+    # Before it is reaped: until then its number, which is the group's, is nobody else's.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
