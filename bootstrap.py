@@ -1,0 +1,381 @@
+#!/usr/bin/env python3
+"""Sets up everything from a fresh clone, then runs the demo, the tests or the server.
+
+Needs a Python 3.11 or later and nothing else. It parses on older ones as well, so
+that they can look for a newer one or say in words what is missing.
+"""
+
+import argparse
+import configparser
+import contextlib
+import glob
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Iterator
+
+ROOT = Path(__file__).resolve().parent
+OLDEST = (3, 11)
+SERVER = ("-e", ".", "-e", "./plugins/udp", "-e", "./plugins/vpcs")
+TOX = ("tox>=4.30,<5", "tox-uv>=1.28,<2")
+APT = "apt-get install -y --no-install-recommends"
+
+# Asked of a Python before it is used; every other exit code means that it is of no use.
+COMPLETE, NO_ENSUREPIP = 0, 3
+PROBE = """
+import importlib.util, sys
+if sys.version_info < (3, 11): sys.exit(1)
+sys.exit(0 if importlib.util.find_spec("ensurepip") else 3)
+"""
+
+# What tools print when something foreseeable goes wrong, and what to do about it.
+OFFLINE = (
+    "resolv|name resolution|service not known|unreachable|Connection refused|timed out"
+    "|NewConnectionError|ProxyError|Could not connect|from versions: none"
+)
+HINTS = {
+    OFFLINE: "No package server was reached: check the network, proxy and package index settings.",
+    "No space left on device": "The disk is full: make room.",
+    "Could not get lock|Unable to acquire": "Another program installs packages: let it end.",
+    "Permission denied|Read-only file system": "This user may not write there.",
+}
+
+
+class Problem(Exception):
+    """Something the user has to know, said in full sentences."""
+
+
+def say(text: str, end: str = "\n") -> None:
+    print("[bootstrap] " + text, end=end, flush=True)
+
+
+# --- Which Python -----------------------------------------------------------------------------
+
+
+def pyenv_directories() -> "list[str]":
+    root = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+    return sorted(glob.glob(os.path.join(root, "versions", "3.1[1-9]*", "bin")))
+
+
+def candidates() -> "list[str]":
+    """Pythons that may serve, those the tests run on first, later ones last."""
+    names = ["python3.%d" % minor for minor in (13, 12, 11, 14, 15, 16, 17, 18, 19)]
+    found = [shutil.which(name) for name in names]
+    found += [os.path.join(directory, "python3") for directory in reversed(pyenv_directories())]
+    return [path for path in found if path]
+
+
+def silently(command: "list[str]") -> int:
+    nothing = subprocess.DEVNULL
+    try:
+        return subprocess.call(command, stdin=nothing, stdout=nothing, stderr=nothing, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return 127
+
+
+def better_python(version: "tuple[int, ...]", has_ensurepip: bool) -> "str | None":
+    """The Python to go on with, None for the running one."""
+    if version >= OLDEST and has_ensurepip:
+        return None
+    verdicts = {silently([path, "-c", PROBE]): path for path in reversed(candidates())}
+    if COMPLETE in verdicts:
+        return verdicts[COMPLETE]
+    if version >= OLDEST:
+        return None
+    if NO_ENSUREPIP in verdicts:
+        return verdicts[NO_ENSUREPIP]
+    raise Problem(
+        "Python %s is too old, and no Python 3.11 or later was found in PATH or under ~/.pyenv.\n"
+        "Debian 12, Ubuntu 24.04 and later have one: apt-get install python3\n"
+        "On older systems: pyenv install 3.12" % ".".join(map(str, version[:3]))
+    )
+
+
+def has_ensurepip() -> bool:
+    return importlib.util.find_spec("ensurepip") is not None
+
+
+# --- Running tools ----------------------------------------------------------------------------
+
+
+def step(label: str, command: "list[str]", log: Path) -> None:
+    """Run one tool with its output kept in the log; raise in words if it fails."""
+    say(label + " ...", end=" ")
+    begin = time.monotonic()
+    with log.open("ab") as sink:
+        sink.write(("\n$ " + " ".join(command) + "\n").encode())
+        sink.flush()
+        start = sink.tell()
+        code = call(command, sink.fileno())
+    print("%s (%.1f s)" % ("failed" if code else "done", time.monotonic() - begin), flush=True)
+    if code:
+        with log.open("rb") as source:
+            source.seek(start)
+            output = source.read().decode(errors="replace")
+        raise Problem(explain(label, code, output) + "\nThe whole output is in %s" % log)
+
+
+def call(command: "list[str]", sink: int) -> int:
+    """Exit code of a command; an interrupt is passed on, and waited for, never left half done."""
+    environment = dict(os.environ)
+    environment.setdefault("PIP_RETRIES", "2")
+    try:
+        child = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink
+        )
+    except OSError as error:
+        os.write(sink, str(error).encode())
+        return 127
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError):
+            child.send_signal(signal.SIGINT)
+        child.wait()
+        raise
+
+
+def explain(label: str, code: int, output: str) -> str:
+    tail = ["    " + line for line in output.splitlines() if line.strip()][-12:]
+    hints = [text for pattern, text in HINTS.items() if re.search(pattern, output)]
+    hint = [*hints, "See the lines above for the reason."][0] + " Then run me again."
+    return "\n".join([label + " failed (exit code %d):" % code, *tail, hint])
+
+
+# --- Packages of the system -------------------------------------------------------------------
+
+
+def vpcs_setting() -> "str | None":
+    """The path of VPCS where the server itself reads it: environment, else the last file."""
+    user = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    names = ("/GNS3.conf", "/GNS3/gns3_server.conf")
+    files = [folder + name for folder in ("/etc/xdg", user) for name in names]
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    with contextlib.suppress(UnicodeDecodeError, configparser.Error):  # the server will complain
+        parser.read([*files, str(ROOT / "gns3_server.conf")], encoding="utf-8")
+    configured = parser.get("VPCS", "vpcs_path", fallback=None)
+    return os.environ.get("GNS3_VPCS_VPCS_PATH") or configured
+
+
+def missing_packages(programs: "tuple[str, ...]") -> "list[str]":
+    """Debian packages that are needed and absent; these are named like their programs."""
+    vpcs = vpcs_setting()
+    if vpcs and not shutil.which(os.path.expanduser(vpcs)):
+        raise Problem("The setting vpcs_path names %s, which is not a program." % vpcs)
+    return [name for name in programs if not (shutil.which(name) or (name == "vpcs" and vpcs))]
+
+
+def become_root() -> "tuple[list[str], str]":
+    """The words to put before a command that needs root, and why that is impossible, if it is."""
+    if os.geteuid() == 0:
+        return [], ""
+    if not shutil.which("sudo"):
+        return [], "you are not root and there is no sudo"
+    if silently(["sudo", "-n", "true"]):
+        return ["sudo"], "you are not root and sudo asks for a password"
+    return ["sudo", "-n"], ""
+
+
+def install_packages(packages: "list[str]", log: Path) -> None:
+    prefix, why = become_root()
+    if not shutil.which("apt-get"):
+        why = "this system has no apt-get"
+    if why:
+        raise Problem(refusal(packages, why, "sudo " if prefix else ""))
+    lock = ["-o", "DPkg::Lock::Timeout=120"]
+    apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", *APT.split(), *lock, *packages]
+    label = "Installing %s with apt-get" % ", ".join(packages)
+    try:
+        step(label, apt, log)
+    except Problem:  # most often the lists of packages are missing or stale
+        step("Refreshing apt's lists", [*prefix, "apt-get", "update"], log)
+        step(label, apt, log)
+
+
+def refusal(packages: "list[str]", why: str, sudo: str) -> str:
+    update, install = sudo + "apt-get update", "%s%s %s" % (sudo, APT, " ".join(packages))
+    return (
+        "Missing: %s. I cannot install this, because %s.\n"
+        "On Debian and Ubuntu run this%s, elsewhere install what matches:\n"
+        "    %s && %s\nThen run me again."
+    ) % (", ".join(packages), why, "" if sudo else " as root", update, install)
+
+
+# --- The virtual environment ------------------------------------------------------------------
+
+
+class Environment:
+    """A virtual environment of ours, with a stamp that says what is in it.
+
+    The stamp is removed before and written after everything else: a directory
+    without one was interrupted, and is made again from nothing.
+    """
+
+    def __init__(self, path: Path, packages: "tuple[str, ...]"):
+        self.path = path
+        self.packages = packages
+        self.log = path / "bootstrap.log"  # its presence also says that we made the directory
+        self.stamp = path / "bootstrap.json"
+
+    def program(self, name: str) -> str:
+        return str(self.path / "bin" / name)
+
+    def wanted(self) -> "dict[str, object]":
+        digest = hashlib.sha256(repr(self.packages).encode())
+        for file in [ROOT / "setup.cfg", *sorted(ROOT.glob("plugins/*/setup.cfg"))]:
+            digest.update(file.read_bytes())
+        base = [str(self.path), "%d.%d" % sys.version_info[:2]]
+        return {"base": base, "sources": digest.hexdigest()}
+
+    def present(self) -> "dict[str, object]":
+        """What the stamp says; nothing if the Python that the environment stands on is gone."""
+        try:
+            stamp = dict(json.loads(self.stamp.read_text()))
+        except (OSError, ValueError):
+            return {}
+        return stamp if os.access(self.program("python"), os.X_OK) else {}
+
+    def prepare(self, programs: "tuple[str, ...]") -> None:
+        """Bring machine and environment to the wanted state; does nothing if they are in it."""
+        if missing_packages(programs) or self.present() != self.wanted():
+            with alone():
+                self.repair(programs)
+        if missing_packages(programs):
+            names = ", ".join(missing_packages(programs))
+            raise Problem("%s was installed, but is not found in PATH." % names)
+
+    def repair(self, programs: "tuple[str, ...]") -> None:
+        self.claim()
+        packages, wanted, present = missing_packages(programs), self.wanted(), self.present()
+        fresh = present.get("base") != wanted["base"]
+        if fresh and not has_ensurepip():
+            packages.insert(0, "python%d.%d-venv" % sys.version_info[:2])
+        if packages:
+            install_packages(packages, self.log)
+        if fresh:
+            self.create()
+        if present != wanted:
+            self.fill(wanted)
+
+    def claim(self) -> None:
+        if self.path.exists() and not self.log.exists():
+            text = "%s was not made by bootstrap.py: move it away, then run me again."
+            raise Problem(text % self.path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.log.write_bytes(b"")
+        except OSError as error:
+            raise Problem("%s. Copy this folder to a place of your own." % error) from None
+
+    def create(self) -> None:
+        for entry in self.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(str(entry))
+            elif entry != self.log:
+                entry.unlink()
+        place, version = self.path.relative_to(ROOT), sys.version.split()[0]
+        command = [sys.executable, "-m", "venv", str(self.path)]
+        step("Creating %s with Python %s" % (place, version), command, self.log)
+
+    def fill(self, wanted: "dict[str, object]") -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.stamp.unlink()
+        pip = "-m pip install --no-input --no-user --disable-pip-version-check --progress-bar off"
+        label = "Installing " + ("tox" if self.packages == TOX else "the server and its plugins")
+        step(label, [self.program("python"), *pip.split(), *self.packages], self.log)
+        half = self.stamp.with_suffix(".new")
+        half.write_text(json.dumps(wanted))
+        half.replace(self.stamp)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One bootstrap.py at a time in this folder."""
+    import fcntl  # not on every system, and main() has excluded those by now
+
+    folder = os.open(str(ROOT), os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Another bootstrap.py is at work here: waiting for it")
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+# --- Commands ---------------------------------------------------------------------------------
+
+
+def run_server(arguments: "list[str]") -> None:
+    server = Environment(ROOT / ".venv", SERVER)
+    server.prepare(("vpcs",))
+    become([server.program("gns3server"), *arguments], dict(os.environ))
+
+
+def run_tests(arguments: "list[str]") -> None:
+    tox = Environment(ROOT / ".tox" / "bootstrap", TOX)
+    tox.prepare(("vpcs", "telnet", "curl"))
+    environment = dict(os.environ, UV_PYTHON_DOWNLOADS="never")
+    environment["PATH"] = os.pathsep.join(
+        [os.environ.get("PATH", os.defpath), *pyenv_directories()]
+    )
+    # uv does not read pip's settings, and may not find the package index that pip has found.
+    dry_run = ["uv", "pip", "install", "--dry-run", "--no-deps", "--python", tox.program("python")]
+    if silently([tox.program(dry_run[0]), *dry_run[1:], "pytest"]):
+        say("uv does not work here: tox uses virtualenv and pip instead, which is slower")
+        environment["TOX_DISABLED_EXTERNAL_PLUGINS"] = "tox_uv"
+    become([tox.program("tox"), "run", *arguments], environment)
+
+
+def become(command: "list[str]", environment: "dict[str, str]") -> None:
+    """Turn into the command: its signals and its exit code are then its own."""
+    os.chdir(str(ROOT))
+    sys.stdout.flush()
+    os.execve(command[0], command, environment)
+
+
+def read_arguments(arguments: "list[str]") -> "tuple[str, list[str]]":
+    parser = argparse.ArgumentParser(
+        prog="bootstrap.py",
+        description=(__doc__ or "").split("\n")[0],
+        epilog="What follows the command is passed on: serve -- --port 8080, test -- -e lint",
+    )
+    parser.add_argument("command", choices=("demo", "test", "serve"), help="run this, once set up")
+    parser.add_argument("further", nargs=argparse.REMAINDER, help="arguments for what is run")
+    parsed = parser.parse_args(arguments)
+    return parsed.command, parsed.further[parsed.further[:1] == ["--"] :]
+
+
+def main(arguments: "list[str]") -> int:
+    command, further = read_arguments(arguments)
+    try:
+        if not sys.platform.startswith("linux"):
+            raise Problem("This server runs on Linux only, and this is %s." % sys.platform)
+        python = better_python(sys.version_info[:3], has_ensurepip())
+        if python:
+            become([python, str(ROOT / "bootstrap.py"), *arguments], dict(os.environ))
+        elif command == "test":
+            run_tests(further)
+        else:
+            run_server(["demo", *further] if command == "demo" else further)
+    except Problem as problem:
+        print("\n%s" % problem, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print()
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
