@@ -333,7 +333,8 @@ def run_tests(arguments: "list[str]") -> None:
     dry_run = ["uv", "pip", "install", "--dry-run", "--no-deps", "--python", tox.program("python")]
     if silently([tox.program(dry_run[0]), *dry_run[1:], "pytest"]):
         say("uv does not work here: tox uses virtualenv and pip instead, which is slower")
-        environment["TOX_DISABLED_EXTERNAL_PLUGINS"] = "tox_uv"
+        environment["TOX_DISABLED_EXTERNAL_PLUGINS"] = "tox-uv"
+        environment["TOX_INSTALL"] = "python -m pip install"
     become([tox.program("tox"), "run", *arguments], environment)
 
 
