@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from gns3server.running.identity import Handle, ProcessIdentity
 from gns3server.running.ladder import take_down
@@ -84,9 +85,10 @@ class LocalRun:
         verdict: asyncio.Future[str | None] = self._loop.create_future()
         if not self.ending:
             self._reader.ask(question, lambda answer: self._answered(answer, verdict))
+        futures: list[asyncio.Future[Any]] = [verdict, self._ended]
         try:
             await asyncio.wait(
-                [verdict, self._ended],
+                futures,
                 timeout=spec.ready_limit,
                 return_when=asyncio.FIRST_COMPLETED,
             )
@@ -104,16 +106,17 @@ class LocalRun:
             verdict.cancel()
 
     async def stop(self) -> None:
-        await asyncio.shield(self.begin_stop())
+        self.begin_stop()
+        if self._ladder is not None:
+            await asyncio.shield(self._ladder)
 
-    def begin_stop(self) -> asyncio.Task[None]:
-        """Begin to stop, unless that has begun; return the task that does it."""
+    def begin_stop(self) -> None:
+        """Begin to stop, unless that has begun; `stop` waits for the end of it."""
         if self._grace is not None:
             self._grace.cancel()
         ladder = self._ladder
         if ladder is None or (ladder.done() and (ladder.cancelled() or ladder.exception())):
-            ladder = self._ladder = self._loop.create_task(self._climb())
-        return ladder
+            self._ladder = self._loop.create_task(self._climb())
 
     async def log_tail(self, limit: int = 2000) -> str:
         return await asyncio.to_thread(log_tail, self.log_path, limit)

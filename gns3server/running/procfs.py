@@ -1,4 +1,4 @@
-"""What /proc tells about processes and sockets. Everything here blocks: never call it on the loop.
+"""What /proc tells about processes. Everything here blocks: never call it on the loop.
 
 The formats are those of proc(5). Processes that are gone, or not ours to look into, are left
 out without a word: they come and go while we read. Other errors (no file descriptor left) are
@@ -8,17 +8,13 @@ raised as OSError, so that nobody takes an unread process for a dead one.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
-
-from gns3server.running.spec import Port
 
 RUN_ID_VARIABLE = "GNS3_RUN_ID"
 """Environment variable by which every process of a run is known as ours."""
 
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
-_TABLES = (("tcp", "tcp"), ("tcp", "tcp6"), ("udp", "udp"), ("udp", "udp6"))
-_LISTEN = b"0A"
 _DEAD_STATES = (b"Z", b"X", b"x")
 
 
@@ -66,46 +62,53 @@ def read_stat(pid: int) -> ProcessStat | None:
     return parse_stat(line) if line else None
 
 
-def processes() -> dict[int, ProcessStat]:
-    """Read the stat lines of all living processes, by pid. Zombies count as dead."""
-    found = {}
-    for pid in _pids():
-        stat = read_stat(pid)
-        if stat is not None and stat.alive:
-            found[pid] = stat
-    return found
+class ProcessTable:
+    """The living processes of the machine and who started whom. Zombies count as dead.
 
-
-def descendants(roots: Iterable[int], table: Mapping[int, ProcessStat]) -> list[ProcessStat]:
-    """Return the living children, grandchildren and so on of `roots`, oldest first."""
-    children: dict[int, list[ProcessStat]] = {}
-    for stat in table.values():
-        children.setdefault(stat.parent, []).append(stat)
-    found: dict[int, ProcessStat] = {}
-    todo = list(roots)
-    while todo:
-        for stat in children.get(todo.pop(), ()):
-            if stat.pid not in found:
-                found[stat.pid] = stat
-                todo.append(stat.pid)
-    return sorted(found.values(), key=lambda stat: (stat.start_time, stat.pid))
-
-
-def bound_sockets(ports: Collection[Port]) -> dict[Port, set[int]]:
-    """Return the inodes of the sockets bound to each of `ports`, free ports left out.
-
-    TCP sockets count in the state LISTEN only: connections share their server's port.
+    A second `refresh` only reads what is new: whoever decides by it opens and verifies what it
+    found, and clears the table when that fails.
     """
-    wanted = {(str(port.kind), b"%04X" % port.number): port for port in ports}
-    kinds = {port.kind for port in ports}
-    found: dict[Port, set[int]] = {}
-    for kind, table in _TABLES:
-        for line in _table_lines(table) if kind in kinds else ():
-            fields = line.split(None, 10)
-            port = wanted.get((kind, fields[1].rpartition(b":")[2]))
-            if port is not None and (kind == "udp" or fields[3] == _LISTEN):
-                found.setdefault(port, set()).add(int(fields[9]))
-    return found
+
+    def __init__(self) -> None:
+        self._stats: dict[int, ProcessStat] = {}
+        self._children: dict[int, list[ProcessStat]] = {}
+
+    def refresh(self) -> ProcessTable:
+        """Read the processes that are not in the table yet, drop those that are gone; return it."""
+        pids = _pids()
+        known = self._stats
+        fresh = {pid: known.get(pid) or read_stat(pid) for pid in pids}
+        self._stats = {pid: stat for pid, stat in fresh.items() if stat is not None and stat.alive}
+        self._children = {}
+        for stat in self._stats.values():
+            self._children.setdefault(stat.parent, []).append(stat)
+        return self
+
+    def clear(self) -> None:
+        """Have the next `refresh` read everything."""
+        self._stats = {}
+        self._children = {}
+
+    def holds(self, pid: int, start_time: int) -> bool:
+        """Tell whether this very process lives."""
+        stat = self._stats.get(pid)
+        return stat is not None and stat.start_time == start_time
+
+    def descendants(self, roots: Iterable[int]) -> list[ProcessStat]:
+        """Return the children, grandchildren and so on of `roots`."""
+        found: dict[int, ProcessStat] = {}
+        todo = list(roots)
+        while todo:
+            for stat in self._children.get(todo.pop(), ()):
+                if stat.pid not in found:
+                    found[stat.pid] = stat
+                    todo.append(stat.pid)
+        return list(found.values())
+
+
+def processes() -> ProcessTable:
+    """Read all processes."""
+    return ProcessTable().refresh()
 
 
 def socket_inodes(pid: int) -> set[int]:
@@ -156,11 +159,3 @@ def run_id_carriers() -> dict[str, list[ProcessStat]]:
 
 def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-
-
-def _table_lines(table: str) -> list[bytes]:
-    try:
-        return read_bytes(f"/proc/net/{table}").splitlines()[1:]
-    except FileNotFoundError:
-        # A kernel without IPv6 has no tcp6 and no udp6.
-        return []

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from gns3server.running.identity import Handle, ProcessIdentity, open_all
-from gns3server.running.procfs import ProcessStat, descendants, processes, run_id_carriers
+from gns3server.running.procfs import ProcessStat, ProcessTable, processes, run_id_carriers
 from gns3server.running.readiness import Answer, Question, discard, look
 
 log = logging.getLogger(__name__)
@@ -79,11 +79,9 @@ class KernelReader:
         """
         table = await self._processes.get()
         roots = [
-            identity.pid
-            for identity in known
-            if identity.pid in table and table[identity.pid].start_time == identity.start_time
+            identity.pid for identity in known if table.holds(identity.pid, identity.start_time)
         ]
-        return await self._open(descendants(roots, table), known)
+        return await self._open(table.descendants(roots), known)
 
     async def carriers(
         self, run_ids: Collection[str], known: Collection[ProcessIdentity]
@@ -113,18 +111,19 @@ class KernelReader:
         return await asyncio.get_running_loop().run_in_executor(self._pool, open_all, new)
 
     async def _answer_all(self) -> None:
+        table = ProcessTable()
         try:
             while self._asked:
-                await self._round(list(self._asked))
+                await self._round(list(self._asked), table)
                 if self._asked:
                     await asyncio.sleep(PAUSE)
         finally:
             self._rounds = None
 
-    async def _round(self, questions: list[Question]) -> None:
+    async def _round(self, questions: list[Question], table: ProcessTable) -> None:
         loop = asyncio.get_running_loop()
         try:
-            answers = await loop.run_in_executor(self._pool, look, questions)
+            answers = await loop.run_in_executor(self._pool, look, questions, table)
         except OSError as error:
             # Most often no file descriptor was left: the next round may find one.
             log.warning("cannot read the kernel's tables: %s", error)

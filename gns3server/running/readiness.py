@@ -11,12 +11,11 @@ from typing import NamedTuple
 from gns3server.running.identity import Handle, ProcessIdentity, close_all, open_all
 from gns3server.running.procfs import (
     ProcessStat,
-    bound_sockets,
-    descendants,
-    processes,
+    ProcessTable,
     run_id_carriers,
     socket_inodes,
 )
+from gns3server.running.sockets import bound_sockets
 from gns3server.running.spec import Port
 
 
@@ -54,13 +53,14 @@ Answer = Ready | Foreign
 class Look:
     """One look; what several questions need is read once, and only if one of them needs it."""
 
-    def __init__(self, questions: Sequence[Question]) -> None:
+    def __init__(self, questions: Sequence[Question], table: ProcessTable) -> None:
+        self._table = table
         # Sockets before processes: who holds a socket that we saw is then in the process table.
         self._sockets = bound_sockets(set(chain.from_iterable(q.ports for q in questions)))
 
     @cached_property
-    def _processes(self) -> dict[int, ProcessStat]:
-        return processes()
+    def _processes(self) -> ProcessTable:
+        return self._table.refresh()
 
     @cached_property
     def _carriers(self) -> dict[str, list[ProcessStat]]:
@@ -92,10 +92,10 @@ class Look:
         return self._ready(question, family, owned)
 
     def _family(self, question: Question) -> list[ProcessStat]:
-        main = self._processes.get(question.main.pid)
-        if main is None or main.start_time != question.main.start_time:
+        main = question.main
+        if not self._processes.holds(main.pid, main.start_time):
             return []
-        return descendants([main.pid], self._processes)
+        return self._processes.descendants([main.pid])
 
     def _wider_family(self, question: Question, family: list[ProcessStat]) -> list[ProcessStat]:
         """Add those that forked away from the tree but still carry the run id."""
@@ -122,15 +122,19 @@ class Look:
         if len(handles) == question.children:
             return Ready(handles)
         close_all(handles)
+        self._table.clear()
         question.missing = f"{len(handles)} of {question.children} child processes there"
         return None
 
 
-def look(questions: Sequence[Question]) -> list[Answer | None]:
-    """Answer questions in their order. Raise OSError, having left no pidfd open."""
+def look(questions: Sequence[Question], table: ProcessTable) -> list[Answer | None]:
+    """Answer questions in their order. Raise OSError, having left no pidfd open.
+
+    `table` is for successive looks: each reads the processes that came after the one before.
+    """
     answers: list[Answer | None] = []
     try:
-        view = Look(questions)
+        view = Look(questions, table)
         # One by one: what was answered before an error is there to be closed.
         answers.extend(view.answer(question) for question in questions)
     except OSError as error:

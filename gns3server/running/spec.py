@@ -25,7 +25,7 @@ class Port:
     def __post_init__(self) -> None:
         if self.kind not in ("tcp", "udp"):
             raise ValueError(f"kind: {self.kind!r} is neither 'tcp' nor 'udp'")
-        if not isinstance(self.number, int) or not 1 <= self.number <= 65535:
+        if type(self.number) is not int or not 1 <= self.number <= 65535:
             raise ValueError(f"number: {self.number!r} is not a port (1 to 65535)")
 
     def __str__(self) -> str:
@@ -165,7 +165,7 @@ def _check_plain_name(name: str, value: str) -> None:
 def _check_range(
     name: str, value: float, *, least: float = -math.inf, above: float = -math.inf
 ) -> None:
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if type(value) not in (int, float) or not math.isfinite(value):
         raise ValueError(f"{name}: {value!r} is not a number")
     if value < least or value <= above:
         raise ValueError(f"{name}: {value!r} is too small")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, cast
 
 OUTPUT_LIMIT = 1024 * 1024
 """Bytes of output that are kept; the rest is read and dropped."""
@@ -103,12 +103,10 @@ def _run(
     return ToolResult(process.returncode, output.decode(errors="replace"))
 
 
-def _collect(process: subprocess.Popen[bytes], pipe: IO[bytes], deadline: float) -> bytes | None:
+def _collect(process: subprocess.Popen[bytes], deadline: float) -> bytes | None:
     """Return the output up to the end of the process, None when the deadline comes first."""
     output = bytearray()
-    pipe = process.stdout
-    if pipe is None:
-        return b""
+    pipe = cast(IO[bytes], process.stdout)
     pidfd = os.pidfd_open(process.pid)
     try:
         os.set_blocking(pipe.fileno(), False)
