@@ -57,7 +57,15 @@ def say(text: str, end: str = "\n") -> None:
     print("[bootstrap] " + text, end=end, flush=True)
 
 
-# --- Which Python -----------------------------------------------------------------------------
+def silently(command: "list[str]") -> int:
+    nothing = subprocess.DEVNULL
+    try:
+        return subprocess.call(command, stdin=nothing, stdout=nothing, stderr=nothing, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return 127
+
+
+# --- Which Python
 
 
 def pyenv_directories() -> "list[str]":
@@ -66,19 +74,10 @@ def pyenv_directories() -> "list[str]":
 
 
 def candidates() -> "list[str]":
-    """Pythons that may serve, those the tests run on first, later ones last."""
-    names = ["python3.%d" % minor for minor in (13, 12, 11, 14, 15, 16, 17, 18, 19)]
-    found = [shutil.which(name) for name in names]
-    found += [os.path.join(directory, "python3") for directory in reversed(pyenv_directories())]
+    """Pythons that may serve, those that the tests run on first, later ones last."""
+    found = [shutil.which("python3.%d" % minor) for minor in (13, 12, 11, *range(14, 20))]
+    found += [folder + "/python3" for folder in reversed(pyenv_directories())]
     return [path for path in found if path]
-
-
-def silently(command: "list[str]") -> int:
-    nothing = subprocess.DEVNULL
-    try:
-        return subprocess.call(command, stdin=nothing, stdout=nothing, stderr=nothing, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return 127
 
 
 def better_python(version: "tuple[int, ...]", has_ensurepip: bool) -> "str | None":
@@ -86,10 +85,8 @@ def better_python(version: "tuple[int, ...]", has_ensurepip: bool) -> "str | Non
     if version >= OLDEST and has_ensurepip:
         return None
     verdicts = {silently([path, "-c", PROBE]): path for path in reversed(candidates())}
-    if COMPLETE in verdicts:
-        return verdicts[COMPLETE]
-    if version >= OLDEST:
-        return None
+    if COMPLETE in verdicts or version >= OLDEST:
+        return verdicts.get(COMPLETE)
     if NO_ENSUREPIP in verdicts:
         return verdicts[NO_ENSUREPIP]
     raise Problem(
@@ -103,72 +100,67 @@ def has_ensurepip() -> bool:
     return importlib.util.find_spec("ensurepip") is not None
 
 
-# --- Running tools ----------------------------------------------------------------------------
+# --- Running tools
 
 
 def step(label: str, command: "list[str]", log: Path) -> None:
     """Run one tool with its output kept in the log; raise in words if it fails."""
     say(label + " ...", end=" ")
     begin = time.monotonic()
-    with log.open("ab") as sink:
-        sink.write(("\n$ " + " ".join(command) + "\n").encode())
-        sink.flush()
-        start = sink.tell()
+    with log.open("ab", buffering=0) as sink:
+        sink.write(("\n$ %s\n" % " ".join(command)).encode())
         code = call(command, sink.fileno())
     print("%s (%.1f s)" % ("failed" if code else "done", time.monotonic() - begin), flush=True)
     if code:
-        with log.open("rb") as source:
-            source.seek(start)
-            output = source.read().decode(errors="replace")
-        raise Problem(explain(label, code, output) + "\nThe whole output is in %s" % log)
+        raise Problem("%s failed (exit code %d):\n%s" % (label, code, explain(log)))
 
 
 def call(command: "list[str]", sink: int) -> int:
-    """Exit code of a command; an interrupt is passed on, and waited for, never left half done."""
-    environment = dict(os.environ)
-    environment.setdefault("PIP_RETRIES", "2")
-    try:
-        child = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink
-        )
-    except OSError as error:
-        os.write(sink, str(error).encode())
-        return 127
+    """Exit code of a command; an interrupt is passed on and its end waited for."""
+    environment = dict({"PIP_RETRIES": "2"}, **os.environ)
+    nothing = subprocess.DEVNULL
+    child = subprocess.Popen(
+        command, cwd=str(ROOT), env=environment, stdin=nothing, stdout=sink, stderr=sink
+    )
     try:
         return child.wait()
     except KeyboardInterrupt:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # sudo belongs to root and gets the terminal's own
             child.send_signal(signal.SIGINT)
         child.wait()
         raise
 
 
-def explain(label: str, code: int, output: str) -> str:
-    tail = ["    " + line for line in output.splitlines() if line.strip()][-12:]
-    hints = [text for pattern, text in HINTS.items() if re.search(pattern, output)]
-    hint = [*hints, "See the lines above for the reason."][0] + " Then run me again."
-    return "\n".join([label + " failed (exit code %d):" % code, *tail, hint])
+def explain(log: Path) -> str:
+    """The end of what the last tool printed, and what all of the log hints at."""
+    text = log.read_text(errors="replace")
+    lines = text.rpartition("\n$ ")[2].splitlines()[1:]
+    tail = ["    " + line for line in lines if line.strip()][-12:]
+    hints = [hint for pattern, hint in HINTS.items() if re.search(pattern, text)]
+    advice = [*hints, "The lines above say why."][0] + " Then run me again."
+    return "\n".join([*tail, advice, "The whole output is in %s" % log])
 
 
-# --- Packages of the system -------------------------------------------------------------------
+# --- Packages of the system
 
 
 def vpcs_setting() -> "str | None":
-    """The path of VPCS where the server itself reads it: environment, else the last file."""
+    """The path of VPCS from where the server reads it: the environment, else the last file."""
     user = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     names = ("/GNS3.conf", "/GNS3/gns3_server.conf")
     files = [folder + name for folder in ("/etc/xdg", user) for name in names]
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     with contextlib.suppress(UnicodeDecodeError, configparser.Error):  # the server will complain
-        parser.read([*files, str(ROOT / "gns3_server.conf")], encoding="utf-8")
-    configured = parser.get("VPCS", "vpcs_path", fallback=None)
-    return os.environ.get("GNS3_VPCS_VPCS_PATH") or configured
+        parser.read([*files, "gns3_server.conf"], encoding="utf-8")
+    path = parser.get("VPCS", "vpcs_path", fallback="")
+    path = os.environ.get("GNS3_VPCS_VPCS_PATH") or path
+    return os.path.expanduser(path) if "/" in path else None
 
 
 def missing_packages(programs: "tuple[str, ...]") -> "list[str]":
     """Debian packages that are needed and absent; these are named like their programs."""
     vpcs = vpcs_setting()
-    if vpcs and not shutil.which(os.path.expanduser(vpcs)):
+    if vpcs and not shutil.which(vpcs):
         raise Problem("The setting vpcs_path names %s, which is not a program." % vpcs)
     return [name for name in programs if not (shutil.which(name) or (name == "vpcs" and vpcs))]
 
@@ -209,7 +201,7 @@ def refusal(packages: "list[str]", why: str, sudo: str) -> str:
     ) % (", ".join(packages), why, "" if sudo else " as root", update, install)
 
 
-# --- The virtual environment ------------------------------------------------------------------
+# --- The virtual environment
 
 
 class Environment:
@@ -219,9 +211,10 @@ class Environment:
     without one was interrupted, and is made again from nothing.
     """
 
-    def __init__(self, path: Path, packages: "tuple[str, ...]"):
+    def __init__(self, path: Path, packages: "tuple[str, ...]", purpose: str):
         self.path = path
         self.packages = packages
+        self.purpose = purpose  # the program that it is made for
         self.log = path / "bootstrap.log"  # its presence also says that we made the directory
         self.stamp = path / "bootstrap.json"
 
@@ -236,12 +229,13 @@ class Environment:
         return {"base": base, "sources": digest.hexdigest()}
 
     def present(self) -> "dict[str, object]":
-        """What the stamp says; nothing if the Python that the environment stands on is gone."""
+        """What the stamp says; nothing if what it speaks of is gone."""
         try:
             stamp = dict(json.loads(self.stamp.read_text()))
         except (OSError, ValueError):
             return {}
-        return stamp if os.access(self.program("python"), os.X_OK) else {}
+        programs = [self.program("python"), self.program(self.purpose)]
+        return stamp if all(os.access(program, os.X_OK) for program in programs) else {}
 
     def prepare(self, programs: "tuple[str, ...]") -> None:
         """Bring machine and environment to the wanted state; does nothing if they are in it."""
@@ -267,13 +261,9 @@ class Environment:
 
     def claim(self) -> None:
         if self.path.exists() and not self.log.exists():
-            text = "%s was not made by bootstrap.py: move it away, then run me again."
-            raise Problem(text % self.path)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.log.write_bytes(b"")
-        except OSError as error:
-            raise Problem("%s. Copy this folder to a place of your own." % error) from None
+            raise Problem("I did not make %s: move it away, then run me again." % self.path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.log.write_bytes(b"")
 
     def create(self) -> None:
         for entry in self.path.iterdir():
@@ -289,8 +279,11 @@ class Environment:
         with contextlib.suppress(FileNotFoundError):
             self.stamp.unlink()
         pip = "-m pip install --no-input --no-user --disable-pip-version-check --progress-bar off"
-        label = "Installing " + ("tox" if self.packages == TOX else "the server and its plugins")
-        step(label, [self.program("python"), *pip.split(), *self.packages], self.log)
+        step(
+            "Installing " + self.purpose,
+            [self.program("python"), *pip.split(), *self.packages],
+            self.log,
+        )
         half = self.stamp.with_suffix(".new")
         half.write_text(json.dumps(wanted))
         half.replace(self.stamp)
@@ -301,46 +294,49 @@ def alone() -> Iterator[None]:
     """One bootstrap.py at a time in this folder."""
     import fcntl  # not on every system, and main() has excluded those by now
 
-    folder = os.open(str(ROOT), os.O_RDONLY)
-    try:
+    with open(__file__) as this:
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(this, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say("Another bootstrap.py is at work here: waiting for it")
-            fcntl.flock(folder, fcntl.LOCK_EX)
+            fcntl.flock(this, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(folder)
 
 
-# --- Commands ---------------------------------------------------------------------------------
+# --- Commands
 
 
 def run_server(arguments: "list[str]") -> None:
-    server = Environment(ROOT / ".venv", SERVER)
+    server = Environment(ROOT / ".venv", SERVER, "gns3server")
     server.prepare(("vpcs",))
     become([server.program("gns3server"), *arguments], dict(os.environ))
 
 
 def run_tests(arguments: "list[str]") -> None:
-    tox = Environment(ROOT / ".tox" / "bootstrap", TOX)
+    tox = Environment(ROOT / ".tox" / "bootstrap", TOX, "tox")
     tox.prepare(("vpcs", "telnet", "curl"))
     environment = dict(os.environ, UV_PYTHON_DOWNLOADS="never")
-    environment["PATH"] = os.pathsep.join(
-        [os.environ.get("PATH", os.defpath), *pyenv_directories()]
-    )
-    # uv does not read pip's settings, and may not find the package index that pip has found.
-    dry_run = ["uv", "pip", "install", "--dry-run", "--no-deps", "--python", tox.program("python")]
-    if silently([tox.program(dry_run[0]), *dry_run[1:], "pytest"]):
+    path = os.environ.get("PATH", os.defpath)
+    environment["PATH"] = os.pathsep.join([path, *pyenv_directories()])
+    if not uv_works(tox):
         say("uv does not work here: tox uses virtualenv and pip instead, which is slower")
         environment["TOX_DISABLED_EXTERNAL_PLUGINS"] = "tox-uv"
         environment["TOX_INSTALL"] = "python -m pip install"
+    os.chdir(str(ROOT))
     become([tox.program("tox"), "run", *arguments], environment)
+
+
+def uv_works(tox: Environment) -> bool:
+    """Whether uv, which does not read pip's settings, has found a package index as well."""
+    proof = tox.path / "uv-works"
+    dry_run = ["pip", "install", "--dry-run", "--no-deps", "--python", tox.program("python")]
+    if not proof.exists() and silently([tox.program("uv"), *dry_run, "pytest"]) == 0:
+        proof.touch()
+    return proof.exists()
 
 
 def become(command: "list[str]", environment: "dict[str, str]") -> None:
     """Turn into the command: its signals and its exit code are then its own."""
-    os.chdir(str(ROOT))
     sys.stdout.flush()
     os.execve(command[0], command, environment)
 
@@ -371,6 +367,9 @@ def main(arguments: "list[str]") -> int:
             run_server(["demo", *further] if command == "demo" else further)
     except Problem as problem:
         print("\n%s" % problem, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print("\n%s.\nI need a folder with room in which I may write." % error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print()

@@ -1,0 +1,144 @@
+"""The one place that wires the rooms together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from typing import Any
+
+from gns3server.http.application import CORE_ROUTES, listening, make_application
+from gns3server.http.routing import Lab
+from gns3server.http.security import Gatekeeper
+from gns3server.nodes.home import Machine
+from gns3server.nodes.files import make_directory
+from gns3server.nodes.registry import Registry
+from gns3server.notifications import Hub
+from gns3server.plugin_host import PluginHost
+from gns3server.ports import PortPool, Ports
+from gns3server.projects.database import DatabaseThread
+from gns3server.projects.manager import ProjectManager
+from gns3server.projects.project import Surroundings
+from gns3server.projects.records import ServerRecords
+from gns3server.running.gate import StartGate
+from gns3server.running.local import LocalRunner
+from gns3server.settings import Settings, host_names, split_list
+
+log = logging.getLogger(__name__)
+
+
+class Tasks:
+    """Changes that are under way; they outlive the requests that asked for them."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def own(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run ``work`` to its end, whoever still waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        # Fetched, so that an error whose client has gone is not reported as forgotten.
+        if not task.cancelled():
+            task.exception()
+
+    async def finish(self) -> None:
+        """Wait for everything that is under way."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A server that listens."""
+
+    lab: Lab
+    plugins: PluginHost
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it."""
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+
+def make_ports(settings: Settings, registry: Registry) -> Ports:
+    """The port pools, which heed the companions of all node types."""
+    server = settings.server
+    return Ports(
+        PortPool("TCP", server.console_start_port_range, server.console_end_port_range),
+        PortPool(
+            "UDP", server.udp_start_port_range, server.udp_end_port_range, registry.udp_companions()
+        ),
+    )
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings, *, found: Iterable[EntryPoint] | None = None
+) -> AsyncIterator[RunningServer]:
+    """Run a server while the context lasts.
+
+    Projects that were open are open again before it listens; when it ends,
+    all nodes are stopped.
+
+    :param found: the plugins to load; all that are installed by default.
+    :raises OSError: the address or a directory cannot be used.
+    :raises gns3server.projects.database.DatabaseError: another server has the records.
+    """
+    host = PluginHost(settings, strict=settings.server.strict_plugins)
+    host.load(found)
+    registry = Registry()
+    routes = [*CORE_ROUTES, *host.gather(registry, CORE_ROUTES)]
+    tasks = Tasks()
+    async with _records(settings) as (thread, records), _runner(settings) as runner:
+        hub = Hub(max_listeners=settings.server.max_listeners)
+        machine = Machine(
+            runner, StartGate(settings.server.max_starting),
+            make_ports(settings, registry), settings.search_path,
+        )
+        shared = Surroundings(machine, registry, hub, {}, settings.server.max_nodes, tasks.own)
+        manager = ProjectManager(settings, shared, thread, records, host.observe)
+        lab = Lab(settings, manager, registry, hub, tasks.own, host.reports)
+        gatekeeper = Gatekeeper(
+            host_names(settings), frozenset(split_list(settings.server.allowed_origins))
+        )
+        application = make_application(lab, routes, gatekeeper, host.failed)
+        await manager.open_known()
+        async with (
+            host.lifespans(lab),
+            listening(application, settings.server.host, settings.server.port) as address,
+        ):
+            try:
+                yield RunningServer(lab, host, *address)
+            finally:
+                await manager.shutdown()
+                hub.close()
+                await tasks.finish()
+
+
+@asynccontextmanager
+async def _records(settings: Settings) -> AsyncIterator[tuple[DatabaseThread, ServerRecords]]:
+    thread = DatabaseThread()
+    try:
+        await asyncio.to_thread(make_directory, settings.state_path)
+        yield thread, await ServerRecords.load(thread, settings.state_path)
+    finally:
+        await thread.close()
+
+
+@asynccontextmanager
+async def _runner(settings: Settings) -> AsyncIterator[LocalRunner]:
+    runner = LocalRunner(settings.environ)
+    try:
+        yield runner
+    finally:
+        await runner.close()

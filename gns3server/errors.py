@@ -1,0 +1,88 @@
+"""The errors a client can meet.
+
+Each class fixes the HTTP status; each instance carries one sentence for the
+client (what happened, to which object, what to do about it) and, apart from
+it, what only the server's log should keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class LabError(Exception):
+    """An error that a client is told about.
+
+    :param message: the sentence the client reads.
+    :param log: more for the server's log, never sent to a client.
+    """
+
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, log: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.log = log
+
+
+class FilesFailed(LabError):
+    """500: files or directories of a project could not be made or removed (PRJ-27, PRJ-29)."""
+
+
+class InvalidRequest(LabError):
+    """400: the request itself is wrong: not JSON, or not what the route's schema asks for.
+
+    :param request: the parsed body, repeated to the client; ``None`` when there is none.
+    """
+
+    status = 400
+
+    def __init__(
+        self, message: str, *, request: Any = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.request = request
+        self.headers = dict(headers or {})
+
+
+class Forbidden(LabError):
+    """403: understood, and not allowed here."""
+
+    status = 403
+
+
+class NotFound(LabError):
+    """404: no such object, or not in that project."""
+
+    status = 404
+
+
+class RequestTimeout(LabError):
+    """408: the request did not arrive in time."""
+
+    status = 408
+
+
+class Conflict(LabError):
+    """409: the request is fine but the state of the lab does not allow it."""
+
+    status = 409
+
+
+class BodyTooLarge(LabError):
+    """413: the request's body is over the limit."""
+
+    status = 413
+
+
+class Unavailable(LabError):
+    """503: the plugin that would answer could not be loaded."""
+
+    status = 503
+
+
+class StorageFailed(LabError):
+    """507: the change could not be written to disk; nothing has changed."""
+
+    status = 507

@@ -1,0 +1,131 @@
+"""The hooks: everything a plugin can tell the server, and be told by it.
+
+A plugin is a module that an entry point of the group ``gns3server.plugins``
+names. It implements any of these hooks, with as few of their arguments as it
+wants, marked with :data:`gns3server.plugin.hookimpl`.
+
+Hooks that register return data and change nothing themselves: the server
+checks all of a plugin's data, then installs all of it or none. Only the hooks
+that say so are awaited. A hook that raises, returns something unfit or takes
+longer than ten seconds puts its plugin, and no other, out of service; requests
+to it then answer 503 with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from marshmallow import Schema
+
+    from gns3server.http.routing import Lab, Route
+    from gns3server.nodes.nio import NioType
+    from gns3server.nodes.node_type import NodeType
+    from gns3server.projects.project import Project
+
+PROJECT_NAME = "gns3server"
+
+hookspec = pluggy.HookspecMarker(PROJECT_NAME)
+hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
+
+
+@hookspec
+def gns3_config_schema() -> type[Schema]:  # type: ignore[empty-body]
+    """The schema of the plugin's own section in the configuration file.
+
+    Called once, first of all. The section has the plugin's name (its entry
+    point's). Defaults belong into the schema (``load_default``); keys it does
+    not know are ignored.
+
+    :returns: a marshmallow schema class.
+    """
+
+
+@hookspec
+def gns3_node_types(config: Mapping[str, Any]) -> Sequence[NodeType]:  # type: ignore[empty-body]
+    """The node types that the plugin offers.
+
+    Called once, while the server is built. A type is named as the plugin, or
+    ``<plugin>-<something>`` when it offers several.
+
+    :param config: live, read-only view of the plugin's section; always shows
+        the newest settings.
+    :returns: the types; the server makes their routes, records and API document.
+    """
+
+
+@hookspec
+def gns3_nio_types(config: Mapping[str, Any]) -> Sequence[NioType]:  # type: ignore[empty-body]
+    """The kinds of wire ends that the plugin offers to all node types.
+
+    Called once, while the server is built.
+
+    :param config: as for :func:`gns3_node_types`.
+    :returns: the NIO types, whose names no other plugin may have.
+    """
+
+
+@hookspec
+def gns3_routes(config: Mapping[str, Any]) -> Sequence[Route]:  # type: ignore[empty-body]
+    """Routes beyond the standard ones of a node type.
+
+    Called once, while the server is built. Paths begin with ``/v1/`` and must
+    not meet a route that exists.
+
+    :param config: as for :func:`gns3_node_types`.
+    :returns: the routes.
+    """
+
+
+@hookspec
+def gns3_lifespan(server: Lab) -> AbstractAsyncContextManager[None]:  # type: ignore[empty-body]
+    """What the plugin needs while the server runs.
+
+    Called once, before the server listens. The context manager is entered
+    then (awaited, within ten seconds) and left at shutdown.
+
+    :param server: the running server.
+    :returns: an asynchronous context manager.
+    """
+
+
+@hookspec
+async def gns3_project_opened(project: Project) -> None:
+    """A project was created or opened. Awaited, within ten seconds; cannot veto.
+
+    :param project: the project, open.
+    """
+
+
+@hookspec
+async def gns3_project_closing(project: Project) -> None:
+    """A project is about to be closed or deleted; its nodes still run.
+
+    Awaited, within ten seconds; cannot veto.
+
+    :param project: the project; nobody else works on it.
+    """
+
+
+@hookspec
+async def gns3_project_closed(project: Project) -> None:
+    """A project was closed or deleted; its directory may be gone.
+
+    Awaited, within ten seconds; cannot veto.
+
+    :param project: the project, closed.
+    """
+
+
+@hookspec
+async def gns3_project_committed(project: Project) -> None:
+    """A project was committed: the directories of deleted nodes are gone.
+
+    Awaited, within ten seconds; cannot veto.
+
+    :param project: the project.
+    """

@@ -1,0 +1,203 @@
+"""The way of every request: who calls, what is wanted, the locks, the handler, the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from gns3server import __version__
+from gns3server.errors import InvalidRequest, LabError, NotFound, Unavailable
+from gns3server.http.encoding import encode
+from gns3server.http.parsing import PARSED, make_loader, unknown_id
+from gns3server.http.routing import Call, Lab, OneOf, Route, Scope
+from gns3server.http.security import Gatekeeper
+from gns3server.locks import Entry
+from gns3server.projects.project import Project
+
+log = logging.getLogger(__name__)
+
+SERVER = f"Python/{sys.version_info.major}.{sys.version_info.minor} GNS3/{__version__}"
+JSON = "application/json"
+ROUTE: web.RequestKey[Route] = web.RequestKey("route")
+ID: web.RequestKey[str] = web.RequestKey("id")
+
+Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def respond(status: int, value: Any, route: Route | None = None) -> web.Response:
+    """An answer with a JSON body, or an empty one for ``None``."""
+    headers = {"Server": SERVER}
+    if route is not None:
+        headers["X-Route"] = route.path
+    if value is None:
+        return web.Response(status=status, headers=headers)
+    headers["Content-Type"] = JSON
+    return web.Response(body=encode(value), status=status, headers=headers)
+
+
+def respond_error(request: web.Request, error: LabError) -> web.Response:
+    """The one shape of every error (HTTP-03, HTTP-04)."""
+    route = request.get(ROUTE)
+    body: dict[str, Any] = {"message": error.message, "status": error.status}
+    if isinstance(error, InvalidRequest):
+        body["path"] = route.path if route else request.path
+        body["request"] = request.get(PARSED) if error.request is None else error.request
+    return respond(error.status, body, route)
+
+
+def make_middleware(
+    gatekeeper: Gatekeeper, failed_plugins: Callable[[], Mapping[str, str]]
+) -> Any:
+    """The one middleware: checks the caller, names the request, maps errors, logs."""
+    prefix = secrets.token_hex(3)
+    numbers = itertools.count(1)
+
+    @web.middleware
+    async def edge(request: web.Request, handler: Endpoint) -> web.StreamResponse:
+        request[ID] = f"{prefix}-{next(numbers)}"
+        try:
+            headers = request.headers
+            gatekeeper.check(request.scheme, headers.get("Host"), headers.get("Origin"))
+            response = await handler(request)
+        except LabError as error:
+            response = respond_error(request, error)
+            log_outcome(request, response.status, error)
+            return response
+        except web.HTTPException as error:
+            return _router_error(request, error, failed_plugins())
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception:
+            return _bug(request)
+        log_outcome(request, response.status)
+        return response
+
+    return edge
+
+
+def log_outcome(request: web.Request, status: int, error: LabError | None = None) -> None:
+    """One line a request: changes and errors at info, reads at debug."""
+    route = request.get(ROUTE)
+    quiet = error is None and (route is None or not route.changes)
+    level = logging.DEBUG if quiet else logging.INFO
+    if log.isEnabledFor(level):
+        detail = "" if error is None else f": {error.log or error.message}"
+        log.log(
+            level, "%s %s %s %s -> %d%s",
+            request[ID], request.remote, request.method, request.rel_url.raw_path, status, detail,
+        )
+
+
+def _router_error(
+    request: web.Request, error: web.HTTPException, failed: Mapping[str, str]
+) -> web.Response:
+    segments = request.path.split("/")
+    plugin = next((name for name in failed if name in segments), None)
+    if plugin is not None and error.status == 404:
+        reason = f"The plugin {plugin!r} could not be used: {failed[plugin]}"
+        response = respond_error(request, Unavailable(reason))
+    else:
+        text = {
+            404: f"There is no {request.path} here: see /v1/openapi.json for what there is.",
+            405: f"{request.method} is not possible on {request.path}.",
+        }.get(error.status, error.reason)
+        response = respond(error.status, {"message": text, "status": error.status})
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+    log_outcome(request, response.status, NotFound(error.reason))
+    return response
+
+
+def _bug(request: web.Request) -> web.Response:
+    log.exception("%s %s %s failed", request[ID], request.method, request.rel_url.raw_path)
+    error = LabError(
+        f"The server failed to carry out this request; it is noted in its log as {request[ID]}. "
+        "Please report it with that part of the log."
+    )
+    return respond_error(request, error)
+
+
+def make_endpoint(lab: Lab, route: Route) -> Callable[[web.Request], Coroutine[Any, Any, Any]]:
+    """The aiohttp handler of a route."""
+    integers = route.integers
+    scoped = "project_id" in route.path_names
+    load, dump = make_loader(lab, route), make_dumper(route)
+
+    async def endpoint(request: web.Request) -> web.StreamResponse:
+        request[ROUTE] = route
+        path: dict[str, Any] = {
+            name: int(value) if name in integers else value
+            for name, value in request.match_info.items()
+        }
+        call = Call(lab, route, request, path, await load(request))
+        if scoped:
+            call._project = find_project(lab, path["project_id"])
+        result = await _carry_out(call)
+        if route.stream:
+            response: web.StreamResponse = result
+            return response
+        return respond(route.status, dump(result), route)
+
+    return endpoint
+
+
+def find_project(lab: Lab, project_id: str) -> Project:
+    """An open project by the id in a path.
+
+    :raises InvalidRequest: that is no id.
+    :raises NotFound: nobody has that id.
+    """
+    try:
+        return lab.manager.get(project_id)
+    except NotFound as error:
+        raise unknown_id("project", project_id, error) from None
+
+
+async def _carry_out(call: Call) -> Any:
+    """Run the handler inside the locks of its scope; a change in a task of its own."""
+    route = call.route
+    if route.scope is Scope.SERVER:
+        work = route.handler(call)
+    else:
+        node_id = call.path.get("vm_id") if route.scope is Scope.NODE else None
+        if route.creates:
+            node_id = call.body.get("id")
+        # The queue is joined here, before any task is made: order of arrival is order of service.
+        work = _inside(call, call.project.enter(node_id))
+    if not route.changes:
+        return await work
+    return await asyncio.shield(call.lab.own(_as_coroutine(work)))
+
+
+async def _as_coroutine(work: Awaitable[Any]) -> Any:
+    return await work
+
+
+async def _inside(call: Call, entry: Entry) -> Any:
+    async with entry:
+        call.project.check_open()
+        if call.route.scope is Scope.NODE:
+            node_id = call.path["vm_id"]
+            try:
+                call._node = call.project.node(call.route.node_type, node_id)
+            except NotFound as error:
+                raise unknown_id("VM", node_id, error) from None
+            await call._node.settle()
+        return await call.route.handler(call)
+
+
+def make_dumper(route: Route) -> Callable[[Any], Any]:
+    """What puts a handler's result into the words of the wire."""
+    if route.answer is None:
+        return lambda result: None
+    if isinstance(route.answer, OneOf):
+        return lambda result: result
+    schema = route.answer()
+    return lambda result: schema.dump(result, many=route.many)

@@ -1,0 +1,45 @@
+"""JSON on the wire.
+
+Bodies are indented by four spaces and sorted, without a final newline, for the
+people who read them in curl (HTTP-06).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from gns3server.errors import InvalidRequest
+
+_INDENT = re.compile(rb"(?m)^ +")
+
+
+def encode(value: Any) -> bytes:
+    """A JSON body. The encoder indents by two spaces, which are doubled.
+
+    No string can hold a raw newline in JSON, so blanks at the start of a line
+    are always indentation.
+    """
+    body = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+    return _INDENT.sub(lambda blanks: blanks[0] * 2, body)
+
+
+def decode(body: bytes) -> Any:
+    """The value of a JSON body; an empty one is the empty object (HTTP-07).
+
+    :raises InvalidRequest: not UTF-8, not JSON, or JSON that no answer could repeat.
+    """
+    if not body:
+        return {}
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        text = body.decode(errors="replace")
+        raise InvalidRequest(
+            f"Invalid JSON: {error}. Send a JSON object, or no body at all.",
+            request={"malformed_json": text},
+        ) from error
+    except RecursionError as error:
+        raise InvalidRequest("Invalid JSON: it is nested too deeply.") from error

@@ -1,0 +1,127 @@
+"""Projects and their notification streams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from gns3server.http.routing import Call, Lab, Route, Scope
+from gns3server.http.schemas import (
+    ProjectCreateSchema,
+    ProjectObjectSchema,
+    ProjectUpdateSchema,
+)
+from gns3server.http.streams import stream
+from gns3server.projects.project import Project
+
+TAG = "projects"
+PROJECT = "/v1/projects/{project_id}"
+
+
+def describe(lab: Lab, project: Project) -> Mapping[str, Any]:
+    """A project as its schema shows it (PRJ-23)."""
+    return {
+        "id": project.id,
+        "name": project.name,
+        "location": str(lab.manager.location),
+        "path": str(project.path),
+        "temporary": project.temporary,
+    }
+
+
+async def list_projects(call: Call) -> list[Mapping[str, Any]]:
+    """All open projects."""
+    return [describe(call.lab, project) for project in call.lab.manager.projects]
+
+
+async def create(call: Call) -> Mapping[str, Any]:
+    """Make a project, or open one again."""
+    return describe(call.lab, await call.lab.manager.create(call.body))
+
+
+async def show(call: Call) -> Mapping[str, Any]:
+    """One project."""
+    return describe(call.lab, call.project)
+
+
+async def update(call: Call) -> Mapping[str, Any]:
+    """Change a project's name; null leaves it."""
+    name = call.body.get("name")
+    if name is not None and name != call.project.name:
+        await call.project.rename(name)
+    return describe(call.lab, call.project)
+
+
+async def close(call: Call) -> None:
+    """Close a project, unless several clients listen to it (contract 1.9, D-12)."""
+    if not call.lab.manager.is_listened_to(call.project):
+        await call.lab.manager.close(call.project)
+
+
+async def delete(call: Call) -> None:
+    """Delete a project with its files."""
+    await call.lab.manager.delete(call.project)
+
+
+async def listen(call: Call) -> web.StreamResponse:
+    """Stream the events of one project."""
+    return await stream(call, call.project.id)
+
+
+async def listen_everywhere(call: Call) -> web.StreamResponse:
+    """Stream the events of all projects."""
+    return await stream(call, None)
+
+
+ROUTES = (
+    Route(
+        method="GET", path="/v1/projects", handler=list_projects, changes=False, tag=TAG,
+        summary="All open projects", answer=ProjectObjectSchema, many=True,
+    ),
+    Route(
+        method="POST", path="/v1/projects", handler=create, tag=TAG, status=201,
+        summary="Create a project, or open a closed one by its id",
+        body=ProjectCreateSchema, answer=ProjectObjectSchema,
+        errors={
+            403: "A path was given and the server is not local",
+            409: "The path cannot be a project's, or too many projects are open",
+            500: "The directory cannot be made",
+            507: "The records cannot be written",
+        },
+    ),
+    Route(
+        method="GET", path=PROJECT, handler=show, changes=False, tag=TAG,
+        summary="One project", answer=ProjectObjectSchema,
+    ),
+    Route(
+        method="PUT", path=PROJECT, handler=update, tag=TAG, scope=Scope.PROJECT,
+        summary="Change a project", body=ProjectUpdateSchema, answer=ProjectObjectSchema,
+        errors={507: "The records cannot be written"},
+    ),
+    Route(
+        method="POST", path=f"{PROJECT}/close", handler=close, tag=TAG, status=204,
+        summary="Stop a project's nodes and close it; skipped while several clients listen to it",
+        errors={500: "A temporary project's files cannot be removed",
+                507: "The records cannot be written"},
+    ),
+    Route(
+        method="DELETE", path=PROJECT, handler=delete, tag=TAG, status=204,
+        summary="Close a project and remove its files",
+        errors={500: "The files cannot be removed", 507: "The records cannot be written"},
+    ),
+    Route(
+        method="GET", path=f"{PROJECT}/notifications", handler=listen, changes=False, stream=True,
+        tag="notifications", summary="Events of a project, one JSON object a line",
+        errors={409: "Too many listeners"},
+    ),
+    *(
+        Route(
+            method="GET", path=path, handler=listen_everywhere, changes=False, stream=True,
+            tag="notifications", summary="Events of all projects, one JSON object a line",
+            errors={409: "Too many listeners"},
+        )
+        for path in ("/v1/notifications", "/notifications")
+    ),
+)

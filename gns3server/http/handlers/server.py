@@ -1,0 +1,69 @@
+"""Version, plugins and the API document."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from gns3server.errors import Conflict
+from gns3server.http.edge import respond
+from gns3server.http.routing import Call, Route
+from gns3server.http.schemas import (
+    PluginSchema,
+    VersionCheckSchema,
+    VersionMatchSchema,
+    VersionSchema,
+)
+
+
+async def get_version(call: Call) -> Mapping[str, Any]:
+    """The version that clients compare with theirs."""
+    server = call.lab.settings.server
+    return {"version": server.announced_version, "local": server.local}
+
+
+async def check_version(call: Call) -> Mapping[str, Any]:
+    """Compare a client's version with the server's (contract 1.8; the text is VER-03's)."""
+    ours, theirs = call.lab.settings.server.announced_version, call.body["version"]
+    if ours != theirs:
+        raise Conflict(f"Client version {theirs} differs with server version {ours}")
+    return {"version": ours}
+
+
+async def list_plugins(call: Call) -> list[Mapping[str, Any]]:
+    """Every plugin that is installed, and what has become of it."""
+    return call.lab.plugins()
+
+
+async def get_openapi(call: Call) -> web.StreamResponse:
+    """The document of exactly the routes that exist."""
+    # Imported when used: a start must not pay for it.
+    from gns3server.http.openapi import build
+
+    document = await asyncio.to_thread(build, call.lab)
+    return respond(200, document, call.route)
+
+
+ROUTES = (
+    Route(
+        method="GET", path="/v1/version", handler=get_version, changes=False,
+        summary="Version and mode of the server", answer=VersionSchema,
+    ),
+    Route(
+        method="POST", path="/v1/version", handler=check_version, changes=False,
+        summary="Compare a client's version with the server's",
+        body=VersionCheckSchema, answer=VersionMatchSchema,
+        errors={409: "The versions differ"},
+    ),
+    Route(
+        method="GET", path="/v1/plugins", handler=list_plugins, changes=False,
+        summary="The plugins of this server and their state", answer=PluginSchema, many=True,
+    ),
+    Route(
+        method="GET", path="/v1/openapi.json", handler=get_openapi, changes=False, stream=True,
+        summary="This document",
+    ),
+)

@@ -1,0 +1,153 @@
+"""Routes as frozen data, and what a handler gets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from marshmallow import Schema
+
+from gns3server.nodes.node import Node
+from gns3server.nodes.registry import Registry
+from gns3server.notifications import Hub
+from gns3server.projects.manager import ProjectManager
+from gns3server.projects.project import Project
+from gns3server.settings import Settings
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Coroutine
+
+PARAMETER = re.compile(r"{(\w+)(?::([^{}]+))?}")
+"""A parameter of a path pattern: its name, and the expression it must match if there is one."""
+
+
+class Scope(Enum):
+    """What a request works on, and so what it queues for.
+
+    A path with ``{project_id}`` always gets its project looked up.
+    """
+
+    SERVER = "nothing: no lock is taken"
+    PROJECT = "the project, beside others"
+    NODE = "one node: alone with it, beside others in its project"
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """What handlers, plugin routes and plugin lifespans may use of the server.
+
+    :param own: runs a change in a task that a client's hanging up does not end.
+    :param plugins: a report of each plugin, as its wire object's fields.
+    """
+
+    settings: Settings
+    manager: ProjectManager
+    registry: Registry
+    hub: Hub
+    own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
+    plugins: Callable[[], list[Mapping[str, Any]]]
+    routes: list[Route] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, validated, with what it works on.
+
+    :param path: the path's parameters; those that match digits are integers.
+    :param body: the validated body, in the words of the code.
+    :param request: the request itself, for streams.
+    """
+
+    lab: Lab
+    route: Route
+    request: web.Request
+    path: Mapping[str, Any]
+    body: Mapping[str, Any] = field(default_factory=dict)
+    _project: Project | None = None
+    _node: Node | None = None
+
+    @property
+    def project(self) -> Project:
+        """The project that the path names."""
+        if self._project is None:
+            raise LookupError(f"{self.route.path} names no project")
+        return self._project
+
+    @property
+    def node(self) -> Node:
+        """The node that the path names; routes of scope NODE only."""
+        if self._node is None:
+            raise LookupError(f"{self.route.path} is not of scope NODE")
+        return self._node
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """A body whose shape depends on one of its fields.
+
+    :param field: the field that tells, as ``type``.
+    :param choices: looks up the shape's schema by the field's value.
+    """
+
+    field: str
+    choices: Callable[[Lab], Mapping[str, type[Schema]]]
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One route: where it is, what it takes, what it answers, and who does it.
+
+    :param path: pattern with parameters as ``{name}`` or ``{name:\\d+}``.
+    :param handler: gets a :class:`Call`, returns a plain object or mapping.
+    :param summary: one line for the API document.
+    :param body: schema of the request's body; without one any JSON is let through.
+    :param answer: schema of the answer; without one the answer is empty.
+    :param many: the answer is a list.
+    :param errors: statuses it may answer besides the ones of its kind, and when.
+    :param scope: what it works on.
+    :param node_type: for scope NODE, the type its node must have.
+    :param creates: for scope PROJECT, the body may hold the id of the node to make.
+    :param changes: it changes something, so that a client that hangs up must not stop it
+        halfway.
+    :param stream: the handler makes the response itself.
+    :param tag: group in the API document.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    body: type[Schema] | OneOf | None = None
+    answer: type[Schema] | OneOf | None = None
+    many: bool = False
+    status: int = 200
+    errors: Mapping[int, str] = field(default_factory=dict)
+    scope: Scope = Scope.SERVER
+    node_type: str = ""
+    creates: bool = False
+    changes: bool = True
+    stream: bool = False
+    tag: str = "server"
+
+    @property
+    def shape(self) -> tuple[str, str]:
+        """Method and path with the parameters' names left out: no two routes may share it."""
+        return self.method, PARAMETER.sub("{}", self.path)
+
+    @property
+    def path_names(self) -> frozenset[str]:
+        """Names of all parameters."""
+        return frozenset(name for name, _ in PARAMETER.findall(self.path))
+
+    @property
+    def integers(self) -> frozenset[str]:
+        """Names of the parameters that match digits only."""
+        return frozenset(name for name, rule in PARAMETER.findall(self.path) if rule == r"\d+")

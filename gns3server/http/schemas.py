@@ -1,0 +1,176 @@
+"""The wire shapes of the core, and the bases that plugins extend.
+
+Here, and only here, the words of the v1 wire (``vm_id``, ``status``) meet the
+words of the code (``id``, ``state``).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from gns3server.nodes.states import WIRE_STATUS, NodeState
+
+UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+
+
+class UuidText(fields.String):
+    """An id: 36 characters in the form of a UUID, kept as given (contract 1.5)."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("metadata", {})["format"] = "uuid"
+        super().__init__(**kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        if UUID_TEXT.fullmatch(text) is None:
+            raise ValidationError("must be a UUID of 36 characters")
+        return text
+
+
+class StrictBoolean(fields.Boolean):
+    """``true`` or ``false`` and nothing that merely looks like it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("must be true or false")
+        return value
+
+
+class NodeStatus(fields.String):
+    """A node's state in the words of the wire."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        words = sorted(set(WIRE_STATUS.values()))
+        super().__init__(validate=validate.OneOf(words), **kwargs)
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return WIRE_STATUS[value] if isinstance(value, NodeState) else None
+
+
+class Text(fields.String):
+    """A text that a program may be given: no NUL character, which ends a text in C."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        if "\0" in text:
+            raise ValidationError("must not hold a NUL character")
+        return text
+
+
+def name_field(**kwargs: Any) -> Text:
+    """A text that is not empty."""
+    return Text(validate=validate.Length(min=1), **kwargs)
+
+
+def port_field(**kwargs: Any) -> fields.Integer:
+    """A port number."""
+    return fields.Integer(strict=True, validate=validate.Range(min=1, max=65535), **kwargs)
+
+
+class ErrorSchema(Schema):
+    """Every error."""
+
+    message = fields.String(required=True)
+    status = fields.Integer(required=True)
+
+
+class InvalidRequestSchema(ErrorSchema):
+    """A request that does not fit, with the route and what was sent."""
+
+    path = fields.String(required=True)
+    request = fields.Raw(required=True, allow_none=True)
+
+
+class VersionSchema(Schema):
+    """The server's version and mode."""
+
+    version = fields.String(required=True)
+    local = fields.Boolean(required=True)
+
+
+class VersionCheckSchema(Schema):
+    """A client's version."""
+
+    version = fields.String(required=True)
+    local = StrictBoolean()
+
+
+class VersionMatchSchema(Schema):
+    """The version that client and server share."""
+
+    version = fields.String(required=True)
+
+
+class ProjectCreateSchema(Schema):
+    """A new project, or one to open again."""
+
+    id = UuidText(data_key="project_id", allow_none=True)
+    name = name_field(allow_none=True)
+    path = name_field(allow_none=True)
+    temporary = StrictBoolean()
+
+
+class ProjectUpdateSchema(Schema):
+    """What of a project can be changed; null leaves a value as it is."""
+
+    name = name_field(allow_none=True)
+
+
+class ProjectObjectSchema(Schema):
+    """A project."""
+
+    id = UuidText(data_key="project_id", required=True)
+    name = fields.String(required=True, allow_none=True)
+    location = fields.String(required=True)
+    path = fields.String(required=True)
+    temporary = fields.Boolean(required=True)
+
+
+class UdpPortSchema(Schema):
+    """A UDP port that was reserved."""
+
+    udp_port = port_field(required=True)
+
+
+class PluginSchema(Schema):
+    """A plugin and what has become of it."""
+
+    name = fields.String(required=True)
+    distribution = fields.String(required=True, allow_none=True)
+    version = fields.String(required=True, allow_none=True)
+    status = fields.String(required=True, validate=validate.OneOf(["ok", "failed", "disabled"]))
+    phase = fields.String(required=True, allow_none=True)
+    message = fields.String(required=True, allow_none=True)
+    hooks = fields.List(fields.String(), required=True)
+    node_types = fields.List(fields.String(), required=True)
+    nio_types = fields.List(fields.String(), required=True)
+    routes = fields.List(fields.String(), required=True)
+
+
+class NodeCreateSchema(Schema):
+    """What every new node can be given. Extend it with what your emulator has besides."""
+
+    id = UuidText(data_key="vm_id")
+    name = name_field(required=True)
+    console = port_field(allow_none=True)
+
+
+class NodeUpdateSchema(Schema):
+    """What can be changed of every node; null leaves a value as it is."""
+
+    name = name_field(allow_none=True)
+    console = port_field(allow_none=True)
+
+
+class NodeObjectSchema(Schema):
+    """What answers and events show of every node."""
+
+    id = UuidText(data_key="vm_id", required=True)
+    project_id = UuidText(required=True)
+    name = fields.String(required=True)
+    state = NodeStatus(data_key="status", required=True)
+    console = fields.Integer(required=True, allow_none=True)
+    directory = fields.String(data_key="vm_directory", required=True)

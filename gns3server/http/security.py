@@ -1,0 +1,68 @@
+"""Who may call: requests that a web page made somewhere else are refused.
+
+A browser lets any page send requests to a server on the same machine. It names
+the page in ``Origin``, and a page that had its own name resolved to this
+machine names itself in ``Host``; both give it away.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from gns3server.errors import Forbidden
+
+CACHE_SIZE = 256
+
+
+class Gatekeeper:
+    """Checks ``Host`` and ``Origin`` of every request.
+
+    :param host_names: names, in lower case, that may stand in ``Host`` besides IP literals.
+    :param origins: web origins that may call, as ``http://lab.example``.
+    """
+
+    def __init__(self, host_names: frozenset[str], origins: frozenset[str]) -> None:
+        self._host_names = host_names
+        self._origins = origins
+        self._known_hosts: set[str] = set()
+
+    def check(self, scheme: str, host: str | None, origin: str | None) -> None:
+        """Let a request pass.
+
+        :raises Forbidden: it addresses the server by a strange name or comes from another site.
+        """
+        if host is not None and host not in self._known_hosts:
+            self._check_host(host)
+        if origin is None or origin in self._origins:
+            return
+        if origin.lower() != f"{scheme}://{host or ''}".lower():
+            raise Forbidden(
+                f"Requests from the web site {origin!r} are refused: a page elsewhere must not "
+                "drive this server. Add the origin to allowed_origins in the settings to allow it."
+            )
+
+    def _check_host(self, host: str) -> None:
+        name = host_name(host)
+        if name not in self._host_names and not is_address(name):
+            raise Forbidden(
+                f"This server does not go by the name {name!r}: use its IP address or localhost, "
+                "or add the name to allowed_hosts in the settings."
+            )
+        if len(self._known_hosts) < CACHE_SIZE:
+            self._known_hosts.add(host)
+
+
+def host_name(host: str) -> str:
+    """The name in a ``Host`` header, without port and brackets, in lower case."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()
+
+
+def is_address(name: str) -> bool:
+    """Whether ``name`` is an IP address."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,45 @@
+"""Notification streams."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from gns3server.http.edge import JSON, SERVER
+from gns3server.http.routing import Call
+from gns3server.notifications import Listener
+
+GRACE = 5.0
+"""Seconds a listener has to read its last lines once its stream has ended."""
+
+
+async def stream(call: Call, project_id: str | None) -> web.StreamResponse:
+    """Send every event of a project, or of all of them, one JSON object a line, until
+    the stream ends or the client goes away (contract 1.9)."""
+    with call.lab.hub.listen(project_id) as listener:
+        response = web.StreamResponse(
+            headers={"Server": SERVER, "X-Route": call.route.path, "Content-Type": JSON}
+        )
+        response.enable_chunked_encoding()
+        _limit_end(call.request, listener)
+        await response.prepare(call.request)
+        async for line in listener:
+            await response.write(line)
+        await response.write_eof()
+        return response
+
+
+def _limit_end(request: web.Request, listener: Listener) -> None:
+    """Cut off a client that does not read, some time after its stream has ended.
+
+    Such a client blocks the writer, which then never sees the end by itself.
+    """
+    loop = asyncio.get_running_loop()
+    transport = request.transport
+
+    def ended() -> None:
+        if transport is not None:
+            loop.call_later(GRACE, transport.abort)
+
+    listener.on_end = ended

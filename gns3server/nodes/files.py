@@ -1,0 +1,57 @@
+"""Replacing small files so that a crash leaves the old or the new content, never half of one.
+
+All functions block: call them off the loop.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+STAGED_SUFFIX = ".new"
+
+
+def sync_directory(path: Path) -> None:
+    """Make the entries of a directory durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and its missing parents, durably."""
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync_directory(made.parent)
+
+
+def stage(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write the new content beside each file, durably; :func:`replace` puts it in place.
+
+    :raises OSError: as the file system says; nothing is in place then.
+    """
+    make_directory(directory)
+    for name, content in files.items():
+        with (directory / (name + STAGED_SUFFIX)).open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def replace(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Put staged files in place, durably."""
+    for name in files:
+        os.replace(directory / (name + STAGED_SUFFIX), directory / name)
+    sync_directory(directory)
+
+
+def read(path: Path) -> bytes | None:
+    """A file's content, or ``None`` when there is no such file."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None

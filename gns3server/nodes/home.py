@@ -1,0 +1,116 @@
+"""What a node may ask of the project it lives in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gns3server.nodes.nio import Nio, NioType
+from gns3server.ports import Ports
+from gns3server.running.gate import StartGate
+from gns3server.running.identity import ProcessIdentity
+from gns3server.running.runner import Runner
+from gns3server.running.spec import LaunchSpec
+
+if TYPE_CHECKING:
+    from gns3server.nodes.node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where nodes run: the runner, its start gate and the ports of that machine."""
+
+    runner: Runner
+    gate: StartGate
+    ports: Ports
+    search_path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRecord:
+    """A node as it is stored."""
+
+    id: str
+    type: str
+    name: str
+    console: int | None
+    number: int | None
+    properties: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """A run as it is stored: first the intent to spawn, then the processes it has.
+
+    :param processes: main process first; empty while only intended.
+    """
+
+    id: str
+    node_id: str
+    spec: LaunchSpec
+    processes: tuple[ProcessIdentity, ...] = ()
+
+
+class Records(Protocol):
+    """A project's durable records; each call returns once its change is on disk.
+
+    Each raises :class:`~gns3server.errors.StorageFailed`, and then has changed nothing.
+    """
+
+    async def save_node(self, record: NodeRecord, files: Mapping[str, bytes]) -> None:
+        """Store a node, together with the content of files that are about to be replaced."""
+
+    async def files_replaced(self, node_id: str) -> None:
+        """Forget the stored content of a node's files: they are on disk now."""
+
+    async def save_nio(
+        self, node_id: str, place: tuple[int, int], nio: Nio | None, freed: int | None
+    ) -> None:
+        """Store what is plugged in at (adapter, port), and free an allocated UDP port with it."""
+
+    async def save_run(self, run: RunRecord) -> None:
+        """Store a run, or what is newly known of it."""
+
+    async def remove_run(self, run_id: str) -> None:
+        """Forget a run whose processes are all gone."""
+
+
+class Home(Protocol):
+    """A project, as its nodes see it."""
+
+    @property
+    def id(self) -> str:
+        """The project's id."""
+
+    @property
+    def closing(self) -> asyncio.Event:
+        """Set when the project is about to close: waits of its nodes end at once."""
+
+    @property
+    def machine(self) -> Machine:
+        """Where the nodes of this project run."""
+
+    @property
+    def records(self) -> Records:
+        """Where the nodes of this project are stored."""
+
+    def directory_of(self, node: Node) -> Path:
+        """The node's own directory; made when first needed."""
+
+    def nio_type(self, name: str) -> NioType:
+        """A NIO type by name.
+
+        :raises gns3server.errors.InvalidRequest: no plugin offers it.
+        """
+
+    async def announce(self, action: str, node: Node) -> None:
+        """Publish an event with the node's object."""
+
+    def report(self, node: Node, message: str) -> None:
+        """Publish a ``log.error`` about the node."""
+
+    def settle_later(self, node: Node) -> None:
+        """Have an exit of the node settled as soon as nobody holds the node."""

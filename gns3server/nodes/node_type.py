@@ -1,0 +1,97 @@
+"""What a plugin declares about one kind of node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+from marshmallow import Schema
+
+if TYPE_CHECKING:
+    from gns3server.nodes.node import Node
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeType:
+    """One kind of node: all that the core needs to route, store, wire and run it.
+
+    :param name: the path segment of its routes; equals the plugin's
+        entry-point name.
+    :param title: what people call it.
+    :param node_class: the class of its nodes.
+    :param create_schema: body of the create route; extends
+        :class:`~gns3server.plugin.NodeCreateSchema`.
+    :param update_schema: body of the update route; extends
+        :class:`~gns3server.plugin.NodeUpdateSchema`.
+    :param object_schema: the node object in answers and events; extends
+        :class:`~gns3server.plugin.NodeObjectSchema`.
+    :param nio_types: names of the NIO types it takes; the plugins that offer
+        them are looked up when a request names one.
+    :param adapters: how many adapters it has; ``None`` when a node has one and
+        the number in the request does not matter.
+    :param ports: how many ports an adapter has.
+    :param numbers: when given, each node of a project gets a number of its own
+        out of this range, kept for its whole life and then reused first.
+    :param udp_companions: distances from a node's UDP port at which its
+        emulator binds further UDP ports.
+    :param capabilities: optional actions beyond start, stop and reload.
+    :param image_kinds: kinds of image files it uses.
+    :param context: whatever the plugin's nodes share, as its configuration.
+    :param legacy_directory: pattern of its directory in projects from before 1.3.
+    """
+
+    name: str
+    title: str
+    node_class: type[Node]
+    create_schema: type[Schema]
+    update_schema: type[Schema]
+    object_schema: type[Schema]
+    nio_types: tuple[str, ...] = ()
+    adapters: int | None = 1
+    ports: int = 1
+    numbers: range | None = None
+    udp_companions: tuple[int, ...] = ()
+    capabilities: frozenset[str] = field(default_factory=frozenset)
+    image_kinds: tuple[str, ...] = ()
+    legacy_directory: str = ""
+    context: Any = None
+
+    @cached_property
+    def _dumper(self) -> Schema:
+        return self.object_schema()
+
+    def dump(self, snapshot: Mapping[str, Any]) -> dict[str, Any]:
+        """The wire object of a node, from its :meth:`~gns3server.nodes.node.Node.snapshot`."""
+        return cast("dict[str, Any]", self._dumper.dump(snapshot))
+
+
+class Numbers:
+    """The numbers of one node type within one project.
+
+    The lowest one that was never used comes first; one that was given back
+    goes to the front (contract 5.6, statements VPCS-20 to VPCS-23).
+    """
+
+    def __init__(self, numbers: range) -> None:
+        self._size = len(numbers)
+        self._free = list(numbers)
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are in all."""
+        return self._size
+
+    def take(self, wanted: int | None = None) -> int | None:
+        """Take the next number, or the wanted one; ``None`` when there is none to be had."""
+        if wanted is None:
+            return self._free.pop(0) if self._free else None
+        if wanted not in self._free:
+            return None
+        self._free.remove(wanted)
+        return wanted
+
+    def give_back(self, number: int) -> None:
+        """Make a number the next to be taken."""
+        self._free.insert(0, number)

@@ -1,0 +1,196 @@
+"""A node that is one emulator process, with its children, run from a launch spec."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import uuid
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+
+from gns3server.errors import Conflict, StorageFailed
+from gns3server.nodes.home import Home, NodeRecord, RunRecord
+from gns3server.nodes.node import Node
+from gns3server.nodes.node_type import NodeType
+from gns3server.nodes.states import NodeState
+from gns3server.ports import Use
+from gns3server.running.runner import Exit, LaunchFailed, Run
+from gns3server.running.spec import LaunchSpec
+
+log = logging.getLogger(__name__)
+
+
+class ProcessNode(Node):
+    """Subclass this and write :meth:`launch_spec`: that is a whole emulator.
+
+    The core spawns the process, waits until it is ready, watches it, stops it
+    with all its children and tells clients about all of it.
+    """
+
+    def __init__(self, home: Home, node_type: NodeType, record: NodeRecord) -> None:
+        super().__init__(home, node_type, record)
+        self._run: Run | None = None
+        self._spec: LaunchSpec | None = None
+
+    async def launch_spec(self) -> LaunchSpec:
+        """What to run: called at each start, with nothing running.
+
+        :raises gns3server.errors.Conflict: the node cannot be started as it is
+            (not wired, program missing); the text says what to do.
+        """
+        raise NotImplementedError
+
+    async def start(self) -> None:
+        """Start the process and return once it is ready; a started node is left alone.
+
+        :raises Conflict: it did not come up; everything is as before.
+        """
+        if self.state is NodeState.STARTED:
+            return
+        self._move(NodeState.STARTING)
+        try:
+            self._spec = await self.launch_spec()
+            self._run = await self._bring_up(self._spec)
+        except BaseException:
+            self._let_ports_go()
+            self._run = self._spec = None
+            self._move(NodeState.STOPPED)
+            raise
+        self._move(NodeState.STARTED)
+        await self.home.announce("vm.started", self)
+        if self._run.exit is not None:
+            await self.settle()
+
+    async def _bring_up(self, spec: LaunchSpec) -> Run:
+        machine = self.home.machine
+        record = RunRecord(id=uuid.uuid4().hex, node_id=self.id, spec=spec)
+        self._take_ports(spec)
+        try:
+            async with AsyncExitStack() as stack:
+                await self._unless_closing(stack.enter_async_context(machine.gate.place()))
+                await self.home.records.save_run(record)
+                run = await machine.runner.spawn(spec, run_id=record.id)
+                run.on_exit = self._exited
+                await self._until_ready(run)
+            await self._record(run, record)
+        except LaunchFailed as failure:
+            await self._forget(record.id)
+            raise Conflict(f"VM {self.name!r} did not start: {failure.reason}") from failure
+        except BaseException:
+            await self._forget(record.id)
+            raise
+        return run
+
+    async def _until_ready(self, run: Run) -> None:
+        try:
+            await self._unless_closing(run.ready())
+        except LaunchFailed as failure:
+            tail = await run.log_tail()
+            await run.stop()
+            raise LaunchFailed(failure.reason + (f"\nIts log ends:\n{tail}" if tail else "")) from failure
+        except BaseException:
+            await run.stop()
+            raise
+
+    async def _record(self, run: Run, record: RunRecord) -> None:
+        try:
+            await self.home.records.save_run(
+                RunRecord(
+                    id=record.id,
+                    node_id=record.node_id,
+                    spec=record.spec,
+                    processes=run.processes,
+                )
+            )
+        except BaseException:
+            await run.stop()
+            raise
+
+    async def _unless_closing(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Await ``work``, but give it up as soon as the project is about to close."""
+        task = asyncio.ensure_future(work)
+        closing = asyncio.ensure_future(self.home.closing.wait())
+        try:
+            await asyncio.wait({task, closing}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Conflict(
+                    f"VM {self.name!r} was not started: its project is being closed or deleted."
+                )
+            task.result()
+        finally:
+            closing.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    async def stop(self) -> None:
+        """Stop every process of the node and return when they are gone; needs no disk."""
+        if self._run is None or self.state is NodeState.STOPPED:
+            return
+        self._move(NodeState.STOPPING)
+        await self._run.stop()
+        await self._gone(self._run)
+
+    async def settle(self) -> None:
+        """Take note of an exit that the watcher has recorded."""
+        run = self._run
+        if run is None or run.exit is None or self.state not in (
+            NodeState.STARTED, NodeState.SUSPENDED
+        ):
+            return
+        what = trouble(run.exit)
+        tail = await run.log_tail() if what else ""
+        await self._gone(run)
+        if what:
+            message = f"VM {self.name!r} has stopped by itself: {what}."
+            self.home.report(self, message + (f"\nIts log ends:\n{tail}" if tail else ""))
+
+    async def _gone(self, run: Run) -> None:
+        self._let_ports_go()
+        self._run = self._spec = None
+        self._move(NodeState.STOPPED)
+        await self._forget(run.run_id)
+        await self.home.announce("vm.stopped", self)
+
+    async def _forget(self, run_id: str) -> None:
+        """Remove the record of a run; a full disk must not keep a node from stopping."""
+        try:
+            await self.home.records.remove_run(run_id)
+        except StorageFailed as error:
+            log.warning("the record of run %s stays until the next start: %s", run_id, error)
+
+    def _exited(self, run: Run) -> None:
+        if run is self._run and self.state in (NodeState.STARTED, NodeState.SUSPENDED):
+            self.home.settle_later(self)
+
+    def _take_ports(self, spec: LaunchSpec) -> None:
+        ports, holder = self.home.machine.ports, self._holder(Use.RUNNING)
+        for port in spec.ports:
+            ports.pool(port.kind).hold(port.number, holder)
+        for port in spec.may_bind:
+            ports.pool(port.kind).hold_companion(port.number, holder)
+
+    def _let_ports_go(self) -> None:
+        """Give back what the running process held; harmless when it held nothing."""
+        if self._spec is not None:
+            for port in (*self._spec.ports, *self._spec.may_bind):
+                self.home.machine.ports.pool(port.kind).release(
+                    port.number, self._holder(Use.RUNNING)
+                )
+
+
+def trouble(end: Exit) -> str:
+    """What clients are told of an end nobody asked for; empty when it was in order.
+
+    A program that ends with code 0 was told to by its user. The code of an
+    adopted process cannot be had and counts as 0.
+    """
+    if end.outlived:
+        return "one of its processes ended and left the others behind, which were stopped"
+    if end.code in (None, 0):
+        return ""
+    if end.code < 0:
+        return f"signal {-end.code} ({signal.strsignal(-end.code)}) ended it"
+    return f"its program ended with code {end.code}"

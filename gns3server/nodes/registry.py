@@ -1,0 +1,32 @@
+"""The node types and NIO types that the plugins of this server offer."""
+
+from __future__ import annotations
+
+from gns3server.errors import InvalidRequest
+from gns3server.nodes.nio import NioType
+from gns3server.nodes.node_type import NodeType
+
+
+class Registry:
+    """Node types and NIO types by name. Filled by the plugin host alone."""
+
+    def __init__(self) -> None:
+        self.node_types: dict[str, NodeType] = {}
+        self.nio_types: dict[str, NioType] = {}
+
+    def nio_type(self, name: str) -> NioType:
+        """A NIO type by its wire name.
+
+        :raises InvalidRequest: no plugin of this server offers it.
+        """
+        try:
+            return self.nio_types[name]
+        except KeyError:
+            known = ", ".join(sorted(self.nio_types)) or "none"
+            raise InvalidRequest(
+                f"No plugin of this server offers the NIO type {name!r}; it has: {known}."
+            ) from None
+
+    def udp_companions(self) -> set[int]:
+        """The distances at which any node type binds further UDP ports."""
+        return {distance for kind in self.node_types.values() for distance in kind.udp_companions}

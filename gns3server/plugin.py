@@ -1,0 +1,78 @@
+"""Everything a plugin may import from the server.
+
+``from gns3server.plugin import ...`` and nothing else: what is not here may
+change without notice. See :mod:`gns3server.hookspecs` for the hooks.
+"""
+
+from __future__ import annotations
+
+from gns3server.errors import (
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    LabError,
+    NotFound,
+    StorageFailed,
+    Unavailable,
+)
+from gns3server.hookspecs import hookimpl
+from gns3server.http.routing import Call, Lab, OneOf, Route, Scope
+from gns3server.http.schemas import (
+    NodeCreateSchema,
+    NodeObjectSchema,
+    NodeUpdateSchema,
+    StrictBoolean,
+    Text,
+    UuidText,
+    name_field,
+    port_field,
+)
+from gns3server.nodes.nio import Nio, NioType, resolve_ipv4
+from gns3server.nodes.node import Change, Node
+from gns3server.nodes.node_type import NodeType
+from gns3server.nodes.process_node import ProcessNode
+from gns3server.projects.project import Project
+from gns3server.running.spec import LaunchSpec, Port
+from gns3server.running.tools import ToolFailed, ToolResult, find_program, run_tool
+
+API_VERSION = (1, 0)
+"""Version of this module: the first number changes when something is taken away."""
+
+__all__ = [
+    "API_VERSION",
+    "Call",
+    "Change",
+    "Conflict",
+    "Forbidden",
+    "InvalidRequest",
+    "Lab",
+    "LabError",
+    "LaunchSpec",
+    "Nio",
+    "NioType",
+    "Node",
+    "NodeCreateSchema",
+    "NodeObjectSchema",
+    "NodeType",
+    "NodeUpdateSchema",
+    "NotFound",
+    "OneOf",
+    "Port",
+    "ProcessNode",
+    "Project",
+    "Route",
+    "Scope",
+    "StorageFailed",
+    "StrictBoolean",
+    "Text",
+    "ToolFailed",
+    "ToolResult",
+    "Unavailable",
+    "UuidText",
+    "find_program",
+    "hookimpl",
+    "name_field",
+    "port_field",
+    "resolve_ipv4",
+    "run_tool",
+]

@@ -1,0 +1,217 @@
+"""One thread that owns every SQLite file and groups concurrent changes into one commit.
+
+An fsync costs milliseconds and is paid per commit, not per change: whatever
+has queued up while the last commit was on its way to the disk travels in the
+next one. Each file is in WAL mode with synchronous FULL, so that a change is
+on the disk before anybody is told of it, and locked exclusively, so that no
+second server can write to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gns3server.errors import StorageFailed
+
+Statement = tuple[str, Sequence[Any]]
+"""One SQL statement and its parameters."""
+
+BUSY_SECONDS = 0.5
+
+
+class DatabaseError(Exception):
+    """A database file cannot be used; the text says which and why."""
+
+
+@dataclass(eq=False)
+class Database:
+    """One open file; only the writer thread touches the connection."""
+
+    path: Path
+    connection: sqlite3.Connection | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    """Work for the writer thread: a change to group, or a function to call on its own."""
+
+    database: Database
+    statements: Sequence[Statement] = ()
+    call: Callable[[Database], Any] | None = None
+    done: Future[Any] = field(default_factory=Future)
+
+
+class DatabaseThread:
+    """Opens, changes and reads databases. All coroutines may be awaited concurrently."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="database", daemon=True)
+        self._thread.start()
+        self.commits = 0
+
+    async def open(self, path: Path, script: str, version: int) -> Database:
+        """Open a file, creating it with ``script`` when it is new.
+
+        :param version: the schema version that ``script`` makes and this server reads.
+        :raises DatabaseError: damaged, locked by another process, or of another version.
+        """
+        database = Database(path)
+        await self._submit(_Job(database, call=lambda db: _open(db, script, version)))
+        return database
+
+    async def commit(self, database: Database, *statements: Statement) -> None:
+        """Make one change durable: all its statements or none.
+
+        :raises StorageFailed: it could not be written; nothing has changed.
+        """
+        await self._submit(_Job(database, statements))
+
+    async def read(self, database: Database, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query."""
+
+        def fetch(db: Database) -> list[Any]:
+            return _connection(db).execute(sql, parameters).fetchall()
+
+        rows: list[Any] = await self._submit(_Job(database, call=fetch))
+        return rows
+
+    async def close_database(self, database: Database) -> None:
+        """Close one file, its changes being durable already."""
+        await self._submit(_Job(database, call=_close))
+
+    async def close(self) -> None:
+        """End the thread after everything that is queued."""
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    async def _submit(self, job: _Job) -> Any:
+        self._jobs.put(job)
+        # Shielded: a change that is on its way to the disk cannot be called back.
+        return await asyncio.shield(asyncio.wrap_future(job.done))
+
+    def _work(self) -> None:
+        while True:
+            jobs = [self._jobs.get()]
+            while not self._jobs.empty():
+                jobs.append(self._jobs.get())
+            changes: dict[Database, list[_Job]] = {}
+            for job in jobs:
+                if job is not None and job.call is None:
+                    changes.setdefault(job.database, []).append(job)
+                    continue
+                self._flush(changes)
+                if job is None:
+                    return
+                _finish(job, job.call)
+            self._flush(changes)
+
+    def _flush(self, changes: dict[Database, list[_Job]]) -> None:
+        for database, jobs in changes.items():
+            self.commits += 1
+            _commit_together(database, jobs)
+        changes.clear()
+
+
+def _connection(database: Database) -> sqlite3.Connection:
+    if database.connection is None:
+        raise StorageFailed(f"{database.path} is closed.")
+    return database.connection
+
+
+def _finish(job: _Job, call: Callable[[Database], Any] | None) -> None:
+    try:
+        result = call(job.database) if call is not None else None
+    except BaseException as error:
+        job.done.set_exception(error)
+    else:
+        job.done.set_result(result)
+
+
+def _open(database: Database, script: str, version: int) -> None:
+    try:
+        connection = sqlite3.connect(
+            database.path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=64
+        )
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            _bring_to_version(connection, script, version)
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise DatabaseError(f"{database.path} cannot be opened: {error}") from error
+    database.connection = connection
+
+
+def _bring_to_version(connection: sqlite3.Connection, script: str, version: int) -> None:
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found == 0:
+        connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {version}; COMMIT")
+    elif found != version:
+        raise sqlite3.DatabaseError(
+            f"its format is version {found}, this server reads version {version}"
+        )
+    else:
+        # Takes the exclusive lock now, not at the first change.
+        connection.executescript("BEGIN IMMEDIATE; COMMIT")
+
+
+def _close(database: Database) -> None:
+    connection, database.connection = database.connection, None
+    if connection is not None:
+        connection.close()
+
+
+def _commit_together(database: Database, jobs: list[_Job]) -> None:
+    """Commit several changes at once. One that fails by itself does not take the others along."""
+    applied: list[_Job] = []
+    try:
+        connection = _connection(database)
+        connection.execute("BEGIN IMMEDIATE")
+        for job in jobs:
+            connection.execute("SAVEPOINT change")
+            try:
+                for sql, parameters in job.statements:
+                    connection.execute(sql, parameters)
+            except sqlite3.IntegrityError as error:
+                connection.execute("ROLLBACK TO change")
+                job.done.set_exception(error)
+            else:
+                applied.append(job)
+            connection.execute("RELEASE change")
+        connection.execute("COMMIT")
+    except Exception as error:
+        _roll_back(database)
+        failure = _explain(database, error)
+        for job in jobs:
+            if not job.done.done():
+                job.done.set_exception(failure)
+        return
+    for job in applied:
+        job.done.set_result(None)
+
+
+def _roll_back(database: Database) -> None:
+    if database.connection is not None and database.connection.in_transaction:
+        database.connection.rollback()
+
+
+def _explain(database: Database, error: Exception) -> Exception:
+    if isinstance(error, sqlite3.OperationalError):
+        return StorageFailed(
+            f"The change could not be written to {database.path} ({error}); nothing was changed. "
+            "Free some disk space, or make the directory writable, and try again."
+        )
+    return error

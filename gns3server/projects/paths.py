@@ -1,0 +1,149 @@
+"""Which directories a project may have, and what of them may be removed.
+
+All functions block: call them off the loop.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from gns3server.errors import Conflict, FilesFailed
+from gns3server.nodes.files import make_directory, sync_directory
+
+FILES_DIRECTORY = "project-files"
+TEMPORARY_MARKER = ".gns3_temporary"
+DATABASE_GLOB = "project.db*"
+
+
+def real_path(path: str, reserved: Iterable[Path]) -> Path:
+    """The real path of a directory that a project may have.
+
+    :param reserved: directories of the server; neither they nor their parents may be a project.
+    :raises Conflict: relative, or a place whose files are not only this project's.
+    """
+    try:
+        real = Path(os.path.realpath(path))
+        homes = {Path(entry.pw_dir) for entry in pwd.getpwall()}
+    except (ValueError, UnicodeError, OSError) as error:
+        raise Conflict(f"The project path {path!r} cannot be used: {error}.") from error
+    if not os.path.isabs(path):
+        raise Conflict(f"The project path {path!r} is relative: give an absolute path.")
+    if real == Path("/") or real in homes:
+        raise Conflict(
+            f"{real} is a home or root directory and cannot be a project: name one below it."
+        )
+    for place in (Path(os.path.realpath(place)) for place in reserved):
+        if real == place or real in place.parents:
+            raise Conflict(
+                f"{real} is or holds {place}, a directory of the server, and cannot be a project: "
+                "choose another directory."
+            )
+    return real
+
+
+def check_apart(path: Path, others: Iterable[Path]) -> None:
+    """Refuse a directory that another project's has files in common with.
+
+    :raises Conflict: it equals, holds or lies within one of ``others``.
+    """
+    for other in others:
+        if path == other or path in other.parents or other in path.parents:
+            raise Conflict(
+                f"{path} is, holds or lies within {other}, the directory of another project: "
+                "choose another directory."
+            )
+
+
+def make_project_directory(path: Path) -> bool:
+    """Make a project's directory if it is missing.
+
+    :returns: whether the whole of it is ours: made now, or found empty.
+    :raises FilesFailed: it cannot be made or is no directory.
+    """
+    try:
+        ours = not path.exists() or not any(path.iterdir())
+        make_directory(path)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(f"{path} is not writable")
+    except OSError as error:
+        raise FilesFailed(
+            f"The project directory {path} cannot be made or used: {error}. "
+            "Make it writable for the server's user, or choose another path."
+        ) from error
+    return ours
+
+
+def mark_temporary(path: Path, temporary: bool) -> None:
+    """Write or remove the marker of a temporary project (PRJ-18, PRJ-19)."""
+    marker = path / TEMPORARY_MARKER
+    if temporary:
+        marker.write_text("1")
+    else:
+        marker.unlink(missing_ok=True)
+    sync_directory(path)
+
+
+def set_aside(path: Path, whole: bool) -> Path | None:
+    """Take a project's files out of the way in one step, before they are removed.
+
+    :param whole: the whole directory is ours; else only what we put into it goes.
+    :returns: where they are now, for :func:`bring_back` or :func:`discard`;
+        ``None`` when there was nothing.
+    :raises OSError: they cannot be moved; they are where they were.
+    """
+    if not path.is_dir():
+        return None
+    if whole:
+        aside = path.with_name(f".{path.name}.deleted")
+        path.rename(aside)
+        sync_directory(path.parent)
+        return aside
+    aside = path / ".gns3_deleted"
+    aside.mkdir(exist_ok=True)
+    for entry in [path / FILES_DIRECTORY, path / TEMPORARY_MARKER, *path.glob(DATABASE_GLOB)]:
+        if os.path.lexists(entry):
+            entry.rename(aside / entry.name)
+    return aside
+
+
+def bring_back(path: Path, aside: Path | None, whole: bool) -> None:
+    """Undo :func:`set_aside`."""
+    if aside is None:
+        return
+    if whole:
+        aside.rename(path)
+        return
+    for entry in list(aside.iterdir()):
+        entry.rename(path / entry.name)
+    aside.rmdir()
+
+
+def discard(aside: Path | None) -> None:
+    """Remove for good what was set aside.
+
+    :raises OSError: something could not be removed.
+    """
+    if aside is not None:
+        shutil.rmtree(aside)
+
+
+def remove_what_was_made(path: Path) -> None:
+    """Undo :func:`make_project_directory` after a failed creation, as far as that is possible."""
+    for file in path.glob(DATABASE_GLOB):
+        file.unlink(missing_ok=True)
+    (path / TEMPORARY_MARKER).unlink(missing_ok=True)
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()
+
+
+def remove_node_directory(path: Path) -> None:
+    """Remove the directory of a node; one that was never made is fine.
+
+    :raises OSError: something could not be removed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)

@@ -1,0 +1,256 @@
+"""What is stored, and where: the tables of ``server.db`` and ``project.db``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gns3server.nodes.home import NodeRecord, RunRecord
+from gns3server.nodes.nio import Nio
+from gns3server.projects.database import Database, DatabaseThread, Statement
+from gns3server.running.identity import ProcessIdentity
+from gns3server.running.spec import LaunchSpec
+
+PROJECT_FILE = "project.db"
+PROJECT_VERSION = 1
+PROJECT_TABLES = """
+CREATE TABLE project (id TEXT PRIMARY KEY, name TEXT, temporary INTEGER NOT NULL);
+CREATE TABLE node (
+    id TEXT PRIMARY KEY, type TEXT NOT NULL, name TEXT NOT NULL,
+    console INTEGER, number INTEGER, properties TEXT NOT NULL);
+CREATE TABLE nio (
+    node_id TEXT NOT NULL REFERENCES node (id) ON DELETE CASCADE,
+    adapter INTEGER NOT NULL, port INTEGER NOT NULL,
+    type TEXT NOT NULL, fields TEXT NOT NULL, PRIMARY KEY (node_id, adapter, port));
+CREATE TABLE staged_file (
+    node_id TEXT NOT NULL REFERENCES node (id) ON DELETE CASCADE,
+    name TEXT NOT NULL, content BLOB NOT NULL, PRIMARY KEY (node_id, name));
+CREATE TABLE run (id TEXT PRIMARY KEY, node_id TEXT NOT NULL, spec TEXT NOT NULL, processes TEXT NOT NULL);
+CREATE TABLE allocated_port (number INTEGER PRIMARY KEY);
+CREATE TABLE removed_node (id TEXT PRIMARY KEY, type TEXT NOT NULL);
+"""
+
+SERVER_FILE = "server.db"
+SERVER_VERSION = 1
+SERVER_TABLES = """
+CREATE TABLE project (
+    id TEXT PRIMARY KEY, path TEXT NOT NULL UNIQUE, open INTEGER NOT NULL,
+    temporary INTEGER NOT NULL, made_directory INTEGER NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectPlace:
+    """What the server knows of a project: where it is and what may be removed with it.
+
+    :param made_directory: the server made the directory or found it empty, so
+        the whole of it goes when the project is deleted.
+    """
+
+    id: str
+    path: Path
+    open: bool
+    temporary: bool
+    made_directory: bool
+
+
+class ServerRecords:
+    """``server.db``: which projects exist, where, open or not."""
+
+    def __init__(self, thread: DatabaseThread, database: Database) -> None:
+        self._thread = thread
+        self._database = database
+
+    @classmethod
+    async def load(cls, thread: DatabaseThread, directory: Path) -> ServerRecords:
+        """Open the server's records.
+
+        :raises gns3server.projects.database.DatabaseError: damaged, or another server has them.
+        """
+        database = await thread.open(directory / SERVER_FILE, SERVER_TABLES, SERVER_VERSION)
+        return cls(thread, database)
+
+    async def places(self) -> list[ProjectPlace]:
+        """All known projects."""
+        rows = await self._thread.read(
+            self._database, "SELECT id, path, open, temporary, made_directory FROM project"
+        )
+        return [
+            ProjectPlace(
+                id=row[0], path=Path(row[1]), open=bool(row[2]),
+                temporary=bool(row[3]), made_directory=bool(row[4]),
+            )
+            for row in rows
+        ]
+
+    async def save(self, place: ProjectPlace) -> None:
+        """Store a project's place, replacing what was known under its id."""
+        row = (place.id, str(place.path), place.open, place.temporary, place.made_directory)
+        await self._thread.commit(
+            self._database, ("INSERT OR REPLACE INTO project VALUES (?, ?, ?, ?, ?)", row)
+        )
+
+    async def remove(self, project_id: str) -> None:
+        """Forget a project."""
+        await self._thread.commit(
+            self._database, ("DELETE FROM project WHERE id = ?", (project_id,))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredProject:
+    """Everything that a ``project.db`` holds, as it is read when a project is opened."""
+
+    name: str | None
+    temporary: bool
+    nodes: list[NodeRecord]
+    nios: dict[str, dict[tuple[int, int], Nio]]
+    runs: list[RunRecord]
+    allocated_ports: list[int]
+    removed_nodes: list[tuple[str, str]]
+    staged_files: dict[tuple[str, str], dict[str, bytes]]
+
+
+class ProjectRecords:
+    """``project.db``: the project, its nodes, NIOs, ports and what runs."""
+
+    def __init__(self, thread: DatabaseThread, database: Database) -> None:
+        self._thread = thread
+        self._database = database
+
+    @classmethod
+    async def load(cls, thread: DatabaseThread, directory: Path) -> ProjectRecords:
+        """Open a project's records, making them if the directory has none.
+
+        :raises gns3server.projects.database.DatabaseError: they cannot be used.
+        """
+        database = await thread.open(directory / PROJECT_FILE, PROJECT_TABLES, PROJECT_VERSION)
+        return cls(thread, database)
+
+    async def close(self) -> None:
+        """Close the file."""
+        await self._thread.close_database(self._database)
+
+    async def _commit(self, *statements: Statement) -> None:
+        await self._thread.commit(self._database, *statements)
+
+    async def stored_id(self) -> str | None:
+        """The id of the project whose records these are; ``None`` when they are new."""
+        rows = await self._thread.read(self._database, "SELECT id FROM project")
+        return rows[0][0] if rows else None
+
+    async def stored(self) -> StoredProject:
+        """Read everything."""
+
+        async def read(sql: str) -> list[Any]:
+            return await self._thread.read(self._database, sql)
+
+        (name, temporary), = await read("SELECT name, temporary FROM project")
+        nodes = await read("SELECT id, type, name, console, number, properties FROM node ORDER BY rowid")
+        nios: dict[str, dict[tuple[int, int], Nio]] = {}
+        for node_id, adapter, port, kind, fields in await read(
+            "SELECT node_id, adapter, port, type, fields FROM nio"
+        ):
+            nios.setdefault(node_id, {})[adapter, port] = Nio(kind, json.loads(fields))
+        staged: dict[tuple[str, str], dict[str, bytes]] = {}
+        for node_id, kind, file_name, content in await read(
+            "SELECT node_id, type, staged_file.name, content FROM staged_file "
+            "JOIN node ON node.id = node_id"
+        ):
+            staged.setdefault((kind, node_id), {})[file_name] = content
+        return StoredProject(
+            name=name,
+            temporary=bool(temporary),
+            nodes=[
+                NodeRecord(id=row[0], type=row[1], name=row[2], console=row[3], number=row[4],
+                           properties=json.loads(row[5]))
+                for row in nodes
+            ],
+            nios=nios,
+            runs=[_run(row) for row in await read("SELECT id, node_id, spec, processes FROM run")],
+            allocated_ports=[row[0] for row in await read("SELECT number FROM allocated_port")],
+            removed_nodes=await read("SELECT type, id FROM removed_node"),
+            staged_files=staged,
+        )
+
+    async def save_project(self, project_id: str, name: str | None, temporary: bool) -> None:
+        """Store the project's own values."""
+        await self._commit(
+            ("INSERT OR REPLACE INTO project VALUES (?, ?, ?)", (project_id, name, temporary))
+        )
+
+    async def save_node(self, record: NodeRecord, files: Mapping[str, bytes]) -> None:
+        """Store a node; see :class:`~gns3server.nodes.home.Records`."""
+        row = (record.id, record.type, record.name, record.console, record.number,
+               json.dumps(dict(record.properties)))
+        await self._commit(
+            (
+                "INSERT INTO node VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+                "name = excluded.name, console = excluded.console, properties = excluded.properties",
+                row,
+            ),
+            ("DELETE FROM removed_node WHERE id = ?", (record.id,)),
+            *(
+                ("INSERT OR REPLACE INTO staged_file VALUES (?, ?, ?)", (record.id, name, content))
+                for name, content in files.items()
+            ),
+        )
+
+    async def files_replaced(self, node_id: str) -> None:
+        """Forget the stored content of a node's files."""
+        await self._commit(("DELETE FROM staged_file WHERE node_id = ?", (node_id,)))
+
+    async def remove_node(self, node_id: str, node_type: str, freed: list[int]) -> None:
+        """Forget a node, note its directory for the next commit, free allocated ports."""
+        await self._commit(
+            ("DELETE FROM node WHERE id = ?", (node_id,)),
+            ("INSERT OR REPLACE INTO removed_node VALUES (?, ?)", (node_id, node_type)),
+            *(("DELETE FROM allocated_port WHERE number = ?", (port,)) for port in freed),
+        )
+
+    async def save_nio(
+        self, node_id: str, place: tuple[int, int], nio: Nio | None, freed: int | None
+    ) -> None:
+        """Store what is plugged in; see :class:`~gns3server.nodes.home.Records`."""
+        delete = "DELETE FROM nio WHERE node_id = ? AND adapter = ? AND port = ?"
+        statements: list[Statement] = [(delete, (node_id, *place))]
+        if nio is not None:
+            row = (node_id, *place, nio.type, json.dumps(dict(nio.values)))
+            statements.append(("INSERT INTO nio VALUES (?, ?, ?, ?, ?)", row))
+        if freed is not None:
+            statements.append(("DELETE FROM allocated_port WHERE number = ?", (freed,)))
+        await self._commit(*statements)
+
+    async def save_run(self, run: RunRecord) -> None:
+        """Store a run, or what is newly known of it."""
+        processes = json.dumps([asdict(identity) for identity in run.processes])
+        row = (run.id, run.node_id, json.dumps(run.spec.to_json()), processes)
+        await self._commit(("INSERT OR REPLACE INTO run VALUES (?, ?, ?, ?)", row))
+
+    async def remove_run(self, run_id: str) -> None:
+        """Forget a run."""
+        await self._commit(("DELETE FROM run WHERE id = ?", (run_id,)))
+
+    async def save_allocated_port(self, port: int) -> None:
+        """Store that a client allocated a UDP port."""
+        await self._commit(("INSERT OR REPLACE INTO allocated_port VALUES (?)", (port,)))
+
+    async def clear_removed_nodes(self) -> None:
+        """Forget the list of removed nodes, their directories being dealt with."""
+        await self._commit(("DELETE FROM removed_node", ()))
+
+    async def forget_ports_and_removed(self) -> None:
+        """What a close lets go: allocated ports and the list of removed nodes (contract 4.3)."""
+        await self._commit(("DELETE FROM allocated_port", ()), ("DELETE FROM removed_node", ()))
+
+
+def _run(row: tuple[str, str, str, str]) -> RunRecord:
+    return RunRecord(
+        id=row[0],
+        node_id=row[1],
+        spec=LaunchSpec.from_json(json.loads(row[2])),
+        processes=tuple(ProcessIdentity(**identity) for identity in json.loads(row[3])),
+    )

@@ -1,0 +1,90 @@
+"""Opening a project from its records."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from gns3server.errors import Conflict
+from gns3server.nodes import files
+from gns3server.nodes.home import NodeRecord
+from gns3server.nodes.node import Node
+from gns3server.nodes.node_type import NodeType
+from gns3server.nodes.registry import Registry
+from gns3server.ports import Holder, Ports, Use
+from gns3server.projects.project import Project
+from gns3server.projects.records import StoredProject
+
+log = logging.getLogger(__name__)
+
+
+async def restore(project: Project, stored: StoredProject, registry: Registry) -> None:
+    """Bring back a project's nodes, wires and ports; what still ran is stopped.
+
+    Nodes whose type no plugin offers stay stored and are left out.
+    """
+    await _finish_files(project, stored)
+    if stored.runs:
+        await project.machine.runner.sweep([run.id for run in stored.runs])
+        for run in stored.runs:
+            await project.records.remove_run(run.id)
+    for port in stored.allocated_ports:
+        _hold(project.machine.ports, port, Holder(project.id, Use.ALLOCATED))
+    project.removed_nodes = list(stored.removed_nodes)
+    for record in stored.nodes:
+        node_type = registry.node_types.get(record.type)
+        if node_type is None:
+            log.warning(
+                "project %s: VM %s (%s) is left out, no plugin offers its type %s",
+                project.id, record.name, record.id, record.type,
+            )
+            continue
+        await _restore_node(project, registry, node_type, record, stored)
+
+
+async def _finish_files(project: Project, stored: StoredProject) -> None:
+    """Put files in place whose change was committed but perhaps not carried out."""
+    for (node_type, node_id), contents in stored.staged_files.items():
+        directory = project.node_directory(node_type, node_id)
+        await asyncio.to_thread(files.stage, directory, contents)
+        await asyncio.to_thread(files.replace, directory, contents)
+        await project.records.files_replaced(node_id)
+
+
+async def _restore_node(
+    project: Project,
+    registry: Registry,
+    node_type: NodeType,
+    record: NodeRecord,
+    stored: StoredProject,
+) -> None:
+    node = node_type.node_class(project, node_type, record)
+    node.restored = True
+    if not project.adopt_node(node):
+        log.error("project %s: VM %s is open in another project", project.id, node.id)
+        return
+    for place, nio in stored.nios.get(node.id, {}).items():
+        if nio.type in registry.nio_types:
+            node.nios[place] = nio
+    for port, holder in node.udp_ports().items():
+        _hold(project.machine.ports, port, holder)
+    await _restore_console(project, node)
+
+
+async def _restore_console(project: Project, node: Node) -> None:
+    if node.console is None:
+        return
+    holder = Holder(project.id, Use.CONSOLE, node.id)
+    try:
+        project.machine.ports.tcp.hold(node.console, holder)
+    except Conflict as error:
+        console = project.machine.ports.tcp.allocate(holder)
+        log.warning("VM %s gets console %d instead: %s", node.id, console, error)
+        node.console = console
+
+
+def _hold(ports: Ports, port: int, holder: Holder) -> None:
+    try:
+        ports.udp.hold(port, holder)
+    except Conflict as error:
+        log.warning("project %s: %s", holder.project_id, error)

@@ -1,0 +1,54 @@
+"""Virtual PCs: the VPCS emulator as a node type.
+
+This is also the model plugin: everything the server needs of an emulator is
+in this package, and nothing of it is in the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gns3server.plugin import NodeType, Text, hookimpl
+from marshmallow import Schema
+
+from gns3server_vpcs.binary import BinaryProbe
+from gns3server_vpcs.node import VpcsContext, VpcsNode
+from gns3server_vpcs.schemas import VpcsCreateSchema, VpcsObjectSchema, VpcsUpdateSchema
+
+
+class VpcsConfigSchema(Schema):
+    """The ``[VPCS]`` section of the configuration file."""
+
+    vpcs_path = Text(load_default="vpcs")
+
+
+@hookimpl
+def gns3_config_schema() -> type[Schema]:
+    """Where the program is, if it is not in PATH."""
+    return VpcsConfigSchema
+
+
+@hookimpl
+def gns3_node_types(config: Mapping[str, Any]) -> list[NodeType]:
+    """One type: a PC with one Ethernet port."""
+    return [
+        NodeType(
+            name="vpcs",
+            title="virtual PC",
+            node_class=VpcsNode,
+            create_schema=VpcsCreateSchema,
+            update_schema=VpcsUpdateSchema,
+            object_schema=VpcsObjectSchema,
+            nio_types=("nio_udp",),
+            # A PC has one adapter, and clients may give it any number (contract 2.6).
+            adapters=None,
+            # The number is the last byte of the MAC address; 255 PCs fit on one
+            # network (contract 5.6, VPCS-23).
+            numbers=range(255),
+            # Versions with a relay hub bind it at this distance (contract 5.5).
+            udp_companions=(9,),
+            legacy_directory="vpcs/pc-{id}",
+            context=VpcsContext(config, BinaryProbe()),
+        )
+    ]

@@ -1,0 +1,79 @@
+"""What a VPCS binary can do, found out by asking it.
+
+Features are detected, not versions compared: version texts as ``0.8b`` and
+``0.8 beta1`` do not sort (contract 5.4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from dataclasses import dataclass
+
+from gns3server.plugin import Conflict, ToolFailed, run_tool
+
+BANNER = re.compile(r"Virtual PC Simulator, version ([0-9a-z.]+)")
+REFUSED = "invalid option"
+
+INSTALL_HINT = (
+    "Install it (on Debian and Ubuntu: sudo apt-get install vpcs), or name the program as "
+    "vpcs_path in the [VPCS] section of the settings."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """One VPCS program.
+
+    :param relay_free: it understands ``-R``, which keeps it from binding a relay port.
+    """
+
+    path: str
+    version: str
+    relay_free: bool
+
+
+class BinaryProbe:
+    """Asks each binary once, and again when its file has changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int, int], Binary] = {}
+
+    async def examine(self, path: str) -> Binary:
+        """What the program at ``path`` can do.
+
+        ``-R -v`` prints the banner in every version since 0.5b1, preceded by a
+        complaint where ``-R`` is not known (contract 5.4).
+
+        :raises Conflict: it is no VPCS, or too old.
+        """
+        status = await asyncio.to_thread(os.stat, path)
+        key = (path, status.st_size, status.st_mtime_ns)
+        if key not in self._known:
+            self._known[key] = await self._ask(path)
+        return self._known[key]
+
+    async def _ask(self, path: str) -> Binary:
+        try:
+            output = (await run_tool([path, "-R", "-v"])).output
+        except ToolFailed as error:
+            raise Conflict(f"{path} does not run: {error.reason}. {INSTALL_HINT}") from error
+        found = BANNER.search(output)
+        if found is None:
+            raise Conflict(
+                f"{path} did not say which version of VPCS it is, so it cannot be used. "
+                f"{INSTALL_HINT}"
+            )
+        version = found[1]
+        if is_too_old(version):
+            raise Conflict(
+                f"{path} is VPCS {version}; version 0.5b1 or newer is needed. {INSTALL_HINT}"
+            )
+        return Binary(path, version, relay_free=REFUSED not in output)
+
+
+def is_too_old(version: str) -> bool:
+    """Whether a version text is of before 0.5b1."""
+    numbers = [int(digits) for digits in re.findall(r"\d+", version)[:2]]
+    return numbers < [0, 5] or version.startswith("0.5a")

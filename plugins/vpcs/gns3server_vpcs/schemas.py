@@ -1,0 +1,25 @@
+"""The wire shapes of a virtual PC (contract 2.6)."""
+
+from __future__ import annotations
+
+from gns3server.plugin import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema
+from marshmallow import fields
+
+
+class VpcsCreateSchema(NodeCreateSchema):
+    """A new virtual PC."""
+
+    startup_script = fields.String(allow_none=True)
+
+
+class VpcsUpdateSchema(NodeUpdateSchema):
+    """What of a virtual PC can be changed. A null script empties the file."""
+
+    startup_script = fields.String(allow_none=True)
+
+
+class VpcsObjectSchema(NodeObjectSchema):
+    """A virtual PC. The script's path is relative to ``vm_directory``."""
+
+    startup_script = fields.String(required=True, allow_none=True)
+    startup_script_path = fields.String(required=True, allow_none=True)
