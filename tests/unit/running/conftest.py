@@ -111,7 +111,8 @@ async def runner(run_ids: RunIds) -> AsyncIterator[LocalRunner]:
     with blockbuster_ctx(scanned_modules=["gns3server.running"]):
         yield runner
         left = (await asyncio.to_thread(run_id_carriers)).keys() & set(run_ids)
-        await runner.sweep(run_ids)
+        if left:
+            await runner.sweep(left)
         await runner.close()
     assert not left, "processes of the test are left"
     after = await asyncio.to_thread(os.listdir, "/proc/self/fd")

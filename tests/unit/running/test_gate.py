@@ -71,15 +71,15 @@ async def test_a_waiter_who_goes_away_costs_no_place() -> None:
 
 async def test_a_place_given_to_one_who_goes_away_is_passed_on() -> None:
     gate = StartGate(1, hold_limit=NEVER)
-    first, second, third = (Visitor(gate) for _ in range(3))
-    await settled()
-    first.leave.set()
-    await first.task
+    async with gate.place():
+        second, third = Visitor(gate), Visitor(gate)
+        await settled()
     # Second has been given the place, but has not run since.
-    assert not second.inside
+    assert gate.waiting == 1
     second.task.cancel()
     await settled()
     assert third.inside
+    assert not second.inside
     third.leave.set()
     await third.task
 

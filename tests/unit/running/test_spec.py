@@ -33,7 +33,7 @@ def test_survives_being_stored_as_json() -> None:
     ids=["empty", "incomplete", "unknown key", "senseless"],
 )
 def test_refuses_what_is_no_stored_spec(stored: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="spec|cwd"):
+    with pytest.raises(ValueError, match=r"spec|cwd"):
         LaunchSpec.from_json(stored)
 
 
@@ -82,9 +82,11 @@ def test_is_not_changed_through_what_it_was_made_of() -> None:
     assert (made.env, made.files) == ({"A": "1"}, {"a": b""})
 
 
-@pytest.mark.parametrize(("kind", "number"), [("sctp", 1), ("tcp", 0), ("udp", 65536), ("tcp", "1")])
+@pytest.mark.parametrize(
+    ("kind", "number"), [("sctp", 1), ("tcp", 0), ("udp", 65536), ("tcp", "1")]
+)
 def test_refuses_what_is_no_port(kind: Any, number: Any) -> None:
-    with pytest.raises(ValueError, match="kind|number"):
+    with pytest.raises(ValueError, match=r"kind|number"):
         Port(kind, number)
 
 

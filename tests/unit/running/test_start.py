@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gns3server.running import launching
+from gns3server.running.identity import open_handle
 from gns3server.running.local import LocalRunner
 from gns3server.running.local_run import LocalRun
 from gns3server.running.procfs import processes, run_id_carriers, socket_inodes
@@ -305,15 +306,12 @@ async def test_a_process_that_cannot_be_watched_is_not_left_behind(
 
 
 async def test_a_spawn_that_is_given_up_leaves_nothing(
-    runner: LocalRunner,
-    make_spec: MakeSpec,
-    monkeypatch: pytest.MonkeyPatch,
-    run_ids: Callable[[], str],
+    make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_id = run_ids()
+    runner, run_id = LocalRunner({}), f"given-up-{os.getpid()}"
     loop = asyncio.get_running_loop()
     reached: asyncio.Future[None] = loop.create_future()
-    real = launching.open_handle
+    real = open_handle
 
     def late(pid: int) -> object:
         loop.call_soon_threadsafe(reached.set_result, None)

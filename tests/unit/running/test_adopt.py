@@ -1,0 +1,140 @@
+"""Runs outlive their server; the next one takes them over, or clears them away."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from gns3server.running.identity import ProcessIdentity
+from gns3server.running.local import LocalRunner
+from gns3server.running.procfs import run_id_carriers
+from gns3server.running.runner import Exit, Run
+from gns3server.running.spec import LaunchSpec, Port
+
+MakeSpec = Callable[..., LaunchSpec]
+RunIds = Callable[[], str]
+
+PAIR = """
+def work():
+    sock = udp({udp})
+    rest()
+fork(work)
+a = tcp({tcp})
+rest()
+"""
+
+
+async def carriers(run_id: str) -> set[int]:
+    found = await asyncio.to_thread(run_id_carriers)
+    return {stat.pid for stat in found.get(run_id, ())}
+
+
+async def abandon(spec: LaunchSpec, run_id: str) -> tuple[ProcessIdentity, ...]:
+    """Start a run by a server that goes away."""
+    former = LocalRunner({})
+    run = await former.spawn(spec, run_id=run_id)
+    await run.ready()
+    await former.close()
+    assert len(await carriers(run_id)) == 2
+    return run.processes
+
+
+@pytest.fixture
+def spec(make_spec: MakeSpec, tcp_port: Port, udp_port: Port) -> LaunchSpec:
+    body = PAIR.format(tcp=tcp_port.number, udp=udp_port.number)
+    return make_spec(body, ports=(tcp_port, udp_port), children=1)
+
+
+async def end_main(processes: tuple[ProcessIdentity, ...]) -> None:
+    """Kill the main process, as an unreaped child of nobody who cares."""
+    os.kill(processes[0].pid, signal.SIGKILL)
+    await asyncio.to_thread(os.waitid, os.P_PID, processes[0].pid, os.WEXITED)
+
+
+async def test_an_adopted_run_is_like_any_other(
+    runner: LocalRunner, spec: LaunchSpec, run_ids: RunIds
+) -> None:
+    run_id = run_ids()
+    processes = await abandon(spec, run_id)
+    run = await runner.adopt(spec, run_id=run_id, processes=processes)
+    assert run is not None
+    await run.ready()
+    assert (run.run_id, run.processes, run.exit) == (run_id, processes, None)
+    await run.stop()
+    assert run.exit is not None
+    assert (run.exit.code, run.exit.outlived) == (None, False)
+    assert not await carriers(run_id)
+
+
+async def test_the_end_of_an_adopted_run_is_noticed(
+    runner: LocalRunner, spec: LaunchSpec, run_ids: RunIds
+) -> None:
+    run_id = run_ids()
+    processes = await abandon(spec, run_id)
+    run = await runner.adopt(spec, run_id=run_id, processes=processes)
+    assert run is not None
+    told: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
+    run.on_exit = told.set_result
+    os.kill(processes[0].pid, signal.SIGKILL)
+    await told
+    assert run.exit == Exit(None, processes[0], outlived=True)
+    assert not await carriers(run_id)
+
+
+async def test_what_is_left_of_a_run_is_stopped(
+    runner: LocalRunner, spec: LaunchSpec, run_ids: RunIds
+) -> None:
+    run_id = run_ids()
+    processes = await abandon(spec, run_id)
+    await end_main(processes)
+    assert await carriers(run_id) == {processes[1].pid}
+    assert await runner.adopt(spec, run_id=run_id, processes=processes) is None
+    assert not await carriers(run_id)
+
+
+@pytest.mark.parametrize("change", [{"start_time": 1}, {"boot_id": "another"}])
+async def test_another_process_with_the_same_pid_is_not_touched(
+    runner: LocalRunner, spec: LaunchSpec, run_ids: RunIds, change: dict[str, object]
+) -> None:
+    run_id = run_ids()
+    processes = await abandon(spec, run_id)
+    others = tuple(replace(identity, **change) for identity in processes)  # type: ignore[arg-type]
+    assert await runner.adopt(spec, run_id="another", processes=others) is None
+    assert await carriers(run_id) == {identity.pid for identity in processes}
+    assert await runner.sweep([run_id]) == 2
+    assert not await carriers(run_id)
+
+
+async def test_a_run_with_an_unknown_child_is_not_adopted(
+    runner: LocalRunner, spec: LaunchSpec, run_ids: RunIds
+) -> None:
+    run_id = run_ids()
+    processes = await abandon(spec, run_id)
+    assert await runner.adopt(spec, run_id=run_id, processes=processes[:1]) is None
+    assert not await carriers(run_id)
+
+
+async def test_a_sweep_takes_only_what_it_is_told(
+    runner: LocalRunner, make_spec: MakeSpec, spec: LaunchSpec, run_ids: RunIds, tmp_path: object
+) -> None:
+    swept, spared = run_ids(), run_ids()
+    await abandon(spec, swept)
+    other = await runner.spawn(make_spec("rest()", cwd=f"{tmp_path}/other"), run_id=spared)
+    assert await runner.sweep([swept, "unknown"]) == 2
+    assert not await carriers(swept)
+    assert await carriers(spared) == {other.processes[0].pid}
+    assert await runner.sweep([]) == 0
+    await other.stop()
+
+
+async def test_close_carries_a_stop_through(make_spec: MakeSpec, run_ids: RunIds) -> None:
+    runner, run_id = LocalRunner({}), run_ids()
+    run = await runner.spawn(make_spec("rest()"), run_id=run_id)
+    stopping = asyncio.create_task(run.stop())
+    await asyncio.sleep(0)
+    await runner.close()
+    await stopping
+    assert not await carriers(run_id)

@@ -1,0 +1,259 @@
+"""However a run ends, all of it ends, and what is said about it is true."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gns3server.running.ladder import take_down
+from gns3server.running.local_run import LocalRun
+from gns3server.running.procfs import run_id_carriers
+from gns3server.running.record import Record
+from gns3server.running.runner import Exit, Run
+from gns3server.running.spec import LaunchSpec, Port
+
+MakeSpec = Callable[..., LaunchSpec]
+Start = Callable[[LaunchSpec], Any]
+
+
+async def alive(run: Run) -> set[int]:
+    """The pids of all living processes that carry the run's id."""
+    carriers = await asyncio.to_thread(run_id_carriers)
+    return {stat.pid for stat in carriers.get(run.run_id, ())}
+
+
+def exits(run: LocalRun) -> asyncio.Future[Run]:
+    """A future of the call of `on_exit`; a second call would be an error on the loop."""
+    future: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
+    run.on_exit = future.set_result
+    return future
+
+
+# Stopped on request ---------------------------------------------------------
+
+
+async def test_asks_first(start: Start, make_spec: MakeSpec, tcp_port: Port) -> None:
+    body = f"""
+signal.signal(signal.SIGINT, lambda *_: os._exit(7))
+a = tcp({tcp_port.number})
+rest()
+"""
+    run = await start(make_spec(body, ports=(tcp_port,), stop_signal=signal.SIGINT))
+    told = exits(run)
+    await run.stop()
+    assert run.exit == Exit(7, run.processes[0], outlived=False)
+    assert not await alive(run)
+    assert not told.done()
+
+
+async def test_kills_what_does_not_listen(
+    start: Start, make_spec: MakeSpec, tcp_port: Port
+) -> None:
+    body = f"ignore(signal.SIGTERM); a = tcp({tcp_port.number}); rest()"
+    run = await start(make_spec(body, ports=(tcp_port,), stop_limit=0.1))
+    await run.stop()
+    assert run.exit.code == -signal.SIGKILL
+    assert not await alive(run)
+
+
+async def test_what_is_frozen_still_gets_its_signal(
+    start: Start, make_spec: MakeSpec, tcp_port: Port
+) -> None:
+    body = f"""
+signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+a = tcp({tcp_port.number})
+rest()
+"""
+    run = await start(make_spec(body, ports=(tcp_port,), stop_limit=30))
+    pid = run.processes[0].pid
+    os.kill(pid, signal.SIGSTOP)
+    await asyncio.to_thread(os.waitid, os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+    await run.stop()
+    assert run.exit.code == 7
+
+
+async def test_a_frozen_deaf_one_is_killed(
+    start: Start, make_spec: MakeSpec, tcp_port: Port
+) -> None:
+    body = f"ignore(signal.SIGTERM, signal.SIGCONT); a = tcp({tcp_port.number}); rest()"
+    run = await start(make_spec(body, ports=(tcp_port,), stop_limit=0.1))
+    os.kill(run.processes[0].pid, signal.SIGSTOP)
+    await run.stop()
+    assert run.exit.code == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    "fork",
+    ["fork(work)", "os.waitpid(fork(lambda: fork(work)), 0)"],
+    ids=["child", "forked away"],
+)
+async def test_stops_what_it_forked(
+    start: Start, make_spec: MakeSpec, tcp_port: Port, udp_port: Port, fork: str
+) -> None:
+    body = f"""
+def work():
+    ignore(signal.SIGTERM)
+    os.setsid()
+    sock = udp({udp_port.number})
+    rest()
+{fork}
+a = tcp({tcp_port.number})
+rest()
+"""
+    run = await start(make_spec(body, ports=(tcp_port, udp_port), stop_limit=0.1))
+    assert len(run.processes) == 1
+    assert len(await alive(run)) == 2
+    await run.stop()
+    assert run.exit.code == -signal.SIGTERM
+    assert not await alive(run)
+
+
+async def test_stops_share_one_ladder_and_survive_cancellation(
+    start: Start, make_spec: MakeSpec, tcp_port: Port
+) -> None:
+    body = f"ignore(signal.SIGTERM); a = tcp({tcp_port.number}); rest()"
+    run = await start(make_spec(body, ports=(tcp_port,), stop_limit=0.2))
+    first, second = asyncio.create_task(run.stop()), asyncio.create_task(run.stop())
+    await run._reader.carriers([], [])
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    ladder = run._ladder
+    await second
+    await run.stop()
+    assert run._ladder is ladder
+    assert run.exit.code == -signal.SIGKILL
+
+
+async def test_a_stop_that_cannot_search_stops_what_it_knows(
+    start: Start, make_spec: MakeSpec, tcp_port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise OSError("no file descriptor left")
+
+    run = await start(make_spec(f"a = tcp({tcp_port.number}); rest()", ports=(tcp_port,)))
+    with monkeypatch.context() as patch:
+        patch.setattr(run._reader, "family", fail)
+        patch.setattr(run._reader, "carriers", fail)
+        await run.stop()
+    assert not await alive(run)
+
+
+async def test_only_what_carries_the_run_id_is_found(
+    start: Start, make_spec: MakeSpec, tcp_port: Port
+) -> None:
+    run = await start(make_spec(f"a = tcp({tcp_port.number}); rest()", ports=(tcp_port,)))
+    await take_down(Record(), run._reader, ["another"])
+    assert len(await alive(run)) == 1
+    await run.stop()
+
+
+# Ended unasked --------------------------------------------------------------
+
+PAIR = """
+pid = fork(rest)
+print(pid, flush=True)
+a = tcp({port})
+{body}
+"""
+
+
+async def pair(start: Start, make_spec: MakeSpec, port: Port, body: str) -> LocalRun:
+    """Start a main process with a child, both essential; main goes on with `body`."""
+    code = PAIR.format(port=port.number, body=body)
+    run: LocalRun = await start(make_spec(code, ports=(port,), children=1))
+    return run
+
+
+@pytest.mark.parametrize("code", [0, 5])
+async def test_tells_once_that_it_ended_and_how(
+    start: Start, make_spec: MakeSpec, tcp_port: Port, code: int
+) -> None:
+    body = f"""
+signal.signal(signal.SIGUSR1, lambda *_: os._exit({code}))
+a = tcp({tcp_port.number})
+rest()
+"""
+    run = await start(make_spec(body, ports=(tcp_port,)))
+    told = exits(run)
+    os.kill(run.processes[0].pid, signal.SIGUSR1)
+    assert await told is run
+    assert run.ending
+    assert run.exit == Exit(code, run.processes[0], outlived=False)
+    await run.stop()
+
+
+async def test_a_child_does_not_outlive_its_killed_main(
+    start: Start, make_spec: MakeSpec, tcp_port: Port
+) -> None:
+    run = await pair(start, make_spec, tcp_port, "rest()")
+    told = exits(run)
+    main, child = run.processes
+    os.kill(main.pid, signal.SIGKILL)
+    await told
+    assert run.exit == Exit(-signal.SIGKILL, main, outlived=True)
+    assert not await alive(run)
+    assert child in run.processes
+
+
+async def test_a_main_does_not_outlive_its_child(
+    start: Start, make_spec: MakeSpec, tcp_port: Port
+) -> None:
+    run = await pair(start, make_spec, tcp_port, "rest()")
+    told = exits(run)
+    os.kill(run.processes[1].pid, signal.SIGKILL)
+    await told
+    assert run.exit == Exit(None, run.processes[1], outlived=True)
+    assert not await alive(run)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("os.waitpid(pid, 0); os._exit(4)", 4),
+        ("os.waitpid(pid, 0); os.kill(os.getpid(), signal.SIGSEGV)", -signal.SIGSEGV),
+    ],
+)
+async def test_those_that_end_together_have_the_code_of_main(
+    start: Start, make_spec: MakeSpec, tcp_port: Port, body: str, code: int
+) -> None:
+    run = await pair(start, make_spec, tcp_port, body)
+    told = exits(run)
+    os.kill(run.processes[1].pid, signal.SIGTERM)
+    await told
+    assert run.exit == Exit(code, run.processes[1], outlived=False)
+
+
+async def test_a_stop_within_the_grace_needs_no_more_grace(
+    start: Start, make_spec: MakeSpec, tcp_port: Port
+) -> None:
+    run = await pair(start, make_spec, tcp_port, "rest()")
+    told = exits(run)
+    child = run._essential[1]
+    os.kill(child.identity.pid, signal.SIGKILL)
+    await asyncio.wait([child.ended])
+    assert run.ending
+    assert not run._ended.done()
+    await run.stop()
+    assert run.exit == Exit(-signal.SIGTERM, run.processes[1], outlived=False)
+    await told
+
+
+async def test_an_error_in_on_exit_is_the_loops(
+    start: Start, make_spec: MakeSpec, tcp_port: Port
+) -> None:
+    run = await start(make_spec(f"a = tcp({tcp_port.number}); rest()", ports=(tcp_port,)))
+    loop = asyncio.get_running_loop()
+    caught: asyncio.Future[object] = loop.create_future()
+    loop.set_exception_handler(lambda _, context: caught.set_result(context["exception"]))
+
+    def fail(_: Run) -> None:
+        raise ZeroDivisionError
+
+    run.on_exit = fail
+    os.kill(run.processes[0].pid, signal.SIGKILL)
+    assert isinstance(await caught, ZeroDivisionError)
+    await run.stop()

@@ -1,0 +1,83 @@
+"""One thread reads for all."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from gns3server.running import reader as reader_module
+from gns3server.running.reader import _Shared
+from gns3server.running.readiness import Answer, Question, look
+from gns3server.running.spec import LaunchSpec, Port
+
+
+async def test_who_comes_during_a_read_shares_the_next_one() -> None:
+    begun, go_on = threading.Semaphore(0), threading.Semaphore(0)
+    calls: list[None] = []
+
+    def read() -> int:
+        begun.release()
+        go_on.acquire()
+        calls.append(None)
+        return len(calls)
+
+    with ThreadPoolExecutor(1) as pool:
+        shared = _Shared(pool, read)
+        first = [asyncio.create_task(shared.get()) for _ in range(3)]
+        await asyncio.to_thread(begun.acquire)
+        late = [asyncio.create_task(shared.get()) for _ in range(3)]
+        await asyncio.sleep(0)
+        late[0].cancel()
+        go_on.release(2)
+        assert await asyncio.gather(*first) == [1, 1, 1]
+        assert await asyncio.gather(*late[1:]) == [2, 2]
+    assert len(calls) == 2
+
+
+async def test_starts_share_their_rounds_and_leave_none_behind(
+    spawn: Callable[[LaunchSpec], Any],
+    make_spec: Callable[..., LaunchSpec],
+    free_port: Callable[[str], Port],
+    tmp_path: object,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rounds: list[int] = []
+
+    def counting(questions: list[Question], *rest: Any) -> list[Answer | None]:
+        rounds.append(len(questions))
+        return look(questions, *rest)
+
+    monkeypatch.setattr(reader_module, "look", counting)
+    runs = []
+    for number in range(3):
+        port = free_port("udp")
+        body = f"a = udp({port.number}); rest()"
+        runs.append(await spawn(make_spec(body, cwd=f"{tmp_path}/{number}", ports=(port,))))
+    await asyncio.gather(*(run.ready() for run in runs))
+    assert rounds[0] == 3
+    assert runs[0]._reader._asked == {}
+    await asyncio.gather(*(run.stop() for run in runs))
+    assert runs[0]._reader._rounds is None
+
+
+async def test_a_failed_round_is_followed_by_another(
+    spawn: Callable[[LaunchSpec], Any],
+    make_spec: Callable[..., LaunchSpec],
+    udp_port: Port,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failures = [OSError("no file descriptor left")]
+
+    def failing(*arguments: Any) -> list[Answer | None]:
+        if failures:
+            raise failures.pop()
+        return look(*arguments)
+
+    monkeypatch.setattr(reader_module, "look", failing)
+    run = await spawn(make_spec(f"a = udp({udp_port.number}); rest()", ports=(udp_port,)))
+    await run.ready()
+    assert not failures
+    await run.stop()
