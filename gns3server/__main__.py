@@ -30,21 +30,27 @@ def make_parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument(
-        "command", nargs="?", choices=["serve", "demo", "plugins"], default="serve",
+        "command",
+        nargs="?",
+        choices=["serve", "demo", "plugins"],
+        default="serve",
         help="serve (default); demo: two virtual PCs ping each other; plugins: what is installed",
     )
     parser.add_argument("-v", "--version", action="version", version=__version__)
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="TCP port to listen on (default 8000)")
     parser.add_argument(
-        "-L", "--local", action="store_true",
+        "-L",
+        "--local",
+        action="store_true",
         help="this server's only user is on this machine: project paths may be chosen",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="no log on standard output")
     parser.add_argument("-d", "--debug", action="store_true", help="log everything")
     parser.add_argument("--log", metavar="FILE", help="log to a file instead of standard output")
     parser.add_argument(
-        "--strict-plugins", action="store_true",
+        "--strict-plugins",
+        action="store_true",
         help="do not start when a plugin cannot be used",
     )
     return parser
@@ -88,14 +94,20 @@ def greet(settings: Settings, url: str, plugins: list[Any]) -> None:
     log.info("projects are kept in %s", settings.projects_path)
     for plugin in plugins:
         what = plugin["message"] or ", ".join(plugin["node_types"] + plugin["nio_types"])
-        log.info("plugin %s %s: %s%s", plugin["name"], plugin["version"], plugin["status"],
-                 f" ({what})" if what else "")
+        log.info(
+            "plugin %s %s: %s%s",
+            plugin["name"],
+            plugin["version"],
+            plugin["status"],
+            f" ({what})" if what else "",
+        )
     if not plugins:
         log.warning("no plugin is installed: there is nothing to run")
     if settings.server.host not in ("127.0.0.1", "::1", "localhost"):
         log.warning(
             "anybody who reaches %s can run programs on this machine as this user: "
-            "listen on 127.0.0.1 unless the whole network is yours", url,
+            "listen on 127.0.0.1 unless the whole network is yours",
+            url,
         )
     log.warning(
         "consoles of emulators may listen on every address of this machine, without a password; "
@@ -114,8 +126,10 @@ def show_plugins(settings: Settings) -> int:
     host.gather(Registry(), CORE_ROUTES)
     for plugin in host.plugins:
         report = plugin.report()
-        print(f"{plugin.name} {plugin.version or '-'} ({plugin.distribution or '-'}): "
-              f"{report['status']}")
+        print(
+            f"{plugin.name} {plugin.version or '-'} ({plugin.distribution or '-'}): "
+            f"{report['status']}"
+        )
         for title in ("node_types", "nio_types", "routes"):
             for item in report[title]:
                 print(f"    {title.removesuffix('s').replace('_', ' ')}: {item}")
@@ -152,8 +166,9 @@ def run(settings: Settings) -> int:
     try:
         asyncio.run(serve(settings))
     except DatabaseError as error:
-        log.critical("%s; is another gns3server running? Choose another state_path for a second "
-                     "one", error)
+        log.critical(
+            "%s; is another gns3server running? Choose another state_path for a second one", error
+        )
     except (OSError, PluginFailed) as error:
         log.critical("the server cannot run: %s", error)
     else:

@@ -13,8 +13,8 @@ from typing import Any
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.routing import Lab
 from gns3server.http.security import Gatekeeper
-from gns3server.nodes.home import Machine
 from gns3server.nodes.files import make_directory
+from gns3server.nodes.home import Machine
 from gns3server.nodes.registry import Registry
 from gns3server.notifications import Hub
 from gns3server.plugin_host import PluginHost
@@ -67,7 +67,11 @@ class RunningServer:
     @property
     def url(self) -> str:
         """Where clients reach it."""
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+        return (
+            f"http://[{self.host}]:{self.port}"
+            if ":" in self.host
+            else f"http://{self.host}:{self.port}"
+        )
 
 
 def make_ports(settings: Settings, registry: Registry) -> Ports:
@@ -102,8 +106,10 @@ async def serving(
     async with _records(settings) as (thread, records), _runner(settings) as runner:
         hub = Hub(max_listeners=settings.server.max_listeners)
         machine = Machine(
-            runner, StartGate(settings.server.max_starting),
-            make_ports(settings, registry), settings.search_path,
+            runner,
+            StartGate(settings.server.max_starting),
+            make_ports(settings, registry),
+            settings.search_path,
         )
         shared = Surroundings(machine, registry, hub, {}, settings.server.max_nodes, tasks.own)
         manager = ProjectManager(settings, shared, thread, records, host.observe)

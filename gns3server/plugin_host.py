@@ -109,15 +109,21 @@ class PluginHost:
         for point in sorted(points, key=lambda p: (p.name, p.value)):
             dist = point.dist
             plugin = Plugin(
-                point.name, dist.name if dist else None, dist.version if dist else None,
+                point.name,
+                dist.name if dist else None,
+                dist.version if dist else None,
                 disabled=point.name in disabled,
             )
             taken = any(other.name == point.name and other.usable for other in self.plugins)
             self.plugins.append(plugin)
             if taken:
-                self._fail(plugin, "discovery", ValueError(
-                    f"another plugin is called {point.name!r} already; uninstall one of the two"
-                ))
+                self._fail(
+                    plugin,
+                    "discovery",
+                    ValueError(
+                        f"another plugin is called {point.name!r} already; uninstall one of the two"
+                    ),
+                )
             elif not plugin.disabled:
                 self._load_one(plugin, point)
 
@@ -155,9 +161,7 @@ class PluginHost:
                 routes.extend(plugin.routes)
         return routes
 
-    def _gather_one(
-        self, plugin: Plugin, registry: Registry, taken: set[tuple[str, str]]
-    ) -> bool:
+    def _gather_one(self, plugin: Plugin, registry: Registry, taken: set[tuple[str, str]]) -> bool:
         phase = "configuration"
         try:
             self._configure(plugin)

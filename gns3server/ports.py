@@ -142,11 +142,19 @@ class PortPool:
                 if not holders:
                     del table[port]
 
-    def release_where(self, project_id: str, *, use: Use | None = None, port: int | None = None,
-                      node_id: str | None = None) -> None:
+    def release_where(
+        self,
+        project_id: str,
+        *,
+        use: Use | None = None,
+        port: int | None = None,
+        node_id: str | None = None,
+    ) -> None:
         """Give up every hold of a project that matches all that is given."""
         for number in [port] if port is not None else [*self._holders, *self._companion_holders]:
-            everybody = self._holders.get(number, set()) | self._companion_holders.get(number, set())
+            everybody = self._holders.get(number, set()) | self._companion_holders.get(
+                number, set()
+            )
             for holder in everybody:
                 if (
                     holder.project_id == project_id
@@ -185,7 +193,7 @@ def can_bind(kind: str, port: int) -> bool:
         if kind == "TCP":
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("0.0.0.0", port))
+            probe.bind(("", port))
         except OSError:
             return False
     return True

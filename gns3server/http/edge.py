@@ -52,9 +52,7 @@ def respond_error(request: web.Request, error: LabError) -> web.Response:
     return respond(error.status, body, route)
 
 
-def make_middleware(
-    gatekeeper: Gatekeeper, failed_plugins: Callable[[], Mapping[str, str]]
-) -> Any:
+def make_middleware(gatekeeper: Gatekeeper, failed_plugins: Callable[[], Mapping[str, str]]) -> Any:
     """The one middleware: checks the caller, names the request, maps errors, logs."""
     prefix = secrets.token_hex(3)
     numbers = itertools.count(1)
@@ -74,8 +72,8 @@ def make_middleware(
             return _router_error(request, error, failed_plugins())
         except (asyncio.CancelledError, ConnectionError):
             raise
-        except Exception:
-            return _bug(request)
+        except Exception as error:
+            return _bug(request, error)
         log_outcome(request, response.status)
         return response
 
@@ -90,8 +88,14 @@ def log_outcome(request: web.Request, status: int, error: LabError | None = None
     if log.isEnabledFor(level):
         detail = "" if error is None else f": {error.log or error.message}"
         log.log(
-            level, "%s %s %s %s -> %d%s",
-            request[ID], request.remote, request.method, request.rel_url.raw_path, status, detail,
+            level,
+            "%s %s %s %s -> %d%s",
+            request[ID],
+            request.remote,
+            request.method,
+            request.rel_url.raw_path,
+            status,
+            detail,
         )
 
 
@@ -115,8 +119,14 @@ def _router_error(
     return response
 
 
-def _bug(request: web.Request) -> web.Response:
-    log.exception("%s %s %s failed", request[ID], request.method, request.rel_url.raw_path)
+def _bug(request: web.Request, bug: Exception) -> web.Response:
+    log.error(
+        "%s %s %s failed",
+        request[ID],
+        request.method,
+        request.rel_url.raw_path,
+        exc_info=bug,
+    )
     error = LabError(
         f"The server failed to carry out this request; it is noted in its log as {request[ID]}. "
         "Please report it with that part of the log."
@@ -138,7 +148,7 @@ def make_endpoint(lab: Lab, route: Route) -> Callable[[web.Request], Coroutine[A
         }
         call = Call(lab, route, request, path, await load(request))
         if scoped:
-            call._project = find_project(lab, path["project_id"])
+            call.found_project = find_project(lab, path["project_id"])
         result = await _carry_out(call)
         if route.stream:
             response: web.StreamResponse = result
@@ -186,17 +196,17 @@ async def _inside(call: Call, entry: Entry) -> Any:
         if call.route.scope is Scope.NODE:
             node_id = call.path["vm_id"]
             try:
-                call._node = call.project.node(call.route.node_type, node_id)
+                call.found_node = call.project.node(call.route.node_type, node_id)
             except NotFound as error:
                 raise unknown_id("VM", node_id, error) from None
-            await call._node.settle()
+            await call.node.settle()
         return await call.route.handler(call)
 
 
 def make_dumper(route: Route) -> Callable[[Any], Any]:
     """What puts a handler's result into the words of the wire."""
     if route.answer is None:
-        return lambda result: None
+        return lambda _: None
     if isinstance(route.answer, OneOf):
         return lambda result: result
     schema = route.answer()

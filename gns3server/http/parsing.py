@@ -25,6 +25,7 @@ READ_LIMIT = 30.0
 PARSED: web.RequestKey[Any] = web.RequestKey("parsed")
 """The parsed body, repeated to the client when it does not fit."""
 
+
 async def read_body(request: web.Request) -> bytes:
     """The whole body, whatever its transfer coding.
 

@@ -61,6 +61,7 @@ class Call:
     :param path: the path's parameters; those that match digits are integers.
     :param body: the validated body, in the words of the code.
     :param request: the request itself, for streams.
+    :param found_project: what :attr:`project` returns; set by the edge, as is ``found_node``.
     """
 
     lab: Lab
@@ -68,22 +69,22 @@ class Call:
     request: web.Request
     path: Mapping[str, Any]
     body: Mapping[str, Any] = field(default_factory=dict)
-    _project: Project | None = None
-    _node: Node | None = None
+    found_project: Project | None = None
+    found_node: Node | None = None
 
     @property
     def project(self) -> Project:
         """The project that the path names."""
-        if self._project is None:
+        if self.found_project is None:
             raise LookupError(f"{self.route.path} names no project")
-        return self._project
+        return self.found_project
 
     @property
     def node(self) -> Node:
         """The node that the path names; routes of scope NODE only."""
-        if self._node is None:
+        if self.found_node is None:
             raise LookupError(f"{self.route.path} is not of scope NODE")
-        return self._node
+        return self.found_node
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ Handler = Callable[[Call], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One route: where it is, what it takes, what it answers, and who does it.
+    r"""One route: where it is, what it takes, what it answers, and who does it.
 
     :param path: pattern with parameters as ``{name}`` or ``{name:\\d+}``.
     :param handler: gets a :class:`Call`, returns a plain object or mapping.

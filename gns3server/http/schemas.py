@@ -172,5 +172,5 @@ class NodeObjectSchema(Schema):
     project_id = UuidText(required=True)
     name = fields.String(required=True)
     state = NodeStatus(data_key="status", required=True)
-    console = fields.Integer(required=True, allow_none=True)
+    console = port_field(required=True)
     directory = fields.String(data_key="vm_directory", required=True)

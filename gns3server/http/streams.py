@@ -16,7 +16,8 @@ GRACE = 5.0
 
 async def stream(call: Call, project_id: str | None) -> web.StreamResponse:
     """Send every event of a project, or of all of them, one JSON object a line, until
-    the stream ends or the client goes away (contract 1.9)."""
+    the stream ends or the client goes away (contract 1.9).
+    """
     with call.lab.hub.listen(project_id) as listener:
         response = web.StreamResponse(
             headers={"Server": SERVER, "X-Route": call.route.path, "Content-Type": JSON}

@@ -36,7 +36,7 @@ class NodeRecord:
     id: str
     type: str
     name: str
-    console: int | None
+    console: int
     number: int | None
     properties: Mapping[str, Any]
 

@@ -148,7 +148,8 @@ class Node:
         console = values.get("console") or self.console
         properties = {**self.properties, **change.properties}
         ports = self.home.machine.ports.tcp
-        if console != self.console and console is not None:
+        moved = console != self.console
+        if moved:
             ports.hold(console, self._holder(Use.CONSOLE))
         try:
             await self.save(
@@ -163,10 +164,10 @@ class Node:
                 change.files,
             )
         except BaseException:
-            if console != self.console and console is not None:
+            if moved:
                 ports.release(console, self._holder(Use.CONSOLE))
             raise
-        if console != self.console and self.console is not None:
+        if moved:
             ports.release(self.console, self._holder(Use.CONSOLE))
         self.name, self.console, self.properties = name, console, properties
 
@@ -189,7 +190,9 @@ class Node:
         try:
             await self.home.records.files_replaced(self.id)
         except StorageFailed as error:
-            log.warning("files of VM %s will be written again at the next start: %s", self.id, error)
+            log.warning(
+                "files of VM %s will be written again at the next start: %s", self.id, error
+            )
 
     def place(self, adapter: int, port: int) -> tuple[int, int]:
         """Where a NIO goes that a request wants at this adapter and port.

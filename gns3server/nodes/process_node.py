@@ -89,7 +89,9 @@ class ProcessNode(Node):
         except LaunchFailed as failure:
             tail = await run.log_tail()
             await run.stop()
-            raise LaunchFailed(failure.reason + (f"\nIts log ends:\n{tail}" if tail else "")) from failure
+            raise LaunchFailed(
+                failure.reason + (f"\nIts log ends:\n{tail}" if tail else "")
+            ) from failure
         except BaseException:
             await run.stop()
             raise
@@ -136,8 +138,10 @@ class ProcessNode(Node):
     async def settle(self) -> None:
         """Take note of an exit that the watcher has recorded."""
         run = self._run
-        if run is None or run.exit is None or self.state not in (
-            NodeState.STARTED, NodeState.SUSPENDED
+        if (
+            run is None
+            or run.exit is None
+            or self.state not in (NodeState.STARTED, NodeState.SUSPENDED)
         ):
             return
         what = trouble(run.exit)

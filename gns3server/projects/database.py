@@ -158,7 +158,9 @@ def _open(database: Database, script: str, version: int) -> None:
 def _bring_to_version(connection: sqlite3.Connection, script: str, version: int) -> None:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found == 0:
-        connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {version}; COMMIT")
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {version}; COMMIT"
+        )
     elif found != version:
         raise sqlite3.DatabaseError(
             f"its format is version {found}, this server reads version {version}"

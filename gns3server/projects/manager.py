@@ -13,6 +13,7 @@ from typing import Any
 
 from gns3server.errors import Conflict, FilesFailed, Forbidden, NotFound
 from gns3server.locks import Entry, FairLock, KeyedLocks
+from gns3server.nodes.home import Machine
 from gns3server.projects import paths
 from gns3server.projects.database import DatabaseError, DatabaseThread
 from gns3server.projects.project import Project, Surroundings
@@ -59,6 +60,11 @@ class ProjectManager:
         return self._settings.projects_path
 
     @property
+    def machine(self) -> Machine:
+        """Where the nodes of all projects run."""
+        return self._shared.machine
+
+    @property
     def projects(self) -> list[Project]:
         """The open projects, in the order in which they were opened."""
         return list(self._projects.values())
@@ -87,7 +93,7 @@ class ProjectManager:
                 await self._open(place)
             except (DatabaseError, OSError, ValueError) as error:
                 self._damaged[place.id] = str(error)
-                log.error("project %s in %s is left closed: %s", place.id, place.path, error)
+                log.warning("project %s in %s is left closed: %s", place.id, place.path, error)
 
     async def create(self, values: Mapping[str, Any]) -> Project:
         """Create a project, open one that is closed, or return one that is open already.
@@ -106,8 +112,7 @@ class ProjectManager:
                     "close some, or raise max_projects in the settings."
                 )
             async with self._place(project_id, values) as place:
-                project = await self._open(place, values)
-                return project
+                return await self._open(place, values)
 
     @asynccontextmanager
     async def _place(
@@ -128,7 +133,10 @@ class ProjectManager:
             path, (place.path for place in self._places.values() if place.id != project_id)
         )
         claim = ProjectPlace(
-            id=project_id, path=path, open=True, temporary=bool(values.get("temporary")),
+            id=project_id,
+            path=path,
+            open=True,
+            temporary=bool(values.get("temporary")),
             made_directory=known.made_directory if known and known.path == path else False,
         )
         self._places[project_id] = claim
@@ -151,8 +159,12 @@ class ProjectManager:
                 await records.save_project(place.id, (values or {}).get("name"), place.temporary)
             stored = await records.stored()
             project = Project(
-                self._shared, records, project_id=place.id, path=place.path,
-                name=stored.name, temporary=stored.temporary,
+                self._shared,
+                records,
+                project_id=place.id,
+                path=place.path,
+                name=stored.name,
+                temporary=stored.temporary,
             )
             if values and values.get("name") not in (None, stored.name):
                 await project.rename(values["name"])
@@ -191,7 +203,7 @@ class ProjectManager:
     # Closing -----------------------------------------------------------------
 
     def is_listened_to(self, project: Project) -> bool:
-        """Whether a close is skipped: more than one client listens to the project (PRJ-14, D-12)."""
+        """Whether a close is skipped: several clients listen to the project (PRJ-14, D-12)."""
         return self._shared.hub.listeners(project.id) > 1
 
     async def close(self, project: Project) -> None:
@@ -212,7 +224,7 @@ class ProjectManager:
             await self._end(project, keep_files=False, open_again=False)
 
     async def shutdown(self) -> None:
-        """Stop all nodes and let go of all projects; permanent ones are open again at the next start."""
+        """Stop all nodes and let go of all projects; the next start opens permanent ones again."""
         await asyncio.gather(*(self._shut_down(project) for project in self.projects))
 
     async def _shut_down(self, project: Project) -> None:

@@ -23,7 +23,6 @@ from gns3server.ports import Holder, Use
 from gns3server.projects import paths
 from gns3server.projects.records import ProjectRecords
 
-
 log = logging.getLogger(__name__)
 
 
@@ -128,7 +127,7 @@ class Project:
             async with entry:
                 await node.settle()
 
-        self._shared.own(settle())
+        _ = self._shared.own(settle())
 
     # Nodes -----------------------------------------------------------------------
 
@@ -192,7 +191,9 @@ class Project:
     def _claim_id(self, node_id: str) -> None:
         owner = self._shared.node_ids.get(node_id)
         if owner is not None:
-            where = "this project, as a VM of another type" if owner == self.id else f"project {owner}"
+            where = (
+                "this project, as a VM of another type" if owner == self.id else f"project {owner}"
+            )
             raise Conflict(f"The VM id {node_id} is taken in {where}: choose another id.")
         if len(self._shared.node_ids) >= self._shared.max_nodes:
             raise Conflict(
@@ -211,16 +212,24 @@ class Project:
         else:
             self.machine.ports.tcp.hold(console, holder)
         record = NodeRecord(
-            id=node_id, type=node_type.name, name=values["name"], console=console,
-            number=number, properties={},
+            id=node_id,
+            type=node_type.name,
+            name=values["name"],
+            console=console,
+            number=number,
+            properties={},
         )
         node = node_type.node_class(self, node_type, record)
         change = await node.prepare(values)
         node.properties.update(change.properties)
         await node.save(
             NodeRecord(
-                id=node_id, type=node_type.name, name=node.name, console=console,
-                number=number, properties=node.properties,
+                id=node_id,
+                type=node_type.name,
+                name=node.name,
+                console=console,
+                number=number,
+                properties=node.properties,
             ),
             change.files,
         )
@@ -248,8 +257,11 @@ class Project:
         await node.stop()
         udp = self.machine.ports.udp
         freed = [
-            port for port, holder in node.udp_ports().items()
-            if not any(other.use is Use.NIO and other.node_id != node.id for other in udp.holders(port))
+            port
+            for port, holder in node.udp_ports().items()
+            if not any(
+                other.use is Use.NIO and other.node_id != node.id for other in udp.holders(port)
+            )
         ]
         await self.records.remove_node(node.id, node.type.name, freed)
         del self.nodes[node.id]

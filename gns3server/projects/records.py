@@ -28,9 +28,15 @@ CREATE TABLE nio (
 CREATE TABLE staged_file (
     node_id TEXT NOT NULL REFERENCES node (id) ON DELETE CASCADE,
     name TEXT NOT NULL, content BLOB NOT NULL, PRIMARY KEY (node_id, name));
-CREATE TABLE run (id TEXT PRIMARY KEY, node_id TEXT NOT NULL, spec TEXT NOT NULL, processes TEXT NOT NULL);
+CREATE TABLE run (
+    id TEXT PRIMARY KEY, node_id TEXT NOT NULL, spec TEXT NOT NULL, processes TEXT NOT NULL);
 CREATE TABLE allocated_port (number INTEGER PRIMARY KEY);
 CREATE TABLE removed_node (id TEXT PRIMARY KEY, type TEXT NOT NULL);
+"""
+
+SAVE_NODE = """
+INSERT INTO node VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
+SET name = excluded.name, console = excluded.console, properties = excluded.properties
 """
 
 SERVER_FILE = "server.db"
@@ -80,8 +86,11 @@ class ServerRecords:
         )
         return [
             ProjectPlace(
-                id=row[0], path=Path(row[1]), open=bool(row[2]),
-                temporary=bool(row[3]), made_directory=bool(row[4]),
+                id=row[0],
+                path=Path(row[1]),
+                open=bool(row[2]),
+                temporary=bool(row[3]),
+                made_directory=bool(row[4]),
             )
             for row in rows
         ]
@@ -148,8 +157,10 @@ class ProjectRecords:
         async def read(sql: str) -> list[Any]:
             return await self._thread.read(self._database, sql)
 
-        (name, temporary), = await read("SELECT name, temporary FROM project")
-        nodes = await read("SELECT id, type, name, console, number, properties FROM node ORDER BY rowid")
+        ((name, temporary),) = await read("SELECT name, temporary FROM project")
+        nodes = await read(
+            "SELECT id, type, name, console, number, properties FROM node ORDER BY rowid"
+        )
         nios: dict[str, dict[tuple[int, int], Nio]] = {}
         for node_id, adapter, port, kind, fields in await read(
             "SELECT node_id, adapter, port, type, fields FROM nio"
@@ -165,8 +176,14 @@ class ProjectRecords:
             name=name,
             temporary=bool(temporary),
             nodes=[
-                NodeRecord(id=row[0], type=row[1], name=row[2], console=row[3], number=row[4],
-                           properties=json.loads(row[5]))
+                NodeRecord(
+                    id=row[0],
+                    type=row[1],
+                    name=row[2],
+                    console=row[3],
+                    number=row[4],
+                    properties=json.loads(row[5]),
+                )
                 for row in nodes
             ],
             nios=nios,
@@ -184,14 +201,16 @@ class ProjectRecords:
 
     async def save_node(self, record: NodeRecord, files: Mapping[str, bytes]) -> None:
         """Store a node; see :class:`~gns3server.nodes.home.Records`."""
-        row = (record.id, record.type, record.name, record.console, record.number,
-               json.dumps(dict(record.properties)))
+        row = (
+            record.id,
+            record.type,
+            record.name,
+            record.console,
+            record.number,
+            json.dumps(dict(record.properties)),
+        )
         await self._commit(
-            (
-                "INSERT INTO node VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-                "name = excluded.name, console = excluded.console, properties = excluded.properties",
-                row,
-            ),
+            (SAVE_NODE, row),
             ("DELETE FROM removed_node WHERE id = ?", (record.id,)),
             *(
                 ("INSERT OR REPLACE INTO staged_file VALUES (?, ?, ?)", (record.id, name, content))

@@ -36,7 +36,10 @@ async def restore(project: Project, stored: StoredProject, registry: Registry) -
         if node_type is None:
             log.warning(
                 "project %s: VM %s (%s) is left out, no plugin offers its type %s",
-                project.id, record.name, record.id, record.type,
+                project.id,
+                record.name,
+                record.id,
+                record.type,
             )
             continue
         await _restore_node(project, registry, node_type, record, stored)
@@ -72,8 +75,6 @@ async def _restore_node(
 
 
 async def _restore_console(project: Project, node: Node) -> None:
-    if node.console is None:
-        return
     holder = Holder(project.id, Use.CONSOLE, node.id)
     try:
         project.machine.ports.tcp.hold(node.console, holder)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from marshmallow import Schema
+
 from gns3server.plugin import (
     Call,
     NioType,
@@ -15,7 +17,6 @@ from gns3server.plugin import (
     port_field,
     resolve_ipv4,
 )
-from marshmallow import Schema
 
 
 class NioUdpSchema(Schema):
@@ -45,11 +46,7 @@ async def allocate(call: Call) -> Mapping[str, int]:
 @hookimpl
 def gns3_nio_types() -> list[NioType]:
     """Offer ``nio_udp`` to every node type."""
-    return [
-        NioType(
-            name="nio_udp", schema=NioUdpSchema, local_udp_port="lport", check=check_host
-        )
-    ]
+    return [NioType(name="nio_udp", schema=NioUdpSchema, local_udp_port="lport", check=check_host)]
 
 
 @hookimpl

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gns3server.plugin import NodeType, Text, hookimpl
 from marshmallow import Schema
 
+from gns3server.plugin import NodeType, Text, hookimpl
 from gns3server_vpcs.binary import BinaryProbe
 from gns3server_vpcs.node import VpcsContext, VpcsNode
 from gns3server_vpcs.schemas import VpcsCreateSchema, VpcsObjectSchema, VpcsUpdateSchema

@@ -16,7 +16,6 @@ from gns3server.plugin import (
     ProcessNode,
     resolve_ipv4,
 )
-
 from gns3server_vpcs.binary import INSTALL_HINT, Binary, BinaryProbe
 
 SCRIPT = "startup.vpc"
@@ -50,15 +49,18 @@ class VpcsNode(ProcessNode):
                 f"{self.name!r} first."
             )
         binary = await self._binary()
-        assert self.console is not None
         lport = nio.values["lport"]
-        relay = () if binary.relay_free else (Port("udp", lport + RELAY_DISTANCE),)
+        relay_port = lport + RELAY_DISTANCE
+        relay = () if binary.relay_free or relay_port > 65535 else (Port("udp", relay_port),)
         return LaunchSpec(
             argv=(
                 binary.path,
-                "-p", str(self.console),
-                "-m", str(self.number),
-                "-i", "1",
+                "-p",
+                str(self.console),
+                "-m",
+                str(self.number),
+                "-i",
+                "1",
                 "-F",
                 *(("-R",) if binary.relay_free else ()),
                 *await udp_options(nio),

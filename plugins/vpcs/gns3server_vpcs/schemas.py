@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gns3server.plugin import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema
 from marshmallow import fields
+
+from gns3server.plugin import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema
 
 
 class VpcsCreateSchema(NodeCreateSchema):
