@@ -60,8 +60,7 @@ class ProcessNode(Node):
             raise
         self._move(NodeState.STARTED)
         await self.home.announce("vm.started", self)
-        if self._run.exit is not None:
-            await self.settle()
+        await self.settle()
 
     async def _bring_up(self, spec: LaunchSpec) -> Run:
         machine = self.home.machine
@@ -140,11 +139,12 @@ class ProcessNode(Node):
         run = self._run
         if (
             run is None
-            or run.exit is None
+            or not run.ending
             or self.state not in (NodeState.STARTED, NodeState.SUSPENDED)
         ):
             return
-        what = trouble(run.exit)
+        what = trouble(await run.ended())
+        await run.stop()
         tail = await run.log_tail() if what else ""
         await self._gone(run)
         if what:

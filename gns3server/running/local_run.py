@@ -105,6 +105,12 @@ class LocalRun:
             self._reader.withdraw(question)
             verdict.cancel()
 
+    async def ended(self) -> Exit:
+        await asyncio.shield(self._ended)
+        if self._exit is None:
+            raise RuntimeError("a run ended without an exit")
+        return self._exit
+
     async def stop(self) -> None:
         self.begin_stop()
         if self._ladder is not None:

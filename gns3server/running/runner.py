@@ -70,6 +70,9 @@ class Run(Protocol):
         ports is in use by another process. It stops nothing: call `stop` after a failure.
         """
 
+    async def ended(self) -> Exit:
+        """Wait until it is decided how the run ended."""
+
     async def stop(self) -> None:
         """Stop every process of the run; return when they are gone.
 
