@@ -1,0 +1,1 @@
+"""Measures the server beside the barest program that does the same."""

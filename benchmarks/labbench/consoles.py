@@ -1,0 +1,57 @@
+"""Clients of consoles: all of them wait until their node's prompt is there."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Collection
+
+PROMPT = b"VPCS> "
+RETRY_SECONDS = 0.02
+LIMIT_SECONDS = 120.0
+
+
+async def prompts(ports: Collection[int]) -> None:
+    """Connect to every console, again while it is refused, and return after the last prompt.
+
+    The attempts are made by one task and with bare sockets: a hundred clients that try fifty
+    times a second must not take the machine from what they wait for.
+    """
+    async with asyncio.timeout(LIMIT_SECONDS):
+        readers = []
+        waiting = list(ports)
+        while waiting:
+            refused = []
+            for port in waiting:
+                link = _connect(port)
+                if link is None:
+                    refused.append(port)
+                else:
+                    readers.append(asyncio.create_task(_read_prompt(link)))
+            waiting = refused
+            if waiting:
+                await asyncio.sleep(RETRY_SECONDS)
+        await asyncio.gather(*readers)
+
+
+def _connect(port: int) -> socket.socket | None:
+    """Connect on the loopback, where this neither waits nor blocks."""
+    link = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        link.connect(("127.0.0.1", port))
+    except ConnectionRefusedError:
+        link.close()
+        return None
+    link.setblocking(False)
+    return link
+
+
+async def _read_prompt(link: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    received = b""
+    with link:
+        while PROMPT not in received:
+            data = await loop.sock_recv(link, 65536)
+            if not data:
+                raise RuntimeError(f"a console closed before its prompt, after {received!r}")
+            received += data
