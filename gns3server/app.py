@@ -21,7 +21,7 @@ from gns3server.plugin_host import PluginHost
 from gns3server.ports import PortPool, Ports
 from gns3server.projects.database import DatabaseThread
 from gns3server.projects.manager import ProjectManager
-from gns3server.projects.project import Surroundings
+from gns3server.projects.node_set import Surroundings
 from gns3server.projects.records import ServerRecords
 from gns3server.running.gate import StartGate
 from gns3server.running.local import LocalRunner

@@ -196,7 +196,7 @@ async def _inside(call: Call, entry: Entry) -> Any:
         if call.route.scope is Scope.NODE:
             node_id = call.path["vm_id"]
             try:
-                call.found_node = call.project.node(call.route.node_type, node_id)
+                call.found_node = call.project.nodes.get(call.route.node_type, node_id)
             except NotFound as error:
                 raise unknown_id("VM", node_id, error) from None
             await call.node.settle()

@@ -270,6 +270,15 @@ class Node:
         others = self.home.machine.ports.udp.holders(port) - {holder}
         return None if any(other.use is Use.NIO for other in others) else port
 
+    def freed_udp_ports(self) -> list[int]:
+        """The allocated ports that are free again when this node is gone."""
+        udp = self.home.machine.ports.udp
+        return [
+            port
+            for port in self.udp_ports()
+            if all(h.use is not Use.NIO or h.node_id == self.id for h in udp.holders(port))
+        ]
+
     def udp_ports(self) -> dict[int, Holder]:
         """The UDP ports that this node's NIOs name, with the hold on each."""
         named = {}

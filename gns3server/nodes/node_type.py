@@ -75,13 +75,7 @@ class Numbers:
     """
 
     def __init__(self, numbers: range) -> None:
-        self._size = len(numbers)
         self._free = list(numbers)
-
-    @property
-    def size(self) -> int:
-        """How many numbers there are in all."""
-        return self._size
 
     def take(self, wanted: int | None = None) -> int | None:
         """Take the next number, or the wanted one; ``None`` when there is none to be had."""

@@ -16,7 +16,8 @@ from gns3server.locks import Entry, FairLock, KeyedLocks
 from gns3server.nodes.home import Machine
 from gns3server.projects import paths
 from gns3server.projects.database import DatabaseError, DatabaseThread
-from gns3server.projects.project import Project, Surroundings
+from gns3server.projects.node_set import Surroundings
+from gns3server.projects.project import Project
 from gns3server.projects.records import (
     PROJECT_FILE,
     ProjectPlace,
@@ -51,7 +52,8 @@ class ProjectManager:
         self._places: dict[str, ProjectPlace] = {}
         self._projects: dict[str, Project] = {}
         self._damaged: dict[str, str] = {}
-        self._all = FairLock()
+        self._stopping = False
+        self._opening = FairLock()
         self._ids = KeyedLocks()
 
     @property
@@ -103,9 +105,11 @@ class ProjectManager:
         :raises FilesFailed: the directory cannot be made.
         """
         project_id = values.get("id") or str(uuid.uuid4())
-        async with Entry(self._all, inner=self._ids, key=project_id):
+        async with Entry(self._opening, inner=self._ids, key=project_id):
             if project_id in self._projects:
                 return self._projects[project_id]
+            if self._stopping:
+                raise Conflict("This server is stopping: open the project on the next one.")
             if len(self._projects) >= self._settings.server.max_projects:
                 raise Conflict(
                     f"{len(self._projects)} projects are open, which is this server's limit: "
@@ -225,7 +229,9 @@ class ProjectManager:
 
     async def shutdown(self) -> None:
         """Stop all nodes and let go of all projects; the next start opens permanent ones again."""
-        await asyncio.gather(*(self._shut_down(project) for project in self.projects))
+        self._stopping = True
+        async with Entry(self._opening, exclusive=True):
+            await asyncio.gather(*(self._shut_down(project) for project in self.projects))
 
     async def _shut_down(self, project: Project) -> None:
         try:
@@ -250,7 +256,7 @@ class ProjectManager:
 
     async def _end(self, project: Project, *, keep_files: bool, open_again: bool) -> None:
         await self._observer("closing", project)
-        await project.stop_nodes()
+        await project.nodes.stop()
         place = self._places[project.id]
         if keep_files:
             if not open_again:

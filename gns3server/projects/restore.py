@@ -30,7 +30,7 @@ async def restore(project: Project, stored: StoredProject, registry: Registry) -
             await project.records.remove_run(run.id)
     for port in stored.allocated_ports:
         _hold(project.machine.ports, port, Holder(project.id, Use.ALLOCATED))
-    project.removed_nodes = list(stored.removed_nodes)
+    project.nodes.restore_removed(stored.removed_nodes)
     for record in stored.nodes:
         node_type = registry.node_types.get(record.type)
         if node_type is None:
@@ -63,7 +63,7 @@ async def _restore_node(
 ) -> None:
     node = node_type.node_class(project, node_type, record)
     node.restored = True
-    if not project.adopt_node(node):
+    if not project.nodes.restore(node):
         log.error("project %s: VM %s is open in another project", project.id, node.id)
         return
     for place, nio in stored.nios.get(node.id, {}).items():

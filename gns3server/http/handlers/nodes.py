@@ -17,13 +17,13 @@ STORAGE = {507: "The records cannot be written"}
 
 async def create(node_type: NodeType, call: Call) -> Mapping[str, Any]:
     """Create a node, or return the one that has the id."""
-    node = await call.project.create_node(node_type, call.body)
+    node = await call.project.nodes.create(node_type, call.body)
     return await node.snapshot()
 
 
 async def list_nodes(node_type: NodeType, call: Call) -> list[Mapping[str, Any]]:
     """All nodes of one type in a project."""
-    nodes = [node for node in call.project.nodes.values() if node.type is node_type]
+    nodes = [node for node in call.project.nodes if node.type is node_type]
     return [await node.snapshot() for node in nodes]
 
 
@@ -40,7 +40,7 @@ async def update(call: Call) -> Mapping[str, Any]:
 
 async def delete(call: Call) -> None:
     """Stop a node and forget it."""
-    await call.project.delete_node(call.node)
+    await call.project.nodes.delete(call.node)
 
 
 async def start(call: Call) -> None:
