@@ -39,6 +39,7 @@ class BinaryProbe:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int, int], Binary] = {}
+        self._asking = asyncio.Lock()
 
     async def examine(self, path: str) -> Binary:
         """What the program at ``path`` can do.
@@ -50,9 +51,10 @@ class BinaryProbe:
         """
         status = await asyncio.to_thread(os.stat, path)
         key = (path, status.st_size, status.st_mtime_ns)
-        if key not in self._known:
-            self._known[key] = await self._ask(path)
-        return self._known[key]
+        async with self._asking:
+            if key not in self._known:
+                self._known[key] = await self._ask(path)
+            return self._known[key]
 
     async def _ask(self, path: str) -> Binary:
         try:
