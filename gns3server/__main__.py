@@ -9,9 +9,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from gns3server import __version__
+from gns3server.config import Config
+from gns3server.daemon import AlreadyRunning, go_into_background, pid_file
 from gns3server.settings import Settings, SettingsError, load
 
 log = logging.getLogger("gns3server")
@@ -28,6 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="Every setting can also stand in gns3_server.conf or in the environment, as "
         "GNS3_SERVER_PORT=8001.",
         argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "command",
@@ -48,6 +52,19 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("-q", "--quiet", action="store_true", help="no log on standard output")
     parser.add_argument("-d", "--debug", action="store_true", help="log everything")
     parser.add_argument("--log", metavar="FILE", help="log to a file instead of standard output")
+    parser.add_argument("--record", metavar="FILE", help="append each request as a curl line")
+    parser.add_argument("--ssl", action="store_true", help="serve HTTPS")
+    parser.add_argument("--certfile", metavar="FILE", help="certificate chain for --ssl (PEM)")
+    parser.add_argument("--certkey", metavar="FILE", help="private key for --ssl (PEM)")
+    parser.add_argument("--daemon", action="store_true", help="go into the background")
+    parser.add_argument("--pid", metavar="FILE", help="keep the process id in this file")
+    parser.add_argument(
+        "-A",
+        "--allow",
+        dest="allow_remote_console",
+        action="store_true",
+        help="let consoles be reached from other machines, where the emulator leaves the choice",
+    )
     parser.add_argument(
         "--strict-plugins",
         action="store_true",
@@ -70,8 +87,8 @@ def set_up_logging(settings: Settings) -> None:
     logging.basicConfig(format=FORMAT, level=level, handlers=[handler])
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until a signal ends it."""
+async def serve(config: Config) -> None:
+    """Serve until a signal or a shutdown request ends it."""
     # Imported late: the other commands and --help must not pay for it.
     from gns3server.app import serving
 
@@ -79,8 +96,8 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
-    async with serving(settings) as server:
-        greet(settings, server.url, server.plugins.reports())
+    async with serving(config, stop=stop) as server:
+        greet(config.current, server.url, server.plugins.reports())
         await stop.wait()
         log.info("stopping all nodes")
     log.info("stopped")
@@ -141,35 +158,38 @@ def show_plugins(settings: Settings) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     flags = vars(make_parser().parse_args(argv))
-    command = flags.pop("command")
+    command, daemon, pid = (flags.pop(name, None) for name in ("command", "daemon", "pid"))
     try:
-        settings = load(os.environ, flags)
+        config = Config(lambda: load(os.environ, flags))
     except SettingsError as error:
         print(f"gns3server: {error}", file=sys.stderr)
         return 2
     if command == "plugins":
         logging.disable()
-        return show_plugins(settings)
+        return show_plugins(config.current)
     if command == "demo":
         from gns3server.demo import run_demo
 
-        return run_demo(settings)
-    set_up_logging(settings)
-    return run(settings)
+        return run_demo(config.current)
+    if daemon:
+        go_into_background()
+    return run(config, Path(pid).absolute() if pid else None)
 
 
-def run(settings: Settings) -> int:
+def run(config: Config, pid: Path | None) -> int:
     """Serve, and say in one line why that was not possible."""
     from gns3server.plugin_host import PluginFailed
     from gns3server.projects.database import DatabaseError
 
     try:
-        asyncio.run(serve(settings))
+        set_up_logging(config.current)
+        with pid_file(pid):
+            asyncio.run(serve(config))
     except DatabaseError as error:
         log.critical(
             "%s; is another gns3server running? Choose another state_path for a second one", error
         )
-    except (OSError, PluginFailed) as error:
+    except (OSError, PluginFailed, SettingsError, AlreadyRunning) as error:
         log.critical("the server cannot run: %s", error)
     else:
         return 0

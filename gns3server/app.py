@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Any
 
+from gns3server.config import Config
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.routing import Lab
 from gns3server.http.security import Gatekeeper
@@ -87,7 +88,10 @@ def make_ports(settings: Settings, registry: Registry) -> Ports:
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, *, found: Iterable[EntryPoint] | None = None
+    config: Config,
+    *,
+    found: Iterable[EntryPoint] | None = None,
+    stop: asyncio.Event | None = None,
 ) -> AsyncIterator[RunningServer]:
     """Run a server while the context lasts.
 
@@ -95,9 +99,11 @@ async def serving(
     all nodes are stopped.
 
     :param found: the plugins to load; all that are installed by default.
+    :param stop: set when a client asks the server to end.
     :raises OSError: the address or a directory cannot be used.
     :raises gns3server.projects.database.DatabaseError: another server has the records.
     """
+    settings = config.current
     host = PluginHost(settings, strict=settings.server.strict_plugins)
     host.load(found)
     registry = Registry()
@@ -112,8 +118,8 @@ async def serving(
             settings.search_path,
         )
         shared = Surroundings(machine, registry, hub, {}, settings.server.max_nodes, tasks.own)
-        manager = ProjectManager(settings, shared, thread, records, host.observe)
-        lab = Lab(settings, manager, registry, hub, tasks.own, host.reports)
+        manager = ProjectManager(config, shared, thread, records, host.observe)
+        lab = Lab(config, manager, registry, hub, tasks.own, host.reports, stop or asyncio.Event())
         gatekeeper = Gatekeeper(
             host_names(settings), frozenset(split_list(settings.server.allowed_origins))
         )

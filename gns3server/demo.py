@@ -148,9 +148,10 @@ async def session(settings: Settings) -> int:
     """Run the whole session; returns the number of ping replies."""
     # Imported late: --help must not pay for it.
     from gns3server.app import serving
+    from gns3server.config import Config
     from gns3server.http.client import Client
 
-    async with serving(settings) as server, Client(server.url) as client:
+    async with serving(Config(lambda: settings)) as server, Client(server.url) as client:
         missing = set(PLUGINS) - {p.name for p in server.plugins.plugins if p.usable}
         if missing:
             raise DemoFailed(

@@ -19,11 +19,19 @@ class LabError(Exception):
     """
 
     status: ClassVar[int] = 500
+    headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, message: str, *, log: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.log = log
+
+
+class Unauthorized(LabError):
+    """401: the caller has not shown who it is (AUTH-02)."""
+
+    status = 401
+    headers = {"WWW-Authenticate": 'Basic realm="GNS3 server"'}
 
 
 class FilesFailed(LabError):
@@ -38,12 +46,9 @@ class InvalidRequest(LabError):
 
     status = 400
 
-    def __init__(
-        self, message: str, *, request: Any = None, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, message: str, *, request: Any = None) -> None:
         super().__init__(message)
         self.request = request
-        self.headers = dict(headers or {})
 
 
 class Forbidden(LabError):

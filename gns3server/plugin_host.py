@@ -24,7 +24,8 @@ from gns3server.nodes.nio import NioType
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.registry import Registry
 from gns3server.projects.project import Project
-from gns3server.settings import ConfigView, Settings, split_list
+from gns3server.config import ConfigView
+from gns3server.settings import Settings, split_list
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import configparser
 import dataclasses
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -40,10 +40,20 @@ class ServerSettings:
 
     host: str = option("127.0.0.1", "address to listen on")
     port: int = option(8000, "TCP port to listen on; 0 takes a free one")
+    ssl: bool = option(False, "serve HTTPS; needs certfile and certkey")
+    certfile: str = option("", "certificate chain, a PEM file")
+    certkey: str = option("", "its private key, a PEM file")
     local: bool = option(False, "the server's only user is on this machine: allow project paths")
+    auth: bool = option(False, "ask for user and password (HTTP Basic), if user is not empty")
+    user: str = option("", "who may call when auth is on")
+    password: str = option("", "the password of that user")
+    allow_remote_console: bool = option(
+        False, "emulators that can choose let consoles be reached from other machines"
+    )
     quiet: bool = option(False, "write no log to standard output")
     debug: bool = option(False, "log everything, reads and emulator command lines included")
     log: str = option("", "write the log to this file instead of standard output")
+    record: str = option("", "append every accepted request to this file, as a curl line")
     projects_path: str = option("~/GNS3/projects", "where new projects are made")
     project_directory: str = option("", "overrides projects_path")
     images_path: str = option("~/GNS3/images", "where emulator images are kept")
@@ -214,26 +224,6 @@ def load(
     server = ServerSettings(**values)
     _check(server)
     return Settings(server, sections, dict(environ), found)
-
-
-class ConfigView(Mapping[str, Any]):
-    """A plugin's live, read-only view of its own section, always of the newest snapshot."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = dict(values)
-
-    def replace(self, values: Mapping[str, Any]) -> None:
-        """Show a new snapshot from now on; called by the host alone."""
-        self._values = dict(values)
-
-    def __getitem__(self, key: str) -> Any:
-        return self._values[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
 
 
 def host_names(settings: Settings) -> frozenset[str]:

@@ -191,6 +191,7 @@ def gns3_serving(gns3_settings: Settings) -> ServerFactory:
         **server: Any,
     ) -> AsyncIterator[LabServer]:
         from gns3server import app
+        from gns3server.config import Config
         from gns3server.http.client import Client
 
         settings = replace(
@@ -199,7 +200,7 @@ def gns3_serving(gns3_settings: Settings) -> ServerFactory:
             sections=sections or {},
             environ={**gns3_settings.environ, **(environ or {})},
         )
-        async with app.serving(settings, found=plugins) as running:
+        async with app.serving(Config(lambda: settings), found=plugins) as running:
             async with Client(running.url) as first:
                 document = (await first.get("/v1/openapi.json")).json
             async with Client(running.url, ResponseCheck(document)) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from marshmallow import Schema
 
+from gns3server.config import Config
 from gns3server.nodes.node import Node
 from gns3server.nodes.registry import Registry
 from gns3server.notifications import Hub
@@ -19,7 +21,6 @@ from gns3server.projects.project import Project
 from gns3server.settings import Settings
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Coroutine
 
 PARAMETER = re.compile(r"{(\w+)(?::([^{}]+))?}")
@@ -42,16 +43,23 @@ class Lab:
     """What handlers, plugin routes and plugin lifespans may use of the server.
 
     :param own: runs a change in a task that a client's hanging up does not end.
+    :param stop: set it to end the server.
     :param plugins: a report of each plugin, as its wire object's fields.
     """
 
-    settings: Settings
+    config: Config
     manager: ProjectManager
     registry: Registry
     hub: Hub
     own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
     plugins: Callable[[], list[Mapping[str, Any]]]
+    stop: asyncio.Event
     routes: list[Route] = field(default_factory=list)
+
+    @property
+    def settings(self) -> Settings:
+        """The newest settings."""
+        return self.config.current
 
 
 @dataclass(slots=True)

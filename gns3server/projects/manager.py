@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gns3server.config import Config
 from gns3server.errors import Conflict, FilesFailed, Forbidden, NotFound
 from gns3server.locks import Entry, FairLock, KeyedLocks
 from gns3server.nodes.home import Machine
@@ -25,7 +26,6 @@ from gns3server.projects.records import (
     ServerRecords,
 )
 from gns3server.projects.restore import restore
-from gns3server.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +38,13 @@ class ProjectManager:
 
     def __init__(
         self,
-        settings: Settings,
+        config: Config,
         surroundings: Surroundings,
         thread: DatabaseThread,
         records: ServerRecords,
         observer: Observer,
     ) -> None:
-        self._settings = settings
+        self._config = config
         self._shared = surroundings
         self._thread = thread
         self._records = records
@@ -59,7 +59,7 @@ class ProjectManager:
     @property
     def location(self) -> Path:
         """The parent directory of projects that are created without a path."""
-        return self._settings.projects_path
+        return self._config.current.projects_path
 
     @property
     def machine(self) -> Machine:
@@ -110,7 +110,7 @@ class ProjectManager:
                 return self._projects[project_id]
             if self._stopping:
                 raise Conflict("This server is stopping: open the project on the next one.")
-            if len(self._projects) >= self._settings.server.max_projects:
+            if len(self._projects) >= self._config.current.server.max_projects:
                 raise Conflict(
                     f"{len(self._projects)} projects are open, which is this server's limit: "
                     "close some, or raise max_projects in the settings."
@@ -124,14 +124,15 @@ class ProjectManager:
     ) -> AsyncIterator[ProjectPlace]:
         """Find, check and claim the directory; give the claim back if opening fails."""
         wanted, known = values.get("path"), self._places.get(project_id)
-        if wanted is not None and not self._settings.server.local:
+        if wanted is not None and not self._config.current.server.local:
             raise Forbidden(
                 "Only a local server lets clients choose a project's path: leave the path out, "
                 "or start the server with --local."
             )
         if wanted is None:
             wanted = str(known.path if known else self.location / project_id)
-        reserved = (self.location, self._settings.images_path, self._settings.state_path)
+        settings = self._config.current
+        reserved = (settings.projects_path, settings.images_path, settings.state_path)
         path = await asyncio.to_thread(paths.real_path, wanted, reserved)
         paths.check_apart(
             path, (place.path for place in self._places.values() if place.id != project_id)
@@ -227,16 +228,19 @@ class ProjectManager:
         async with self._leaving(project):
             await self._end(project, keep_files=False, open_again=False)
 
-    async def shutdown(self) -> None:
-        """Stop all nodes and let go of all projects; the next start opens permanent ones again."""
+    async def shutdown(self, *, open_again: bool) -> None:
+        """Stop all nodes and let go of all projects; temporary ones are deleted.
+
+        :param open_again: the next start opens the permanent ones again.
+        """
         self._stopping = True
         async with Entry(self._opening, exclusive=True):
-            await asyncio.gather(*(self._shut_down(project) for project in self.projects))
+            await asyncio.gather(*(self._shut_down(project, open_again) for project in self.projects))
 
-    async def _shut_down(self, project: Project) -> None:
+    async def _shut_down(self, project: Project, open_again: bool) -> None:
         try:
             async with self._leaving(project):
-                await self._end(project, keep_files=not project.temporary, open_again=True)
+                await self._end(project, keep_files=not project.temporary, open_again=open_again)
         except NotFound:
             pass
         except Exception:

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gns3server.errors import Conflict
+from gns3server.errors import Conflict, Forbidden
 from gns3server.http.edge import respond
 from gns3server.http.routing import Call, Route
 from gns3server.http.schemas import (
@@ -17,6 +17,7 @@ from gns3server.http.schemas import (
     VersionMatchSchema,
     VersionSchema,
 )
+from gns3server.settings import SettingsError
 
 
 async def get_version(call: Call) -> Mapping[str, Any]:
@@ -31,6 +32,34 @@ async def check_version(call: Call) -> Mapping[str, Any]:
     if ours != theirs:
         raise Conflict(f"Client version {theirs} differs with server version {ours}")
     return {"version": ours}
+
+
+def only_local(call: Call, what: str) -> None:
+    """Refuse what a server that is not local leaves to whoever runs it (contract 1.7).
+
+    :raises Forbidden: the server is not local.
+    """
+    if not call.lab.settings.server.local:
+        raise Forbidden(
+            f"Only a local server lets clients {what}: start it with --local, or do it on the "
+            "server's machine."
+        )
+
+
+async def reload_settings(call: Call) -> None:
+    """Read the configuration files again (CFG-01, CFG-02)."""
+    only_local(call, "reload the settings")
+    try:
+        await asyncio.to_thread(call.lab.config.reload)
+    except SettingsError as error:
+        raise Conflict(f"The settings stay as they are: {error}") from error
+
+
+async def shut_down(call: Call) -> None:
+    """Close all projects for good, then end the server (SRV-01, SRV-02)."""
+    only_local(call, "shut it down")
+    await call.lab.manager.shutdown(open_again=False)
+    call.lab.stop.set()
 
 
 async def list_plugins(call: Call) -> list[Mapping[str, Any]]:
@@ -65,6 +94,22 @@ ROUTES = (
         body=VersionCheckSchema,
         answer=VersionMatchSchema,
         errors={409: "The versions differ"},
+    ),
+    Route(
+        method="POST",
+        path="/v1/config/reload",
+        handler=reload_settings,
+        status=201,
+        summary="Read the configuration files again; local servers only",
+        errors={403: "The server is not local", 409: "The files cannot be used"},
+    ),
+    Route(
+        method="POST",
+        path="/v1/server/shutdown",
+        handler=shut_down,
+        status=201,
+        summary="Close all projects and end the server; local servers only",
+        errors={403: "The server is not local"},
     ),
     Route(
         method="GET",

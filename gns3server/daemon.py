@@ -1,0 +1,64 @@
+"""Going into the background, and saying which process one is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class AlreadyRunning(Exception):
+    """The pid file names a process that lives; the text says which."""
+
+
+def go_into_background() -> None:
+    """Become a process of its own session without a terminal (``--daemon``)."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    # A second fork: a session leader could get a terminal again.
+    if os.fork():
+        os._exit(0)
+    os.umask(0o077)
+    sys.stdout.flush()
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    os.close(null)
+
+
+@contextlib.contextmanager
+def pid_file(path: Path | None) -> Iterator[None]:
+    """Have our pid in a file while the context lasts; without a path nothing is done.
+
+    :raises AlreadyRunning: it names a living process.
+    :raises OSError: it cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(path.read_text())
+        if pid > 0 and is_alive(pid):
+            raise AlreadyRunning(
+                f"{path} says that process {pid} is a running server: stop it first, or remove "
+                "the file if that process is something else"
+            )
+    path.write_text(f"{os.getpid()}\n")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process has this pid."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
