@@ -18,7 +18,7 @@ from gns3server.nodes.files import make_directory
 from gns3server.nodes.home import Machine
 from gns3server.nodes.registry import Registry
 from gns3server.notifications import Hub
-from gns3server.plugin_host import PluginHost
+from gns3server.plugin_host import CALL_SECONDS, PluginHost
 from gns3server.ports import PortPool, Ports
 from gns3server.projects.database import DatabaseThread
 from gns3server.projects.manager import ProjectManager
@@ -92,6 +92,7 @@ async def serving(
     *,
     found: Iterable[EntryPoint] | None = None,
     stop: asyncio.Event | None = None,
+    plugin_seconds: float = CALL_SECONDS,
 ) -> AsyncIterator[RunningServer]:
     """Run a server while the context lasts.
 
@@ -100,14 +101,16 @@ async def serving(
 
     :param found: the plugins to load; all that are installed by default.
     :param stop: set when a client asks the server to end.
+    :param plugin_seconds: how long one call into a plugin may take.
     :raises OSError: the address or a directory cannot be used.
     :raises gns3server.projects.database.DatabaseError: another server has the records.
     """
     settings = config.current
-    host = PluginHost(settings, strict=settings.server.strict_plugins)
-    host.load(found)
+    host = PluginHost(settings, strict=settings.server.strict_plugins, call_seconds=plugin_seconds)
     registry = Registry()
-    routes = [*CORE_ROUTES, *host.gather(registry, CORE_ROUTES)]
+    # Off the loop: a plugin that hangs must not keep signals from being heard.
+    await asyncio.to_thread(host.load, found)
+    await asyncio.to_thread(host.gather, registry, CORE_ROUTES)
     tasks = Tasks()
     async with _records(settings) as (thread, records), _runner(settings) as runner:
         hub = Hub(max_listeners=settings.server.max_listeners)
@@ -123,18 +126,20 @@ async def serving(
         gatekeeper = Gatekeeper(
             host_names(settings), frozenset(split_list(settings.server.allowed_origins))
         )
-        application = make_application(lab, routes, gatekeeper, host.failed)
-        await manager.open_known()
-        async with (
-            host.lifespans(lab),
-            listening(application, settings.server.host, settings.server.port) as address,
-        ):
-            try:
-                yield RunningServer(lab, host, *address)
-            finally:
-                await manager.shutdown()
-                hub.close()
-                await tasks.finish()
+        async with host.lifespans(lab):
+            # After the plugins' lifespans: one that fails there has no routes and no nodes.
+            routes = [*CORE_ROUTES, *host.routes()]
+            application = make_application(lab, routes, gatekeeper, host.failures)
+            await manager.open_known()
+            async with listening(
+                application, settings.server.host, settings.server.port
+            ) as address:
+                try:
+                    yield RunningServer(lab, host, *address)
+                finally:
+                    await manager.shutdown(open_again=True)
+                    hub.close()
+                    await tasks.finish()
 
 
 @asynccontextmanager

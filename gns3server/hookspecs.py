@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gns3server.projects.project import Project
 
 PROJECT_NAME = "gns3server"
+PREFIX = "gns3_"
 
 hookspec = pluggy.HookspecMarker(PROJECT_NAME)
 hookimpl = pluggy.HookimplMarker(PROJECT_NAME)

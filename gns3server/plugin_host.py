@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import re
-import threading
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 import pluggy
-from marshmallow import EXCLUDE, Schema
 
 from gns3server import hookspecs
+from gns3server.config import ConfigView
 from gns3server.http.handlers.nodes import node_routes
 from gns3server.http.routing import Lab, Route
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.registry import Registry
+from gns3server.plugin_calls import Caller
+from gns3server.plugin_checks import (
+    check_marks,
+    check_name,
+    check_nio_types,
+    check_node_types,
+    check_routes,
+    read_section,
+)
 from gns3server.projects.project import Project
-from gns3server.config import ConfigView
 from gns3server.settings import Settings, split_list
 
 log = logging.getLogger(__name__)
@@ -32,8 +37,6 @@ log = logging.getLogger(__name__)
 GROUP = "gns3server.plugins"
 CALL_SECONDS = 10.0
 """How long one call into a plugin may take before the server goes on without it."""
-
-NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 T = TypeVar("T")
 
@@ -57,6 +60,8 @@ class Plugin:
     phase: str | None = None
     message: str | None = None
     trace: str = ""
+    error: BaseException | None = None
+    module: Any = None
     hooks: tuple[str, ...] = ()
     node_types: tuple[NodeType, ...] = ()
     nio_types: tuple[NioType, ...] = ()
@@ -87,7 +92,9 @@ class Plugin:
 class PluginHost:
     """All plugins of this server. Hooks are called through it alone.
 
-    :param strict: raise :class:`PluginFailed` instead of going on without a plugin.
+    :param strict: raise :class:`PluginFailed` instead of going on without a
+        plugin: at once while the server starts, and at its end for what fails
+        while it runs, when too much depends on going on.
     :param call_seconds: see :data:`CALL_SECONDS`.
     """
 
@@ -96,10 +103,13 @@ class PluginHost:
     ) -> None:
         self._settings = settings
         self._strict = strict
-        self._call_seconds = call_seconds
+        self._caller = Caller(call_seconds)
         self._manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
         self._manager.add_hookspecs(hookspecs)
+        self._registry = Registry()
         self.plugins: list[Plugin] = []
+        self.failures: dict[str, str] = {}
+        """The names that no plugin in service answers to, and why. Kept up to date."""
 
     # Loading -------------------------------------------------------------------
 
@@ -118,63 +128,53 @@ class PluginHost:
             taken = any(other.name == point.name and other.usable for other in self.plugins)
             self.plugins.append(plugin)
             if taken:
-                self._fail(
-                    plugin,
-                    "discovery",
-                    ValueError(
-                        f"another plugin is called {point.name!r} already; uninstall one of the two"
-                    ),
-                )
+                reason = f"another plugin is called {point.name!r} already; uninstall one of them"
+                self._fail(plugin, "discovery", ValueError(reason))
             elif not plugin.disabled:
                 self._load_one(plugin, point)
+        self._tell_failures()
 
     def _load_one(self, plugin: Plugin, point: EntryPoint) -> None:
+        phase = "import"
         try:
-            module = self._limited(point.load)
-        except BaseException as error:
-            self._fail(plugin, "import", error)
-            return
-        try:
-            if NAME.fullmatch(plugin.name) is None:
-                raise ValueError(f"the name {plugin.name!r} cannot be part of a path")
-            self._manager.register(module, plugin.name)
+            plugin.module = self._caller.call(point.load)
+            phase = "registration"
+            check_name(plugin.name)
+            self._manager.register(plugin.module, plugin.name)
             self._manager.check_pending()
+            callers = self._manager.get_hookcallers(plugin.module) or ()
+            plugin.hooks = tuple(sorted(caller.name for caller in callers))
+            check_marks(plugin.module, hookspecs.PREFIX, plugin.hooks)
         except Exception as error:
-            if self._manager.has_plugin(plugin.name):
-                self._manager.unregister(name=plugin.name)
-            self._fail(plugin, "registration", error)
-            return
-        callers = self._manager.get_hookcallers(module) or ()
-        plugin.hooks = tuple(sorted(caller.name for caller in callers))
+            self._fail(plugin, phase, error)
 
-    def gather(self, registry: Registry, core_routes: Iterable[Route]) -> list[Route]:
-        """Ask every plugin what it offers and install all of it or nothing.
+    def gather(self, registry: Registry, core_routes: Iterable[Route]) -> None:
+        """Ask every plugin what it offers, and install all of it or nothing.
 
-        :returns: the routes of all plugins, the standard ones of node types included.
+        Its routes, the standard ones of its node types included, are in :meth:`routes` then.
         """
+        self._registry = registry
         taken = {route.shape for route in core_routes}
-        routes: list[Route] = []
         for plugin in self.plugins:
-            if plugin.usable and self._gather_one(plugin, registry, taken):
+            if plugin.usable and self._gather_one(plugin, taken):
                 registry.node_types.update({kind.name: kind for kind in plugin.node_types})
                 registry.nio_types.update({kind.name: kind for kind in plugin.nio_types})
                 taken.update(route.shape for route in plugin.routes)
-                routes.extend(plugin.routes)
-        return routes
 
-    def _gather_one(self, plugin: Plugin, registry: Registry, taken: set[tuple[str, str]]) -> bool:
-        phase = "configuration"
+    def _gather_one(self, plugin: Plugin, taken: set[tuple[str, str]]) -> bool:
+        phase = "gns3_config_schema"
         try:
-            self._configure(plugin)
+            schema = self._caller.call(partial(self._call, plugin, phase))
+            phase = "configuration"
+            if schema is not None:
+                section = self._settings.section(plugin.name)
+                plugin.config.replace(read_section(plugin.name, schema, section))
             phase = "gns3_node_types"
             node_types = self._items(plugin, phase, NodeType)
-            for kind in node_types:
-                check_node_type(plugin.name, kind, registry)
+            check_node_types(plugin.name, node_types, self._registry.node_types)
             phase = "gns3_nio_types"
             nio_types = self._items(plugin, phase, NioType)
-            for nio in nio_types:
-                if nio.name in registry.nio_types:
-                    raise ValueError(f"the NIO type {nio.name!r} is another plugin's already")
+            check_nio_types(nio_types, self._registry.nio_types)
             phase = "gns3_routes"
             routes = [r for kind in node_types for r in node_routes(kind)]
             routes += self._items(plugin, phase, Route)
@@ -183,24 +183,14 @@ class PluginHost:
             self._fail(plugin, phase, error)
             return False
         plugin.node_types, plugin.nio_types = tuple(node_types), tuple(nio_types)
-        plugin.routes = tuple(routes)
+        plugin.routes = tuple(replace(route, plugin=plugin.name) for route in routes)
         return True
 
-    def _configure(self, plugin: Plugin) -> None:
-        schema = self._call(plugin, "gns3_config_schema")
-        if schema is None:
-            return
-        if not (isinstance(schema, type) and issubclass(schema, Schema)):
-            raise TypeError(f"gns3_config_schema returned {schema!r}, not a schema class")
-        values = schema(unknown=EXCLUDE).load(dict(self._settings.section(plugin.name)))
-        plugin.config.replace(values)
+    def routes(self) -> list[Route]:
+        """The routes of all plugins that are in service."""
+        return [route for plugin in self.plugins for route in plugin.routes]
 
-    def _items(self, plugin: Plugin, hook: str, kind: type[T]) -> list[T]:
-        items = list(self._call(plugin, hook, config=plugin.config) or ())
-        for item in items:
-            if not isinstance(item, kind):
-                raise TypeError(f"{hook} returned {item!r}, which is no {kind.__name__}")
-        return items
+    # Calling -------------------------------------------------------------------
 
     def _call(self, plugin: Plugin, hook: str, **arguments: Any) -> Any:
         """Call one hook of one plugin; ``None`` when it does not implement it."""
@@ -208,117 +198,101 @@ class PluginHost:
             return None
         others = [p for name, p in self._manager.list_name_plugin() if name != plugin.name]
         caller = self._manager.subset_hook_caller(hook, remove_plugins=others)
-        results = self._limited(lambda: caller(**arguments))
+        results = caller(**arguments)
         return results[0] if results else None
 
-    def _limited(self, function: Callable[[], T]) -> T:
-        """Call into a plugin, and give up on it when it does not come back.
+    def _items(self, plugin: Plugin, hook: str, kind: type[T]) -> list[T]:
+        # It may be a generator: then it is the list that runs its code.
+        items = self._caller.call(
+            lambda: list(self._call(plugin, hook, config=plugin.config) or ())
+        )
+        for item in items:
+            if not isinstance(item, kind):
+                raise TypeError(f"{hook} returned {item!r}, which is no {kind.__name__}")
+        return items
 
-        The thread of a call that hangs is left behind; it cannot be ended.
-        """
-        done: Future[T] = Future()
-
-        def work() -> None:
-            try:
-                done.set_result(function())
-            except BaseException as error:
-                done.set_exception(error)
-
-        threading.Thread(target=work, name="plugin", daemon=True).start()
-        try:
-            return done.result(self._call_seconds)
-        except TimeoutError:
-            if done.done():
-                raise
-            raise TimeoutError(f"it did not return within {self._call_seconds:g} seconds") from None
+    # Failures ------------------------------------------------------------------
 
     def _fail(self, plugin: Plugin, phase: str, error: BaseException) -> None:
-        plugin.phase = phase
-        plugin.message = f"{type(error).__name__}: {error}"
-        plugin.trace = "".join(traceback.format_exception(error))
-        log.error("plugin %s is out of service (%s): %s", plugin.name, phase, plugin.message)
-        log.debug("%s", plugin.trace)
+        """Take a plugin out of service, and all that is its own out of the server."""
+        if plugin.module and self._manager.get_plugin(plugin.name) is plugin.module:
+            self._manager.unregister(plugin.module)
+        for kind in plugin.node_types:
+            del self._registry.node_types[kind.name]
+        for nio in plugin.nio_types:
+            del self._registry.nio_types[nio.name]
+        plugin.node_types, plugin.nio_types, plugin.routes = (), (), ()
+        self._note(plugin, phase, error)
         if self._strict:
             raise PluginFailed(f"plugin {plugin.name}: {phase}: {plugin.message}") from error
 
-    # Running -------------------------------------------------------------------
+    def _note(self, plugin: Plugin, phase: str, error: BaseException) -> None:
+        """Keep the first failure of a plugin, and log each."""
+        message, trace = f"{type(error).__name__}: {error}", traceback.format_exception(error)
+        log.error("plugin %s failed in %s: %s", plugin.name, phase, message)
+        log.debug("%s", "".join(trace))
+        if plugin.phase is None:
+            plugin.phase, plugin.message, plugin.trace = phase, message, "".join(trace)
+            plugin.error = error
+        self._tell_failures()
 
-    @asynccontextmanager
-    async def lifespans(self, lab: Lab) -> AsyncIterator[None]:
-        """Enter every plugin's lifespan, and leave them in reverse order."""
-        async with AsyncExitStack() as stack:
-            for plugin in self.plugins:
-                if plugin.usable and "gns3_lifespan" in plugin.hooks:
-                    await stack.enter_async_context(self._lifespan(plugin, lab))
-            yield
-
-    @asynccontextmanager
-    async def _lifespan(self, plugin: Plugin, lab: Lab) -> AsyncIterator[None]:
-        context = None
-        try:
-            context = self._call(plugin, "gns3_lifespan", server=lab)
-            async with asyncio.timeout(self._call_seconds):
-                await context.__aenter__()
-        except Exception as error:
-            context = None
-            self._fail(plugin, "gns3_lifespan", error)
-        try:
-            yield
-        finally:
-            if context is not None:
-                try:
-                    async with asyncio.timeout(self._call_seconds):
-                        await context.__aexit__(None, None, None)
-                except Exception:
-                    log.exception("plugin %s did not end in order", plugin.name)
-
-    async def observe(self, event: str, project: Project) -> None:
-        """Tell the plugins that observe projects; one that fails or hangs hinders nobody."""
-        hook = f"gns3_project_{event}"
+    def _tell_failures(self) -> None:
+        usable = {plugin.name for plugin in self.plugins if plugin.usable}
+        self.failures.clear()
         for plugin in self.plugins:
-            if plugin.usable and hook in plugin.hooks:
-                try:
-                    async with asyncio.timeout(self._call_seconds):
-                        await self._call(plugin, hook, project=project)
-                except Exception:
-                    log.exception("plugin %s failed in %s", plugin.name, hook)
+            if plugin.phase is not None and plugin.name not in usable:
+                self.failures[plugin.name] = f"{plugin.message} (in {plugin.phase})"
 
     def reports(self) -> list[Mapping[str, Any]]:
         """Every plugin as ``GET /v1/plugins`` shows it."""
         return [plugin.report() for plugin in self.plugins]
 
-    def failed(self) -> dict[str, str]:
-        """The names that no usable plugin answers to, and why."""
-        usable = {plugin.name for plugin in self.plugins if plugin.usable}
-        return {
-            plugin.name: f"{plugin.message} (in {plugin.phase})"
-            for plugin in self.plugins
-            if plugin.phase is not None and plugin.name not in usable
-        }
+    # Running -------------------------------------------------------------------
 
+    @asynccontextmanager
+    async def lifespans(self, lab: Lab) -> AsyncIterator[None]:
+        """Enter every plugin's lifespan, and leave them in reverse order.
 
-def check_node_type(plugin: str, kind: NodeType, registry: Registry) -> None:
-    """Refuse a node type whose name would not lead to its plugin, or is taken.
+        :raises PluginFailed: in strict mode, when a plugin has failed.
+        """
+        async with AsyncExitStack() as stack:
+            for plugin in self.plugins:
+                if plugin.usable and "gns3_lifespan" in plugin.hooks:
+                    await stack.enter_async_context(self._lifespan(plugin, lab))
+            yield
+        for plugin in self.plugins:
+            if self._strict and plugin.error is not None:
+                text = f"plugin {plugin.name}: {plugin.phase}: {plugin.message}"
+                raise PluginFailed(text) from plugin.error
 
-    :raises ValueError: says which.
-    """
-    if kind.name != plugin and not kind.name.startswith(f"{plugin}-"):
-        raise ValueError(f"the node type {kind.name!r} must be called {plugin!r} or {plugin}-...")
-    if NAME.fullmatch(kind.name) is None:
-        raise ValueError(f"the node type name {kind.name!r} cannot be part of a path")
-    if kind.name in registry.node_types:
-        raise ValueError(f"the node type {kind.name!r} exists already")
+    @asynccontextmanager
+    async def _lifespan(self, plugin: Plugin, lab: Lab) -> AsyncIterator[None]:
+        hook = "gns3_lifespan"
+        context = None
+        try:
+            context = await self._caller.enter(partial(self._call, plugin, hook, server=lab))
+        except Exception as error:
+            self._fail(plugin, hook, error)
+        try:
+            yield
+        finally:
+            if context is not None:
+                try:
+                    await self._caller.leave(context)
+                except Exception as error:
+                    self._note(plugin, hook, error)
 
+    async def observe(self, event: str, project: Project) -> None:
+        """Tell the plugins that observe projects.
 
-def check_routes(routes: Iterable[Route], taken: set[tuple[str, str]]) -> None:
-    """Refuse routes outside the API, and ones that would meet another.
-
-    :raises ValueError: names the route.
-    """
-    seen = set(taken)
-    for route in routes:
-        if not route.path.startswith("/v1/"):
-            raise ValueError(f"the route {route.path} does not begin with /v1/")
-        if route.shape in seen:
-            raise ValueError(f"the route {route.method} {route.path} exists already")
-        seen.add(route.shape)
+        One that fails is out of service from then on, but what it offers stays
+        registered: its nodes must still be stopped with their projects, and
+        others may use its wires.
+        """
+        hook = f"gns3_project_{event}"
+        for plugin in self.plugins:
+            if plugin.usable and hook in plugin.hooks:
+                try:
+                    await self._caller.observe(partial(self._call, plugin, hook, project=project))
+                except Exception as error:
+                    self._note(plugin, hook, error)

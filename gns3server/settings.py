@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import dataclasses
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ ENVIRONMENT_PREFIX = "GNS3_"
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off", ""})
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 
 class SettingsError(Exception):
@@ -165,7 +167,7 @@ def _typed(name: str, kind: str, value: Any, source: str) -> Any:
     if kind == "bool":
         if text.lower() in TRUE | FALSE:
             return text.lower() in TRUE
-    elif text.lstrip("-").isdigit():
+    elif WHOLE_NUMBER.fullmatch(text):
         return int(text)
     wanted = "yes or no" if kind == "bool" else "a whole number"
     raise SettingsError(f"{source}: the setting {name} must be {wanted}, not {text!r}.")
@@ -208,7 +210,8 @@ def load(
     """
     values: dict[str, Any] = {}
     sections: dict[str, dict[str, str]] = {}
-    found = tuple(path for path in files or config_files(environ) if path.is_file())
+    looked_for = config_files(environ) if files is None else files
+    found = tuple(path for path in looked_for if path.is_file())
     for path in found:
         for name, section in _read(path).items():
             if name == SECTION:

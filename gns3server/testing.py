@@ -179,7 +179,8 @@ def gns3_serving(gns3_settings: Settings) -> ServerFactory:
             answer = await server.client.get("/v1/version")
 
     ``plugins`` are entry points; keywords replace ``[Server]`` settings;
-    ``sections`` and ``environ`` add to the rest.
+    ``sections`` and ``environ`` add to the rest; ``plugin_seconds`` is how long
+    one call into a plugin may take.
     """
 
     @asynccontextmanager
@@ -188,6 +189,7 @@ def gns3_serving(gns3_settings: Settings) -> ServerFactory:
         plugins: Iterable[EntryPoint] | None = None,
         sections: Mapping[str, Mapping[str, str]] | None = None,
         environ: Mapping[str, str] | None = None,
+        plugin_seconds: float = 10.0,
         **server: Any,
     ) -> AsyncIterator[LabServer]:
         from gns3server import app
@@ -200,7 +202,10 @@ def gns3_serving(gns3_settings: Settings) -> ServerFactory:
             sections=sections or {},
             environ={**gns3_settings.environ, **(environ or {})},
         )
-        async with app.serving(Config(lambda: settings), found=plugins) as running:
+        running_server = app.serving(
+            Config(lambda: settings), found=plugins, plugin_seconds=plugin_seconds
+        )
+        async with running_server as running:
             async with Client(running.url) as first:
                 document = (await first.get("/v1/openapi.json")).json
             async with Client(running.url, ResponseCheck(document)) as client:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
 GROUP = "gns3server.plugins"
+TOYS = Path(__file__).parent / "toys"
 
 
 def entry_point(name: str, module: str) -> EntryPoint:
@@ -18,6 +21,23 @@ def entry_point(name: str, module: str) -> EntryPoint:
 def make_entry_point():
     """Makes entry points: ``make_entry_point("toy", "toy_emulator")``."""
     return entry_point
+
+
+@pytest.fixture
+def faulty_plugin(tmp_path, monkeypatch):
+    """Makes entry points of modules that are ``toy_plugin.py`` with a fault put at its end.
+
+    ``faulty_plugin("raise RuntimeError")`` is called ``mine``, as its node type.
+    """
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(fault: str = "", *, name: str = "mine", source: str = "toy_plugin.py") -> EntryPoint:
+        module = f"toy_{uuid.uuid4().hex}"
+        text = (TOYS / source).read_text()
+        (tmp_path / f"{module}.py").write_text(f"{text}\n\n{fault}\n")
+        return entry_point(name, module)
+
+    return make
 
 
 @pytest.fixture
@@ -43,7 +63,7 @@ async def project(client):
 
 @pytest.fixture
 def make_toy(client, project):
-    """A function that creates toys, as in ``await make_toy(mode="never")``, and tells their path."""
+    """Creates toys, of a mode for instance, and tells their path."""
 
     async def make(**values):
         answer = await client.post(f"{project}/toy/vms", {"name": "toy", **values})
@@ -51,3 +71,17 @@ def make_toy(client, project):
         return f"{project}/toy/vms/{answer.json['vm_id']}"
 
     return make
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of half a megabyte; the test is skipped where none can be mounted."""
+    path = tmp_path / "small-disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(path)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no file system can be mounted here: {error}")
+    yield path
+    subprocess.run(["umount", "--lazy", str(path)], check=True)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from marshmallow import Schema
 
 from gns3server.http.edge import make_endpoint, make_middleware
 from gns3server.http.handlers import projects, server
 from gns3server.http.parsing import BODY_LIMIT
-from gns3server.http.routing import Lab, Route
+from gns3server.http.routing import Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 
 CORE_ROUTES: tuple[Route, ...] = (*server.ROUTES, *projects.ROUTES)
+
+SCOPE_PARAMETERS = {
+    Scope.SERVER: frozenset[str](),
+    Scope.PROJECT: frozenset({"project_id"}),
+    Scope.NODE: frozenset({"project_id", "vm_id"}),
+}
+"""What the path of a route must name, by the route's scope."""
 
 SHUTDOWN_SECONDS = 5.0
 """How long open connections may take to end when the server stops."""
@@ -24,16 +32,51 @@ def make_application(
     lab: Lab,
     routes: Iterable[Route],
     gatekeeper: Gatekeeper,
-    failed_plugins: Callable[[], Mapping[str, str]],
+    failed_plugins: Mapping[str, str],
 ) -> web.Application:
-    """An application that serves exactly ``routes``."""
+    """An application that serves exactly ``routes``.
+
+    :param failed_plugins: live: the plugins whose routes answer 503 meanwhile, and why.
+    """
     application = web.Application(
         middlewares=[make_middleware(gatekeeper, failed_plugins)], client_max_size=BODY_LIMIT
     )
     for route in routes:
         lab.routes.append(route)
-        application.router.add_route(route.method, route.path, make_endpoint(lab, route))
+        application.router.add_route(
+            route.method, route.path, make_endpoint(lab, route, failed_plugins)
+        )
     return application
+
+
+def check_route(route: Route) -> None:
+    """Refuse a route that could not be installed or served.
+
+    :raises TypeError, ValueError: says why.
+    """
+    where = f"the route {route.method} {route.path}"
+    try:
+        web.UrlDispatcher().add_route(route.method, route.path, _nowhere)
+    except ValueError as error:
+        raise ValueError(f"{where} cannot be installed: {error}") from error
+    for shape in (route.body, route.answer):
+        if not (
+            shape is None
+            or isinstance(shape, OneOf)
+            or (isinstance(shape, type) and issubclass(shape, Schema))
+        ):
+            raise TypeError(f"{where} has {shape!r} where a schema class belongs")
+        if isinstance(shape, type):
+            shape()
+    if not callable(route.handler):
+        raise TypeError(f"{where} has {route.handler!r} where a function belongs")
+    missing = SCOPE_PARAMETERS[route.scope] - route.path_names
+    if missing:
+        raise ValueError(f"{where} is of scope {route.scope.name} and must name {sorted(missing)}")
+
+
+async def _nowhere(_request: web.Request) -> web.StreamResponse:
+    raise web.HTTPNotFound
 
 
 @asynccontextmanager

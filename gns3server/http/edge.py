@@ -52,7 +52,7 @@ def respond_error(request: web.Request, error: LabError) -> web.Response:
     return respond(error.status, body, route)
 
 
-def make_middleware(gatekeeper: Gatekeeper, failed_plugins: Callable[[], Mapping[str, str]]) -> Any:
+def make_middleware(gatekeeper: Gatekeeper, failed_plugins: Mapping[str, str]) -> Any:
     """The one middleware: checks the caller, names the request, maps errors, logs."""
     prefix = secrets.token_hex(3)
     numbers = itertools.count(1)
@@ -69,7 +69,7 @@ def make_middleware(gatekeeper: Gatekeeper, failed_plugins: Callable[[], Mapping
             log_outcome(request, response.status, error)
             return response
         except web.HTTPException as error:
-            return _router_error(request, error, failed_plugins())
+            return _router_error(request, error, failed_plugins)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:
@@ -102,11 +102,9 @@ def log_outcome(request: web.Request, status: int, error: LabError | None = None
 def _router_error(
     request: web.Request, error: web.HTTPException, failed: Mapping[str, str]
 ) -> web.Response:
-    segments = request.path.split("/")
-    plugin = next((name for name in failed if name in segments), None)
-    if plugin is not None and error.status == 404:
-        reason = f"The plugin {plugin!r} could not be used: {failed[plugin]}"
-        response = respond_error(request, Unavailable(reason))
+    plugin = failed_plugin(request.path, failed) if error.status == 404 else None
+    if plugin is not None:
+        response = respond_error(request, out_of_service(plugin, failed))
     else:
         text = {
             404: f"There is no {request.path} here: see /v1/openapi.json for what there is.",
@@ -117,6 +115,24 @@ def _router_error(
             response.headers["Allow"] = error.headers["Allow"]
     log_outcome(request, response.status, NotFound(error.reason))
     return response
+
+
+def failed_plugin(path: str, failed: Mapping[str, str]) -> str | None:
+    """The plugin that would answer to a path if it had not failed."""
+    segments = path.split("/")
+    return next(
+        (
+            name
+            for name in failed
+            if any(part == name or part.startswith(f"{name}-") for part in segments)
+        ),
+        None,
+    )
+
+
+def out_of_service(plugin: str, failed: Mapping[str, str]) -> Unavailable:
+    """What a client is told that asks for something of a failed plugin."""
+    return Unavailable(f"The plugin {plugin!r} could not be used: {failed[plugin]}")
 
 
 def _bug(request: web.Request, bug: Exception) -> web.Response:
@@ -134,7 +150,9 @@ def _bug(request: web.Request, bug: Exception) -> web.Response:
     return respond_error(request, error)
 
 
-def make_endpoint(lab: Lab, route: Route) -> Callable[[web.Request], Coroutine[Any, Any, Any]]:
+def make_endpoint(
+    lab: Lab, route: Route, failed_plugins: Mapping[str, str]
+) -> Callable[[web.Request], Coroutine[Any, Any, Any]]:
     """The aiohttp handler of a route."""
     integers = route.integers
     scoped = "project_id" in route.path_names
@@ -142,6 +160,8 @@ def make_endpoint(lab: Lab, route: Route) -> Callable[[web.Request], Coroutine[A
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
         request[ROUTE] = route
+        if failed_plugins and route.plugin in failed_plugins:
+            raise out_of_service(route.plugin, failed_plugins)
         path: dict[str, Any] = {
             name: int(value) if name in integers else value
             for name, value in request.match_info.items()

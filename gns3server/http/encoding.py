@@ -15,6 +15,9 @@ from gns3server.errors import InvalidRequest
 
 _INDENT = re.compile(rb"(?m)^ +")
 
+SURELY_FLAT = 200
+"""With no more brackets than this nothing is nested too deeply to be encoded again."""
+
 
 def encode(value: Any) -> bytes:
     """A JSON body. The encoder indents by two spaces, which are doubled.
@@ -34,12 +37,14 @@ def decode(body: bytes) -> Any:
     if not body:
         return {}
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        value = orjson.loads(body)
+        if body.count(b"[") + body.count(b"{") > SURELY_FLAT:
+            # The encoder gives up at fewer levels than the parser.
+            orjson.dumps({"request": value})
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
         text = body.decode(errors="replace")
         raise InvalidRequest(
             f"Invalid JSON: {error}. Send a JSON object, or no body at all.",
             request={"malformed_json": text},
         ) from error
-    except RecursionError as error:
-        raise InvalidRequest("Invalid JSON: it is nested too deeply.") from error
+    return value

@@ -97,7 +97,7 @@ class Document:
             problems.setdefault(409, "The object's state does not allow it")
         elif "project_id" in route.path:
             problems.setdefault(409, "The project is damaged")
-        if route.tag not in ("server", "projects", "notifications"):
+        if route.plugin:
             problems.setdefault(503, "The plugin is out of service; the message says why")
         for status, meaning in sorted(problems.items()):
             responses[str(status)] = self._problem(meaning, ErrorSchema)

@@ -128,6 +128,7 @@ class Route:
         halfway.
     :param stream: the handler makes the response itself.
     :param tag: group in the API document.
+    :param plugin: the plugin that it comes from; the server fills it in.
     """
 
     method: str
@@ -145,6 +146,7 @@ class Route:
     changes: bool = True
     stream: bool = False
     tag: str = "server"
+    plugin: str = ""
 
     @property
     def shape(self) -> tuple[str, str]:

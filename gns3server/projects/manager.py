@@ -235,7 +235,9 @@ class ProjectManager:
         """
         self._stopping = True
         async with Entry(self._opening, exclusive=True):
-            await asyncio.gather(*(self._shut_down(project, open_again) for project in self.projects))
+            await asyncio.gather(
+                *(self._shut_down(project, open_again) for project in self.projects)
+            )
 
     async def _shut_down(self, project: Project, open_again: bool) -> None:
         try:
