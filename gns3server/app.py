@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 from gns3server.config import Config
+from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.routing import Lab
 from gns3server.http.security import Gatekeeper
@@ -26,9 +28,12 @@ from gns3server.projects.node_set import Surroundings
 from gns3server.projects.records import ServerRecords
 from gns3server.running.gate import StartGate
 from gns3server.running.local import LocalRunner
-from gns3server.settings import Settings, host_names, split_list
+from gns3server.settings import Settings, SettingsError, host_names, split_list
 
 log = logging.getLogger(__name__)
+
+WATCH_SECONDS = 1.0
+"""How often the configuration files are looked at."""
 
 
 class Tasks:
@@ -64,15 +69,14 @@ class RunningServer:
     plugins: PluginHost
     host: str
     port: int
+    encrypted: bool
 
     @property
     def url(self) -> str:
         """Where clients reach it."""
-        return (
-            f"http://[{self.host}]:{self.port}"
-            if ":" in self.host
-            else f"http://{self.host}:{self.port}"
-        )
+        scheme = "https" if self.encrypted else "http"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}"
 
 
 def make_ports(settings: Settings, registry: Registry) -> Ports:
@@ -129,17 +133,62 @@ async def serving(
         async with host.lifespans(lab):
             # After the plugins' lifespans: one that fails there has no routes and no nodes.
             routes = [*CORE_ROUTES, *host.routes()]
-            application = make_application(lab, routes, gatekeeper, host.failures)
+            application = make_application(
+                lab, routes, gatekeeper, Authenticator(config), host.failures
+            )
             await manager.open_known()
-            async with listening(
-                application, settings.server.host, settings.server.port
-            ) as address:
+            tls = await asyncio.to_thread(make_tls, settings)
+            async with (
+                _watching(config),
+                listening(application, settings.server.host, settings.server.port, tls) as address,
+            ):
                 try:
-                    yield RunningServer(lab, host, *address)
+                    yield RunningServer(lab, host, *address, encrypted=tls is not None)
                 finally:
                     await manager.shutdown(open_again=True)
                     hub.close()
                     await tasks.finish()
+
+
+def make_tls(settings: Settings) -> ssl.SSLContext | None:
+    """What encrypts connections, if the settings want that. Blocks.
+
+    :raises SettingsError: the certificate or its key cannot be used.
+    """
+    server = settings.server
+    if not server.ssl:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(server.certfile, server.certkey or None)
+    except OSError as error:
+        raise SettingsError(
+            f"HTTPS is not possible with the certificate {server.certfile!r} and the key "
+            f"{server.certkey!r}: {error}. Set certfile and certkey to PEM files."
+        ) from error
+    return context
+
+
+@asynccontextmanager
+async def _watching(config: Config) -> AsyncIterator[None]:
+    """Read the configuration files again when they change (CFG-08, CFG-09)."""
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                if await asyncio.to_thread(config.is_stale):
+                    await asyncio.to_thread(config.reload)
+                    log.info("the settings were read again")
+            except SettingsError as error:
+                log.warning("the settings stay as they are: %s", error)
+
+    task = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 @asynccontextmanager

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from gns3server.settings import Settings, config_files
 
@@ -70,23 +69,3 @@ class Config:
                 status = path.stat()
                 stamps[path] = (status.st_mtime_ns, status.st_size)
         return stamps
-
-
-class ConfigView(Mapping[str, Any]):
-    """A plugin's live, read-only view of its own section, always of the newest snapshot."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = dict(values)
-
-    def replace(self, values: Mapping[str, Any]) -> None:
-        """Show a new snapshot from now on; called by the host alone."""
-        self._values = dict(values)
-
-    def __getitem__(self, key: str) -> Any:
-        return self._values[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)

@@ -31,7 +31,7 @@ class Unauthorized(LabError):
     """401: the caller has not shown who it is (AUTH-02)."""
 
     status = 401
-    headers = {"WWW-Authenticate": 'Basic realm="GNS3 server"'}
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Basic realm="GNS3 server"'}
 
 
 class FilesFailed(LabError):

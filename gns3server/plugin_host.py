@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import pluggy
 
 from gns3server import hookspecs
-from gns3server.config import ConfigView
 from gns3server.http.handlers.nodes import node_routes
 from gns3server.http.routing import Lab, Route
 from gns3server.nodes.nio import NioType
@@ -30,7 +29,7 @@ from gns3server.plugin_checks import (
     read_section,
 )
 from gns3server.projects.project import Project
-from gns3server.settings import Settings, split_list
+from gns3server.settings import ConfigView, Settings, split_list
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import dataclasses
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -227,6 +227,26 @@ def load(
     server = ServerSettings(**values)
     _check(server)
     return Settings(server, sections, dict(environ), found)
+
+
+class ConfigView(Mapping[str, Any]):
+    """A plugin's live, read-only view of its own section, always of the newest snapshot."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+
+    def replace(self, values: Mapping[str, Any]) -> None:
+        """Show a new snapshot from now on; called by the host alone."""
+        self._values = dict(values)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 def host_names(settings: Settings) -> frozenset[str]:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from marshmallow import Schema
 
+from gns3server.http.access import Authenticator
 from gns3server.http.edge import make_endpoint, make_middleware
 from gns3server.http.handlers import projects, server
 from gns3server.http.parsing import BODY_LIMIT
@@ -32,6 +33,7 @@ def make_application(
     lab: Lab,
     routes: Iterable[Route],
     gatekeeper: Gatekeeper,
+    authenticator: Authenticator,
     failed_plugins: Mapping[str, str],
 ) -> web.Application:
     """An application that serves exactly ``routes``.
@@ -39,13 +41,23 @@ def make_application(
     :param failed_plugins: live: the plugins whose routes answer 503 meanwhile, and why.
     """
     application = web.Application(
-        middlewares=[make_middleware(gatekeeper, failed_plugins)], client_max_size=BODY_LIMIT
+        middlewares=[make_middleware(gatekeeper, authenticator, failed_plugins)],
+        client_max_size=BODY_LIMIT,
     )
     for route in routes:
         lab.routes.append(route)
-        application.router.add_route(
-            route.method, route.path, make_endpoint(lab, route, failed_plugins)
-        )
+        endpoint = make_endpoint(lab, route, failed_plugins)
+        application.router.add_route(route.method, route.path, endpoint)
+        if route.method == "GET" and not route.endless:
+            application.router.add_route("HEAD", route.path, endpoint)
+
+    async def let_origins_read(request: web.Request, response: web.StreamResponse) -> None:
+        origin = gatekeeper.allowed_origin(request.headers.get("Origin"))
+        if origin is not None:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Vary"] = "Origin"
+
+    application.on_response_prepare.append(let_origins_read)
     return application
 
 

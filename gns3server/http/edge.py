@@ -14,6 +14,7 @@ from aiohttp import web
 
 from gns3server import __version__
 from gns3server.errors import InvalidRequest, LabError, NotFound, Unavailable
+from gns3server.http.access import Authenticator
 from gns3server.http.encoding import encode
 from gns3server.http.parsing import PARSED, make_loader, unknown_id
 from gns3server.http.routing import Call, Lab, OneOf, Route, Scope
@@ -27,6 +28,14 @@ SERVER = f"Python/{sys.version_info.major}.{sys.version_info.minor} GNS3/{__vers
 JSON = "application/json"
 ROUTE: web.RequestKey[Route] = web.RequestKey("route")
 ID: web.RequestKey[str] = web.RequestKey("id")
+
+PREFLIGHT = {
+    "Server": SERVER,
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+    "Access-Control-Max-Age": "600",
+}
+"""What a web page of an allowed origin may send (fetch standard, CORS preflight)."""
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -49,10 +58,14 @@ def respond_error(request: web.Request, error: LabError) -> web.Response:
     if isinstance(error, InvalidRequest):
         body["path"] = route.path if route else request.path
         body["request"] = request.get(PARSED) if error.request is None else error.request
-    return respond(error.status, body, route)
+    response = respond(error.status, body, route)
+    response.headers.update(error.headers)
+    return response
 
 
-def make_middleware(gatekeeper: Gatekeeper, failed_plugins: Mapping[str, str]) -> Any:
+def make_middleware(
+    gatekeeper: Gatekeeper, authenticator: Authenticator, failed_plugins: Mapping[str, str]
+) -> Any:
     """The one middleware: checks the caller, names the request, maps errors, logs."""
     prefix = secrets.token_hex(3)
     numbers = itertools.count(1)
@@ -63,6 +76,10 @@ def make_middleware(gatekeeper: Gatekeeper, failed_plugins: Mapping[str, str]) -
         try:
             headers = request.headers
             gatekeeper.check(request.scheme, headers.get("Host"), headers.get("Origin"))
+            if gatekeeper.is_preflight(request.method, headers):
+                return web.Response(status=204, headers=PREFLIGHT)
+            if request.match_info.http_exception is None:
+                authenticator.check(headers.get("Authorization"))
             response = await handler(request)
         except LabError as error:
             response = respond_error(request, error)

@@ -127,6 +127,7 @@ class Route:
     :param changes: it changes something, so that a client that hangs up must not stop it
         halfway.
     :param stream: the handler makes the response itself.
+    :param endless: the answer is a stream that only its end ends; there is no HEAD for it.
     :param tag: group in the API document.
     :param plugin: the plugin that it comes from; the server fills it in.
     """
@@ -145,6 +146,7 @@ class Route:
     creates: bool = False
     changes: bool = True
     stream: bool = False
+    endless: bool = False
     tag: str = "server"
     plugin: str = ""
 

@@ -8,6 +8,7 @@ machine names itself in ``Host``; both give it away.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 
 from gns3server.errors import Forbidden
 
@@ -40,6 +41,18 @@ class Gatekeeper:
                 f"Requests from the web site {origin!r} are refused: a page elsewhere must not "
                 "drive this server. Add the origin to allowed_origins in the settings to allow it."
             )
+
+    def is_preflight(self, method: str, headers: Mapping[str, str]) -> bool:
+        """Whether a browser asks, for a page of an allowed origin, what it may send."""
+        return (
+            method == "OPTIONS"
+            and "Access-Control-Request-Method" in headers
+            and headers.get("Origin") in self._origins
+        )
+
+    def allowed_origin(self, origin: str | None) -> str | None:
+        """The origin, if the settings name it: its pages may read answers."""
+        return origin if origin in self._origins else None
 
     def _check_host(self, host: str) -> None:
         name = host_name(host)

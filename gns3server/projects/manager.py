@@ -236,10 +236,10 @@ class ProjectManager:
         self._stopping = True
         async with Entry(self._opening, exclusive=True):
             await asyncio.gather(
-                *(self._shut_down(project, open_again) for project in self.projects)
+                *(self._shut_down(project, open_again=open_again) for project in self.projects)
             )
 
-    async def _shut_down(self, project: Project, open_again: bool) -> None:
+    async def _shut_down(self, project: Project, *, open_again: bool) -> None:
         try:
             async with self._leaving(project):
                 await self._end(project, keep_files=not project.temporary, open_again=open_again)

@@ -140,6 +140,11 @@ def remove_what_was_made(path: Path) -> None:
         path.rmdir()
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a name leads to an entry of a directory and nowhere else."""
+    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
+
+
 def remove_node_directory(path: Path) -> None:
     """Remove the directory of a node; one that was never made is fine.
 
