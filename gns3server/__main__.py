@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -86,6 +87,13 @@ async def serve(settings: Settings) -> None:
     log.info("stopped")
 
 
+def raise_descriptor_limit() -> None:
+    """Allow as many open files as we may: each running node takes two or three of them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def greet(settings: Settings, url: str, plugins: list[Any]) -> None:
     """Say what this server is, where it listens, what it has, and what is dangerous."""
     log.info("gns3server %s listens on %s", __version__, url)
@@ -163,6 +171,7 @@ def run(settings: Settings) -> int:
     from gns3server.plugin_host import PluginFailed
     from gns3server.projects.database import DatabaseError
 
+    raise_descriptor_limit()
     try:
         asyncio.run(serve(settings))
     except DatabaseError as error:
