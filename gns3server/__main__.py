@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -103,6 +104,13 @@ async def serve(config: Config) -> None:
     log.info("stopped")
 
 
+def raise_descriptor_limit() -> None:
+    """Allow as many open files as we may: each running node takes two or three of them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def greet(settings: Settings, url: str, plugins: list[Any]) -> None:
     """Say what this server is, where it listens, what it has, and what is dangerous."""
     log.info("gns3server %s listens on %s", __version__, url)
@@ -181,6 +189,7 @@ def run(config: Config, pid: Path | None) -> int:
     from gns3server.plugin_host import PluginFailed
     from gns3server.projects.database import DatabaseError
 
+    raise_descriptor_limit()
     try:
         set_up_logging(config.current)
         with pid_file(pid):

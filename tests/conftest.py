@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import uuid
 from importlib.metadata import EntryPoint
 from pathlib import Path

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def real_path(path: str, reserved: Iterable[Path]) -> Path:
     """
     try:
         real = Path(os.path.realpath(path))
-        homes = {Path(entry.pw_dir) for entry in pwd.getpwall()}
+        homes = {Path(os.path.realpath(entry.pw_dir)) for entry in pwd.getpwall()}
     except (ValueError, UnicodeError, OSError) as error:
         raise Conflict(f"The project path {path!r} cannot be used: {error}.") from error
     if not os.path.isabs(path):
@@ -97,16 +98,25 @@ def set_aside(path: Path, whole: bool) -> Path | None:
     """
     if not path.is_dir():
         return None
-    if whole:
-        aside = path.with_name(f".{path.name}.deleted")
-        path.rename(aside)
-        sync_directory(path.parent)
-        return aside
-    aside = path / ".gns3_deleted"
-    aside.mkdir(exist_ok=True)
-    for entry in [path / FILES_DIRECTORY, path / TEMPORARY_MARKER, *path.glob(DATABASE_GLOB)]:
-        if os.path.lexists(entry):
-            entry.rename(aside / entry.name)
+    name = f".gns3_deleted-{uuid.uuid4().hex}"
+    aside = path.with_name(name) if whole else path / name
+    try:
+        if whole:
+            path.rename(aside)
+        else:
+            aside.mkdir()
+            for entry in [
+                path / FILES_DIRECTORY,
+                path / TEMPORARY_MARKER,
+                *path.glob(DATABASE_GLOB),
+            ]:
+                if os.path.lexists(entry):
+                    entry.rename(aside / entry.name)
+        sync_directory(aside.parent)
+    except OSError:
+        if aside.is_dir():
+            bring_back(path, aside, whole)
+        raise
     return aside
 
 

@@ -146,8 +146,6 @@ def _popen(spec: LaunchSpec, environment: Mapping[str, str], log: int) -> subpro
 
 def _why_not_started(spec: LaunchSpec, error: OSError, path: str | None) -> str:
     program = spec.argv[0]
-    if error.filename == spec.cwd:
-        return f"cannot enter the directory {spec.cwd}: {_advice(error)}"
     if error.errno == errno.ENOENT:
         if shutil.which(program, os.F_OK, path) is None:
             return f"{program} does not exist: install it or correct the configured path"

@@ -38,6 +38,7 @@ async def abandon(spec: LaunchSpec, run_id: str) -> tuple[ProcessIdentity, ...]:
     run = await former.spawn(spec, run_id=run_id)
     await run.ready()
     await former.close()
+    assert not run.ending
     assert len(await carriers(run_id)) == 2
     return run.processes
 
@@ -66,6 +67,9 @@ async def test_an_adopted_run_is_like_any_other(
     await run.stop()
     assert run.exit is not None
     assert (run.exit.code, run.exit.outlived) == (None, False)
+    with pytest.raises(ProcessLookupError):
+        # There is no zombie either.
+        os.kill(processes[0].pid, 0)
     assert not await carriers(run_id)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -109,6 +110,32 @@ rest()
     await run.stop()
     assert run.exit.code == -signal.SIGTERM
     assert not await alive(run)
+
+
+async def test_stops_a_child_that_hides_its_run_id(
+    start: Start, make_spec: MakeSpec, tcp_port: Port, udp_port: Port
+) -> None:
+    hidden = f"""
+import signal, socket
+sock = socket.socket(type=socket.SOCK_DGRAM)
+sock.bind(("0.0.0.0", {udp_port.number}))
+signal.pause()
+"""
+    body = f"""
+command = [sys.executable, "-I", "-S", "-c", {hidden!r}]
+print(fork(lambda: os.execve(sys.executable, command, {{}})), flush=True)
+a = tcp({tcp_port.number})
+rest()
+"""
+    run = await start(make_spec(body, ports=(tcp_port, udp_port)))
+    child = os.pidfd_open(int(await run.log_tail()))
+    try:
+        assert len(await alive(run)) == 1
+        await run.stop()
+        ended, _, _ = select.select([child], [], [], 0)
+        assert ended
+    finally:
+        os.close(child)
 
 
 async def test_stops_share_one_ladder_and_survive_cancellation(
@@ -236,8 +263,9 @@ async def test_a_stop_within_the_grace_needs_no_more_grace(
     os.kill(child.identity.pid, signal.SIGKILL)
     await asyncio.wait([child.ended])
     assert run.ending
-    assert not run._ended.done()
+    decided = asyncio.create_task(run.ended())
     await run.stop()
+    assert await decided == run.exit
     assert run.exit == Exit(-signal.SIGTERM, run.processes[1], outlived=False)
     await told
 

@@ -50,9 +50,11 @@ def test_a_log_begins_empty_and_in_a_file_of_its_own(tmp_path: Path) -> None:
 def test_what_is_no_file_is_neither_read_nor_cut(tmp_path: Path) -> None:
     path = tmp_path / "log"
     assert log_tail(path, 100) == ""
-    os.mkfifo(path)
-    bound_log(path, 0)
-    assert log_tail(path, 100) == ""
+    for make in (os.mkfifo, os.mkdir):
+        make(path)
+        bound_log(path, 0)
+        assert log_tail(path, 100) == ""
+        path.rename(tmp_path / make.__name__)
 
 
 async def test_a_flood_is_kept_within_its_bound(

@@ -81,3 +81,34 @@ async def test_a_failed_round_is_followed_by_another(
     await run.ready()
     assert not failures
     await run.stop()
+
+
+async def test_an_answer_that_nobody_wants_any_more_is_let_go(
+    spawn: Callable[[LaunchSpec], Any],
+    make_spec: Callable[..., LaunchSpec],
+    udp_port: Port,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[None] = loop.create_future()
+    go_on = threading.Semaphore(0)
+
+    def late(*arguments: Any) -> list[Answer | None]:
+        answers = look(*arguments)
+        if answers[0] is not None:
+            loop.call_soon_threadsafe(answered.set_result, None)
+            go_on.acquire()
+        return answers
+
+    monkeypatch.setattr(reader_module, "look", late)
+    body = f"fork(rest); a = udp({udp_port.number}); rest()"
+    run = await spawn(make_spec(body, ports=(udp_port,), children=1))
+    waiting = asyncio.create_task(run.ready())
+    await answered
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    go_on.release()
+    # The fixture counts the file descriptors.
+    await run.stop()
+    assert len(run.processes) == 1

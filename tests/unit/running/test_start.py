@@ -149,10 +149,13 @@ async def test_refuses_a_port_that_is_taken(
     assert not (tmp_path / "node" / "node.log").exists()
 
 
+@pytest.mark.parametrize(
+    "body", ["a = tcp({}); rest()", "rest()"], ids=["other bound", "none bound"]
+)
 async def test_sees_a_port_taken_by_another_after_the_spawn(
-    spawn: Start, make_spec: MakeSpec, tcp_port: Port, udp_port: Port
+    spawn: Start, make_spec: MakeSpec, tcp_port: Port, udp_port: Port, body: str
 ) -> None:
-    body = f"a = tcp({tcp_port.number}); rest()"
+    body = body.format(tcp_port.number)
     run: LocalRun = await spawn(make_spec(body, ports=(tcp_port, udp_port), ready_limit=50))
     with socket.socket(type=socket.SOCK_DGRAM) as foreign:
         foreign.bind(("0.0.0.0", udp_port.number))
@@ -327,8 +330,47 @@ async def test_a_spawn_that_is_given_up_leaves_nothing(
     assert run_id not in await asyncio.to_thread(run_id_carriers)
 
 
+async def test_waits_that_overlap_record_a_child_once(
+    spawn: Start, make_spec: MakeSpec, udp_port: Port
+) -> None:
+    body = f"""
+def serve():
+    sock = udp({udp_port.number})
+    rest()
+fork(serve)
+rest()
+"""
+    run: LocalRun = await spawn(make_spec(body, ports=(udp_port,), children=1))
+    await asyncio.gather(run.ready(), run.ready())
+    assert len(run.processes) == 2
+    await run.stop()
+
+
+async def test_gives_it_no_input(start: Start, make_spec: MakeSpec, tcp_port: Port) -> None:
+    body = f"""
+print(os.readlink("/proc/self/fd/0"), flush=True)
+a = tcp({tcp_port.number})
+rest()
+"""
+    saved = os.dup(0)
+    reading, writing = os.pipe()
+    try:
+        os.dup2(reading, 0)
+        run: LocalRun = await start(make_spec(body, ports=(tcp_port,)))
+    finally:
+        os.dup2(saved, 0)
+        for descriptor in (saved, reading, writing):
+            os.close(descriptor)
+    assert (await run.log_tail()).strip() == os.devnull
+    await run.stop()
+
+
 async def test_many_start_at_once(
-    start: Start, make_spec: MakeSpec, free_port: Callable[[str], Port], tmp_path: Path
+    start: Start,
+    make_spec: MakeSpec,
+    free_port: Callable[[str], Port],
+    tmp_path: Path,
+    runner: LocalRunner,
 ) -> None:
     async def one(number: int) -> None:
         port = free_port("udp")
@@ -338,3 +380,4 @@ async def test_many_start_at_once(
         assert run.exit.code == -15
 
     await asyncio.gather(*(one(number) for number in range(10)))
+    assert not runner._runs

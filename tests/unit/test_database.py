@@ -1,0 +1,267 @@
+"""The database thread: durable, grouped, all or nothing, and never two servers on one file."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from gns3server.errors import StorageFailed
+from gns3server.projects.database import Database, DatabaseError, DatabaseThread, _Job
+
+TABLES = "CREATE TABLE item (id INTEGER PRIMARY KEY, text TEXT NOT NULL)"
+INSERT = "INSERT INTO item VALUES (?, ?)"
+
+
+@pytest.fixture
+async def thread() -> AsyncIterator[DatabaseThread]:
+    thread = DatabaseThread()
+    yield thread
+    await thread.close()
+
+
+@pytest.fixture
+async def database(thread, tmp_path) -> Database:
+    return await thread.open(tmp_path / "test.db", TABLES, 1)
+
+
+async def ids(thread: DatabaseThread, database: Database) -> list[int]:
+    return [row[0] for row in await thread.read(database, "SELECT id FROM item ORDER BY id")]
+
+
+class Busy:
+    """Keeps the writer thread busy until told to go on, so that changes queue up."""
+
+    def __init__(self, thread: DatabaseThread, database: Database) -> None:
+        self._go_on = threading.Event()
+        thread._jobs.put(_Job(database, call=lambda _: self._go_on.wait()))
+
+    def end(self) -> None:
+        self._go_on.set()
+
+
+# Durable --------------------------------------------------------------------------
+
+
+async def test_what_was_committed_is_there_for_the_next_server(tmp_path):
+    for number in range(3):
+        thread = DatabaseThread()
+        database = await thread.open(tmp_path / "test.db", TABLES, 1)
+        assert await ids(thread, database) == [*range(number)]
+        await thread.commit(database, (INSERT, (number, "x")))
+        await thread.close_database(database)
+        await thread.close()
+
+
+async def test_files_are_kept_as_the_design_asks(thread, database):
+    pragmas = ["journal_mode", "synchronous", "locking_mode", "foreign_keys", "user_version"]
+    values = [(await thread.read(database, f"PRAGMA {name}"))[0][0] for name in pragmas]
+    assert values == ["wal", 2, "exclusive", 1, 1]
+
+
+async def test_closing_the_thread_finishes_what_is_queued(tmp_path):
+    thread = DatabaseThread()
+    database = await thread.open(tmp_path / "test.db", TABLES, 1)
+    busy = Busy(thread, database)
+    changes = [asyncio.ensure_future(thread.commit(database, (INSERT, (1, "x"))))]
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(thread.close())
+    busy.end()
+    await asyncio.gather(closing, *changes)
+    assert not thread._thread.is_alive()
+
+
+async def test_a_change_whose_client_went_away_is_made_all_the_same(thread, database):
+    busy = Busy(thread, database)
+    change = asyncio.ensure_future(thread.commit(database, (INSERT, (1, "x"))))
+    await asyncio.sleep(0)
+    change.cancel()
+    await asyncio.wait([change])
+    busy.end()
+    assert await ids(thread, database) == [1]
+
+
+# Grouped --------------------------------------------------------------------------
+
+
+async def test_changes_that_queue_up_share_one_commit(thread, database, tmp_path):
+    other = await thread.open(tmp_path / "other.db", TABLES, 1)
+    before = thread.commits
+    busy = Busy(thread, database)
+    changes = [
+        asyncio.ensure_future(thread.commit(where, (INSERT, (number, "x"))))
+        for number in range(50)
+        for where in (database, other)
+    ]
+    await asyncio.sleep(0)
+    busy.end()
+    await asyncio.gather(*changes)
+    assert thread.commits == before + 2
+    assert await ids(thread, database) == await ids(thread, other) == [*range(50)]
+
+
+async def test_a_read_sees_the_changes_that_were_queued_before_it(thread, database):
+    busy = Busy(thread, database)
+    first = asyncio.ensure_future(thread.commit(database, (INSERT, (1, "x"))))
+    await asyncio.sleep(0)
+    reading = asyncio.ensure_future(ids(thread, database))
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(thread.commit(database, (INSERT, (2, "x"))))
+    await asyncio.sleep(0)
+    busy.end()
+    assert await reading == [1]
+    await asyncio.gather(first, second)
+
+
+async def test_a_change_that_fails_does_not_take_others_along(thread, database):
+    busy = Busy(thread, database)
+    changes = [
+        asyncio.ensure_future(thread.commit(database, *statements))
+        for statements in (
+            [(INSERT, (1, "x"))],
+            [(INSERT, (2, "x")), (INSERT, (1, "again"))],
+            [(INSERT, (3, None))],
+            [(INSERT, (4, "x")), (INSERT, (5, "x"))],
+        )
+    ]
+    await asyncio.sleep(0)
+    busy.end()
+    results = await asyncio.gather(*changes, return_exceptions=True)
+    assert [type(result) for result in results] == [
+        type(None),
+        sqlite3.IntegrityError,
+        sqlite3.IntegrityError,
+        type(None),
+    ]
+    assert await ids(thread, database) == [1, 4, 5]
+
+
+# Failing --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "cure"),
+    [
+        # The first makes SQLite see a read-only file, the second a full disk.
+        ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
+        ("PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1000000"),
+    ],
+)
+async def test_a_change_that_cannot_be_written_changes_nothing(thread, database, fault, cure):
+    await thread.commit(database, (INSERT, (1, "x")))
+    await thread.read(database, fault)
+    with pytest.raises(StorageFailed) as failed:
+        await thread.commit(database, (INSERT, (2, "x")), (INSERT, (3, "x" * 100_000)))
+    assert str(database.path) in failed.value.message
+    assert "nothing was changed" in failed.value.message
+    assert await ids(thread, database) == [1]
+    await thread.read(database, cure)
+    await thread.commit(database, (INSERT, (4, "x" * 100_000)))
+    assert await ids(thread, database) == [1, 4]
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full."""
+    with suppress(OSError), path.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+
+
+async def test_a_disk_that_is_full_is_survived(thread, small_disk):
+    database = await thread.open(small_disk / "test.db", TABLES, 1)
+    await thread.commit(database, (INSERT, (1, "x")))
+    ballast = small_disk / "ballast"
+    fill(ballast)
+    with pytest.raises(StorageFailed):
+        await thread.commit(database, (INSERT, (2, "x" * 10_000)))
+    assert await ids(thread, database) == [1]
+    ballast.unlink()
+    await thread.commit(database, (INSERT, (3, "x" * 10_000)))
+    assert await ids(thread, database) == [1, 3]
+    await thread.close_database(database)
+
+
+async def test_a_failure_of_one_file_leaves_the_others_alone(thread, database, tmp_path):
+    other = await thread.open(tmp_path / "other.db", TABLES, 1)
+    await thread.read(database, "PRAGMA query_only = ON")
+    busy = Busy(thread, database)
+    changes = [
+        asyncio.ensure_future(thread.commit(where, (INSERT, (1, "x"))))
+        for where in (database, other)
+    ]
+    await asyncio.sleep(0)
+    busy.end()
+    failed, fine = await asyncio.gather(*changes, return_exceptions=True)
+    assert isinstance(failed, StorageFailed)
+    assert fine is None
+
+
+async def test_a_closed_file_takes_no_changes(thread, database):
+    await thread.close_database(database)
+    await thread.close_database(database)
+    with pytest.raises(StorageFailed, match="is closed"):
+        await thread.commit(database, (INSERT, (1, "x")))
+    with pytest.raises(StorageFailed, match="is closed"):
+        await ids(thread, database)
+
+
+# Opening --------------------------------------------------------------------------
+
+
+async def test_a_second_opener_is_refused(thread, database):
+    second = DatabaseThread()
+    with pytest.raises(DatabaseError, match="locked"):
+        await second.open(database.path, TABLES, 1)
+    await second.close()
+    await thread.commit(database, (INSERT, (1, "x")))
+
+
+async def test_a_program_outside_is_refused_until_the_file_is_closed(thread, database):
+    program = (
+        f"import sqlite3; c = sqlite3.connect({str(database.path)!r}, timeout=0);"
+        "c.execute('INSERT INTO item VALUES (1, 2)'); c.commit(); c.close()"
+    )
+
+    def insert() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False
+        )
+
+    assert "database is locked" in (await asyncio.to_thread(insert)).stderr
+    await thread.close_database(database)
+    assert (await asyncio.to_thread(insert)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"no database " * 1000, "not a database"), (None, "unable to open")]
+)
+async def test_a_file_that_is_no_database_is_named(thread, tmp_path, content, reason):
+    path = tmp_path / "test.db"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(DatabaseError, match=reason) as refused:
+        await thread.open(path, TABLES, 1)
+    assert str(path) in str(refused.value)
+    if content is not None:
+        assert path.read_bytes() == content
+
+
+async def test_a_file_of_another_version_is_refused(thread, database):
+    await thread.close_database(database)
+    with pytest.raises(DatabaseError, match="format is version 1, this server reads version 2"):
+        await thread.open(database.path, TABLES, 2)
+
+
+async def test_a_script_that_fails_leaves_nothing_half_made(thread, tmp_path):
+    path = tmp_path / "test.db"
+    with pytest.raises(DatabaseError):
+        await thread.open(path, "CREATE TABLE a (x); CREATE TABLE nonsense", 1)
+    database = await thread.open(path, "CREATE TABLE a (x)", 1)
+    assert await thread.read(database, "SELECT * FROM a") == []

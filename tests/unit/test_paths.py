@@ -1,0 +1,263 @@
+"""Which directories a project may have, and what of them is removed."""
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from gns3server.errors import Conflict, FilesFailed
+from gns3server.projects import paths
+
+
+@pytest.fixture
+def places(tmp_path):
+    """The server's own directories."""
+    made = [tmp_path / "server" / name for name in ("projects", "images", "state")]
+    for place in made:
+        place.mkdir(parents=True)
+    return made
+
+
+def tree(path: Path) -> set[str]:
+    """Everything below ``path``."""
+    return {str(entry.relative_to(path)) for entry in path.rglob("*")}
+
+
+# Which ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lab", "missing/lab", "with blank", "Zürich", ".hidden"])
+def test_any_other_directory_will_do(name, places, tmp_path):
+    assert paths.real_path(f"{tmp_path}/{name}", places) == tmp_path / name
+    assert not (tmp_path / name).exists()
+
+
+def test_a_directory_below_the_projects_directory_will_do(places):
+    assert paths.real_path(f"{places[0]}/lab", places) == places[0] / "lab"
+
+
+@pytest.mark.parametrize("path", ["lab", "./lab", "../lab", "~", "~/lab", "", "."])
+def test_a_relative_path_is_refused(path, places):
+    with pytest.raises(Conflict, match="relative"):
+        paths.real_path(path, places)
+
+
+@pytest.mark.parametrize("path", ["/", "//", "/.", "/tmp/..", "/proc/1/../.."])
+def test_the_root_directory_is_refused(path, places):
+    with pytest.raises(Conflict):
+        paths.real_path(path, places)
+
+
+@pytest.mark.parametrize("home", sorted({entry.pw_dir for entry in pwd.getpwall()}))
+def test_every_home_directory_is_refused(home, places):
+    for path in (home, f"{home}/", f"{home}/x/.."):
+        with pytest.raises(Conflict):
+            paths.real_path(path, places)
+
+
+def test_a_home_that_is_reached_by_a_link_is_refused(places, tmp_path, monkeypatch):
+    real, link = tmp_path / "disk" / "me", tmp_path / "me"
+    real.mkdir(parents=True)
+    link.symlink_to(real)
+    entry = pwd.struct_passwd(("me", "x", 1, 1, "", str(link), "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwall", lambda: [entry])
+    for path in (real, link):
+        with pytest.raises(Conflict, match="home"):
+            paths.real_path(str(path), places)
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_the_servers_directories_and_their_parents_are_refused(place, places, tmp_path):
+    for path in (places[place], places[place].parent, tmp_path, tmp_path.parent):
+        with pytest.raises(Conflict, match=r"directory of the server|home or root"):
+            paths.real_path(str(path), places)
+
+
+def test_links_are_followed_before_anything_is_compared(places, tmp_path):
+    link = tmp_path / "link"
+    for target in ("/", places[0], places[0].parent):
+        link.symlink_to(target)
+        with pytest.raises(Conflict):
+            paths.real_path(str(link), places)
+        link.unlink()
+    link.symlink_to(tmp_path / "target")
+    assert paths.real_path(f"{link}/lab", places) == tmp_path / "target" / "lab"
+
+
+def test_the_servers_directories_are_compared_by_where_they_really_are(places, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(places[0])
+    with pytest.raises(Conflict):
+        paths.real_path(str(places[0]), [link])
+
+
+@pytest.mark.parametrize("path", ["/tmp/a\0b", "/tmp/\ud800", "/" + "x" * 5000])
+def test_text_that_cannot_be_a_path_is_refused_or_fails_clearly(path, places):
+    with pytest.raises((Conflict, FilesFailed)):
+        paths.make_project_directory(paths.real_path(path, places))
+
+
+@pytest.mark.parametrize(
+    ("path", "refused"),
+    [
+        ("/a/lab", True),
+        ("/a/lab/inside", True),
+        ("/a", True),
+        ("/a/labs", False),
+        ("/a/la", False),
+        ("/b/lab", False),
+    ],
+)
+def test_two_projects_share_no_directory(path, refused):
+    others = [Path("/c"), Path("/a/lab")]
+    if refused:
+        with pytest.raises(Conflict, match="the directory of another project"):
+            paths.check_apart(Path(path), others)
+    else:
+        paths.check_apart(Path(path), others)
+
+
+# Making -----------------------------------------------------------------------------
+
+
+def test_what_is_ours(tmp_path):
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "letter.txt").write_text("dear")
+    (tmp_path / "empty").mkdir()
+    assert paths.make_project_directory(tmp_path / "a" / "b" / "new") is True
+    assert paths.make_project_directory(tmp_path / "empty") is True
+    assert paths.make_project_directory(full) is False
+    assert (tmp_path / "a/b/new").is_dir()
+    assert tree(full) == {"letter.txt"}
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "lab", Path("/proc/lab")):
+        with pytest.raises(FilesFailed) as failed:
+            paths.make_project_directory(path)
+        assert str(path) in failed.value.message
+
+
+@pytest.mark.statement("PRJ-18", "PRJ-19")
+def test_the_marker_comes_and_goes(tmp_path):
+    paths.mark_temporary(tmp_path, True)
+    paths.mark_temporary(tmp_path, True)
+    assert (tmp_path / ".gns3_temporary").read_text() == "1"
+    paths.mark_temporary(tmp_path, False)
+    paths.mark_temporary(tmp_path, False)
+    assert tree(tmp_path) == set()
+
+
+# Removing ---------------------------------------------------------------------------
+
+OURS = {"project.db", "project.db-wal", ".gns3_temporary", "project-files"}
+OURS_BELOW = {"project-files/toy", "project-files/toy/disk"}
+THEIRS = {"letter.txt", "photos", "photos/project.db", "my-project.db"}
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A directory with files of ours and files of somebody else."""
+    path = tmp_path / "lab"
+    for name in ("project-files/toy", "photos"):
+        (path / name).mkdir(parents=True)
+    for name in OURS - {"project-files"} | {"project-files/toy/disk"} | THEIRS - {"photos"}:
+        (path / name).write_text(name)
+    return path
+
+
+def test_a_directory_that_is_ours_goes_as_a_whole(lab, tmp_path):
+    (tmp_path / "neighbour").write_text("")
+    aside = paths.set_aside(lab, whole=True)
+    assert not lab.exists()
+    paths.discard(aside)
+    assert tree(tmp_path) == {"neighbour"}
+
+
+def test_of_a_directory_that_is_not_ours_only_our_files_go(lab, tmp_path):
+    paths.discard(paths.set_aside(lab, whole=False))
+    assert tree(lab) == THEIRS
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_removal_can_be_undone(lab, whole, tmp_path):
+    before = tree(tmp_path)
+    aside = paths.set_aside(lab, whole)
+    assert tree(tmp_path) != before
+    paths.bring_back(lab, aside, whole)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_an_earlier_removal_left_is_no_obstacle(lab, whole, tmp_path):
+    paths.set_aside(lab, whole)
+    (lab / "project-files" / "toy").mkdir(parents=True)
+    (lab / "project.db").write_text("new")
+    aside = paths.set_aside(lab, whole)
+    paths.discard(aside)
+    assert not (lab / "project.db").exists()
+
+
+def test_a_removal_that_fails_halfway_leaves_everything_where_it_was(lab, monkeypatch):
+    before, rename = tree(lab), Path.rename
+
+    def fail_for_the_database(path, target):
+        if path.name == "project.db":
+            raise PermissionError(f"{path} cannot be moved")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail_for_the_database)
+    with pytest.raises(PermissionError):
+        paths.set_aside(lab, whole=False)
+    assert tree(lab) == before
+
+
+def test_a_directory_with_the_longest_name_can_be_removed(tmp_path):
+    lab = tmp_path / ("x" * 255)
+    lab.mkdir()
+    paths.discard(paths.set_aside(lab, whole=True))
+    assert tree(tmp_path) == set()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_links_are_removed_and_what_they_point_at_stays(lab, whole, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "letter.txt").write_text("dear")
+    (lab / "project-files" / "link").symlink_to(outside)
+    (lab / "project.db-shm").symlink_to(outside / "letter.txt")
+    paths.discard(paths.set_aside(lab, whole))
+    assert tree(outside) == {"letter.txt"}
+
+
+def test_nothing_there_is_nothing_to_remove(tmp_path):
+    aside = paths.set_aside(tmp_path / "missing", whole=True)
+    paths.bring_back(tmp_path / "missing", aside, whole=True)
+    paths.discard(aside)
+    assert tree(tmp_path) == set()
+
+
+def test_a_failed_creation_takes_back_only_its_own(lab, tmp_path):
+    paths.remove_what_was_made(lab)
+    assert tree(lab) == THEIRS | OURS_BELOW | {"project-files"}
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "project.db").write_text("")
+    paths.remove_what_was_made(made)
+    paths.remove_what_was_made(made)
+    assert not made.exists()
+
+
+def test_a_nodes_directory_goes_with_its_content_but_a_link_is_left(lab, tmp_path):
+    directory = lab / "project-files" / "toy"
+    link = tmp_path / "link"
+    link.symlink_to(directory)
+    paths.remove_node_directory(link)
+    assert (directory / "disk").exists()
+    paths.remove_node_directory(directory)
+    paths.remove_node_directory(directory)
+    assert not directory.exists()
+    assert os.path.lexists(link)
