@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 from gns3server.config import Config
 from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
+from gns3server.http.record import Recorder
 from gns3server.http.routing import Lab
 from gns3server.http.security import Gatekeeper
 from gns3server.nodes.files import make_directory
@@ -116,7 +118,11 @@ async def serving(
     await asyncio.to_thread(host.load, found)
     await asyncio.to_thread(host.gather, registry, CORE_ROUTES)
     tasks = Tasks()
-    async with _records(settings) as (thread, records), _runner(settings) as runner:
+    async with (
+        _records(settings) as (thread, records),
+        _runner(settings) as runner,
+        _recorder(settings) as recorder,
+    ):
         hub = Hub(max_listeners=settings.server.max_listeners)
         machine = Machine(
             runner,
@@ -124,9 +130,26 @@ async def serving(
             make_ports(settings, registry),
             settings.search_path,
         )
-        shared = Surroundings(machine, registry, hub, {}, settings.server.max_nodes, tasks.own)
+        shared = Surroundings(
+            machine=machine,
+            registry=registry,
+            hub=hub,
+            config=config,
+            node_ids={},
+            converting=asyncio.Lock(),
+            own=tasks.own,
+        )
         manager = ProjectManager(config, shared, thread, records, host.observe)
-        lab = Lab(config, manager, registry, hub, tasks.own, host.reports, stop or asyncio.Event())
+        lab = Lab(
+            config,
+            manager,
+            registry,
+            hub,
+            tasks.own,
+            host.reports,
+            stop or asyncio.Event(),
+            recorder,
+        )
         gatekeeper = Gatekeeper(
             host_names(settings), frozenset(split_list(settings.server.allowed_origins))
         )
@@ -199,6 +222,18 @@ async def _records(settings: Settings) -> AsyncIterator[tuple[DatabaseThread, Se
         yield thread, await ServerRecords.load(thread, settings.state_path)
     finally:
         await thread.close()
+
+
+@asynccontextmanager
+async def _recorder(settings: Settings) -> AsyncIterator[Recorder | None]:
+    if not settings.server.record:
+        yield None
+        return
+    recorder = Recorder(Path(settings.server.record))
+    try:
+        yield recorder
+    finally:
+        recorder.close()
 
 
 @asynccontextmanager

@@ -184,6 +184,8 @@ def make_endpoint(
             for name, value in request.match_info.items()
         }
         call = Call(lab, route, request, path, await load(request))
+        if lab.record is not None:
+            lab.record(request)
         if scoped:
             call.found_project = find_project(lab, path["project_id"])
         result = await _carry_out(call)
@@ -215,7 +217,8 @@ async def _carry_out(call: Call) -> Any:
     else:
         node_id = call.path.get("vm_id") if route.scope is Scope.NODE else None
         if route.creates:
-            node_id = call.body.get("id")
+            wanted = call.body.get("id")
+            node_id = wanted if isinstance(wanted, str) else None
         # The queue is joined here, before any task is made: order of arrival is order of service.
         work = _inside(call, call.project.enter(node_id))
     if not route.changes:

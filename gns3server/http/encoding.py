@@ -29,6 +29,11 @@ def encode(value: Any) -> bytes:
     return _INDENT.sub(lambda blanks: blanks[0] * 2, body)
 
 
+def compact(value: Any) -> str:
+    """JSON text on one line."""
+    return orjson.dumps(value).decode()
+
+
 def decode(body: bytes) -> Any:
     """The value of a JSON body; an empty one is the empty object (HTTP-07).
 

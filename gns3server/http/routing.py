@@ -43,6 +43,7 @@ class Lab:
     """What handlers, plugin routes and plugin lifespans may use of the server.
 
     :param own: runs a change in a task that a client's hanging up does not end.
+    :param record: notes every accepted request, if the settings want that.
     :param stop: set it to end the server.
     :param plugins: a report of each plugin, as its wire object's fields.
     """
@@ -54,6 +55,7 @@ class Lab:
     own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
     plugins: Callable[[], list[Mapping[str, Any]]]
     stop: asyncio.Event
+    record: Callable[[web.Request], None] | None = None
     routes: list[Route] = field(default_factory=list)
 
     @property

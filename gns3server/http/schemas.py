@@ -30,6 +30,15 @@ class UuidText(fields.String):
         return text
 
 
+class NodeId(UuidText):
+    """An id as :class:`UuidText`, or the integer that a project from before 1.3 has (4.4)."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 class StrictBoolean(fields.Boolean):
     """``true`` or ``false`` and nothing that merely looks like it."""
 
@@ -117,6 +126,8 @@ class ProjectUpdateSchema(Schema):
     """What of a project can be changed; null leaves a value as it is."""
 
     name = name_field(allow_none=True)
+    path = name_field(allow_none=True)
+    temporary = StrictBoolean()
 
 
 class ProjectObjectSchema(Schema):
@@ -153,7 +164,7 @@ class PluginSchema(Schema):
 class NodeCreateSchema(Schema):
     """What every new node can be given. Extend it with what your emulator has besides."""
 
-    id = UuidText(data_key="vm_id")
+    id = NodeId(data_key="vm_id")
     name = name_field(required=True)
     console = port_field(allow_none=True)
 

@@ -14,7 +14,12 @@ STAGED_SUFFIX = ".new"
 
 def sync_directory(path: Path) -> None:
     """Make the entries of a directory durable."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    sync_file(path)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content durable."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -86,6 +86,14 @@ class Home(Protocol):
         """The project's id."""
 
     @property
+    def name(self) -> str | None:
+        """The project's name."""
+
+    @property
+    def path(self) -> Path:
+        """The project's directory."""
+
+    @property
     def closing(self) -> asyncio.Event:
         """Set when the project is about to close: waits of its nodes end at once."""
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gns3server.errors import StorageFailed
+from gns3server.nodes.files import sync_directory, sync_file
 
 Statement = tuple[str, Sequence[Any]]
 """One SQL statement and its parameters."""
@@ -83,6 +84,13 @@ class DatabaseThread:
 
         rows: list[Any] = await self._submit(_Job(database, call=fetch))
         return rows
+
+    async def copy(self, database: Database, path: Path) -> None:
+        """Copy a file as it is now, durably, to where no database is.
+
+        :raises StorageFailed: it cannot be written.
+        """
+        await self._submit(_Job(database, call=lambda db: _copy(db, path)))
 
     async def close_database(self, database: Database) -> None:
         """Close one file, its changes being durable already."""
@@ -168,6 +176,20 @@ def _bring_to_version(connection: sqlite3.Connection, script: str, version: int)
     else:
         # Takes the exclusive lock now, not at the first change.
         connection.executescript("BEGIN IMMEDIATE; COMMIT")
+
+
+def _copy(database: Database, path: Path) -> None:
+    try:
+        for old in path.parent.glob(f"{path.name}*"):
+            if old.name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+                old.unlink()
+        _connection(database).execute("VACUUM INTO ?", (str(path),))
+        sync_file(path)
+        sync_directory(path.parent)
+    except (OSError, sqlite3.Error) as error:
+        raise StorageFailed(
+            f"{database.path} could not be copied to {path}: {error}; nothing was changed."
+        ) from error
 
 
 def _close(database: Database) -> None:

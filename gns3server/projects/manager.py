@@ -7,7 +7,6 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,10 @@ from gns3server.nodes.home import Machine
 from gns3server.projects import paths
 from gns3server.projects.database import DatabaseError, DatabaseThread
 from gns3server.projects.node_set import Surroundings
+from gns3server.projects.opening import move_project, open_project
+from gns3server.projects.places import Places
 from gns3server.projects.project import Project
-from gns3server.projects.records import (
-    PROJECT_FILE,
-    ProjectPlace,
-    ProjectRecords,
-    ServerRecords,
-)
-from gns3server.projects.restore import restore
+from gns3server.projects.records import ProjectPlace, ServerRecords
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +42,8 @@ class ProjectManager:
         self._config = config
         self._shared = surroundings
         self._thread = thread
-        self._records = records
         self._observer = observer
-        self._places: dict[str, ProjectPlace] = {}
+        self._places = Places(config, records)
         self._projects: dict[str, Project] = {}
         self._damaged: dict[str, str] = {}
         self._stopping = False
@@ -88,14 +82,22 @@ class ProjectManager:
 
     async def open_known(self) -> None:
         """Open again what was open when the last server ended; one bad project harms no other."""
-        for place in await self._records.places():
-            self._places[place.id] = place
-        for place in [place for place in self._places.values() if place.open]:
+        for place in await self._places.load():
+            if place.open:
+                try:
+                    await self._open(place, None)
+                except (DatabaseError, OSError, ValueError) as error:
+                    self._damaged[place.id] = str(error)
+                    log.warning("project %s in %s is left closed: %s", place.id, place.path, error)
+        await asyncio.to_thread(self._purge, self._places.open_paths)
+
+    def _purge(self, keep: set[Path]) -> None:
+        for path in paths.temporary_leftovers(self.location, keep):
             try:
-                await self._open(place)
-            except (DatabaseError, OSError, ValueError) as error:
-                self._damaged[place.id] = str(error)
-                log.warning("project %s in %s is left closed: %s", place.id, place.path, error)
+                paths.remove_what_we_put_there(path)
+                log.info("the temporary project in %s was removed", path)
+            except OSError as error:
+                log.warning("the temporary project in %s stays: %s", path, error)
 
     async def create(self, values: Mapping[str, Any]) -> Project:
         """Create a project, open one that is closed, or return one that is open already.
@@ -108,102 +110,79 @@ class ProjectManager:
         async with Entry(self._opening, inner=self._ids, key=project_id):
             if project_id in self._projects:
                 return self._projects[project_id]
-            if self._stopping:
-                raise Conflict("This server is stopping: open the project on the next one.")
-            if len(self._projects) >= self._config.current.server.max_projects:
-                raise Conflict(
-                    f"{len(self._projects)} projects are open, which is this server's limit: "
-                    "close some, or raise max_projects in the settings."
-                )
-            async with self._place(project_id, values) as place:
+            self._check_room()
+            if values.get("path") is not None:
+                self._check_local()
+            known = self._places.get(project_id)
+            default = known.path if known else self.location / project_id
+            path = await self._places.resolve(values.get("path") or str(default))
+            async with self._places.claimed(project_id, path) as place:
                 return await self._open(place, values)
 
-    @asynccontextmanager
-    async def _place(
-        self, project_id: str, values: Mapping[str, Any]
-    ) -> AsyncIterator[ProjectPlace]:
-        """Find, check and claim the directory; give the claim back if opening fails."""
-        wanted, known = values.get("path"), self._places.get(project_id)
-        if wanted is not None and not self._config.current.server.local:
+    def _check_room(self) -> None:
+        if self._stopping:
+            raise Conflict("This server is stopping: open the project on the next one.")
+        if len(self._projects) >= self._config.current.server.max_projects:
+            raise Conflict(
+                f"{len(self._projects)} projects are open, which is this server's limit: "
+                "close some, or raise max_projects in the settings."
+            )
+
+    def _check_local(self) -> None:
+        if not self._config.current.server.local:
             raise Forbidden(
                 "Only a local server lets clients choose a project's path: leave the path out, "
                 "or start the server with --local."
             )
-        if wanted is None:
-            wanted = str(known.path if known else self.location / project_id)
-        settings = self._config.current
-        reserved = (settings.projects_path, settings.images_path, settings.state_path)
-        path = await asyncio.to_thread(paths.real_path, wanted, reserved)
-        paths.check_apart(
-            path, (place.path for place in self._places.values() if place.id != project_id)
-        )
-        claim = ProjectPlace(
-            id=project_id,
-            path=path,
-            open=True,
-            temporary=bool(values.get("temporary")),
-            made_directory=known.made_directory if known and known.path == path else False,
-        )
-        self._places[project_id] = claim
-        try:
-            if await asyncio.to_thread(paths.make_project_directory, path):
-                claim = replace(claim, made_directory=True)
-            yield claim
-        except BaseException:
-            if project_id not in self._projects:
-                self._places.pop(project_id, None)
-                if known is not None:
-                    self._places[project_id] = known
-            raise
 
-    async def _open(self, place: ProjectPlace, values: Mapping[str, Any] | None = None) -> Project:
-        """Open the project at ``place``; ``values`` are a create request's."""
-        records, fresh = await self._load_records(place)
-        try:
-            if fresh:
-                await records.save_project(place.id, (values or {}).get("name"), place.temporary)
-            stored = await records.stored()
-            project = Project(
-                self._shared,
-                records,
-                project_id=place.id,
-                path=place.path,
-                name=stored.name,
-                temporary=stored.temporary,
-            )
-            if values and values.get("name") not in (None, stored.name):
-                await project.rename(values["name"])
-            if project.temporary:
-                await asyncio.to_thread(paths.mark_temporary, place.path, True)
-            await restore(project, stored, self._shared.registry)
-            if values is not None:
-                await self._save_place(replace(place, open=True, temporary=project.temporary))
-        except BaseException:
-            await records.close()
-            if fresh and place.made_directory:
-                await asyncio.to_thread(paths.remove_what_was_made, place.path)
-            raise
+    async def _open(self, place: ProjectPlace, values: Mapping[str, Any] | None) -> Project:
+        project = await open_project(self._thread, self._shared, self._places, place, values)
         self._damaged.pop(place.id, None)
         self._projects[place.id] = project
         await self._observer("opened", project)
         return project
 
-    async def _load_records(self, place: ProjectPlace) -> tuple[ProjectRecords, bool]:
-        """The records in a project's directory, and whether they are new."""
-        records = await ProjectRecords.load(self._thread, place.path)
-        owner = await records.stored_id()
-        if owner not in (None, place.id):
-            # A copied folder: the other project's records are kept beside, under its id.
-            await records.close()
-            file = place.path / PROJECT_FILE
-            await asyncio.to_thread(file.rename, file.with_name(f"{PROJECT_FILE}.{owner}"))
-            records = await ProjectRecords.load(self._thread, place.path)
-            owner = None
-        return records, owner is None
+    # Changing ----------------------------------------------------------------
 
-    async def _save_place(self, place: ProjectPlace) -> None:
-        await self._records.save(place)
-        self._places[place.id] = place
+    async def update(self, project: Project, values: Mapping[str, Any]) -> None:
+        """Change name, path and temporary: all of what is given, or nothing (D-08).
+
+        :raises Forbidden: another path was given and the server is not local.
+        :raises Conflict: the path cannot be a project's.
+        :raises FilesFailed: the files cannot be copied to the new path.
+        """
+        path = values.get("path") or str(project.path)
+        moves = path != str(project.path)
+        if moves:
+            self._check_local()
+        async with project.enter(exclusive=moves):
+            project.check_open()
+            name = project.name if values.get("name") is None else values["name"]
+            temporary = values.get("temporary", project.temporary)
+            real = await self._places.resolve(path) if moves else project.path
+            if real != project.path:
+                async with self._places.claimed(project.id, real) as place:
+                    await move_project(
+                        self._thread,
+                        self._places,
+                        project,
+                        place,
+                        name=name,
+                        temporary=temporary,
+                    )
+            elif (name, temporary) != (project.name, project.temporary):
+                await project.save(name, temporary)
+
+    async def commit(self, project: Project) -> None:
+        """Remove the directories of deleted nodes (contract 4.3).
+
+        :raises FilesFailed: one could not be removed.
+        """
+        for node_type, node_id in project.nodes.removed:
+            async with project.enter(node_id):
+                project.check_open()
+                await project.nodes.discard(node_type, node_id)
+        await self._observer("committed", project)
 
     # Closing -----------------------------------------------------------------
 
@@ -263,11 +242,11 @@ class ProjectManager:
     async def _end(self, project: Project, *, keep_files: bool, open_again: bool) -> None:
         await self._observer("closing", project)
         await project.nodes.stop()
-        place = self._places[project.id]
+        place = self._places.of(project.id)
         if keep_files:
             if not open_again:
                 await project.records.forget_ports_and_removed()
-                await self._save_place(replace(place, open=False))
+                await self._places.close(project.id)
             await self._let_go(project)
         else:
             await self._remove(project, place)
@@ -287,11 +266,10 @@ class ProjectManager:
                 f"{place.path} and its parent writable, then delete it again."
             ) from error
         try:
-            await self._records.remove(project.id)
+            await self._places.remove(project.id)
         except BaseException:
             await asyncio.to_thread(paths.bring_back, place.path, aside, whole)
             raise
-        del self._places[project.id]
         await self._let_go(project)
         try:
             await asyncio.to_thread(paths.discard, aside)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gns3server.config import Config
 from gns3server.errors import Conflict, FilesFailed, NotFound
 from gns3server.nodes.home import Home, Machine, NodeRecord
 from gns3server.nodes.node import Node
@@ -19,24 +20,27 @@ from gns3server.nodes.states import NodeState
 from gns3server.notifications import Hub
 from gns3server.ports import Holder, Use
 from gns3server.projects import paths
+from gns3server.projects.legacy import LegacyNode, convert
 from gns3server.projects.records import ProjectRecords
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What all projects of a server share.
 
     :param node_ids: which project has each node id; ids are unique on a server.
+    :param converting: held while files of legacy nodes are moved: projects may share them.
     :param own: runs work in a task that the server waits for when it stops.
     """
 
     machine: Machine
     registry: Registry
     hub: Hub
+    config: Config
     node_ids: dict[str, str]
-    max_nodes: int
+    converting: asyncio.Lock
     own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
 
 
@@ -105,7 +109,7 @@ class NodeSet:
         :raises Conflict: the id is another project's, the console is taken,
             or no port, number or room is left.
         """
-        node_id = values.get("id") or str(uuid.uuid4())
+        node_id = await self._id_of(node_type, values)
         known = self._nodes.get(node_id)
         if known is not None and known.type is node_type:
             return await _take_up(known, values)
@@ -123,15 +127,34 @@ class NodeSet:
         await self._home.announce("vm.created", node)
         return node
 
+    async def _id_of(self, node_type: NodeType, values: Mapping[str, Any]) -> str:
+        """The id a new node gets; the files of one with an integer id come along (4.4)."""
+        wanted = values.get("id")
+        if isinstance(wanted, str):
+            return wanted
+        node_id, settings = str(uuid.uuid4()), self._shared.config.current
+        if wanted:
+            legacy = LegacyNode(
+                project_path=self._home.path,
+                project_name=self._home.name or "",
+                location=None if settings.server.local else settings.projects_path,
+                node_type=node_type,
+                number=wanted,
+                name=values["name"],
+            )
+            async with self._shared.converting:
+                await asyncio.to_thread(convert, legacy, self._directory(node_type.name, node_id))
+        return node_id
+
     def _claim_id(self, node_id: str) -> None:
         owner = self._shared.node_ids.get(node_id)
         if owner is not None:
             here = owner == self._home.id
             where = "this project, as a VM of another type" if here else f"project {owner}"
             raise Conflict(f"The VM id {node_id} is taken in {where}: choose another id.")
-        if len(self._shared.node_ids) >= self._shared.max_nodes:
+        if len(self._shared.node_ids) >= self._shared.config.current.server.max_nodes:
             raise Conflict(
-                f"This server has {self._shared.max_nodes} VMs, which is its limit: "
+                f"This server has {len(self._shared.node_ids)} VMs, which is its limit: "
                 "delete some, or raise max_nodes in the settings."
             )
         self._shared.node_ids[node_id] = self._home.id
@@ -194,22 +217,28 @@ class NodeSet:
         for port in freed:
             udp.release_where(self._home.id, use=Use.ALLOCATED, port=port)
 
-    async def commit(self) -> None:
-        """Remove the directories of deleted nodes (contract 4.3).
+    @property
+    def removed(self) -> list[tuple[str, str]]:
+        """Type and id of the deleted nodes whose directories are still there."""
+        return list(self._removed)
 
-        :raises FilesFailed: a directory could not be removed; it is tried again next time.
+    async def discard(self, node_type: str, node_id: str) -> None:
+        """Remove the directory of a deleted node, unless the node is there again.
+
+        :raises FilesFailed: it could not be removed; it is tried again next time.
         """
-        for node_type, node_id in self._removed:
-            directory = self._directory(node_type, node_id)
-            try:
-                await asyncio.to_thread(paths.remove_node_directory, directory)
-            except OSError as error:
-                raise FilesFailed(
-                    f"The directory of the deleted VM {node_id} could not be removed: {error}. "
-                    "Make it writable and commit again."
-                ) from error
-        await self._records.clear_removed_nodes()
-        self._removed.clear()
+        if (node_type, node_id) not in self._removed:
+            return
+        directory = self._directory(node_type, node_id)
+        try:
+            await asyncio.to_thread(paths.remove_node_directory, directory)
+        except OSError as error:
+            raise FilesFailed(
+                f"The directory of the deleted VM {node_id} could not be removed: {error}. "
+                "Make it writable and commit again."
+            ) from error
+        await self._records.forget_removed_node(node_id)
+        self._removed.remove((node_type, node_id))
 
     async def stop(self) -> None:
         """Stop all nodes at once; a node that cannot be stopped does not hinder the others."""

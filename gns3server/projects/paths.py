@@ -5,15 +5,16 @@ All functions block: call them off the loop.
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import pwd
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from gns3server.errors import Conflict, FilesFailed
-from gns3server.nodes.files import make_directory, sync_directory
+from gns3server.nodes.files import make_directory, sync_directory, sync_file
 
 FILES_DIRECTORY = "project-files"
 TEMPORARY_MARKER = ".gns3_temporary"
@@ -88,6 +89,39 @@ def mark_temporary(path: Path, temporary: bool) -> None:
     sync_directory(path)
 
 
+def copy_project(old: Path, new: Path) -> None:
+    """Copy all files of a project, links as links, but for its records; durably.
+
+    :raises OSError: something cannot be copied.
+    """
+
+    def records(directory: str, names: list[str]) -> set[str]:
+        top = Path(directory) == old
+        return {name for name in names if top and fnmatch.fnmatch(name, DATABASE_GLOB)}
+
+    try:
+        shutil.copytree(old, new, symlinks=True, ignore=records, dirs_exist_ok=True)
+    except shutil.Error as error:
+        raise OSError("; ".join(str(why) for _, _, why in error.args[0])) from error
+    for directory, _, names in os.walk(new):
+        for name in names:
+            path = Path(directory, name)
+            if path.is_file() and not path.is_symlink():
+                sync_file(path)
+        sync_directory(Path(directory))
+
+
+def temporary_leftovers(projects: Path, keep: Collection[Path]) -> list[Path]:
+    """The directories of temporary projects that no server has open (SRV-04)."""
+    if not projects.is_dir():
+        return []
+    return [
+        path
+        for path in projects.iterdir()
+        if path not in keep and not path.is_symlink() and (path / TEMPORARY_MARKER).is_file()
+    ]
+
+
 def set_aside(path: Path, whole: bool) -> Path | None:
     """Take a project's files out of the way in one step, before they are removed.
 
@@ -148,6 +182,16 @@ def remove_what_was_made(path: Path) -> None:
     (path / TEMPORARY_MARKER).unlink(missing_ok=True)
     if path.is_dir() and not any(path.iterdir()):
         path.rmdir()
+
+
+def remove_what_we_put_there(path: Path) -> None:
+    """Remove a project of which there is no record: our files, and the directory if that was all.
+
+    :raises OSError: something could not be removed.
+    """
+    if (path / FILES_DIRECTORY).is_dir() and not (path / FILES_DIRECTORY).is_symlink():
+        shutil.rmtree(path / FILES_DIRECTORY)
+    remove_what_was_made(path)
 
 
 def is_plain_name(name: str) -> bool:

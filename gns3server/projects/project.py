@@ -120,10 +120,18 @@ class Project:
             raise
         return port
 
-    async def rename(self, name: str) -> None:
-        """Give the project another name."""
-        await self.records.save_project(self.id, name, self.temporary)
-        self.name = name
+    async def save(self, name: str | None, temporary: bool) -> None:
+        """Give the project another name, make it temporary or permanent: both or neither."""
+        if temporary and not self.temporary:
+            await asyncio.to_thread(paths.mark_temporary, self.path, True)
+        try:
+            await self.records.save_project(self.id, name, temporary)
+        except BaseException:
+            await asyncio.to_thread(paths.mark_temporary, self.path, self.temporary)
+            raise
+        if self.temporary and not temporary:
+            await asyncio.to_thread(paths.mark_temporary, self.path, False)
+        self.name, self.temporary = name, temporary
 
     async def shut(self) -> None:
         """Give back everything the project has in memory, and its file; nothing runs any more."""

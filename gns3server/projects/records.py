@@ -44,7 +44,7 @@ SERVER_VERSION = 1
 SERVER_TABLES = """
 CREATE TABLE project (
     id TEXT PRIMARY KEY, path TEXT NOT NULL UNIQUE, open INTEGER NOT NULL,
-    temporary INTEGER NOT NULL, made_directory INTEGER NOT NULL);
+    made_directory INTEGER NOT NULL);
 """
 
 
@@ -59,7 +59,6 @@ class ProjectPlace:
     id: str
     path: Path
     open: bool
-    temporary: bool
     made_directory: bool
 
 
@@ -82,24 +81,23 @@ class ServerRecords:
     async def places(self) -> list[ProjectPlace]:
         """All known projects."""
         rows = await self._thread.read(
-            self._database, "SELECT id, path, open, temporary, made_directory FROM project"
+            self._database, "SELECT id, path, open, made_directory FROM project"
         )
         return [
             ProjectPlace(
                 id=row[0],
                 path=Path(row[1]),
                 open=bool(row[2]),
-                temporary=bool(row[3]),
-                made_directory=bool(row[4]),
+                made_directory=bool(row[3]),
             )
             for row in rows
         ]
 
     async def save(self, place: ProjectPlace) -> None:
         """Store a project's place, replacing what was known under its id."""
-        row = (place.id, str(place.path), place.open, place.temporary, place.made_directory)
+        row = (place.id, str(place.path), place.open, place.made_directory)
         await self._thread.commit(
-            self._database, ("INSERT OR REPLACE INTO project VALUES (?, ?, ?, ?, ?)", row)
+            self._database, ("INSERT OR REPLACE INTO project VALUES (?, ?, ?, ?)", row)
         )
 
     async def remove(self, project_id: str) -> None:
@@ -142,6 +140,17 @@ class ProjectRecords:
     async def close(self) -> None:
         """Close the file."""
         await self._thread.close_database(self._database)
+
+    async def copy_to(self, directory: Path) -> None:
+        """Write a copy, durable, into another directory; what is there under its name is replaced
+        if it belongs to the same project, and kept aside if not.
+        """
+        await self._thread.copy(self._database, directory / PROJECT_FILE)
+
+    async def switch_to(self, other: ProjectRecords) -> None:
+        """Use another file from now on, and close this one."""
+        old, self._database = self._database, other._database
+        await self._thread.close_database(old)
 
     async def _commit(self, *statements: Statement) -> None:
         await self._thread.commit(self._database, *statements)
@@ -257,9 +266,9 @@ class ProjectRecords:
         """Store that a client allocated a UDP port."""
         await self._commit(("INSERT OR REPLACE INTO allocated_port VALUES (?)", (port,)))
 
-    async def clear_removed_nodes(self) -> None:
-        """Forget the list of removed nodes, their directories being dealt with."""
-        await self._commit(("DELETE FROM removed_node", ()))
+    async def forget_removed_node(self, node_id: str) -> None:
+        """Forget a removed node whose directory has been dealt with."""
+        await self._commit(("DELETE FROM removed_node WHERE id = ?", (node_id,)))
 
     async def forget_ports_and_removed(self) -> None:
         """What a close lets go: allocated ports and the list of removed nodes (contract 4.3)."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gns3server.http.routing import Call, Lab, Route, Scope
+from gns3server.http.routing import Call, Lab, Route
 from gns3server.http.schemas import (
     ProjectCreateSchema,
     ProjectObjectSchema,
@@ -47,11 +47,14 @@ async def show(call: Call) -> Mapping[str, Any]:
 
 
 async def update(call: Call) -> Mapping[str, Any]:
-    """Change a project's name; null leaves it."""
-    name = call.body.get("name")
-    if name is not None and name != call.project.name:
-        await call.project.rename(name)
+    """Change a project; null leaves a value as it is."""
+    await call.lab.manager.update(call.project, call.body)
     return describe(call.lab, call.project)
+
+
+async def commit(call: Call) -> None:
+    """Remove the directories of deleted nodes."""
+    await call.lab.manager.commit(call.project)
 
 
 async def close(call: Call) -> None:
@@ -116,11 +119,24 @@ ROUTES = (
         path=PROJECT,
         handler=update,
         tag=TAG,
-        scope=Scope.PROJECT,
-        summary="Change a project",
+        summary="Change a project, all of it or nothing",
         body=ProjectUpdateSchema,
         answer=ProjectObjectSchema,
-        errors={507: "The records cannot be written"},
+        errors={
+            403: "The path differs and the server is not local",
+            409: "The path cannot be a project's",
+            500: "The files cannot be copied to the new path",
+            507: "The records cannot be written",
+        },
+    ),
+    Route(
+        method="POST",
+        path=f"{PROJECT}/commit",
+        handler=commit,
+        tag=TAG,
+        status=204,
+        summary="Remove the directories of deleted VMs",
+        errors={500: "A directory cannot be removed", 507: "The records cannot be written"},
     ),
     Route(
         method="POST",

@@ -1,0 +1,90 @@
+"""Where projects are: the server's records, and who may use which directory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from gns3server.config import Config
+from gns3server.projects import paths
+from gns3server.projects.records import ProjectPlace, ServerRecords
+
+
+class Places:
+    """The places of all known projects, open or not, and claims on further directories."""
+
+    def __init__(self, config: Config, records: ServerRecords) -> None:
+        self._config = config
+        self._records = records
+        self._places: dict[str, ProjectPlace] = {}
+        self._claims: list[tuple[str, Path]] = []
+
+    async def load(self) -> list[ProjectPlace]:
+        """Read what earlier servers have stored."""
+        for place in await self._records.places():
+            self._places[place.id] = place
+        return list(self._places.values())
+
+    def get(self, project_id: str) -> ProjectPlace | None:
+        """The stored place of a project."""
+        return self._places.get(project_id)
+
+    def of(self, project_id: str) -> ProjectPlace:
+        """The stored place of an open project."""
+        return self._places[project_id]
+
+    @property
+    def open_paths(self) -> set[Path]:
+        """The directories of the projects that are open."""
+        return {place.path for place in self._places.values() if place.open}
+
+    async def resolve(self, path: str) -> Path:
+        """The real path of a directory that a project may have.
+
+        :raises gns3server.errors.Conflict: it is not one; see :func:`paths.real_path`.
+        """
+        settings = self._config.current
+        reserved = (settings.projects_path, settings.images_path, settings.state_path)
+        return await asyncio.to_thread(paths.real_path, path, reserved)
+
+    @asynccontextmanager
+    async def claimed(self, project_id: str, path: Path) -> AsyncIterator[ProjectPlace]:
+        """Keep other projects out of a directory while it is being taken into use.
+
+        The directory is made if it is missing. :meth:`save` within the context makes
+        the claim last.
+
+        :raises gns3server.errors.Conflict: another project's files are, or would be, in it.
+        :raises gns3server.errors.FilesFailed: it cannot be made.
+        """
+        others = [place.path for place in self._places.values() if place.id != project_id]
+        others += [claimed for owner, claimed in self._claims if owner != project_id]
+        known = self._places.get(project_id)
+        if known is not None and known.path != path and known.open:
+            others.append(known.path)
+        paths.check_apart(path, others)
+        claim = (project_id, path)
+        self._claims.append(claim)
+        try:
+            made = await asyncio.to_thread(paths.make_project_directory, path)
+            recorded = known is not None and known.path == path and known.made_directory
+            yield ProjectPlace(id=project_id, path=path, open=True, made_directory=made or recorded)
+        finally:
+            self._claims.remove(claim)
+
+    async def save(self, place: ProjectPlace) -> None:
+        """Store a place; what was known under its id is replaced."""
+        await self._records.save(place)
+        self._places[place.id] = place
+
+    async def close(self, project_id: str) -> None:
+        """Store that a project is not open any more."""
+        await self.save(replace(self._places[project_id], open=False))
+
+    async def remove(self, project_id: str) -> None:
+        """Forget a project."""
+        await self._records.remove(project_id)
+        del self._places[project_id]
