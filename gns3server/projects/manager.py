@@ -204,6 +204,14 @@ class ProjectManager:
         await self._records.save(place)
         self._places[place.id] = place
 
+    async def commit(self, project: Project) -> None:
+        """Remove the directories of a project's deleted nodes.
+
+        :raises FilesFailed: one could not be removed.
+        """
+        await project.nodes.commit()
+        await self._observer("committed", project)
+
     # Closing -----------------------------------------------------------------
 
     def is_listened_to(self, project: Project) -> bool:
@@ -258,14 +266,18 @@ class ProjectManager:
         await self._observer("closing", project)
         await project.nodes.stop()
         place = self._places[project.id]
-        if keep_files:
-            if not open_again:
-                await project.records.forget_ports_and_removed()
-                await self._save_place(replace(place, open=False))
-            await self._let_go(project)
-        else:
-            await self._remove(project, place)
-        await self._observer("closed", project)
+        try:
+            if keep_files:
+                if not open_again:
+                    await project.records.forget_ports_and_removed()
+                    await self._save_place(replace(place, open=False))
+                await self._let_go(project)
+            else:
+                await self._remove(project, place)
+        finally:
+            # A project may be gone although some of its files are not.
+            if project.closed:
+                await self._observer("closed", project)
 
     async def _let_go(self, project: Project) -> None:
         del self._projects[project.id]
