@@ -180,7 +180,7 @@ def make_endpoint(
         if failed_plugins and route.plugin in failed_plugins:
             raise out_of_service(route.plugin, failed_plugins)
         path: dict[str, Any] = {
-            name: int(value) if name in integers else value
+            name: read_integer(value) if name in integers else value
             for name, value in request.match_info.items()
         }
         call = Call(lab, route, request, path, await load(request))
@@ -195,6 +195,11 @@ def make_endpoint(
         return respond(route.status, dump(result), route)
 
     return endpoint
+
+
+def read_integer(digits: str) -> int:
+    """The number that digits mean, cut to one that is still greater than anything needs."""
+    return int(digits.lstrip("0")[:20] or "0")
 
 
 def find_project(lab: Lab, project_id: str) -> Project:

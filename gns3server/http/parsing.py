@@ -31,6 +31,7 @@ async def read_body(request: web.Request) -> bytes:
 
     :raises BodyTooLarge: over :data:`BODY_LIMIT`.
     :raises RequestTimeout: it took longer than :data:`READ_LIMIT`.
+    :raises InvalidRequest: its transfer or content coding is broken.
     """
     if not request.can_read_body:
         return b""
@@ -41,6 +42,8 @@ async def read_body(request: web.Request) -> bytes:
         raise BodyTooLarge(
             f"The request's body is over the limit of {BODY_LIMIT} bytes: send less at once."
         ) from error
+    except web.RequestPayloadError as error:
+        raise InvalidRequest(f"The request's body cannot be decoded: {error}.") from error
     except TimeoutError as error:
         raise RequestTimeout(
             f"The request's body did not arrive within {READ_LIMIT:.0f} seconds: send it again."

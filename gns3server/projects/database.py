@@ -57,6 +57,7 @@ class DatabaseThread:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="database", daemon=True)
         self._thread.start()
+        self._opened: set[Database] = set()
         self.commits = 0
 
     async def open(self, path: Path, script: str, version: int) -> Database:
@@ -66,6 +67,7 @@ class DatabaseThread:
         :raises DatabaseError: damaged, locked by another process, or of another version.
         """
         database = Database(path)
+        self._opened.add(database)
         await self._submit(_Job(database, call=lambda db: _open(db, script, version)))
         return database
 
@@ -94,10 +96,13 @@ class DatabaseThread:
 
     async def close_database(self, database: Database) -> None:
         """Close one file, its changes being durable already."""
+        self._opened.discard(database)
         await self._submit(_Job(database, call=_close))
 
     async def close(self) -> None:
-        """End the thread after everything that is queued."""
+        """End the thread after everything that is queued, and let go of every file."""
+        for database in self._opened:
+            self._jobs.put(_Job(database, call=_close))
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 

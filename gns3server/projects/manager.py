@@ -243,14 +243,18 @@ class ProjectManager:
         await self._observer("closing", project)
         await project.nodes.stop()
         place = self._places.of(project.id)
-        if keep_files:
-            if not open_again:
-                await project.records.forget_ports_and_removed()
-                await self._places.close(project.id)
-            await self._let_go(project)
-        else:
-            await self._remove(project, place)
-        await self._observer("closed", project)
+        try:
+            if keep_files:
+                if not open_again:
+                    await project.records.forget_ports_and_removed()
+                    await self._places.close(project.id)
+                await self._let_go(project)
+            else:
+                await self._remove(project, place)
+        finally:
+            # A project may be gone although some of its files are not.
+            if project.closed:
+                await self._observer("closed", project)
 
     async def _let_go(self, project: Project) -> None:
         del self._projects[project.id]

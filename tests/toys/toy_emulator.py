@@ -39,6 +39,9 @@ if mode == "ignores-term":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if mode == "never":
     signal.pause()
+if mode.startswith("gated:"):
+    gate = socket.create_connection(("127.0.0.1", int(mode[6:])))
+    gate.recv(1)
 wire = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 if lport:
     wire.bind(("0.0.0.0", lport))
@@ -56,7 +59,8 @@ while True:
     client.close()
 """
 """Modes: ``exit`` at once with an error, ``never`` becomes ready, ``ignores-term``,
-and two ways to end when a client connects to the console."""
+``gated:N`` connects to port N and waits there, and two ways to end when a client
+connects to the console."""
 
 
 class ToyCreateSchema(NodeCreateSchema):

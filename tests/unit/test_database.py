@@ -26,7 +26,7 @@ async def thread() -> AsyncIterator[DatabaseThread]:
 
 
 @pytest.fixture
-async def database(thread, tmp_path) -> Database:
+async def database(thread, tmp_path):
     return await thread.open(tmp_path / "test.db", TABLES, 1)
 
 

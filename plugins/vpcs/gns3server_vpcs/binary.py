@@ -10,6 +10,7 @@ import asyncio
 import os
 import re
 from dataclasses import dataclass
+from functools import partial
 
 from gns3server.plugin import Conflict, ToolFailed, run_tool
 
@@ -20,6 +21,9 @@ INSTALL_HINT = (
     "Install it (on Debian and Ubuntu: sudo apt-get install vpcs), or name the program as "
     "vpcs_path in the [VPCS] section of the settings."
 )
+
+Key = tuple[str, int, int]
+"""Path, size and modification time: what tells one binary from another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +39,10 @@ class Binary:
 
 
 class BinaryProbe:
-    """Asks each binary once, and again when its file has changed."""
+    """Asks each binary once, and again when its file has changed or it failed to answer."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int, int], Binary] = {}
+        self._asked: dict[Key, asyncio.Task[Binary]] = {}
         self._asking = asyncio.Lock()
 
     async def examine(self, path: str) -> Binary:
@@ -49,12 +53,21 @@ class BinaryProbe:
 
         :raises Conflict: it is no VPCS, or too old.
         """
-        status = await asyncio.to_thread(os.stat, path)
+        try:
+            status = await asyncio.to_thread(os.stat, path)
+        except OSError as error:
+            raise Conflict(f"{path} cannot be read: {error.strerror}. {INSTALL_HINT}") from error
         key = (path, status.st_size, status.st_mtime_ns)
-        async with self._asking:
-            if key not in self._known:
-                self._known[key] = await self._ask(path)
-            return self._known[key]
+        if key not in self._asked:
+            self._asked[key] = asyncio.create_task(self._ask(path))
+            self._asked[key].add_done_callback(partial(self._forget_failed, key))
+        # Shared by all that start meanwhile: a lab of 200 PCs asks once. Shielded, because
+        # one of them may be given up.
+        return await asyncio.shield(self._asked[key])
+
+    def _forget_failed(self, key: Key, asked: asyncio.Task[Binary]) -> None:
+        if asked.cancelled() or asked.exception() is not None:
+            del self._asked[key]
 
     async def _ask(self, path: str) -> Binary:
         try:

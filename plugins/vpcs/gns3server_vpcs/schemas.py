@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from marshmallow import fields
+from typing import Any
+
+from marshmallow import fields, post_load
 
 from gns3server.plugin import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema
 
 
 class VpcsCreateSchema(NodeCreateSchema):
-    """A new virtual PC."""
+    """A new virtual PC. Without a script, or with a null one, a file on disk is left alone."""
 
     startup_script = fields.String(allow_none=True)
+
+    @post_load
+    def null_is_no_script(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Forget a null script: clients send it for a PC whose script they do not know."""
+        if values.get("startup_script", "") is None:
+            del values["startup_script"]
+        return values
 
 
 class VpcsUpdateSchema(NodeUpdateSchema):

@@ -1,0 +1,63 @@
+"""The tutorial's plugin, tested as the tutorial says."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "gns3server-web"
+TUTORIAL = EXAMPLE.parents[1] / "tutorial.rst"
+GROUP = "gns3server.plugins"
+
+
+def install(folder: Path) -> None:
+    """Do what ``pip install`` does as far as the server sees it.
+
+    Not by pip itself: environments that tests run in need not have it.
+    """
+    shutil.copytree(EXAMPLE, folder)
+    setup = configparser.ConfigParser()
+    setup.read(folder / "setup.cfg")
+    name, version = setup["metadata"]["name"], setup["metadata"]["version"]
+    entry_points = setup["options.entry_points"][GROUP]
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{entry_points.strip()}\n")
+
+
+def test_the_tutorial_shows_every_file_of_its_plugin() -> None:
+    text = TUTORIAL.read_text()
+    shown = {"setup.cfg", "gns3server_web.py", "tests/test_web.py"}
+    assert all(f"examples/gns3server-web/{name}" in text for name in shown)
+    assert (EXAMPLE / "pyproject.toml").read_text().splitlines()[1] in text
+    files = {
+        str(path.relative_to(EXAMPLE))
+        for path in EXAMPLE.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert files == shown | {"pyproject.toml"}
+
+
+def test_the_tests_of_the_tutorial_pass(tmp_path: Path) -> None:
+    install(tmp_path / "web")
+    (tmp_path / "web" / "tox.ini").write_text("[pytest]\nasyncio_mode = auto\n")
+    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "tests"]
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "web"), "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(
+        argv, cwd=tmp_path / "web", env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
+
+
+def test_the_server_shows_the_plugin(tmp_path: Path) -> None:
+    install(tmp_path / "web")
+    argv = [sys.executable, "-m", "gns3server", "plugins"]
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "web"), "HOME": str(tmp_path)}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    assert "web 0.1.0 (gns3server-web): ok" in done.stdout, done.stdout + done.stderr

@@ -1,0 +1,132 @@
+"""Ways to see and to hold up what a server does, without a sleep."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pytest
+
+from gns3server.projects.project import Project
+
+
+@dataclass
+class RawAnswer:
+    """An answer, byte for byte."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+
+async def read_answer(reader: asyncio.StreamReader, *, body: bool = True) -> RawAnswer:
+    """Read one answer; without Content-Length, or if it tells of no ``body``, to the very end."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    size = int(headers["Content-Length"]) if body and "Content-Length" in headers else None
+    content = await (reader.read() if size is None else reader.readexactly(size))
+    return RawAnswer(int(first.split()[1]), headers, content)
+
+
+class RawClient:
+    """Sends bytes."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def send(self, data: bytes) -> RawAnswer:
+        """Send everything, read the answer, hang up."""
+        reader, writer = await self.connect()
+        try:
+            writer.write(data)
+            return await read_answer(reader, body=not data.startswith(b"HEAD"))
+        finally:
+            writer.close()
+
+    async def request(
+        self, method: str, path: str, *headers: str, body: bytes = b"", host: str = "localhost"
+    ) -> RawAnswer:
+        """Send one request with exactly these headers besides the necessary ones."""
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
+        if body and not any(line.startswith("Transfer-Encoding") for line in headers):
+            lines.append(f"Content-Length: {len(body)}")
+        return await self.send("\r\n".join([*lines, "", ""]).encode() + body)
+
+
+@pytest.fixture
+def raw(server) -> RawClient:
+    """A client that speaks HTTP byte by byte."""
+    return RawClient(server.running.port)
+
+
+class Gate:
+    """Where toys made with ``mode=gate.mode`` wait, their processes alive, until it opens."""
+
+    def __init__(self) -> None:
+        self.mode = ""
+        self._waiting: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+        self._writers: list[asyncio.StreamWriter] = []
+        self._open = False
+
+    async def listen(self) -> asyncio.Server:
+        server = await asyncio.start_server(self._reached, "127.0.0.1", 0)
+        self.mode = f"gated:{server.sockets[0].getsockname()[1]}"
+        return server
+
+    async def _reached(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        self._waiting.put_nowait(writer)
+        if self._open:
+            writer.close()
+
+    async def reached(self, count: int = 1) -> None:
+        """Wait until so many more toys wait."""
+        for _ in range(count):
+            await self._waiting.get()
+
+    def open(self) -> None:
+        """Let everybody in, now and later."""
+        self._open = True
+        for writer in self._writers:
+            writer.close()
+
+
+@pytest.fixture
+async def gate(server) -> AsyncIterator[Gate]:
+    """A gate for toys that are coming up."""
+    gate = Gate()
+    async with await gate.listen():
+        yield gate
+        gate.open()
+
+
+@pytest.fixture
+def arrived(server, monkeypatch):
+    """Awaited, waits until one more request has joined the queue of its project."""
+    arrivals: asyncio.Queue[str | None] = asyncio.Queue()
+    enter = Project.enter
+
+    def spy(project: Project, node_id: str | None = None, *, exclusive: bool = False) -> Any:
+        entry = enter(project, node_id, exclusive=exclusive)
+        arrivals.put_nowait(node_id)
+        return entry
+
+    monkeypatch.setattr(Project, "enter", spy)
+    return arrivals.get
+
+
+@pytest.fixture
+def lab(server):
+    """The wired-up core behind ``server``."""
+    return server.running.lab

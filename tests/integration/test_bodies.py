@@ -1,0 +1,243 @@
+"""Bodies of requests: what is read, what is refused, and what the refusal says."""
+
+import gzip
+from typing import Any
+
+import pytest
+
+from gns3server.http import parsing
+
+
+@pytest.fixture
+def vms(project):
+    return f"{project}/toy/vms"
+
+
+async def count(client, vms: str) -> int:
+    return len((await client.get(vms)).json)
+
+
+# What is read -----------------------------------------------------------------------
+
+
+CONTENT_TYPES = [
+    "application/x-www-form-urlencoded",
+    "text/plain",
+    "application/json; charset=latin-1",
+    "multipart/form-data",
+    ";;",
+    "",
+]
+
+
+@pytest.mark.parametrize("kind", CONTENT_TYPES)
+async def test_the_content_type_does_not_matter(raw, vms, kind):
+    body = b'{"name": "PC \xc3\xbc"}'
+    answer = await raw.request("POST", vms, f"Content-Type: {kind}", body=body)
+    assert (answer.status, answer.json["name"]) == (201, "PC \u00fc")
+
+
+async def test_chunked_bodies_are_read(raw, vms):
+    body = b'7\r\n{"name"\r\n7\r\n: "PC1"\r\n1;x=y\r\n}\r\n0\r\n\r\n'
+    answer = await raw.request("POST", vms, "Transfer-Encoding: chunked", body=body)
+    assert (answer.status, answer.json["name"]) == (201, "PC1")
+
+
+async def test_compressed_bodies_are_read(raw, vms):
+    body = gzip.compress(b'{"name": "PC1"}')
+    answer = await raw.request("POST", vms, "Content-Encoding: gzip", body=body)
+    assert (answer.status, answer.json["name"]) == (201, "PC1")
+
+
+@pytest.mark.statement("HTTP-07")
+async def test_no_body_is_an_empty_object(raw, client, vms):
+    assert (await raw.request("POST", "/v1/projects")).status == 201
+    assert (await raw.request("POST", "/v1/projects", "Content-Length: 0")).status == 201
+    answer = await raw.request("POST", vms, "Content-Length: 0")
+    assert (answer.status, answer.json["request"]) == (400, {})
+    assert "name" in answer.json["message"]
+
+
+async def test_routes_without_a_schema_take_any_json(client, make_toy, project):
+    toy = await make_toy()
+    for method, path, status in [
+        ("GET", "/v1/version", 200),
+        ("GET", toy, 200),
+        ("POST", f"{toy}/start", 204),
+        ("POST", f"{toy}/stop", 204),
+        ("DELETE", toy, 204),
+        ("POST", f"{project}/close", 204),
+    ]:
+        for body in (b"", b"{}", b'{"any": 1}', b"[1]", b"null", b'"x"'):
+            if method == "GET" or body == b"null":
+                answer = await client.request(method, path, data=body)
+                assert answer.status == status, body
+        answer = await client.request("GET", "/v1/version", data=b'{"any"')
+        assert answer.status == 400
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "POST"])
+async def test_what_is_not_json_is_refused_even_where_nothing_is_wanted(client, make_toy, method):
+    toy = await make_toy()
+    path = f"{toy}/start" if method == "POST" else toy
+    answer = await client.request(method, path, data=b"{")
+    assert answer.status == 400
+    assert answer.json["request"] == {"malformed_json": "{"}
+    assert (await client.get(toy)).json["status"] == "stopped"
+
+
+# What is refused ----------------------------------------------------------------------
+
+BROKEN = [
+    b"{",
+    b"  ",
+    b"name=PC1",
+    b'{"name": "PC1"} x',
+    b'{"name": "\xff"}',
+    b'\xef\xbb\xbf{"name": "PC1"}',
+    b'{"name": "\\ud800"}',
+    b'{"name": "PC1", "console": NaN}',
+    b'{"name": "PC1", "console": Infinity}',
+    b'{"name": "PC1", "console": 02000}',
+    b'{"name": "PC1", "note": ' + b"[" * 300 + b"]" * 300 + b"}",
+    b"[" * 200_000,
+]
+
+
+@pytest.mark.statement("HTTP-01", "HTTP-04")
+async def test_what_is_not_json_is_repeated_as_text(client, vms, subtests):
+    for body in BROKEN:
+        with subtests.test(body=body[:30]):
+            answer = await client.request("POST", vms, data=body)
+            assert answer.status == 400
+            assert answer.json["message"].startswith("Invalid JSON")
+            assert answer.json["path"] == "/v1/projects/{project_id}/toy/vms"
+            assert answer.json["request"] == {"malformed_json": body.decode(errors="replace")}
+    assert await count(client, vms) == 0
+
+
+async def test_a_body_must_be_an_object(client, vms, project, subtests):
+    nio = f"{vms}/00010203-0405-0607-0809-0a0b0c0d0e0f/adapters/0/ports/0/nio"
+    targets = [("POST", vms), ("PUT", project), ("POST", "/v1/projects"), ("POST", nio)]
+    for value in ([1], "x", 1, True, None, [], [{"name": "PC1"}]):
+        for method, path in targets:
+            with subtests.test(value=value, path=path):
+                body = b"null" if value is None else None
+                answer = await client.request(method, path, value, data=body)
+                assert (answer.status, answer.json["request"]) == (400, value)
+
+
+UNFIT: list[tuple[dict[str, Any], str]] = [
+    ({}, "name"),
+    ({"name": None}, "name"),
+    ({"name": ""}, "name"),
+    ({"name": 1}, "name"),
+    ({"name": ["PC1"]}, "name"),
+    ({"name": "a\0b"}, "name"),
+    ({"name": "PC1", "nonsense": 1}, "nonsense"),
+    ({"name": "PC1", "id": "00010203-0405-0607-0809-0a0b0c0d0e0f"}, "id"),
+    ({"name": "PC1", "Name": "PC2"}, "Name"),
+    ({"name": "PC1", "status": "started"}, "status"),
+    ({"name": "PC1", "console": True}, "console"),
+    ({"name": "PC1", "console": "2000"}, "console"),
+    ({"name": "PC1", "console": 2000.0}, "console"),
+    ({"name": "PC1", "console": 2000.5}, "console"),
+    ({"name": "PC1", "console": 0}, "console"),
+    ({"name": "PC1", "console": -1}, "console"),
+    ({"name": "PC1", "console": 65536}, "console"),
+    ({"name": "PC1", "console": 2**63}, "console"),
+    ({"name": "PC1", "console": [2000]}, "console"),
+    ({"name": "PC1", "vm_id": None}, "vm_id"),
+    ({"name": "PC1", "vm_id": 1}, "vm_id"),
+    ({"name": "PC1", "vm_id": ""}, "vm_id"),
+    ({"name": "PC1", "vm_id": "00010203040506070809" + "0a0b0c0d0e0f"}, "vm_id"),
+    ({"name": "PC1", "vm_id": "00010203-0405-0607-0809-0a0b0c0d0e0g"}, "vm_id"),
+    ({"name": "PC1", "vm_id": "00010203-0405-0607-0809-0a0b0c0d0e0f\n"}, "vm_id"),
+    ({"name": "PC1", "vm_id": "\u0660" * 8 + "-0405-0607-0809-0a0b0c0d0e0f"}, "vm_id"),
+    ({"name": "PC1", "mode": None}, "mode"),
+]
+
+
+@pytest.mark.statement("HTTP-02", "VPCS-32")
+async def test_what_does_not_fit_the_schema_is_refused(client, vms, subtests):
+    for values, field in UNFIT:
+        with subtests.test(values=values):
+            answer = await client.post(vms, values)
+            assert answer.status == 400
+            assert answer.json["message"].startswith(f"Invalid request: {field}: ")
+            assert answer.json["request"] == values
+    assert await count(client, vms) == 0
+
+
+async def test_every_problem_is_named_at_once(client, vms):
+    answer = await client.post(vms, {"console": 0, "nonsense": 1})
+    for field in ("name:", "console:", "nonsense:"):
+        assert field in answer.json["message"]
+
+
+async def test_integers_of_any_size_do_no_harm(client, vms):
+    body = b'{"name": "PC1", "console": ' + b"9" * 400 + b"}"
+    answer = await client.request("POST", vms, data=body)
+    assert answer.status == 400
+
+
+async def test_the_last_of_two_equal_keys_counts(client, vms):
+    answer = await client.request("POST", vms, data=b'{"name": "a", "name": "b"}')
+    assert (answer.status, answer.json["name"]) == (201, "b")
+
+
+async def test_a_null_console_is_no_console(client, vms, server):
+    answer = await client.post(vms, {"name": "PC1", "console": None})
+    assert answer.status == 201
+    assert answer.json["console"] == server.settings.server.console_start_port_range
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "two\nlines", "\U0001f600", "../..", "%h", "x" * 10000, " "]
+)
+async def test_any_text_may_be_a_name(client, vms, name):
+    answer = await client.post(vms, {"name": name})
+    assert (answer.status, answer.json["name"]) == (201, name)
+
+
+# Limits and broken transfers ------------------------------------------------------------
+
+
+async def test_a_body_over_the_limit_is_413(client, raw, vms):
+    filling = b"x" * (parsing.BODY_LIMIT - len(b'{"name": ""}'))
+    answer = await raw.request("POST", vms, body=b'{"name": "' + filling + b'"}')
+    assert answer.status == 201
+    answer = await raw.request("POST", vms, body=b'{"name": "x' + filling + b'"}')
+    assert answer.status == 413
+    assert set(answer.json) == {"message", "status"}
+    assert str(parsing.BODY_LIMIT) in answer.json["message"]
+    assert await count(client, vms) == 1
+
+
+async def test_the_limit_holds_for_what_comes_out_of_compression(raw, client, vms):
+    body = gzip.compress(b'{"name": "' + b"x" * parsing.BODY_LIMIT + b'"}')
+    answer = await raw.request("POST", vms, "Content-Encoding: gzip", body=body)
+    assert answer.status == 413
+    assert await count(client, vms) == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        ("Content-Encoding: gzip", b"not gzip"),
+        ("Content-Encoding: deflate", b"\xff" * 100),
+        ("Transfer-Encoding: chunked", b"zz\r\nnonsense"),
+    ],
+)
+async def test_a_body_that_cannot_be_decoded_is_400(raw, client, vms, header, body):
+    answer = await raw.request("POST", vms, header, body=body)
+    assert answer.status == 400
+    assert b"Traceback" not in answer.body
+    assert await count(client, vms) == 0
+
+
+async def test_a_body_that_does_not_come_is_408(raw, vms, monkeypatch):
+    monkeypatch.setattr(parsing, "READ_LIMIT", 0.05)
+    answer = await raw.request("POST", vms, "Content-Length: 100")
+    assert answer.status == 408
+    assert set(answer.json) == {"message", "status"}

@@ -1,0 +1,445 @@
+"""Plugins that work, and plugins that fail, on a whole server."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gns3server import hookspecs
+from gns3server.plugin_host import PluginFailed
+
+HOOKS = sorted(name for name in vars(hookspecs) if name.startswith(hookspecs.PREFIX))
+
+
+def hook(name, arguments, body):
+    """The source of a hook that is called as it is."""
+    return f"@hookimpl\ndef {name}({arguments}):\n    {body}\n"
+
+
+def async_hook(name, argument, body):
+    """The source of a hook that is awaited."""
+    return f"@hookimpl\nasync def {name}({argument}):\n    {body}\n"
+
+
+def lifespan(before="", after=""):
+    """The source of a lifespan."""
+    return (
+        "import asyncio\n@hookimpl\n@asynccontextmanager\nasync def gns3_lifespan(server):\n"
+        f"    {before or 'pass'}\n    yield\n    {after or 'pass'}\n"
+    )
+
+
+AT_START = [
+    ("import", "raise OSError('toy fault')"),
+    ("registration", hook("gns3_toy_fault", "", "return []")),
+    ("gns3_config_schema", hook("gns3_config_schema", "", "raise OSError('toy fault')")),
+    ("configuration", hook("gns3_config_schema", "", "return 'toy fault'")),
+    ("gns3_node_types", hook("gns3_node_types", "", "raise OSError('toy fault')")),
+    ("gns3_nio_types", hook("gns3_nio_types", "", "raise OSError('toy fault')")),
+    ("gns3_routes", hook("gns3_routes", "", "raise OSError('toy fault')")),
+    ("gns3_lifespan", hook("gns3_lifespan", "", "raise OSError('toy fault')")),
+    ("gns3_lifespan", lifespan("raise OSError('toy fault')")),
+    ("gns3_lifespan", lifespan("raise asyncio.CancelledError('toy fault')")),
+    ("gns3_lifespan", lifespan("raise SystemExit('toy fault')")),
+    ("gns3_lifespan", hook("gns3_lifespan", "", "return 'toy fault'")),
+    ("gns3_lifespan", async_hook("gns3_lifespan", "", "'toy fault'")),
+]
+
+OBSERVERS = [
+    ("gns3_project_opened", "raise OSError('toy fault')"),
+    ("gns3_project_closing", "raise OSError('toy fault')"),
+    ("gns3_project_closed", "raise OSError('toy fault')"),
+    ("gns3_project_opened", "raise SystemExit('toy fault')"),
+]
+
+
+@pytest.fixture
+def serving_with(gns3_serving, faulty_plugin, make_entry_point):
+    """Serves with the toy emulator and a plugin that has a fault, not strictly."""
+
+    def serving(fault, **options):
+        plugins = [faulty_plugin(fault), make_entry_point("toy", "toy_emulator")]
+        return gns3_serving(plugins=plugins, **{"strict_plugins": False, **options})
+
+    return serving
+
+
+async def new_project(client):
+    answer = await client.post("/v1/projects", {"name": "test"})
+    assert answer.status == 201
+    return f"/v1/projects/{answer.json['project_id']}"
+
+
+async def state_of(client, name="mine"):
+    """What ``GET /v1/plugins`` says of a plugin: status, phase and message."""
+    answer = await client.get("/v1/plugins")
+    assert "Traceback" not in answer.body.decode()
+    (plugin,) = [plugin for plugin in answer.json if plugin["name"] == name]
+    return plugin["status"], plugin["phase"], plugin["message"]
+
+
+async def check_that_all_else_works(client, project):
+    """A whole life of a node of the other plugin."""
+    assert await state_of(client, "toy") == ("ok", None, None)
+    answer = await client.post(f"{project}/toy/vms", {"name": "other"})
+    assert answer.status == 201
+    toy = f"{project}/toy/vms/{answer.json['vm_id']}"
+    assert (await client.post(f"{toy}/start")).status == 204
+    assert (await client.get(toy)).json["status"] == "started"
+    assert (await client.delete(toy)).status == 204
+
+
+async def check_that_it_is_refused(client, method, path):
+    """A request to a failed plugin answers 503 with the reason."""
+    answer = await client.request(method, path)
+    assert (answer.status, answer.json["status"]) == (503, 503)
+    assert "'mine'" in answer.json["message"]
+    assert (await state_of(client))[2] in answer.json["message"]
+    assert "Traceback" not in answer.json["message"]
+    return answer
+
+
+@pytest.mark.parametrize(("phase", "fault"), AT_START)
+async def test_a_plugin_that_fails_at_start_leaves_nothing_and_hinders_nobody(
+    serving_with, phase, fault
+):
+    async with serving_with(fault) as server:
+        client = server.client
+        status, where, message = await state_of(client)
+        assert (status, where) == ("failed", phase)
+        assert message
+        project = await new_project(client)
+        await check_that_all_else_works(client, project)
+        for method, path in (
+            ("GET", f"{project}/mine/vms"),
+            ("POST", f"{project}/mine/vms"),
+            ("DELETE", f"{project}/mine-more/vms/x"),
+            ("GET", "/v1/mine"),
+        ):
+            await check_that_it_is_refused(client, method, path)
+        assert (await client.get(f"{project}/nobody/vms")).status == 404
+        assert list(server.running.lab.registry.node_types) == ["toy"]
+        assert "nio_mine" not in server.running.lab.registry.nio_types
+        paths = (await client.get("/v1/openapi.json")).json["paths"]
+        assert not [path for path in paths if "mine" in path or "/number" in path]
+
+
+@pytest.mark.parametrize(
+    ("phase", "fault"),
+    [
+        ("import", "import threading\nthreading.Event().wait(30)"),
+        ("gns3_lifespan", hook("gns3_lifespan", "", "import time; time.sleep(30)")),
+        ("gns3_lifespan", lifespan("await asyncio.Event().wait()")),
+    ],
+)
+async def test_a_plugin_that_hangs_at_start_is_left_behind(serving_with, phase, fault):
+    async with serving_with(fault, plugin_seconds=1) as server:
+        message = "TimeoutError: it did not return within 1 seconds"
+        assert await state_of(server.client) == ("failed", phase, message)
+        project = await new_project(server.client)
+        await check_that_all_else_works(server.client, project)
+        answer = await server.client.get(f"{project}/mine/vms")
+        assert (answer.status, message in answer.json["message"]) == (503, True)
+
+
+@pytest.mark.parametrize(("phase", "fault"), OBSERVERS)
+async def test_an_observer_that_fails_vetoes_nothing_and_puts_its_plugin_out_of_service(
+    serving_with, phase, fault
+):
+    async with serving_with(async_hook(phase, "project", fault)) as server:
+        client = server.client
+        assert (await client.get("/v1/number")).json == {"number": 1}
+        first = await new_project(client)
+        if phase != "gns3_project_opened":
+            node = await client.post(f"{first}/mine/vms", {"name": "stays"})
+            assert node.status == 201
+        assert (await client.post(f"{first}/close")).status == 204
+        assert (await client.get(first)).status == 404
+        status, where, message = await state_of(client)
+        assert (status, where) == ("failed", phase)
+        assert "toy fault" in message
+        project = await new_project(client)
+        for method, path, route in (
+            ("GET", "/v1/number", "/v1/number"),
+            ("POST", f"{project}/mine/vms", "/v1/projects/{project_id}/mine/vms"),
+        ):
+            answer = await check_that_it_is_refused(client, method, path)
+            assert answer.route == route
+        await check_that_all_else_works(client, project)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (hook("gns3_project_opened", "project", "pass"), "it must be written with async def"),
+        (hook("gns3_project_opened", "project", "import time; time.sleep(30)"), "within 1 sec"),
+        (
+            async_hook("gns3_project_opened", "project", "import asyncio; await asyncio.sleep(30)"),
+            "within 1 sec",
+        ),
+    ],
+)
+async def test_an_observer_that_hangs_or_is_not_async_is_given_up(serving_with, fault, message):
+    if "async def" in message:
+        fault = fault.replace("pass", "return 5")
+    async with serving_with(fault, plugin_seconds=1) as server:
+        project = await new_project(server.client)
+        status, phase, text = await state_of(server.client)
+        assert (status, phase) == ("failed", "gns3_project_opened")
+        assert message in text
+        await check_that_all_else_works(server.client, project)
+
+
+async def test_a_lifespan_that_fails_at_its_end_hinders_no_other(
+    serving_with, gns3_serving, faulty_plugin, make_entry_point
+):
+    fault = lifespan(after="raise OSError('toy fault')")
+    calls = "LEFT = []\n" + lifespan(after="LEFT.append(1)") + "NIO_MINE = None\n"
+    quiet = "".join(
+        hook(name, "", "return []") for name in ("gns3_node_types", "gns3_nio_types", "gns3_routes")
+    )
+    first = faulty_plugin(calls + quiet, name="another")
+    async with gns3_serving(plugins=[first, faulty_plugin(fault)], strict_plugins=False) as server:
+        assert await state_of(server.client) == ("ok", None, None)
+    assert importlib.import_module(first.value).LEFT == [1]
+    failed = server.running.plugins.plugins[1]
+    assert (failed.phase, failed.message) == ("gns3_lifespan", "OSError: toy fault")
+
+
+@pytest.mark.parametrize(("phase", "fault"), AT_START)
+async def test_strict_mode_does_not_start_with_a_plugin_that_fails(serving_with, phase, fault):
+    with pytest.raises(PluginFailed, match=f"plugin mine: {phase}: "):
+        async with serving_with(fault, strict_plugins=True):
+            pytest.fail("the server runs")
+
+
+@pytest.mark.parametrize(
+    ("phase", "fault"),
+    [
+        ("gns3_lifespan", lifespan(after="raise OSError('toy fault')")),
+        (
+            "gns3_project_closing",
+            async_hook("gns3_project_closing", "project", "raise OSError('toy fault')"),
+        ),
+    ],
+)
+async def test_strict_mode_tells_at_the_end_what_failed_while_running(serving_with, phase, fault):
+    serving = serving_with(fault, strict_plugins=True)
+    server = await serving.__aenter__()
+    project = await new_project(server.client)
+    await check_that_all_else_works(server.client, project)
+    # The fault of an observer must not keep the project from being closed.
+    assert (await server.client.post(f"{project}/close")).status == 204
+    assert (await server.client.get(project)).status == 404
+    with pytest.raises(PluginFailed, match=f"plugin mine: {phase}: OSError: toy fault"):
+        await serving.__aexit__(None, None, None)
+
+
+async def test_a_disabled_plugin_does_not_exist(serving_with):
+    async with serving_with("", disabled_plugins="mine") as server:
+        assert await state_of(server.client) == ("disabled", None, None)
+        project = await new_project(server.client)
+        assert (await server.client.get(f"{project}/mine/vms")).status == 404
+        await check_that_all_else_works(server.client, project)
+
+
+async def test_nodes_of_a_plugin_that_fails_stay_stored(serving_with):
+    async with serving_with("") as server:
+        project = await new_project(server.client)
+        node = (await server.client.post(f"{project}/mine/vms", {"name": "stays"})).json
+    async with serving_with(lifespan("raise OSError('toy fault')")) as server:
+        await check_that_it_is_refused(server.client, "GET", f"{project}/mine/vms/{node['vm_id']}")
+        await check_that_all_else_works(server.client, project)
+    async with serving_with("") as server:
+        assert (await server.client.get(f"{project}/mine/vms/{node['vm_id']}")).json == node
+
+
+RECORDER = """
+from pathlib import Path
+from contextlib import asynccontextmanager
+CALLS = []
+NODE_TYPES, NIO_TYPES, ROUTES = gns3_node_types(), gns3_nio_types(), gns3_routes()
+
+@hookimpl
+def gns3_config_schema():
+    CALLS.append("gns3_config_schema")
+    return Schema
+
+@hookimpl
+def gns3_node_types(config):
+    CALLS.append("gns3_node_types")
+    return NODE_TYPES
+
+@hookimpl
+def gns3_nio_types(config):
+    CALLS.append("gns3_nio_types")
+    return NIO_TYPES
+
+@hookimpl
+def gns3_routes(config):
+    CALLS.append("gns3_routes")
+    return ROUTES
+
+@hookimpl
+@asynccontextmanager
+async def gns3_lifespan(server):
+    assert server.manager.projects == []
+    CALLS.append("gns3_lifespan")
+    yield
+    assert server.manager.projects == []
+    CALLS.append("gns3_lifespan ends")
+
+async def observe(hook, project):
+    import asyncio
+    def facts():
+        states = [node.state.value for node in project.nodes]
+        there = "there" if project.path.exists() else "gone"
+        life = "closed" if project.closed else "open"
+        return " ".join([hook, project.name, life, there, *states])
+    before = facts()
+    await asyncio.sleep(0.01)  # whoever does not wait for this one will have gone on
+    assert facts() == before
+    CALLS.append(before)
+
+@hookimpl
+async def gns3_project_opened(project):
+    await observe("gns3_project_opened", project)
+
+@hookimpl
+async def gns3_project_closing(project):
+    await observe("gns3_project_closing", project)
+
+@hookimpl
+async def gns3_project_closed(project):
+    await observe("gns3_project_closed", project)
+
+@hookimpl
+async def gns3_project_committed(project):
+    await observe("gns3_project_committed", project)
+"""
+
+
+async def test_hooks_are_called_in_order_and_at_their_moments(gns3_serving, faulty_plugin):
+    """Every hook, over the life of a server and the start of the next one."""
+    point = faulty_plugin(RECORDER, name="toy", source="toy_emulator.py")
+    async with gns3_serving(plugins=[point]) as server:
+        client, calls = server.client, importlib.import_module(point.value).CALLS
+        called_at_start = list(calls)
+        for name in ("closed-one", "deleted-one", "left-one"):
+            project = (await client.post("/v1/projects", {"name": name})).json["project_id"]
+            path = f"/v1/projects/{project}"
+            toy = (await client.post(f"{path}/toy/vms", {"name": "toy"})).json["vm_id"]
+            assert (await client.post(f"{path}/toy/vms/{toy}/start")).status == 204
+            if name == "closed-one":
+                await server.running.lab.manager.commit(server.running.lab.manager.get(project))
+                assert (await client.post(f"{path}/close")).status == 204
+            elif name == "deleted-one":
+                assert (await client.delete(path)).status == 204
+            # Opening what is open calls nobody.
+            elif (await client.post("/v1/projects", {"project_id": project})).status != 201:
+                pytest.fail("it is open and cannot be opened")
+        calls.append("the server stops")
+    calls.append("the next server starts")
+    async with gns3_serving(plugins=[point]):
+        calls.append("it listens")
+    assert called_at_start == [
+        "gns3_config_schema",
+        "gns3_node_types",
+        "gns3_nio_types",
+        "gns3_routes",
+        "gns3_lifespan",
+    ]
+    assert calls == [
+        *called_at_start,
+        "gns3_project_opened closed-one open there",
+        "gns3_project_committed closed-one open there started",
+        "gns3_project_closing closed-one open there started",
+        "gns3_project_closed closed-one closed there stopped",
+        "gns3_project_opened deleted-one open there",
+        "gns3_project_closing deleted-one open there started",
+        "gns3_project_closed deleted-one closed gone stopped",
+        "gns3_project_opened left-one open there",
+        "the server stops",
+        "gns3_project_closing left-one open there started",
+        "gns3_project_closed left-one closed there stopped",
+        "gns3_lifespan ends",
+        "the next server starts",
+        *called_at_start,
+        "gns3_project_opened left-one open there stopped",
+        "it listens",
+        "gns3_project_closing left-one open there stopped",
+        "gns3_project_closed left-one closed there stopped",
+        "gns3_lifespan ends",
+    ]
+    # A hook that is added must be added here.
+    assert {call.split()[0] for call in calls if call.startswith("gns3_")} == set(HOOKS)
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_every_hook_documents_when_it_is_called_and_each_argument(name):
+    function = getattr(hookspecs, name)
+    text = inspect.getdoc(function)
+    assert text is not None
+    for argument in inspect.signature(function).parameters:
+        assert f":param {argument}:" in text
+    assert ":returns:" in text or inspect.iscoroutinefunction(function)
+    assert "Awaited" in text or not inspect.iscoroutinefunction(function)
+
+
+@pytest.fixture
+def run_with_plugin(tmp_path):
+    """Runs ``gns3server`` as a process that finds one more installed plugin."""
+    site = tmp_path / "site"
+    info = site / "toy_dist-1.2.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-dist\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[gns3server.plugins]\nmine = toy_installed\n")
+
+    def run(source, *arguments):
+        (site / "toy_installed.py").write_text(source)
+        environ = {name: value for name, value in os.environ.items() if "GNS3" not in name}
+        environ.update(PYTHONPATH=str(site), HOME=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")
+        return subprocess.run(
+            [sys.executable, "-m", "gns3server", *arguments],
+            env=environ,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+
+    return run
+
+
+FAILS = "from gns3server.plugin import hookimpl\n" + hook(
+    "gns3_node_types", "config", "raise OSError('toy fault')"
+)
+
+
+def test_the_plugins_command_shows_the_traceback_of_a_failure_and_exits_with_1(run_with_plugin):
+    done = run_with_plugin(FAILS, "plugins")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "mine 1.2 (toy-dist): failed\n" in done.stdout
+    assert "failed in gns3_node_types:\nTraceback (most recent call last):\n" in done.stdout
+    assert "raise OSError('toy fault')\nOSError: toy fault\n" in done.stdout
+
+
+def test_the_plugins_command_shows_what_a_plugin_offers_and_exits_with_0(run_with_plugin, request):
+    source = (request.config.rootpath / "tests" / "toys" / "toy_plugin.py").read_text()
+    done = run_with_plugin(source, "plugins")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "mine 1.2 (toy-dist): ok\n    node type: mine\n    nio type: nio_mine\n" in done.stdout
+    assert "    route: GET /v1/number\n" in done.stdout
+
+
+def test_a_strict_server_does_not_start_and_says_why_in_one_line(run_with_plugin):
+    done = run_with_plugin(FAILS, "--strict-plugins", "--port", "0")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.count("\n") <= 2
+    assert "the server cannot run: plugin mine: gns3_node_types: OSError: toy fault" in done.stdout
