@@ -159,6 +159,8 @@ def test_the_readme_from_top_to_bottom(newcomer: Newcomer, clone: Path, environm
                 paste(shell, block)
         newcomer.interrupt_server()
         server.expect(r"INFO stopped")
+        server.type('echo "done:$?"')
+        server.expect(r"done:0")
 
 
 def paste(shell: Terminal, block: Block) -> None:
