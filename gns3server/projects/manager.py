@@ -52,6 +52,7 @@ class ProjectManager:
         self._places: dict[str, ProjectPlace] = {}
         self._projects: dict[str, Project] = {}
         self._damaged: dict[str, str] = {}
+        self._coming: set[str] = set()
         self._stopping = False
         self._opening = FairLock()
         self._ids = KeyedLocks()
@@ -101,7 +102,7 @@ class ProjectManager:
         """Create a project, open one that is closed, or return one that is open already.
 
         :raises Forbidden: a path was given and the server is not local.
-        :raises Conflict: the path cannot be a project's.
+        :raises Conflict: the path cannot be a project's, or its records are damaged.
         :raises FilesFailed: the directory cannot be made.
         """
         project_id = values.get("id") or str(uuid.uuid4())
@@ -110,13 +111,20 @@ class ProjectManager:
                 return self._projects[project_id]
             if self._stopping:
                 raise Conflict("This server is stopping: open the project on the next one.")
-            if len(self._projects) >= self._settings.server.max_projects:
+            limit = self._settings.server.max_projects
+            if len(self._projects.keys() | self._coming) >= limit:
                 raise Conflict(
-                    f"{len(self._projects)} projects are open, which is this server's limit: "
+                    f"{limit} projects are open, which is this server's limit: "
                     "close some, or raise max_projects in the settings."
                 )
-            async with self._place(project_id, values) as place:
-                return await self._open(place, values)
+            self._coming.add(project_id)
+            try:
+                async with self._place(project_id, values) as place:
+                    return await self._open(place, values)
+            except DatabaseError as error:
+                raise Conflict(f"Project {project_id} cannot be opened: {error}.") from error
+            finally:
+                self._coming.remove(project_id)
 
     @asynccontextmanager
     async def _place(
@@ -131,7 +139,8 @@ class ProjectManager:
             )
         if wanted is None:
             wanted = str(known.path if known else self.location / project_id)
-        reserved = (self.location, self._settings.images_path, self._settings.state_path)
+        settings = self._settings
+        reserved = (settings.home, self.location, settings.images_path, settings.state_path)
         path = await asyncio.to_thread(paths.real_path, wanted, reserved)
         paths.check_apart(
             path, (place.path for place in self._places.values() if place.id != project_id)
