@@ -37,7 +37,7 @@ async def test_a_port_where_a_relay_may_be_is_never_silently_dead(lab, order):
     await below.wire(first, first + RELAY)
     await above.wire(first + RELAY, first)
     if order == "together":
-        answers = await asyncio.gather(below.ask("start"), above.ask("start"))
+        answers = list(await asyncio.gather(below.ask("start"), above.ask("start")))
     else:
         one, other = (below, above) if order == "below first" else (above, below)
         answers = [await one.ask("start"), await other.ask("start")]
