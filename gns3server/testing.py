@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from gns3server.settings import Settings
 
 __all__ = [
+    "Answer",
+    "Client",
     "LabServer",
     "NodeTypeConformance",
     "PortBlock",
@@ -53,6 +55,16 @@ __all__ = [
     "gns3_settings",
     "processes_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Late, because every run of pytest on this machine loads this module.
+    if name in ("Answer", "Client"):
+        from gns3server.http import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 TEST_VARIABLE = "GNS3_TEST_ID"
 """Set for every server of a test and inherited by whatever it starts."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from vpcs_lab import PORT
 
-from gns3server.http.client import Client
+from gns3server.testing import Client
 
 DOCUMENTED = frozenset({200, 201, 204, 404, 409})
 
