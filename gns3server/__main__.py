@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -81,6 +82,8 @@ async def serve(settings: Settings) -> None:
     for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
     async with serving(settings) as server:
+        gc.freeze()
+        gc.enable()
         greet(settings, server.url, server.plugins.reports())
         await stop.wait()
         log.info("stopping all nodes")
@@ -168,6 +171,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(settings: Settings) -> int:
     """Serve, and say in one line why that was not possible."""
+    # What is made while the server starts lives as long as it does: looking for garbage in it
+    # would be a tenth of the start.
+    gc.disable()
     from gns3server.plugin_host import PluginFailed
     from gns3server.projects.database import DatabaseError
 
