@@ -5,7 +5,6 @@ One immutable snapshot; only this module and ``__main__`` read the environment.
 
 from __future__ import annotations
 
-import configparser
 import dataclasses
 import os
 import re
@@ -151,6 +150,9 @@ def config_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:
+    # Most servers have no file; their start must not pay for it.
+    import configparser
+
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         with path.open(encoding="utf-8") as stream:

@@ -27,12 +27,44 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+# Before it is imported: so that its assertions tell what they have compared.
+pytest.register_assert_rewrite("gns3server.conformance")
+
+from gns3server.conformance import NodeTypeConformance  # noqa: E402
+
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from gns3server.app import RunningServer
     from gns3server.http.client import Answer, Client
     from gns3server.settings import Settings
+
+__all__ = [
+    "Answer",
+    "Client",
+    "LabServer",
+    "NodeTypeConformance",
+    "PortBlock",
+    "ResponseCheck",
+    "ServerFactory",
+    "claimed_ports",
+    "gns3_client",
+    "gns3_project",
+    "gns3_server",
+    "gns3_serving",
+    "gns3_settings",
+    "processes_of",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Late, because every run of pytest on this machine loads this module.
+    if name in ("Answer", "Client"):
+        from gns3server.http import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 TEST_VARIABLE = "GNS3_TEST_ID"
 """Set for every server of a test and inherited by whatever it starts."""
@@ -133,6 +165,10 @@ class LabServer:
     def url(self) -> str:
         """Where it listens."""
         return self.running.url
+
+    def processes(self) -> dict[int, str]:
+        """The living processes of the test's nodes, by pid, with their command lines."""
+        return processes_of(self.settings.environ[TEST_VARIABLE])
 
     @property
     def ports(self) -> Any:

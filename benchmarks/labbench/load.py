@@ -12,11 +12,19 @@ import select
 import socket
 import sys
 import time
+from typing import NamedTuple
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 OK = b"HTTP/1.1 200 "
 WARM_UP = 0.2
 """Part of the time that is not counted."""
+
+
+class Result(NamedTuple):
+    """How long the answers that count took, in seconds, and how many came in all."""
+
+    latencies: list[float]
+    answers: int
 
 
 class Connection:
@@ -58,8 +66,8 @@ class Connection:
         return True
 
 
-def run(address: tuple[str, int], path: str, connections: int, seconds: float) -> list[float]:
-    """Ask for some seconds; return how long each answer took, in ms, and the rate at the end."""
+def run(address: tuple[str, int], path: str, connections: int, seconds: float) -> Result:
+    """Ask for some seconds."""
     request = f"GET {path} HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\n\r\n".encode()
     by_fd = {
         link.fileno: link for link in (Connection(address, request) for _ in range(connections))
@@ -69,6 +77,7 @@ def run(address: tuple[str, int], path: str, connections: int, seconds: float) -
         poller.register(link.fileno, select.EPOLLIN)
         link.ask()
     latencies: list[float] = []
+    answers = 0
     counting_from = time.perf_counter() + seconds * WARM_UP
     end = counting_from + seconds
     now = 0.0
@@ -76,19 +85,22 @@ def run(address: tuple[str, int], path: str, connections: int, seconds: float) -
         for fd, _ in poller.poll(5):
             link = by_fd[fd]
             if link.receive():
+                answers += 1
                 now = time.perf_counter()
                 if now >= counting_from:
                     latencies.append(now - link.sent)
                 link.ask()
-    return latencies
+    return Result(latencies, answers)
 
 
 def main() -> None:
-    """Print rate per second and 99th percentile in ms as JSON."""
+    """Print rate per second, 99th percentile in ms and number of answers as JSON."""
     host, port, path, connections, seconds = sys.argv[1:]
-    latencies = sorted(run((host, int(port)), path, int(connections), float(seconds)))
+    result = run((host, int(port)), path, int(connections), float(seconds))
+    latencies = sorted(result.latencies)
     p99 = latencies[int(len(latencies) * 0.99)] * 1000
-    print(json.dumps({"rate": len(latencies) / float(seconds), "p99": p99}))
+    rate = len(latencies) / float(seconds)
+    print(json.dumps({"rate": rate, "p99": p99, "answers": result.answers}))
 
 
 if __name__ == "__main__":

@@ -22,20 +22,23 @@ AIMS = {"GET version": 0.5, "GET one VM": 0.3}
 class Target:
     """Something to ask for, and how that went in each round."""
 
-    port: int
+    server: Server
     path: str
     rates: list[float] = field(default_factory=list)
     p99s: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
 
     async def measure(self, box: Box, home: Path, connections: int, seconds: float) -> None:
         """Put load on it from a process of its own."""
-        argv = [sys.executable, str(HERE / "load.py"), HOST, str(self.port), self.path]
+        argv = [sys.executable, str(HERE / "load.py"), HOST, str(self.server.port), self.path]
         argv += [str(connections), str(seconds)]
+        before = self.server.cpu_seconds()
         with box.spawn(argv, home, stdout=subprocess.PIPE) as process:
             output, _ = await asyncio.to_thread(process.communicate)
         result = json.loads(output)
         self.rates.append(result["rate"])
         self.p99s.append(result["p99"])
+        self.cpu.append((self.server.cpu_seconds() - before) * 1e6 / result["answers"])
 
 
 def requests(box: Box, quick: bool) -> list[Figure]:
@@ -51,9 +54,9 @@ async def _measure(box: Box, us: Server, them: Server, quick: bool) -> list[Figu
         node = (await lab.add_node("PC"))["vm_id"]
         for connections in (1, 64):
             targets = {
-                BARE: Target(them.port, "/"),
-                "GET version": Target(us.port, "/v1/version"),
-                "GET one VM": Target(us.port, lab.node_path(node)),
+                BARE: Target(them, "/"),
+                "GET version": Target(us, "/v1/version"),
+                "GET one VM": Target(us, lab.node_path(node)),
             }
             await _rounds(box, home, list(targets.values()), connections, quick)
             figures += _figures(targets, connections)
@@ -87,6 +90,13 @@ def _figures(targets: dict[str, Target], connections: int) -> list[Figure]:
             ),
             Figure(
                 benchmark="requests", what=f"{what}, p99", unit="ms", ours=us.p99s, bare=them.p99s
+            ),
+            Figure(
+                benchmark="requests",
+                what=f"{what}, processor time",
+                unit="us",
+                ours=us.cpu,
+                bare=them.cpu,
             ),
         ]
     return figures

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from labbench.box import STOP_SECONDS, Box, free_ports
 
 HERE = Path(__file__).parent
@@ -37,6 +39,11 @@ class Server:
     def url(self) -> str:
         """Where it listens."""
         return f"http://{HOST}:{self.port}"
+
+    def cpu_seconds(self) -> float:
+        """Processor time that it has used."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
 
     def wait_first_answer(self) -> None:
         """Return at the first HTTP 200."""

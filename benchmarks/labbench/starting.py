@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import psutil
 
@@ -42,18 +43,32 @@ def first_answer(box: Box, quick: bool) -> list[Figure]:
             benchmark="start",
             what="exec to first 200",
             unit="ms",
-            ours=us,
-            bare=them,
+            ours=[start.wall for start in us],
+            bare=[start.wall for start in them],
             aim=Aim("ratio", 1.3),
-        )
+        ),
+        Figure(
+            benchmark="start",
+            what="processor time of it",
+            unit="ms",
+            ours=[start.cpu for start in us],
+            bare=[start.cpu for start in them],
+        ),
     ]
 
 
-def _time_start(start: Callable[[], Server]) -> float:
+class Start(NamedTuple):
+    """Milliseconds up to the first answer: on the clock, and of a processor."""
+
+    wall: float
+    cpu: float
+
+
+def _time_start(start: Callable[[], Server]) -> Start:
     begun = time.perf_counter()
     with closing_server(start()) as server:
         server.wait_first_answer()
-        return (time.perf_counter() - begun) * 1000
+        return Start((time.perf_counter() - begun) * 1000, server.cpu_seconds() * 1000)
 
 
 def imports(box: Box, quick: bool) -> list[Figure]:

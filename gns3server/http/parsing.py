@@ -6,11 +6,10 @@ import asyncio
 import functools
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from aiohttp import web
 from marshmallow import Schema, ValidationError
-from webargs.aiohttpparser import AIOHTTPParser
 
 from gns3server.errors import BodyTooLarge, InvalidRequest, NotFound, RequestTimeout
 from gns3server.http.encoding import decode
@@ -50,38 +49,6 @@ async def read_body(request: web.Request) -> bytes:
         ) from error
 
 
-class BodyParser(AIOHTTPParser):
-    """Parses every body as JSON, whatever its content type says, and answers 400.
-
-    ``curl -d`` names a form type, and the sessions people copy depend on it
-    (contract 1.2).
-    """
-
-    async def load_json(self, req: web.Request, schema: Schema) -> Any:
-        """Read and decode the body, and keep it for the answer to a bad one."""
-        value = decode(await read_body(req))
-        req[PARSED] = value
-        return value
-
-    def handle_error(
-        self,
-        error: ValidationError,
-        req: web.Request,
-        schema: Schema,
-        *,
-        error_status_code: int | None,
-        error_headers: Mapping[str, str] | None,
-    ) -> NoReturn:
-        """Turn a validation error into the 400 of this API."""
-        messages: Any = error.messages
-        if isinstance(messages, dict):
-            messages = messages.get("json", messages)
-        raise InvalidRequest(f"Invalid request: {flatten(messages)}.", request=req.get(PARSED))
-
-
-PARSER = BodyParser()
-
-
 def flatten(messages: Any, prefix: str = "") -> str:
     """Validation messages as one sentence: ``field: what is wrong; field: ...``."""
     if isinstance(messages, Mapping):
@@ -118,6 +85,9 @@ async def _load_nothing(request: web.Request) -> Mapping[str, Any]:
 
 
 async def _load_schema(schema: Schema, request: web.Request) -> Mapping[str, Any]:
+    # Imported when the first body comes: a start must not pay for it.
+    from gns3server.http.bodies import PARSER
+
     values: Mapping[str, Any] = await PARSER.parse(schema, request, location="json")
     return values
 

@@ -55,8 +55,8 @@ class NioType:
 async def resolve_ipv4(host: str) -> str:
     """The IPv4 address of ``host`` in dotted form.
 
-    Emulators as VPCS take addresses only and silently replace a name by
-    127.0.0.1 (contract 5.6), so names are resolved before they reach one.
+    An emulator may take addresses only and silently replace a name by 127.0.0.1
+    (contract 5.6), so names are resolved before they reach one.
 
     :raises Conflict: the name has no IPv4 address.
     """

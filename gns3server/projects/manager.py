@@ -46,6 +46,7 @@ class ProjectManager:
         self._places = Places(config, records)
         self._projects: dict[str, Project] = {}
         self._damaged: dict[str, str] = {}
+        self._coming: set[str] = set()
         self._stopping = False
         self._opening = FairLock()
         self._ids = KeyedLocks()
@@ -103,7 +104,7 @@ class ProjectManager:
         """Create a project, open one that is closed, or return one that is open already.
 
         :raises Forbidden: a path was given and the server is not local.
-        :raises Conflict: the path cannot be a project's.
+        :raises Conflict: the path cannot be a project's, or its records are damaged.
         :raises FilesFailed: the directory cannot be made.
         """
         project_id = values.get("id") or str(uuid.uuid4())
@@ -113,18 +114,28 @@ class ProjectManager:
             self._check_room()
             if values.get("path") is not None:
                 self._check_local()
-            known = self._places.get(project_id)
-            default = known.path if known else self.location / project_id
-            path = await self._places.resolve(values.get("path") or str(default))
-            async with self._places.claimed(project_id, path) as place:
-                return await self._open(place, values)
+            self._coming.add(project_id)
+            try:
+                return await self._create(project_id, values)
+            except DatabaseError as error:
+                raise Conflict(f"Project {project_id} cannot be opened: {error}.") from error
+            finally:
+                self._coming.remove(project_id)
+
+    async def _create(self, project_id: str, values: Mapping[str, Any]) -> Project:
+        known = self._places.get(project_id)
+        default = known.path if known else self.location / project_id
+        path = await self._places.resolve(values.get("path") or str(default))
+        async with self._places.claimed(project_id, path) as place:
+            return await self._open(place, values)
 
     def _check_room(self) -> None:
         if self._stopping:
             raise Conflict("This server is stopping: open the project on the next one.")
-        if len(self._projects) >= self._config.current.server.max_projects:
+        limit = self._config.current.server.max_projects
+        if len(self._projects.keys() | self._coming) >= limit:
             raise Conflict(
-                f"{len(self._projects)} projects are open, which is this server's limit: "
+                f"{limit} projects are open, which is this server's limit: "
                 "close some, or raise max_projects in the settings."
             )
 

@@ -29,14 +29,14 @@ def real_path(path: str, reserved: Iterable[Path]) -> Path:
     """
     try:
         real = Path(os.path.realpath(path))
-        homes = {Path(os.path.realpath(entry.pw_dir)) for entry in pwd.getpwall()}
+        homes = {Path(os.path.realpath(e.pw_dir)) for e in pwd.getpwall() if e.pw_dir}
     except (ValueError, UnicodeError, OSError) as error:
         raise Conflict(f"The project path {path!r} cannot be used: {error}.") from error
     if not os.path.isabs(path):
         raise Conflict(f"The project path {path!r} is relative: give an absolute path.")
-    if real == Path("/") or real in homes:
+    if real == Path("/") or any(real == home or real in home.parents for home in homes):
         raise Conflict(
-            f"{real} is a home or root directory and cannot be a project: name one below it."
+            f"{real} is or holds a home directory and cannot be a project: name one below it."
         )
     for place in (Path(os.path.realpath(place)) for place in reserved):
         if real == place or real in place.parents:

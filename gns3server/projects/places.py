@@ -47,7 +47,12 @@ class Places:
         :raises gns3server.errors.Conflict: it is not one; see :func:`paths.real_path`.
         """
         settings = self._config.current
-        reserved = (settings.projects_path, settings.images_path, settings.state_path)
+        reserved = (
+            settings.home,
+            settings.projects_path,
+            settings.images_path,
+            settings.state_path,
+        )
         return await asyncio.to_thread(paths.real_path, path, reserved)
 
     @asynccontextmanager

@@ -89,7 +89,7 @@ class ToyNode(ProcessNode):
 
     async def launch_spec(self) -> LaunchSpec:
         """A console, and a wire if there is a NIO."""
-        if self.properties["mode"] == "unwired":
+        if self.properties["mode"] == "unwired" and self.nio() is None:
             raise Conflict(f"VM {self.name!r} must be connected in order to start.")
         nio = self.nio()
         lport = nio.values["lport"] if nio else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,6 @@ from marshmallow import Schema
 from gns3server.http.routing import Call, Lab, OneOf, Route, Scope
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node_type import NodeType
-
-STORAGE = {507: "The records cannot be written"}
 
 
 async def create(node_type: NodeType, call: Call) -> Mapping[str, Any]:
@@ -79,86 +77,94 @@ def nio_schemas(lab: Lab) -> Mapping[str, type[Schema]]:
 NIO = OneOf("type", nio_schemas)
 
 
+STORAGE = {507: "The records cannot be written"}
+DID_NOT_START = {409: "It cannot start as it is, or its process did not come up", **STORAGE}
+
+
 def node_routes(node_type: NodeType) -> tuple[Route, ...]:
     """The v1 routes of a node type (contract 2.6)."""
     nodes = f"/v1/projects/{{project_id}}/{node_type.name}/vms"
     node = nodes + "/{vm_id}"
     nio = node + r"/adapters/{adapter_number:\d+}/ports/{port_number:\d+}/nio"
-    title, shape = node_type.title, node_type.object_schema
+    in_project = partial(Route, path=nodes, scope=Scope.PROJECT, tag=node_type.name)
     on_node = partial(Route, scope=Scope.NODE, node_type=node_type.name, tag=node_type.name)
-    did_not_start = {409: "It cannot start as it is, or its process did not come up", **STORAGE}
     return (
-        Route(
+        *_collection_routes(in_project, node_type),
+        *_object_routes(partial(on_node, path=node), node_type),
+        *_action_routes(partial(on_node, method="POST", status=204), node, node_type.title),
+        *_nio_routes(partial(on_node, path=nio), node_type.title),
+    )
+
+
+def _collection_routes(route: Callable[..., Route], node_type: NodeType) -> tuple[Route, ...]:
+    return (
+        route(
             method="POST",
-            path=nodes,
             handler=partial(create, node_type),
             status=201,
-            scope=Scope.PROJECT,
             creates=True,
-            tag=node_type.name,
-            summary=f"Create a {title}",
+            summary=f"Create a {node_type.title}",
             body=node_type.create_schema,
-            answer=shape,
+            answer=node_type.object_schema,
             errors={409: "The id, the console port or the project's room is taken", **STORAGE},
         ),
-        Route(
+        route(
             method="GET",
-            path=nodes,
             handler=partial(list_nodes, node_type),
             changes=False,
-            scope=Scope.PROJECT,
-            tag=node_type.name,
-            summary=f"Every {title} of a project",
-            answer=shape,
+            summary=f"Every {node_type.title} of a project",
+            answer=node_type.object_schema,
             many=True,
         ),
-        on_node(
+    )
+
+
+def _object_routes(route: Callable[..., Route], node_type: NodeType) -> tuple[Route, ...]:
+    return (
+        route(
             method="GET",
-            path=node,
             handler=show,
             changes=False,
-            summary=f"One {title}",
-            answer=shape,
+            summary=f"One {node_type.title}",
+            answer=node_type.object_schema,
         ),
-        on_node(
+        route(
             method="PUT",
-            path=node,
             handler=update,
-            summary=f"Change a {title}",
+            summary=f"Change a {node_type.title}",
             body=node_type.update_schema,
-            answer=shape,
+            answer=node_type.object_schema,
             errors={409: "The console port is taken", **STORAGE},
         ),
-        on_node(
+        route(
             method="DELETE",
-            path=node,
             handler=delete,
             status=204,
             errors=STORAGE,
-            summary=f"Stop a {title} and delete it",
+            summary=f"Stop a {node_type.title} and delete it",
         ),
-        on_node(
-            method="POST",
-            path=f"{node}/start",
-            handler=start,
-            status=204,
-            errors=did_not_start,
-            summary=f"Start a {title}",
+    )
+
+
+def _action_routes(route: Callable[..., Route], node: str, title: str) -> tuple[Route, ...]:
+    return (
+        route(
+            path=f"{node}/start", handler=start, errors=DID_NOT_START, summary=f"Start a {title}"
         ),
-        on_node(
-            method="POST", path=f"{node}/stop", handler=stop, status=204, summary=f"Stop a {title}"
-        ),
-        on_node(
-            method="POST",
+        route(path=f"{node}/stop", handler=stop, summary=f"Stop a {title}"),
+        route(
             path=f"{node}/reload",
             handler=reload,
-            status=204,
-            errors=did_not_start,
+            errors=DID_NOT_START,
             summary=f"Stop a {title} and start it again",
         ),
-        on_node(
+    )
+
+
+def _nio_routes(route: Callable[..., Route], title: str) -> tuple[Route, ...]:
+    return (
+        route(
             method="POST",
-            path=nio,
             handler=add_nio,
             status=201,
             body=NIO,
@@ -166,9 +172,8 @@ def node_routes(node_type: NodeType) -> tuple[Route, ...]:
             errors={409: "There is no such port, or the NIO cannot be plugged in", **STORAGE},
             summary=f"Plug a NIO into a {title}",
         ),
-        on_node(
+        route(
             method="DELETE",
-            path=nio,
             handler=remove_nio,
             status=204,
             errors={409: "There is no such port", **STORAGE},

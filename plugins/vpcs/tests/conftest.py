@@ -20,8 +20,8 @@ def vpcs_program():
 
 
 @pytest.fixture
-async def lab(vpcs_program, gns3_server):
-    """A lab with the real VPCS."""
+async def lab(gns3_server):
+    """A lab with the VPCS of this machine. Tests that start one need ``vpcs_program`` as well."""
     return await Lab.open(gns3_server)
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 BANNER = """
@@ -109,3 +114,50 @@ class FakeMaker:
         self._directory.mkdir(exist_ok=True)
         self._made += 1
         return Fake(self._directory / f"vpcs{self._made}")
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A fake that was started and waits for the test's word."""
+
+    console: int
+    writer: asyncio.StreamWriter
+
+    def let_run(self) -> None:
+        """Let it come up."""
+        self.writer.write(b"r")
+
+    def let_fail(self) -> None:
+        """Let it end with an error."""
+        self.writer.write(b"x")
+
+
+class Gate:
+    """Where fakes ask, in the order in which they were started."""
+
+    def __init__(self) -> None:
+        self.name = f"\0vpcs-test-{uuid.uuid4()}"
+        self.arrivals: asyncio.Queue[Arrival] = asyncio.Queue()
+
+    async def next(self) -> Arrival:
+        """The next fake that asks."""
+        async with asyncio.timeout(30):
+            return await self.arrivals.get()
+
+    async def met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Note who asks, and stay until it has its answer."""
+        words = (await reader.readline()).decode().split()
+        await self.arrivals.put(Arrival(int(words[words.index("-p") + 1]), writer))
+        await reader.read()
+        writer.close()
+
+
+@asynccontextmanager
+async def open_gate() -> AsyncIterator[Gate]:
+    """Make a gate that fakes can be made with."""
+    gate = Gate()
+    server = await asyncio.start_unix_server(gate.met, gate.name)
+    try:
+        yield gate
+    finally:
+        server.close()
