@@ -391,6 +391,15 @@ def test_every_hook_documents_when_it_is_called_and_each_argument(name):
     assert "Awaited" in text or not inspect.iscoroutinefunction(function)
 
 
+def test_the_manual_renders_every_hook(request):
+    page = (request.config.rootpath / "docs" / "hooks.rst").read_text()
+    # The one directive takes in every function of the module that has a docstring.
+    assert ".. automodule:: gns3server.hookspecs\n   :members:\n" in page
+    assert {
+        name for name in HOOKS if vars(hookspecs)[name].__module__ != hookspecs.__name__
+    } == set()
+
+
 @pytest.fixture
 def run_with_plugin(tmp_path):
     """Runs ``gns3server`` as a process that finds one more installed plugin."""
