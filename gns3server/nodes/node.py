@@ -275,17 +275,17 @@ class Node:
         udp = self.home.machine.ports.udp
         return [
             port
-            for port in self.udp_ports()
+            for port in {port for port, _ in self.udp_ports()}
             if all(h.use is not Use.NIO or h.node_id == self.id for h in udp.holders(port))
         ]
 
-    def udp_ports(self) -> dict[int, Holder]:
-        """The UDP ports that this node's NIOs name, with the hold on each."""
-        named = {}
+    def udp_ports(self) -> list[tuple[int, Holder]]:
+        """The UDP ports that this node's NIOs name, each with its NIO's hold on it."""
+        named = []
         for place, nio in self.nios.items():
             port = self.home.nio_type(nio.type).udp_port(nio)
             if port is not None:
-                named[port] = self._nio_holder(place)
+                named.append((port, self._nio_holder(place)))
         return named
 
     def _holder(self, use: Use, detail: str = "") -> Holder:

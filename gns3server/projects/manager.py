@@ -94,9 +94,9 @@ class ProjectManager:
         for place in [place for place in self._places.values() if place.open]:
             try:
                 await self._open(place)
-            except (DatabaseError, OSError, ValueError) as error:
+            except Exception as error:
                 self._damaged[place.id] = str(error)
-                log.warning("project %s in %s is left closed: %s", place.id, place.path, error)
+                log.exception("project %s in %s is left closed", place.id, place.path)
 
     async def create(self, values: Mapping[str, Any]) -> Project:
         """Create a project, open one that is closed, or return one that is open already.
@@ -167,6 +167,7 @@ class ProjectManager:
     async def _open(self, place: ProjectPlace, values: Mapping[str, Any] | None = None) -> Project:
         """Open the project at ``place``; ``values`` are a create request's."""
         records, fresh = await self._load_records(place)
+        project = None
         try:
             if fresh:
                 await records.save_project(place.id, (values or {}).get("name"), place.temporary)
@@ -187,8 +188,8 @@ class ProjectManager:
             if values is not None:
                 await self._save_place(replace(place, open=True, temporary=project.temporary))
         except BaseException:
-            await records.close()
-            if fresh and place.made_directory:
+            await (records.close() if project is None else project.shut())
+            if fresh:
                 await asyncio.to_thread(paths.remove_what_was_made, place.path)
             raise
         self._damaged.pop(place.id, None)
@@ -199,7 +200,11 @@ class ProjectManager:
     async def _load_records(self, place: ProjectPlace) -> tuple[ProjectRecords, bool]:
         """The records in a project's directory, and whether they are new."""
         records = await ProjectRecords.load(self._thread, place.path)
-        owner = await records.stored_id()
+        try:
+            owner = await records.stored_id()
+        except BaseException:
+            await records.close()
+            raise
         if owner not in (None, place.id):
             # A copied folder: the other project's records are kept beside, under its id.
             await records.close()

@@ -17,7 +17,7 @@ from gns3server.nodes.files import make_directory, sync_directory
 
 FILES_DIRECTORY = "project-files"
 TEMPORARY_MARKER = ".gns3_temporary"
-DATABASE_GLOB = "project.db*"
+DATABASE = "project.db"
 
 
 def real_path(path: str, reserved: Iterable[Path]) -> Path:
@@ -108,7 +108,7 @@ def set_aside(path: Path, whole: bool) -> Path | None:
             for entry in [
                 path / FILES_DIRECTORY,
                 path / TEMPORARY_MARKER,
-                *path.glob(DATABASE_GLOB),
+                *path.glob(f"{DATABASE}*"),
             ]:
                 if os.path.lexists(entry):
                     entry.rename(aside / entry.name)
@@ -143,8 +143,8 @@ def discard(aside: Path | None) -> None:
 
 def remove_what_was_made(path: Path) -> None:
     """Undo :func:`make_project_directory` after a failed creation, as far as that is possible."""
-    for file in path.glob(DATABASE_GLOB):
-        file.unlink(missing_ok=True)
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        (path / f"{DATABASE}{suffix}").unlink(missing_ok=True)
     (path / TEMPORARY_MARKER).unlink(missing_ok=True)
     if path.is_dir() and not any(path.iterdir()):
         path.rmdir()

@@ -130,3 +130,40 @@ def arrived(server, monkeypatch):
 def lab(server):
     """The wired-up core behind ``server``."""
     return server.running.lab
+
+
+@pytest.fixture
+def build():
+    """Makes a project of a given id with two nodes, the first wired and started."""
+
+    async def build(client, project_id, **values):
+        body = {"name": "lab", "project_id": project_id, **values}
+        assert (await client.post("/v1/projects", body)).status == 201
+        project, nodes = f"/v1/projects/{project_id}", []
+        for number in range(2):
+            body = {"name": f"PC{number}", "note": f"note {number}"}
+            answer = await client.post(f"{project}/toy/vms", body)
+            assert answer.status == 201
+            nodes.append(answer.json)
+        port = (await client.post(f"{project}/ports/toy")).json["udp_port"]
+        nio = {"type": "nio_udp", "lport": port, "rhost": "127.0.0.1", "rport": port + 1}
+        toy = f"{project}/toy/vms/{nodes[0]['vm_id']}"
+        assert (await client.post(f"{toy}/adapters/1/ports/1/nio", nio)).status == 201
+        assert (await client.post(f"{toy}/start")).status == 204
+        return nodes
+
+    return build
+
+
+@pytest.fixture
+def check_wire():
+    """Checks that a node has the NIO of ``build``: its port is reserved, and freed with it."""
+
+    async def check(client, server, node):
+        port = server.settings.server.udp_start_port_range
+        assert server.ports.udp.holders(port)
+        toy = f"/v1/projects/{node['project_id']}/toy/vms/{node['vm_id']}"
+        assert (await client.delete(f"{toy}/adapters/1/ports/1/nio")).status == 204
+        assert not server.ports.udp.holders(port)
+
+    return check
