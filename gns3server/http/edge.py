@@ -15,7 +15,8 @@ from aiohttp import web
 from gns3server import __version__
 from gns3server.errors import InvalidRequest, LabError, NotFound, Unavailable
 from gns3server.http.encoding import encode
-from gns3server.http.parsing import PARSED, make_loader, unknown_id
+from gns3server.http.parsing import make_loader, unknown_id
+from gns3server.http.reading import PARSED
 from gns3server.http.routing import Call, Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.locks import Entry
