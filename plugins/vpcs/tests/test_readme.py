@@ -185,13 +185,24 @@ def use_console(shell: Terminal, telnet: str, dialogue: Block) -> None:
         assert line.startswith(PROMPT)
         command = line.removeprefix(PROMPT)
         shell.expect(re.escape(PROMPT), press_enter=True)
-        # Its echo is not waited for: after `disconnect` VPCS may leave before all of it is out.
-        shell.type(command)
+        type_at_prompt(shell, command)
         for text, shown in SHOWN.items():
             if command.startswith(text):
                 for pattern in shown:
                     shell.expect(pattern)
     shell.expect("Connection closed by foreign host")
+
+
+def type_at_prompt(shell: Terminal, command: str) -> None:
+    """Type a command as a person does, who looks whether it appears.
+
+    VPCS may lose what comes within moments of its prompt. It may also leave before all of
+    ``disconnect`` has appeared, so the first letter must do.
+    """
+    seen = PROMPT
+    while seen == PROMPT:
+        shell.type(command)
+        seen = shell.expect(f"{command[0]}|{PROMPT}", press_enter=True)[0]
 
 
 @contextmanager
