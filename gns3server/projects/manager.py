@@ -18,13 +18,8 @@ from gns3server.projects import paths
 from gns3server.projects.database import DatabaseError, DatabaseThread
 from gns3server.projects.node_set import Surroundings
 from gns3server.projects.project import Project
-from gns3server.projects.records import (
-    PROJECT_FILE,
-    ProjectPlace,
-    ProjectRecords,
-    ServerRecords,
-)
-from gns3server.projects.restore import restore
+from gns3server.projects.records import ProjectPlace, ServerRecords
+from gns3server.projects.restore import load_records, restore
 from gns3server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -166,7 +161,7 @@ class ProjectManager:
 
     async def _open(self, place: ProjectPlace, values: Mapping[str, Any] | None = None) -> Project:
         """Open the project at ``place``; ``values`` are a create request's."""
-        records, fresh = await self._load_records(place)
+        records, fresh = await load_records(self._thread, place)
         project = None
         try:
             if fresh:
@@ -196,23 +191,6 @@ class ProjectManager:
         self._projects[place.id] = project
         await self._observer("opened", project)
         return project
-
-    async def _load_records(self, place: ProjectPlace) -> tuple[ProjectRecords, bool]:
-        """The records in a project's directory, and whether they are new."""
-        records = await ProjectRecords.load(self._thread, place.path)
-        try:
-            owner = await records.stored_id()
-        except BaseException:
-            await records.close()
-            raise
-        if owner not in (None, place.id):
-            # A copied folder: the other project's records are kept beside, under its id.
-            await records.close()
-            file = place.path / PROJECT_FILE
-            await asyncio.to_thread(file.rename, file.with_name(f"{PROJECT_FILE}.{owner}"))
-            records = await ProjectRecords.load(self._thread, place.path)
-            owner = None
-        return records, owner is None
 
     async def _save_place(self, place: ProjectPlace) -> None:
         await self._records.save(place)

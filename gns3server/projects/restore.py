@@ -12,10 +12,37 @@ from gns3server.nodes.home import NodeRecord
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.registry import Registry
 from gns3server.ports import Holder, Ports, Use
+from gns3server.projects.database import DatabaseThread
 from gns3server.projects.project import Project
-from gns3server.projects.records import StoredProject
+from gns3server.projects.records import (
+    PROJECT_FILE,
+    ProjectPlace,
+    ProjectRecords,
+    StoredProject,
+)
 
 log = logging.getLogger(__name__)
+
+
+async def load_records(thread: DatabaseThread, place: ProjectPlace) -> tuple[ProjectRecords, bool]:
+    """Open the records in a project's directory; also tells whether they are new.
+
+    :raises gns3server.projects.database.DatabaseError: they cannot be used.
+    """
+    records = await ProjectRecords.load(thread, place.path)
+    try:
+        owner = await records.stored_id()
+    except BaseException:
+        await records.close()
+        raise
+    if owner not in (None, place.id):
+        # A copied folder: the other project's records are kept beside, under its id.
+        await records.close()
+        file = place.path / PROJECT_FILE
+        await asyncio.to_thread(file.rename, file.with_name(f"{PROJECT_FILE}.{owner}"))
+        records = await ProjectRecords.load(thread, place.path)
+        owner = None
+    return records, owner is None
 
 
 async def restore(project: Project, stored: StoredProject, registry: Registry) -> None:
