@@ -71,8 +71,6 @@ def make_middleware(gatekeeper: Gatekeeper, failed_plugins: Mapping[str, str]) -
             return response
         except web.HTTPException as error:
             return _router_error(request, error, failed_plugins)
-        except (asyncio.CancelledError, ConnectionError):
-            raise
         except Exception as error:
             return _bug(request, error)
         log_outcome(request, response.status)

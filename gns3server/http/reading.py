@@ -24,7 +24,7 @@ async def read_body(request: web.Request) -> bytes:
     """The whole body, whatever its transfer coding.
 
     :raises BodyTooLarge: over :data:`BODY_LIMIT`.
-    :raises RequestTimeout: it took longer than :data:`READ_LIMIT`.
+    :raises RequestTimeout: it took longer than :data:`READ_LIMIT`, or the client went away.
     :raises InvalidRequest: its transfer or content coding is broken.
     """
     if not request.can_read_body:
@@ -38,6 +38,8 @@ async def read_body(request: web.Request) -> bytes:
         ) from error
     except web.RequestPayloadError as error:
         raise InvalidRequest(f"The request's body cannot be decoded: {error}.") from error
+    except ConnectionError as error:
+        raise RequestTimeout("The client went away before its request was complete.") from error
     except TimeoutError as error:
         raise RequestTimeout(
             f"The request's body did not arrive within {READ_LIMIT:.0f} seconds: send it again."
