@@ -247,7 +247,8 @@ class ProjectManager:
         """Be alone with a project that is about to go; its nodes' waits end at once."""
         project.closing.set()
         async with project.enter(exclusive=True):
-            project.check_open()
+            if project.closed:
+                raise project.gone()
             try:
                 yield
             finally:
