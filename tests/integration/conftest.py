@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from gns3server.projects.database import Database, _Job
 from gns3server.projects.project import Project
 
 
@@ -167,3 +171,20 @@ def check_wire():
         assert not server.ports.udp.holders(port)
 
     return check
+
+
+@pytest.fixture
+def hold_disk(lab):
+    """A context in which no change gets to the disk, as on one that is very slow."""
+
+    @contextlib.contextmanager
+    def hold():
+        go_on = threading.Event()
+        thread = lab.manager._thread
+        thread._jobs.put(_Job(Database(Path()), call=lambda _: go_on.wait()))
+        try:
+            yield
+        finally:
+            go_on.set()
+
+    return hold
