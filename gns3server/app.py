@@ -13,6 +13,7 @@ from typing import Any
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.routing import Lab
 from gns3server.http.security import Gatekeeper
+from gns3server.nodes.file_cache import FileCache
 from gns3server.nodes.files import make_directory
 from gns3server.nodes.home import Machine
 from gns3server.nodes.registry import Registry
@@ -108,14 +109,11 @@ async def serving(
     await asyncio.to_thread(host.load, found)
     await asyncio.to_thread(host.gather, registry, CORE_ROUTES)
     tasks = Tasks()
-    async with _records(settings) as (thread, records), _runner(settings) as runner:
+    async with (
+        _records(settings) as (thread, records),
+        _machine(settings, make_ports(settings, registry)) as machine,
+    ):
         hub = Hub(max_listeners=settings.server.max_listeners)
-        machine = Machine(
-            runner,
-            StartGate(settings.server.max_starting),
-            make_ports(settings, registry),
-            settings.search_path,
-        )
         shared = Surroundings(machine, registry, hub, {}, settings.server.max_nodes, tasks.own)
         manager = ProjectManager(settings, shared, thread, records, host.observe)
         lab = Lab(settings, manager, registry, hub, tasks.own, host.reports)
@@ -149,9 +147,12 @@ async def _records(settings: Settings) -> AsyncIterator[tuple[DatabaseThread, Se
 
 
 @asynccontextmanager
-async def _runner(settings: Settings) -> AsyncIterator[LocalRunner]:
-    runner = LocalRunner(settings.environ)
+async def _machine(settings: Settings, ports: Ports) -> AsyncIterator[Machine]:
+    runner, files = LocalRunner(settings.environ), FileCache()
     try:
-        yield runner
+        yield Machine(
+            runner, StartGate(settings.server.max_starting), ports, settings.search_path, files
+        )
     finally:
+        await files.close()
         await runner.close()
