@@ -18,6 +18,7 @@ from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.record import Recorder
 from gns3server.http.routing import Lab
 from gns3server.http.security import Gatekeeper
+from gns3server.nodes.file_cache import FileCache
 from gns3server.nodes.files import make_directory
 from gns3server.nodes.home import Machine
 from gns3server.nodes.registry import Registry
@@ -120,16 +121,10 @@ async def serving(
     tasks = Tasks()
     async with (
         _records(settings) as (thread, records),
-        _runner(settings) as runner,
+        _machine(settings, make_ports(settings, registry)) as machine,
         _recorder(settings) as recorder,
     ):
         hub = Hub(max_listeners=settings.server.max_listeners)
-        machine = Machine(
-            runner,
-            StartGate(settings.server.max_starting),
-            make_ports(settings, registry),
-            settings.search_path,
-        )
         shared = Surroundings(
             machine=machine,
             registry=registry,
@@ -237,9 +232,12 @@ async def _recorder(settings: Settings) -> AsyncIterator[Recorder | None]:
 
 
 @asynccontextmanager
-async def _runner(settings: Settings) -> AsyncIterator[LocalRunner]:
-    runner = LocalRunner(settings.environ)
+async def _machine(settings: Settings, ports: Ports) -> AsyncIterator[Machine]:
+    runner, files = LocalRunner(settings.environ), FileCache()
     try:
-        yield runner
+        yield Machine(
+            runner, StartGate(settings.server.max_starting), ports, settings.search_path, files
+        )
     finally:
+        await files.close()
         await runner.close()

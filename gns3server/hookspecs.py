@@ -7,8 +7,9 @@ wants, marked with :data:`gns3server.plugin.hookimpl`.
 Hooks that register return data and change nothing themselves: the server
 checks all of a plugin's data, then installs all of it or none. Only the hooks
 that say so are awaited. A hook that raises, returns something unfit or takes
-longer than ten seconds puts its plugin, and no other, out of service; requests
-to it then answer 503 with the reason.
+longer than ten seconds puts its plugin, and no other, out of service: its
+hooks are not called any more, and requests to it answer 503 with the reason.
+What failed while the server runs is in service again after a restart.
 """
 
 from __future__ import annotations
@@ -86,8 +87,9 @@ def gns3_routes(config: Mapping[str, Any]) -> Sequence[Route]:  # type: ignore[e
 def gns3_lifespan(server: Lab) -> AbstractAsyncContextManager[None]:  # type: ignore[empty-body]
     """What the plugin needs while the server runs.
 
-    Called once, before the server listens. The context manager is entered
-    then (awaited, within ten seconds) and left at shutdown.
+    Called once, before any project is opened and the server listens. The context
+    manager is entered then (awaited, within ten seconds) and left at shutdown,
+    after the last project was closed.
 
     :param server: the running server.
     :returns: an asynchronous context manager.
@@ -96,7 +98,9 @@ def gns3_lifespan(server: Lab) -> AbstractAsyncContextManager[None]:  # type: ig
 
 @hookspec
 async def gns3_project_opened(project: Project) -> None:
-    """A project was created or opened. Awaited, within ten seconds; cannot veto.
+    """A project was created or opened, also again when the server starts.
+
+    Awaited, within ten seconds; cannot veto.
 
     :param project: the project, open.
     """
@@ -104,9 +108,10 @@ async def gns3_project_opened(project: Project) -> None:
 
 @hookspec
 async def gns3_project_closing(project: Project) -> None:
-    """A project is about to be closed or deleted; its nodes still run.
+    """A project is about to be closed or deleted, also at shutdown; its nodes still run.
 
-    Awaited, within ten seconds; cannot veto.
+    Awaited, within ten seconds; cannot veto. A project whose files cannot be
+    removed stays open, and :func:`gns3_project_closed` is not called.
 
     :param project: the project; nobody else works on it.
     """

@@ -38,7 +38,11 @@ PING_LINE = event_line("ping")
 
 
 class Listener:
-    """One subscriber: an asynchronous iterator of lines, ended by the hub or by leaving it."""
+    """One subscriber: an asynchronous iterator of lines, ended by the hub or by leaving it.
+
+    Whoever serves it may set ``on_end``, called once when it is ended, and
+    ``connected``, asked whether there is still somebody who listens.
+    """
 
     def __init__(self, queue_lines: int, ping_after: float) -> None:
         self._lines: deque[bytes] = deque([PING_LINE])
@@ -47,6 +51,7 @@ class Listener:
         self._waiter: asyncio.Future[None] | None = None
         self.ended = False
         self.on_end: Callable[[], None] | None = None
+        self.connected: Callable[[], bool] = lambda: True
 
     def put(self, line: bytes) -> None:
         """Queue a line; past the bound the listener is ended instead."""
@@ -112,8 +117,11 @@ class Hub:
         self._of_project: dict[str, dict[Listener, None]] = {}
 
     def listeners(self, project_id: str) -> int:
-        """How many listen to this very project."""
-        return len(self._of_project.get(project_id, ()))
+        """How many listen to this very project; not those who have hung up.
+
+        Their streams end when the next line is sent, which may be seconds away.
+        """
+        return sum(listener.connected() for listener in self._of_project.get(project_id, ()))
 
     def publish(self, project_id: str, action: str, event: Mapping[str, Any]) -> None:
         """Send one event to the project's listeners and to the server-wide ones."""

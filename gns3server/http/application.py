@@ -12,7 +12,7 @@ from marshmallow import Schema
 from gns3server.http.access import Authenticator
 from gns3server.http.edge import make_endpoint, make_middleware
 from gns3server.http.handlers import projects, server
-from gns3server.http.parsing import BODY_LIMIT
+from gns3server.http.reading import BODY_LIMIT
 from gns3server.http.routing import Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 

@@ -11,7 +11,7 @@ from webargs.aiohttpparser import AIOHTTPParser
 
 from gns3server.errors import InvalidRequest
 from gns3server.http.encoding import decode
-from gns3server.http.parsing import PARSED, flatten, read_body
+from gns3server.http.reading import PARSED, flatten, read_body
 
 
 class BodyParser(AIOHTTPParser):

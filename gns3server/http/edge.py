@@ -16,7 +16,8 @@ from gns3server import __version__
 from gns3server.errors import InvalidRequest, LabError, NotFound, Unavailable
 from gns3server.http.access import Authenticator
 from gns3server.http.encoding import encode
-from gns3server.http.parsing import PARSED, make_loader, unknown_id
+from gns3server.http.parsing import make_loader, unknown_id
+from gns3server.http.reading import PARSED
 from gns3server.http.routing import Call, Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.locks import Entry
@@ -87,8 +88,6 @@ def make_middleware(
             return response
         except web.HTTPException as error:
             return _router_error(request, error, failed_plugins)
-        except (asyncio.CancelledError, ConnectionError):
-            raise
         except Exception as error:
             return _bug(request, error)
         log_outcome(request, response.status)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,56 +10,10 @@ from typing import Any
 from aiohttp import web
 from marshmallow import Schema, ValidationError
 
-from gns3server.errors import BodyTooLarge, InvalidRequest, NotFound, RequestTimeout
+from gns3server.errors import InvalidRequest, NotFound
 from gns3server.http.encoding import decode
+from gns3server.http.reading import PARSED, flatten, read_body
 from gns3server.http.routing import Lab, OneOf, Route
-
-BODY_LIMIT = 16 * 1024 * 1024
-"""Bytes a request body may have."""
-
-READ_LIMIT = 30.0
-"""Seconds a request body may take to arrive."""
-
-PARSED: web.RequestKey[Any] = web.RequestKey("parsed")
-"""The parsed body, repeated to the client when it does not fit."""
-
-
-async def read_body(request: web.Request) -> bytes:
-    """The whole body, whatever its transfer coding.
-
-    :raises BodyTooLarge: over :data:`BODY_LIMIT`.
-    :raises RequestTimeout: it took longer than :data:`READ_LIMIT`.
-    :raises InvalidRequest: its transfer or content coding is broken.
-    """
-    if not request.can_read_body:
-        return b""
-    try:
-        async with asyncio.timeout(READ_LIMIT):
-            return await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise BodyTooLarge(
-            f"The request's body is over the limit of {BODY_LIMIT} bytes: send less at once."
-        ) from error
-    except web.RequestPayloadError as error:
-        raise InvalidRequest(f"The request's body cannot be decoded: {error}.") from error
-    except TimeoutError as error:
-        raise RequestTimeout(
-            f"The request's body did not arrive within {READ_LIMIT:.0f} seconds: send it again."
-        ) from error
-
-
-def flatten(messages: Any, prefix: str = "") -> str:
-    """Validation messages as one sentence: ``field: what is wrong; field: ...``."""
-    if isinstance(messages, Mapping):
-        parts = []
-        for key, value in messages.items():
-            name = prefix if key == "_schema" else f"{prefix}.{key}" if prefix else str(key)
-            parts.append(flatten(value, name))
-        return "; ".join(parts)
-    texts = messages if isinstance(messages, list) else [messages]
-    joined = ", ".join(str(text).rstrip(".") for text in texts)
-    return f"{prefix}: {joined}" if prefix else joined
-
 
 Loader = Callable[[web.Request], Awaitable[Mapping[str, Any]]]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from aiohttp import web
 
 from gns3server.http.encoding import compact
-from gns3server.http.parsing import PARSED
+from gns3server.http.reading import PARSED
 
 
 class Recorder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -23,11 +24,15 @@ async def stream(call: Call, project_id: str | None) -> web.StreamResponse:
             headers={"Server": SERVER, "X-Route": call.route.path, "Content-Type": JSON}
         )
         response.enable_chunked_encoding()
-        _limit_end(call.request, listener)
-        await response.prepare(call.request)
-        async for line in listener:
-            await response.write(line)
-        await response.write_eof()
+        request = call.request
+        listener.connected = lambda: request.transport is not None
+        _limit_end(request, listener)
+        # A client that goes away is how most streams end.
+        with suppress(ConnectionError):
+            await response.prepare(request)
+            async for line in listener:
+                await response.write(line)
+            await response.write_eof()
         return response
 
 

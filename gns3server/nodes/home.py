@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gns3server.nodes.file_cache import FileCache
 from gns3server.nodes.nio import Nio, NioType
 from gns3server.ports import Ports
 from gns3server.running.gate import StartGate
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where nodes run: the runner, its start gate and the ports of that machine."""
+    """Where nodes run: the runner, its start gate, and the ports and files of that machine."""
 
     runner: Runner
     gate: StartGate
     ports: Ports
     search_path: str
+    files: FileCache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +92,6 @@ class Home(Protocol):
         """The project's name."""
 
     @property
-    def path(self) -> Path:
-        """The project's directory."""
-
-    @property
     def closing(self) -> asyncio.Event:
         """Set when the project is about to close: waits of its nodes end at once."""
 
@@ -105,8 +103,12 @@ class Home(Protocol):
     def records(self) -> Records:
         """Where the nodes of this project are stored."""
 
+    @property
+    def path(self) -> Path:
+        """The project's directory: another object whenever that is another one."""
+
     def directory_of(self, node: Node) -> Path:
-        """The node's own directory; made when first needed."""
+        """The node's own directory, below :attr:`path`; made when first needed."""
 
     def nio_type(self, name: str) -> NioType:
         """A NIO type by name.

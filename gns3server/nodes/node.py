@@ -55,6 +55,7 @@ class Node:
         self.nios: dict[tuple[int, int], Nio] = {}
         self.state = NodeState.STOPPED
         self.restored = False
+        self._directory = (Path(), Path())
 
     # What an author may override -------------------------------------------
 
@@ -106,11 +107,13 @@ class Node:
     @property
     def directory(self) -> Path:
         """The node's own directory. It need not exist yet."""
-        return self.home.directory_of(self)
+        if self._directory[0] is not self.home.path:
+            self._directory = (self.home.path, self.home.directory_of(self))
+        return self._directory[1]
 
     async def read_file(self, name: str) -> bytes | None:
         """Content of a file in the node's directory, ``None`` when there is none."""
-        return await asyncio.to_thread(files.read, self.directory / name)
+        return await self.home.machine.files.read(f"{self.directory}/{name}")
 
     async def find_program(self, configured: str) -> str:
         """The executable that a setting names: a path, or a name looked up in PATH.
@@ -275,17 +278,17 @@ class Node:
         udp = self.home.machine.ports.udp
         return [
             port
-            for port in self.udp_ports()
+            for port in {port for port, _ in self.udp_ports()}
             if all(h.use is not Use.NIO or h.node_id == self.id for h in udp.holders(port))
         ]
 
-    def udp_ports(self) -> dict[int, Holder]:
-        """The UDP ports that this node's NIOs name, with the hold on each."""
-        named = {}
+    def udp_ports(self) -> list[tuple[int, Holder]]:
+        """The UDP ports that this node's NIOs name, each with its NIO's hold on it."""
+        named = []
         for place, nio in self.nios.items():
             port = self.home.nio_type(nio.type).udp_port(nio)
             if port is not None:
-                named[port] = self._nio_holder(place)
+                named.append((port, self._nio_holder(place)))
         return named
 
     def _holder(self, use: Use, detail: str = "") -> Holder:

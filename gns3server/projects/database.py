@@ -79,10 +79,16 @@ class DatabaseThread:
         await self._submit(_Job(database, statements))
 
     async def read(self, database: Database, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """All rows of a query."""
+        """All rows of a query.
+
+        :raises DatabaseError: the file is damaged.
+        """
 
         def fetch(db: Database) -> list[Any]:
-            return _connection(db).execute(sql, parameters).fetchall()
+            try:
+                return _connection(db).execute(sql, parameters).fetchall()
+            except sqlite3.Error as error:
+                raise DatabaseError(f"{db.path} cannot be read: {error}") from error
 
         rows: list[Any] = await self._submit(_Job(database, call=fetch))
         return rows

@@ -87,9 +87,9 @@ class ProjectManager:
             if place.open:
                 try:
                     await self._open(place, None)
-                except (DatabaseError, OSError, ValueError) as error:
+                except Exception as error:
                     self._damaged[place.id] = str(error)
-                    log.warning("project %s in %s is left closed: %s", place.id, place.path, error)
+                    log.exception("project %s in %s is left closed", place.id, place.path)
         await asyncio.to_thread(self._purge, self._places.open_paths)
 
     def _purge(self, keep: set[Path]) -> None:
@@ -243,7 +243,8 @@ class ProjectManager:
         """Be alone with a project that is about to go; its nodes' waits end at once."""
         project.closing.set()
         async with project.enter(exclusive=True):
-            project.check_open()
+            if project.closed:
+                raise project.gone()
             try:
                 yield
             finally:

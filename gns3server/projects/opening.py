@@ -12,25 +12,8 @@ from gns3server.projects.database import DatabaseThread
 from gns3server.projects.node_set import Surroundings
 from gns3server.projects.places import Places
 from gns3server.projects.project import Project
-from gns3server.projects.records import PROJECT_FILE, ProjectPlace, ProjectRecords
-from gns3server.projects.restore import restore
-
-
-async def load_records(thread: DatabaseThread, place: ProjectPlace) -> tuple[ProjectRecords, bool]:
-    """The records in a project's directory, and whether they are new.
-
-    Records of another project, as a copied folder has them, are kept beside under its id.
-
-    :raises gns3server.projects.database.DatabaseError: they cannot be used.
-    """
-    records = await ProjectRecords.load(thread, place.path)
-    owner = await records.stored_id()
-    if owner in (None, place.id):
-        return records, owner is None
-    await records.close()
-    file = place.path / PROJECT_FILE
-    await asyncio.to_thread(file.rename, file.with_name(f"{PROJECT_FILE}.{owner}"))
-    return await ProjectRecords.load(thread, place.path), True
+from gns3server.projects.records import ProjectPlace
+from gns3server.projects.restore import load_records, restore
 
 
 async def open_project(
@@ -45,6 +28,7 @@ async def open_project(
     :param values: a create request's; ``None`` when an earlier server had it open.
     """
     records, fresh = await load_records(thread, place)
+    project = None
     try:
         wanted = values or {}
         if fresh:
@@ -66,11 +50,8 @@ async def open_project(
         if values is not None:
             await places.save(place)
     except BaseException:
-        shared.machine.ports.release_project(place.id)
-        for node_id in [n for n, owner in shared.node_ids.items() if owner == place.id]:
-            del shared.node_ids[node_id]
-        await records.close()
-        if fresh and place.made_directory:
+        await (records.close() if project is None else project.shut())
+        if fresh:
             await asyncio.to_thread(paths.remove_what_was_made, place.path)
         raise
     return project

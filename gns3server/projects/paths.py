@@ -5,7 +5,6 @@ All functions block: call them off the loop.
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import pwd
 import shutil
@@ -18,7 +17,7 @@ from gns3server.nodes.files import make_directory, sync_directory, sync_file
 
 FILES_DIRECTORY = "project-files"
 TEMPORARY_MARKER = ".gns3_temporary"
-DATABASE_GLOB = "project.db*"
+DATABASE = "project.db"
 
 
 def real_path(path: str, reserved: Iterable[Path]) -> Path:
@@ -97,7 +96,7 @@ def copy_project(old: Path, new: Path) -> None:
 
     def records(directory: str, names: list[str]) -> set[str]:
         top = Path(directory) == old
-        return {name for name in names if top and fnmatch.fnmatch(name, DATABASE_GLOB)}
+        return {name for name in names if top and name.startswith(DATABASE)}
 
     try:
         shutil.copytree(old, new, symlinks=True, ignore=records, dirs_exist_ok=True)
@@ -142,7 +141,7 @@ def set_aside(path: Path, whole: bool) -> Path | None:
             for entry in [
                 path / FILES_DIRECTORY,
                 path / TEMPORARY_MARKER,
-                *path.glob(DATABASE_GLOB),
+                *path.glob(f"{DATABASE}*"),
             ]:
                 if os.path.lexists(entry):
                     entry.rename(aside / entry.name)
@@ -177,8 +176,8 @@ def discard(aside: Path | None) -> None:
 
 def remove_what_was_made(path: Path) -> None:
     """Undo :func:`make_project_directory` after a failed creation, as far as that is possible."""
-    for file in path.glob(DATABASE_GLOB):
-        file.unlink(missing_ok=True)
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        (path / f"{DATABASE}{suffix}").unlink(missing_ok=True)
     (path / TEMPORARY_MARKER).unlink(missing_ok=True)
     if path.is_dir() and not any(path.iterdir()):
         path.rmdir()

@@ -58,12 +58,16 @@ class Project:
         return Entry(self._lock, exclusive=exclusive, inner=self._node_locks, key=node_id)
 
     def check_open(self) -> None:
-        """Tell a visitor who waited that the project has gone meanwhile.
+        """Tell a visitor who waited that the project is going, or gone.
 
-        :raises NotFound: it was closed or deleted.
+        :raises NotFound: somebody closes or deletes it.
         """
-        if self.closed:
-            raise NotFound(f"Project {self.id} was closed or deleted meanwhile.")
+        if self.closing.is_set():
+            raise self.gone()
+
+    def gone(self) -> NotFound:
+        """What those are told who wanted something of it too late."""
+        return NotFound(f"Project {self.id} was closed or deleted meanwhile.")
 
     # The project as the home of its nodes ----------------------------------------
 

@@ -4,18 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from gns3server.errors import Conflict
 from gns3server.nodes import files
 from gns3server.nodes.home import NodeRecord
-from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.registry import Registry
 from gns3server.ports import Holder, Ports, Use
+from gns3server.projects.database import DatabaseThread
 from gns3server.projects.project import Project
-from gns3server.projects.records import StoredProject
+from gns3server.projects.records import (
+    PROJECT_FILE,
+    ProjectPlace,
+    ProjectRecords,
+    StoredProject,
+)
 
 log = logging.getLogger(__name__)
+
+
+async def load_records(thread: DatabaseThread, place: ProjectPlace) -> tuple[ProjectRecords, bool]:
+    """Open the records in a project's directory; also tells whether they are new.
+
+    :raises gns3server.projects.database.DatabaseError: they cannot be used.
+    """
+    records = await ProjectRecords.load(thread, place.path)
+    try:
+        owner = await records.stored_id()
+    except BaseException:
+        await records.close()
+        raise
+    if owner not in (None, place.id):
+        # A copied folder: the other project's records are kept beside, under its id.
+        await records.close()
+        file = place.path / PROJECT_FILE
+        await asyncio.to_thread(file.rename, file.with_name(f"{PROJECT_FILE}.{owner}"))
+        records = await ProjectRecords.load(thread, place.path)
+        owner = None
+    return records, owner is None
 
 
 async def restore(project: Project, stored: StoredProject, registry: Registry) -> None:
@@ -31,6 +58,7 @@ async def restore(project: Project, stored: StoredProject, registry: Registry) -
     for port in stored.allocated_ports:
         _hold(project.machine.ports, port, Holder(project.id, Use.ALLOCATED))
     project.nodes.restore_removed(stored.removed_nodes)
+    restored = []
     for record in stored.nodes:
         node_type = registry.node_types.get(record.type)
         if node_type is None:
@@ -41,8 +69,9 @@ async def restore(project: Project, stored: StoredProject, registry: Registry) -
                 record.id,
                 record.type,
             )
-            continue
-        await _restore_node(project, registry, node_type, record, stored)
+        elif _restore_node(project, registry, node_type, record, stored):
+            restored.append(record)
+    await _restore_consoles(project, restored)
 
 
 async def _finish_files(project: Project, stored: StoredProject) -> None:
@@ -54,34 +83,39 @@ async def _finish_files(project: Project, stored: StoredProject) -> None:
         await project.records.files_replaced(node_id)
 
 
-async def _restore_node(
+def _restore_node(
     project: Project,
     registry: Registry,
     node_type: NodeType,
     record: NodeRecord,
     stored: StoredProject,
-) -> None:
+) -> bool:
     node = node_type.node_class(project, node_type, record)
     node.restored = True
     if not project.nodes.restore(node):
         log.error("project %s: VM %s is open in another project", project.id, node.id)
-        return
+        return False
     for place, nio in stored.nios.get(node.id, {}).items():
         if nio.type in registry.nio_types:
             node.nios[place] = nio
-    for port, holder in node.udp_ports().items():
+    for port, holder in node.udp_ports():
         _hold(project.machine.ports, port, holder)
-    await _restore_console(project, node)
+    return True
 
 
-async def _restore_console(project: Project, node: Node) -> None:
-    holder = Holder(project.id, Use.CONSOLE, node.id)
-    try:
-        project.machine.ports.tcp.hold(node.console, holder)
-    except Conflict as error:
-        console = project.machine.ports.tcp.allocate(holder)
-        log.warning("VM %s gets console %d instead: %s", node.id, console, error)
-        node.console = console
+async def _restore_consoles(project: Project, records: list[NodeRecord]) -> None:
+    """Give every node its console back; those whose port is taken get another, after all others."""
+    tcp, lost = project.machine.ports.tcp, []
+    for record in records:
+        try:
+            tcp.hold(record.console, Holder(project.id, Use.CONSOLE, record.id))
+        except Conflict as error:
+            lost.append((record, error))
+    for record, reason in lost:
+        console = tcp.allocate(Holder(project.id, Use.CONSOLE, record.id))
+        log.warning("VM %s gets console %d instead: %s", record.id, console, reason)
+        await project.records.save_node(replace(record, console=console), {})
+        project.nodes.get(record.type, record.id).console = console
 
 
 def _hold(ports: Ports, port: int, holder: Holder) -> None:

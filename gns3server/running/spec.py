@@ -16,7 +16,7 @@ DEFAULT_LOG_LIMIT = 1024 * 1024
 class Port:
     """A port of this machine, on all its addresses.
 
-    Raises ValueError when `kind` is neither "tcp" nor "udp" or `number` is not in 1..65535.
+    :raises ValueError: ``kind`` is neither "tcp" nor "udp", or ``number`` is not in 1..65535.
     """
 
     kind: Literal["tcp", "udp"]
@@ -36,21 +36,21 @@ class Port:
 class LaunchSpec:
     """One run of a program: what to start, and how to tell that it is ready.
 
-    argv: program and arguments; the program is best given by its absolute path.
-    cwd: absolute working directory; the runner makes it when it is missing.
-    env: added to the runner's base environment.
-    files: content by plain name, written into `cwd` before the start.
-    ports: must be bound by the program's processes when it is ready.
-    may_bind: ports that it may bind besides.
-    ready_limit: seconds that it may take to become ready.
-    stop_signal: the signal that asks it to end.
-    stop_limit: seconds that it has to end before it is killed.
-    timer_slack_ns: nanoseconds by which the kernel may delay its timers; None is the usual value.
-    children: number of child processes without which it is of no use.
-    log_name: plain name of the file in `cwd` that takes its output.
-    log_limit: bytes past which the output is cut back to its end.
-
-    Raises ValueError that begins with the field's name when a value makes no sense.
+    :param argv: program and arguments; the program is best given by its absolute path.
+    :param cwd: absolute working directory; the runner makes it when it is missing.
+    :param env: added to the runner's base environment.
+    :param files: content by plain name, written into ``cwd`` before the start.
+    :param ports: must be bound by the program's processes when it is ready.
+    :param may_bind: ports that it may bind besides.
+    :param ready_limit: seconds that it may take to become ready.
+    :param stop_signal: the signal that asks it to end.
+    :param stop_limit: seconds that it has to end before it is killed.
+    :param timer_slack_ns: nanoseconds by which the kernel may delay its timers; None is the
+        usual value.
+    :param children: number of child processes without which it is of no use.
+    :param log_name: plain name of the file in ``cwd`` that takes its output.
+    :param log_limit: bytes past which the output is cut back to its end.
+    :raises ValueError: a value makes no sense; the text begins with the field's name.
     """
 
     argv: tuple[str, ...]
@@ -116,7 +116,7 @@ class LaunchSpec:
             raise ValueError(f"stop_signal: {self.stop_signal!r} is not a signal")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the spec as a dict of JSON types; `from_json` reads it back."""
+        """Return the spec as a dict of JSON types; ``from_json`` reads it back."""
         return {
             "argv": list(self.argv),
             "cwd": self.cwd,
@@ -135,7 +135,7 @@ class LaunchSpec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LaunchSpec:
-        """Make a spec of what `to_json` returned; raise ValueError for anything else."""
+        """Make a spec of what ``to_json`` returned; raise ValueError for anything else."""
         try:
             values = dict(data)
             for name in ("ports", "may_bind"):

@@ -18,7 +18,7 @@ OUTPUT_LIMIT = 1024 * 1024
 
 
 class ToolFailed(Exception):
-    """A helper program did not do its work; `reason` is for the user's eyes."""
+    """A helper program did not do its work; ``reason`` is for the user's eyes."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -42,14 +42,13 @@ async def run_tool(
 ) -> ToolResult:
     """Run a short program to its end and return what it printed, errors included.
 
-    limit: seconds that it may take; then it and its session's process group are killed.
-    env: its whole environment; None is the server's own.
-
     What it leaves running in its process group is killed as well. A caller who is cancelled
-    leaves at once, the program is then dealt with in the background.
+    leaves at once, the program is then dealt with in the background. An exit code other than 0
+    is not an error.
 
-    Raises ToolFailed when it cannot be started or takes too long. An exit code other than 0 is
-    not an error.
+    :param limit: seconds that it may take; then it and its session's process group are killed.
+    :param env: its whole environment; None is the server's own.
+    :raises ToolFailed: it cannot be started or takes too long.
     """
     return await asyncio.to_thread(_run, tuple(argv), limit, cwd, env)
 
@@ -57,7 +56,7 @@ async def run_tool(
 def find_program(name_or_path: str, search_path: str) -> str | None:
     """Return the path of an executable file, None when there is none. Blocks.
 
-    A value with a slash is a path; any other is looked up in the directories of `search_path`
+    A value with a slash is a path; any other is looked up in the directories of ``search_path``
     (as in PATH: separated by colons).
     """
     if not name_or_path or "\0" in name_or_path:

@@ -114,6 +114,8 @@ def test_everything_that_plugins_may_import_is_in_the_reference() -> None:
 def test_every_fixture_is_documented() -> None:
     fixtures = {name for name in vars(testing) if name.startswith("gns3_")}
     assert set(re.findall(r"autofunction:: (gns3_\w+)", page("testing"))) == fixtures
+    documented = set(re.findall(r"^\.\. auto\w+:: (\w+)$", page("testing"), re.MULTILINE))
+    assert documented == set(testing.__all__) - {"ServerFactory"}
 
 
 def required() -> set[str]:

@@ -76,7 +76,7 @@ def fetch(url: str) -> bytes:
 
 
 def test_the_plugins_command_of_the_server_runs(capsys) -> None:
-    assert "gns3server plugins" in of_language("sh")
+    assert any("\ngns3server plugins" in block for block in of_language("sh"))
     assert main(shlex.split("gns3server plugins")[1:]) == 0
 
 

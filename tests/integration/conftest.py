@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from gns3server.projects.database import Database, _Job
 from gns3server.projects.project import Project
 
 
@@ -130,3 +134,57 @@ def arrived(server, monkeypatch):
 def lab(server):
     """The wired-up core behind ``server``."""
     return server.running.lab
+
+
+@pytest.fixture
+def build():
+    """Makes a project of a given id with two nodes, the first wired and started."""
+
+    async def build(client, project_id, **values):
+        body = {"name": "lab", "project_id": project_id, **values}
+        assert (await client.post("/v1/projects", body)).status == 201
+        project, nodes = f"/v1/projects/{project_id}", []
+        for number in range(2):
+            body = {"name": f"PC{number}", "note": f"note {number}"}
+            answer = await client.post(f"{project}/toy/vms", body)
+            assert answer.status == 201
+            nodes.append(answer.json)
+        port = (await client.post(f"{project}/ports/toy")).json["udp_port"]
+        nio = {"type": "nio_udp", "lport": port, "rhost": "127.0.0.1", "rport": port + 1}
+        toy = f"{project}/toy/vms/{nodes[0]['vm_id']}"
+        assert (await client.post(f"{toy}/adapters/1/ports/1/nio", nio)).status == 201
+        assert (await client.post(f"{toy}/start")).status == 204
+        return nodes
+
+    return build
+
+
+@pytest.fixture
+def check_wire():
+    """Checks that a node has the NIO of ``build``: its port is reserved, and freed with it."""
+
+    async def check(client, server, node):
+        port = server.settings.server.udp_start_port_range
+        assert server.ports.udp.holders(port)
+        toy = f"/v1/projects/{node['project_id']}/toy/vms/{node['vm_id']}"
+        assert (await client.delete(f"{toy}/adapters/1/ports/1/nio")).status == 204
+        assert not server.ports.udp.holders(port)
+
+    return check
+
+
+@pytest.fixture
+def hold_disk(lab):
+    """A context in which no change gets to the disk, as on one that is very slow."""
+
+    @contextlib.contextmanager
+    def hold():
+        go_on = threading.Event()
+        thread = lab.manager._thread
+        thread._jobs.put(_Job(Database(Path()), call=lambda _: go_on.wait()))
+        try:
+            yield
+        finally:
+            go_on.set()
+
+    return hold

@@ -31,7 +31,10 @@ def site(tmp_path, monkeypatch):
     )
     assert done.returncode == 0, done.stderr
     monkeypatch.syspath_prepend(site)
-    return site
+    # Other tests have a module of the same name.
+    sys.modules.pop("gns3server_web", None)
+    yield site
+    sys.modules.pop("gns3server_web", None)
 
 
 def fetch(port):

@@ -173,7 +173,7 @@ def gns3_routes() -> list[Route]:
             answer=UdpPortSchema,
             status=201,
             scope=Scope.PROJECT,
-            errors={409: "No port is free"},
+            errors={409: "No port is free", 507: "The records cannot be written"},
             tag="toy",
         )
     ]

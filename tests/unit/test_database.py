@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -251,6 +251,14 @@ async def test_a_file_that_is_no_database_is_named(thread, tmp_path, content, re
     assert str(path) in str(refused.value)
     if content is not None:
         assert path.read_bytes() == content
+
+
+async def test_a_file_that_lacks_its_tables_is_named(thread, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "test.db")) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    database = await thread.open(tmp_path / "test.db", TABLES, 1)
+    with pytest.raises(DatabaseError, match=r"test\.db cannot be read: no such table: item"):
+        await ids(thread, database)
 
 
 async def test_a_file_of_another_version_is_refused(thread, database):

@@ -189,6 +189,13 @@ async def test_listeners_are_counted_by_project_and_forgotten():
     assert hub._everywhere == {}
 
 
+async def test_who_has_hung_up_does_not_count():
+    hub = quiet_hub()
+    with hub.listen("p") as first, hub.listen("p"):
+        first.connected = lambda: False
+        assert hub.listeners("p") == 1
+
+
 async def test_there_is_a_limit_and_a_place_comes_back():
     hub = quiet_hub(max_listeners=2)
     with hub.listen("p"):

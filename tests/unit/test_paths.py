@@ -243,8 +243,10 @@ def test_nothing_there_is_nothing_to_remove(tmp_path):
 
 
 def test_a_failed_creation_takes_back_only_its_own(lab, tmp_path):
+    (lab / "photos" / "project.db").rename(lab / "project.db.of-another")
     paths.remove_what_was_made(lab)
-    assert tree(lab) == THEIRS | OURS_BELOW | {"project-files"}
+    theirs = THEIRS - {"photos/project.db"} | {"project.db.of-another"}
+    assert tree(lab) == theirs | OURS_BELOW | {"project-files"}
     made = tmp_path / "made"
     made.mkdir()
     (made / "project.db").write_text("")

@@ -196,9 +196,9 @@ def test_a_plugin_that_hangs_is_given_up(make_host, faulty_plugin):
             ("gns3_node_types", hook("gns3_node_types", "yield threading.hang_here.wait()")),
         ):
             point = faulty_plugin(f"import threading\n{fault}")
-            host, registry = make_host(point, call_seconds=0.5)
+            host, registry = make_host(point, call_seconds=1)
             assert host.plugins[0].phase == phase
-            assert host.plugins[0].message == ("TimeoutError: it did not return within 0.5 seconds")
+            assert host.plugins[0].message == ("TimeoutError: it did not return within 1 seconds")
             assert registry.node_types == {}
     finally:
         released.set()

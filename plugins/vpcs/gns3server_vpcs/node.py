@@ -90,9 +90,12 @@ class VpcsNode(ProcessNode):
             values["startup_script"] is None and await self.read_file(SCRIPT) is None
         ):
             text = (values["startup_script"] or "").replace("%h", name)
+        elif name == self.name:
+            # Every new PC without a script: nothing has to be read for it.
+            return Change()
         else:
             stored = await self.read_file(SCRIPT)
-            if stored is None or name == self.name:
+            if stored is None:
                 return Change()
             text = rename(stored.decode(errors="surrogateescape"), self.name, name)
         return Change(files={SCRIPT: text.encode(errors="surrogateescape")})

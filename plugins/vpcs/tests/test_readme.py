@@ -1,12 +1,12 @@
 """The README's commands and the manual's session, done as a newcomer would do them.
 
-The README is followed from top to bottom: its ``pip install`` line, word for word, installs a
-copy of this repository into a fresh virtual environment; ``gns3server`` then runs from there; all
-further blocks are pasted into one shell, and what the README shows at a console prompt is typed
-into telnet. Two things differ from a newcomer's machine: pip takes the packages of others from
-the environment that the tests run in instead of downloading them, and all of it happens in a
-network of its own, so that the ports are free. The two ``bootstrap.py`` lines are left out here;
-``tests/docs/test_readme.py`` says what is checked of them.
+The README is followed from top to bottom: a virtual environment is made as it says; its ``pip
+install`` line, word for word, installs a copy of this repository into it; ``gns3server`` then
+runs from there; all further blocks are pasted into one shell, and what the README shows at a
+console prompt is typed into telnet. Two things differ from a newcomer's machine: pip takes the
+packages of others from the environment that the tests run in instead of downloading them, and all
+of it happens in a network of its own, so that the ports are free. The two ``bootstrap.py`` lines
+are left out here; ``tests/docs/test_readme.py`` says what is checked of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import subprocess
 import sys
 import sysconfig
 import uuid
-import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,6 +98,8 @@ def newcomer(tmp_path: Path) -> Iterator[Newcomer]:
         if not name.lower().endswith("_proxy") and not name.startswith(("GNS3_", "XDG_", "PIP_"))
     }
     env = {**kept, "HOME": str(tmp_path), "TERM": "dumb", "PS1": "$ ", TEST_VARIABLE: test_id}
+    env.update(PIP_NO_INDEX="1", PIP_NO_BUILD_ISOLATION="0", PIP_DISABLE_PIP_VERSION_CHECK="1")
+    env["PATH"] = f"{sys.base_prefix}/bin:{env['PATH']}"
     with own_network(PORTS) as enter:
         yield Newcomer(enter, env, test_id, tmp_path)
         left = processes_of(test_id)
@@ -123,35 +124,27 @@ def clone(newcomer: Newcomer) -> Path:
     return copy
 
 
-@pytest.fixture
-def environment(newcomer: Newcomer) -> Path:
-    """An activated virtual environment that finds the packages of others without a network."""
-    home = newcomer.home / "venv"
-    venv.create(home, with_pip=True)
+def let_others_in(home: Path) -> None:
+    """Let a new virtual environment find the packages of others without a network."""
     inside = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(home)}))
     for entry in [*inside.glob("setuptools*"), *inside.glob("pkg_resources")]:
         # Too old in Python 3.11's; the one below is taken instead.
         shutil.rmtree(entry)
     (inside / "of-the-tests.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    newcomer.env.update(
-        PATH=f"{home}/bin:{newcomer.env['PATH']}",
-        PIP_NO_INDEX="1",
-        PIP_NO_BUILD_ISOLATION="0",
-        PIP_DISABLE_PIP_VERSION_CHECK="1",
-    )
-    return home
 
 
 @pytest.mark.timeout(300)
-def test_the_readme_from_top_to_bottom(newcomer: Newcomer, clone: Path, environment: Path) -> None:
+def test_the_readme_from_top_to_bottom(newcomer: Newcomer, clone: Path) -> None:
     todo = [block for block in blocks(README) if block.language in ("sh", "text")]
     todo = [block for block in todo if not block.text.startswith("python3 bootstrap.py ")]
-    install, *rest = todo
+    make, install, *rest = todo
+    assert make.lines[0] == "python3 -m venv ~/gns3-venv"
     assert install.text == "pip install . ./plugins/udp ./plugins/vpcs && gns3server"
     with newcomer.at_shell(clone) as server, newcomer.at_shell(newcomer.home) as shell:
+        paste(server, make)
+        let_others_in(newcomer.home / "gns3-venv")
         server.type(install.text)
         server.expect(LISTENS)
-        assert (environment / "bin" / "gns3server").exists()
         for number, block in enumerate(rest):
             if block.language == "sh" and block.text.startswith("telnet "):
                 use_console(shell, block.text, rest[number + 1])
@@ -185,13 +178,24 @@ def use_console(shell: Terminal, telnet: str, dialogue: Block) -> None:
         assert line.startswith(PROMPT)
         command = line.removeprefix(PROMPT)
         shell.expect(re.escape(PROMPT), press_enter=True)
-        # Its echo is not waited for: after `disconnect` VPCS may leave before all of it is out.
-        shell.type(command)
+        type_at_prompt(shell, command)
         for text, shown in SHOWN.items():
             if command.startswith(text):
                 for pattern in shown:
                     shell.expect(pattern)
     shell.expect("Connection closed by foreign host")
+
+
+def type_at_prompt(shell: Terminal, command: str) -> None:
+    """Type a command as a person does, who looks whether it appears.
+
+    VPCS may lose what comes within moments of its prompt. It may also leave before all of
+    ``disconnect`` has appeared, so the first letter must do.
+    """
+    seen = PROMPT
+    while seen == PROMPT:
+        shell.type(command)
+        seen = shell.expect(f"{command[0]}|{PROMPT}", press_enter=True)[0]
 
 
 @contextmanager

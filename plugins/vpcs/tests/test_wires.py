@@ -8,11 +8,9 @@ import uuid
 import pytest
 from vpcs_console import open_console
 from vpcs_kernel import foreign, holders, is_bound
-from vpcs_lab import PORT, Lab
+from vpcs_lab import PORT, RELAY, Lab
 
 pytestmark = pytest.mark.usefixtures("vpcs_program")
-
-RELAY = 9
 
 
 async def talk(one, other):
@@ -38,9 +36,12 @@ async def test_a_port_where_a_relay_may_be_is_never_silently_dead(lab, order):
     await above.wire(first + RELAY, first)
     if order == "together":
         answers = list(await asyncio.gather(below.ask("start"), above.ask("start")))
+    elif order == "above first":
+        answers = [await above.ask("start"), await below.ask("start")]
     else:
-        one, other = (below, above) if order == "below first" else (above, below)
-        answers = [await one.ask("start"), await other.ask("start")]
+        answers = [await below.ask("start")]
+        await below.relay_up()
+        answers.append(await above.ask("start"))
     refused = [answer for answer in answers if answer.status == 409]
     if refused:
         (answer,) = refused
@@ -57,6 +58,7 @@ async def test_a_neighbours_relay_is_in_the_way_across_projects_too(lab):
     below = await lab.pc()
     await below.wire(first)
     await below.do("start")
+    await below.relay_up()
     above = await (await Lab.open(lab.server)).pc()
     await above.wire(first + RELAY)
     answer = await above.ask("start")

@@ -3,6 +3,12 @@
 import asyncio
 from urllib.request import urlopen
 
+from gns3server.testing import NodeTypeConformance
+
+
+class TestWhatEveryNodeTypeMustDo(NodeTypeConformance):
+    node_type = "web"
+
 
 def fetch(port):
     with urlopen(f"http://127.0.0.1:{port}/") as response:

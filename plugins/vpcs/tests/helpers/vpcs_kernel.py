@@ -70,6 +70,9 @@ def foreign(kind: str, port: int) -> Iterator[None]:
     """Have a port taken by somebody who is not the server's, while the context lasts."""
     transport = socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET, transport) as taken:
+        if kind == "tcp":
+            # Connections of earlier tests that are fading out do not count.
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("0.0.0.0", port))
         if kind == "tcp":
             taken.listen()

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from vpcs_kernel import parent
+from vpcs_kernel import is_bound, parent
 
 from gns3server.testing import TEST_VARIABLE, LabServer, processes_of
 
 PORT = "adapters/0/ports/0/nio"
+RELAY = 9
+WITH_RELAY = ("0.5b1", "0.5b2", "0.6")
+"""The versions that bind a relay port and cannot be kept from it (contract 5.4)."""
 
 
 class Pids(NamedTuple):
@@ -77,6 +80,13 @@ class Pc:
         assert len(found) == 2, f"{len(found)} processes have {wanted}"
         (pc,) = (pid for pid in found if parent(pid) in found)
         return Pids((found - {pc}).pop(), pc)
+
+    async def relay_up(self) -> None:
+        """Wait until it has bound its relay port as well, some time after its start."""
+        if (await self.node._binary()).version in WITH_RELAY:
+            lport = self.node.nio().values["lport"]
+            while not is_bound("udp", lport + RELAY):
+                assert await self.status() == "started"
 
 
 class Lab:

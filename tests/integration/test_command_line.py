@@ -1,0 +1,184 @@
+"""The program itself: what it prints, which signals end it, with which exit code."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gns3server import __version__
+from gns3server.http.client import Client
+from gns3server.testing import processes_of
+
+
+@pytest.fixture
+def environ(gns3_settings, tmp_path):
+    """An environment in which the program shares nothing with any other."""
+    server = gns3_settings.server
+    return {
+        **gns3_settings.environ,
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "PYTHONPATH": "",
+        **{
+            f"GNS3_SERVER_{name.upper()}": str(getattr(server, name))
+            for name in (
+                *("projects_path", "images_path", "state_path", "port"),
+                *("console_start_port_range", "console_end_port_range"),
+                *("udp_start_port_range", "udp_end_port_range"),
+            )
+        },
+    }
+
+
+@pytest.fixture
+def run(environ, tmp_path):
+    """Starts the program with arguments."""
+
+    async def run(*args: str, **more: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gns3server", *args),
+            env={**environ, **more},
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    return run
+
+
+@pytest.fixture
+def running(run):
+    """A program that serves: gives the process, where it listens, and what it printed so far."""
+
+    @asynccontextmanager
+    async def running(*args: str, **more: str):
+        process = await run(*args, **more)
+        printed = ""
+        while "listens on" not in printed or "consoles of emulators" not in printed:
+            line = (await process.stdout.readline()).decode()
+            assert line, printed + (await process.stderr.read()).decode()
+            printed += line
+        url = re.search(r"listens on (\S+)", printed)
+        assert url is not None
+        try:
+            yield process, url[1], printed
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+    return running
+
+
+async def finish(process) -> tuple[int, str, str]:
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_it_says_what_it_is_and_serves(running, tmp_path):
+    async with running("--local") as (_, url, printed), Client(url) as client:
+        assert (await client.get("/v1/version")).json == {"version": __version__, "local": True}
+        assert f"gns3server {__version__} listens on http://127.0.0.1:" in printed
+        assert f"projects are kept in {tmp_path / 'projects'}" in printed
+        assert "can run programs on this machine" not in printed
+
+
+@pytest.mark.statement("SRV-03")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"])
+async def test_signals_end_it_with_its_nodes_and_temporary_projects(running, name, tmp_path):
+    async with running("--local") as (process, url, _), Client(url) as client:
+        bodies = [{"name": "gone", "temporary": True}, {"name": "kept"}]
+        made = [(await client.post("/v1/projects", body)).json["project_id"] for body in bodies]
+        async with client.listen() as events:
+            assert await anext(events) == {"action": "ping"}
+            process.send_signal(getattr(signal, name))
+            assert [event async for event in events] == []
+        code, out, err = await finish(process)
+        assert (code, err) == (0, "")
+        assert "stopping all nodes" in out
+        assert "stopped" in out
+        assert os.listdir(tmp_path / "projects") == made[1:]
+        with pytest.raises(OSError, match="Connect"):
+            await client.get("/v1/version")
+
+
+async def test_a_killed_server_opens_its_projects_again(running, tmp_path):
+    async with running("--local") as (process, url, _), Client(url) as client:
+        made = (await client.post("/v1/projects", {"name": "lab"})).json
+        process.kill()
+        await process.wait()
+    async with running("--local") as (_, url, _), Client(url) as client:
+        assert (await client.get("/v1/projects")).json == [made]
+
+
+async def test_a_port_that_is_taken_ends_it_with_an_error(run):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, out, err = await finish(await run("--port", str(taken.getsockname()[1])))
+    assert code == 1
+    assert "cannot run" in out
+    assert "Traceback" not in out + err
+
+
+async def test_a_second_server_on_the_same_records_ends_with_an_error(running, run):
+    async with running():
+        code, out, err = await finish(await run())
+    assert code == 1
+    assert "state_path" in out
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("args", "more", "wanted"),
+    [
+        (("--port", "70000"), {}, "port must be 0 to 65535"),
+        ((), {"GNS3_SERVER_PORT": "many"}, "environment variable GNS3_SERVER_PORT"),
+        (("--port", "many"), {}, "invalid int value"),
+        (("--nonsense",), {}, "unrecognized arguments"),
+    ],
+)
+async def test_wrong_settings_end_it_before_it_begins(run, args, more, wanted):
+    code, out, err = await finish(await run(*args, **more))
+    assert (code, out) == (2, "")
+    assert wanted in err
+    assert "Traceback" not in err
+
+
+async def test_version_and_help(run):
+    assert await finish(await run("--version")) == (0, f"{__version__}\n", "")
+    code, out, _ = await finish(await run("--help"))
+    assert code == 0
+    for word in ("--host", "--port", "--local", "demo"):
+        assert word in out
+
+
+async def test_the_file_in_the_directory_is_read_and_named(running, tmp_path):
+    (tmp_path / "gns3_server.conf").write_text("[Server]\nlocal = yes\nannounced_version = 1.4\n")
+    async with running() as (_, url, printed), Client(url) as client:
+        assert (await client.get("/v1/version")).json == {"version": "1.4", "local": True}
+        assert "settings were read from gns3_server.conf" in printed
+
+
+async def test_listening_everywhere_is_said_loudly(running):
+    async with running("--host", "0.0.0.0") as (_, _, printed):
+        assert "can run programs on this machine" in printed
+
+
+@pytest.mark.parametrize("how", [("--log", "server.log"), ("--quiet",)])
+async def test_the_log_goes_where_it_is_told(run, tmp_path, how):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        process = await run(*how, "--port", str(taken.getsockname()[1]))
+        assert await finish(process) == (1, "", "")
+    logs = [path.read_text() for path in tmp_path.glob("server.log")]
+    assert ["cannot run" in log for log in logs] == ([True] if "--log" in how else [])
+
+
+async def test_nothing_is_left_running(running, environ):
+    async with running("--local") as (process, _, _):
+        assert list(processes_of(environ["GNS3_TEST_ID"])) == [process.pid]
+        process.terminate()
+        await process.wait()
+        assert processes_of(environ["GNS3_TEST_ID"]) == {}

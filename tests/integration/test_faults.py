@@ -1,0 +1,176 @@
+"""Faults of ours, of drivers and of disks: told to the client in short, to the log in full."""
+
+import asyncio
+import re
+from contextlib import suppress
+
+import pytest
+
+from gns3server.testing import processes_of
+
+BROKEN = {
+    "ZeroDivisionError": "raise ZeroDivisionError('secret')",
+    # Not to be taken for a client that has gone away.
+    "ConnectionRefusedError": "raise ConnectionRefusedError('secret')",
+    "TimeoutError": "raise TimeoutError('secret')",
+}
+
+
+@pytest.fixture
+def serve(faulty_plugin, gns3_serving):
+    """Makes servers whose toys have a fault: ``serve("launch_spec", "raise ValueError")``."""
+
+    def make(method: str, body: str):
+        fault = f"async def broken(self, *_):\n    {body}\n\nToyNode.{method} = broken"
+        return gns3_serving(plugins=[faulty_plugin(fault, name="toy", source="toy_emulator.py")])
+
+    return make
+
+
+async def make_vm(client) -> str:
+    project = f"/v1/projects/{(await client.post('/v1/projects')).json['project_id']}"
+    answer = await client.post(f"{project}/toy/vms", {"name": "PC"})
+    assert answer.status == 201, answer
+    return f"{project}/toy/vms/{answer.json['vm_id']}"
+
+
+def check_fault(answer, caplog, kind: str) -> None:
+    """The client reads where to look; the log has all of it."""
+    assert answer.status == 500
+    assert answer.headers["Content-Type"] == "application/json"
+    assert set(answer.json) == {"message", "status"}
+    message = answer.json["message"]
+    for word in ("secret", "Traceback", "File", kind):
+        assert word not in message
+    number = re.search(r"[0-9a-f]{6}-\d+", message)
+    assert number is not None
+    (record,) = [r for r in caplog.records if r.message.startswith(f"{number[0]} ")]
+    assert record.levelname == "ERROR"
+    assert kind in record.exc_text
+    assert "Traceback" in record.exc_text
+
+
+# Bugs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["ZeroDivisionError", "ConnectionRefusedError", "TimeoutError"])
+async def test_a_driver_that_fails_in_a_start(serve, caplog, kind):
+    async with serve("launch_spec", BROKEN[kind]) as server:
+        client = server.client
+        vm = await make_vm(client)
+        ports = len(server.ports.tcp)
+        check_fault(await client.post(f"{vm}/start"), caplog, kind)
+        assert (await client.get(vm)).json["status"] == "stopped"
+        assert len(server.ports.tcp) == ports
+        # The lock is free: everything else goes on.
+        assert (await client.put(vm, {"name": "new"})).status == 200
+        assert (await client.delete(vm)).status == 204
+
+
+async def test_a_driver_that_fails_in_a_creation(serve, caplog):
+    async with serve("prepare", BROKEN["ZeroDivisionError"]) as server:
+        client = server.client
+        project = f"/v1/projects/{(await client.post('/v1/projects')).json['project_id']}"
+        vms = f"{project}/toy/vms"
+        answers = [await client.post(vms, {"name": "PC"}) for _ in range(30)]
+        for answer in answers:
+            check_fault(answer, caplog, "ZeroDivisionError")
+        assert (await client.get(f"{project}/toy/vms")).json == []
+        assert len(server.ports.tcp) == 0
+
+
+async def test_a_driver_that_fails_in_a_stop_does_not_keep_the_project(serve, caplog):
+    async with serve("stop", BROKEN["ZeroDivisionError"]) as server:
+        client = server.client
+        vm = await make_vm(client)
+        check_fault(await client.post(f"{vm}/stop"), caplog, "ZeroDivisionError")
+        project = vm.partition("/toy/")[0]
+        assert (await client.delete(project)).status == 204
+        assert (await client.get(project)).status == 404
+
+
+# Disks ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(lab, project):
+    """Makes the records of the project read-only and writable again."""
+    records = lab.manager.get(project.rpartition("/")[2]).records
+
+    async def switch(state: str) -> None:
+        value = {"full": "ON", "fine": "OFF"}[state]
+        await records._thread.read(records._database, f"PRAGMA query_only = {value}")
+
+    return switch
+
+
+async def test_what_cannot_be_stored_is_not_done(client, project, make_toy, disk, server):
+    toy = await make_toy(note="a")
+    shown = (await client.get(toy)).json
+    first = server.settings.server.udp_start_port_range
+    nio = {"type": "nio_udp", "lport": first, "rhost": "127.0.0.1", "rport": 1}
+    assert (await client.post(f"{toy}/adapters/0/ports/0/nio", nio)).status == 201
+    ports = (len(server.ports.tcp), len(server.ports.udp))
+    await disk("full")
+    async with client.listen(f"{project}/notifications") as events:
+        for method, path, body in [
+            ("POST", f"{project}/toy/vms", {"name": "PC"}),
+            ("PUT", toy, {"name": "new", "console": shown["console"] + 5}),
+            ("PUT", project, {"name": "new"}),
+            ("POST", f"{toy}/start", None),
+            ("POST", f"{toy}/reload", None),
+            ("POST", f"{toy}/adapters/0/ports/0/nio", {**nio, "lport": first + 1}),
+            ("DELETE", f"{toy}/adapters/0/ports/0/nio", None),
+            ("POST", f"{project}/ports/toy", None),
+            ("DELETE", toy, None),
+            ("POST", f"{project}/close", None),
+        ]:
+            answer = await client.request(method, path, body)
+            assert answer.status == 507, (method, path)
+            assert set(answer.json) == {"message", "status"}
+            assert "nothing was changed" in answer.json["message"]
+        assert (await client.get(f"{project}/toy/vms")).json == [shown]
+        assert (await client.get(project)).json["name"] == "test"
+        assert (len(server.ports.tcp), len(server.ports.udp)) == ports
+        assert processes_of(server.settings.environ["GNS3_TEST_ID"]) == {}
+        await disk("fine")
+        assert (await client.post(f"{toy}/start")).status == 204
+        assert [(await anext(events))["action"] for _ in range(2)] == ["ping", "vm.started"]
+
+
+async def test_a_node_can_be_stopped_without_a_disk(client, make_toy, disk, server):
+    toy = await make_toy()
+    await client.post(f"{toy}/start")
+    await disk("full")
+    assert (await client.post(f"{toy}/stop")).status == 204
+    assert (await client.get(toy)).json["status"] == "stopped"
+    assert processes_of(server.settings.environ["GNS3_TEST_ID"]) == {}
+    await disk("fine")
+    assert (await client.post(f"{toy}/start")).status == 204
+
+
+async def test_a_project_on_a_full_disk_can_be_deleted(client, small_disk):
+    answer = await client.post("/v1/projects", {"path": str(small_disk / "lab")})
+    assert answer.status == 201
+    project = f"/v1/projects/{answer.json['project_id']}"
+    with suppress(OSError), (small_disk / "ballast").open("wb", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(4096))
+    statuses = set()
+    for _ in range(40):
+        statuses.add((await client.post(f"{project}/toy/vms", {"name": "x" * 5000})).status)
+    assert 507 in statuses
+    assert statuses <= {201, 409, 507}
+    assert (await client.delete(project)).status == 204
+    assert [path.name for path in small_disk.iterdir()] == ["ballast"]
+
+
+async def test_a_creation_that_cannot_be_recorded_leaves_nothing(client, server, lab):
+    records = lab.manager._records
+    await records._thread.read(records._database, "PRAGMA query_only = ON")
+    answers = await asyncio.gather(*(client.post("/v1/projects", {}) for _ in range(3)))
+    assert [answer.status for answer in answers] == [507] * 3
+    assert list(server.settings.projects_path.iterdir()) == []
+    assert (await client.get("/v1/projects")).json == []
+    await records._thread.read(records._database, "PRAGMA query_only = OFF")
+    assert (await client.post("/v1/projects", {})).status == 201
