@@ -166,6 +166,15 @@ class FileCache:
     def _finish(self, reading: Reading, content: asyncio.Future[bytes | None]) -> None:
         if self._newest.get(reading.path) is reading:
             del self._newest[reading.path]
+        try:
+            self._take_in(reading, content)
+        finally:
+            # Not before: while something is being read, events are remembered for it.
+            self._readings.discard(reading)
+            if not self._readings:
+                self._touched.clear()
+
+    def _take_in(self, reading: Reading, content: asyncio.Future[bytes | None]) -> None:
         for watch, _ in reading.places:
             if watch not in self._watches:
                 self._watches[watch] = {}
@@ -175,9 +184,6 @@ class FileCache:
         if reading.watched and not failed and not self._is_outdated(reading):
             self._keep(reading.path, Kept(content.result(), frozenset(reading.places)))
         self._trim(spare_idle=reading.watched)
-        self._readings.discard(reading)
-        if not self._readings:
-            self._touched.clear()
 
     def _is_outdated(self, reading: Reading) -> bool:
         """Whether an event has come at one of its places since it was asked for."""

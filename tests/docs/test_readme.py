@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import runpy
 import shlex
+import sys
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from urllib.request import urlopen
@@ -47,14 +49,16 @@ def test_ci_runs_the_documented_test_command() -> None:
 
 
 @pytest.fixture
-def web_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EntryPoint:
+def web_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EntryPoint]:
     """The README's plugin, found through the README's entry point."""
     (module,) = of_language("python")
     (ini,) = of_language("ini")
     name, target = ini.splitlines()[-1].split("=")
     (tmp_path / f"{target.strip()}.py").write_text(module)
     monkeypatch.syspath_prepend(tmp_path)
-    return EntryPoint(name.strip(), target.strip(), ini.splitlines()[1].strip(" ="))
+    yield EntryPoint(name.strip(), target.strip(), ini.splitlines()[1].strip(" ="))
+    # Other tests have a module of the same name.
+    sys.modules.pop(target.strip(), None)
 
 
 async def test_the_plugin_is_a_whole_emulator(gns3_serving, web_plugin):

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -174,3 +175,25 @@ async def test_a_creation_that_cannot_be_recorded_leaves_nothing(client, server,
     assert (await client.get("/v1/projects")).json == []
     await records._thread.read(records._database, "PRAGMA query_only = OFF")
     assert (await client.post("/v1/projects", {})).status == 201
+
+
+async def test_a_removal_that_cannot_be_recorded_brings_the_files_back(
+    client, project, lab, tmp_path
+):
+    path = Path((await client.get(project)).json["path"])
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "letter.txt").write_text("dear")
+    answer = await client.post("/v1/projects", {"path": str(foreign)})
+    other = f"/v1/projects/{answer.json['project_id']}"
+    before = [sorted(p.name for p in place.iterdir()) for place in (path, foreign)]
+    records = lab.manager._records
+    await records._thread.read(records._database, "PRAGMA query_only = ON")
+    for url in (project, other):
+        assert (await client.delete(url)).status == 507
+        assert (await client.get(url)).status == 200
+    assert [sorted(p.name for p in place.iterdir()) for place in (path, foreign)] == before
+    await records._thread.read(records._database, "PRAGMA query_only = OFF")
+    for url in (project, other):
+        assert (await client.delete(url)).status == 204
+    assert [path.name for path in foreign.iterdir()] == ["letter.txt"]

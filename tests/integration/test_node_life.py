@@ -70,6 +70,19 @@ async def test_a_start_that_fails_says_why_and_leaves_it_stopped(client, make_to
     assert (await client.post(f"{toy}/start")).status == 204
 
 
+async def test_a_start_that_fails_holds_no_port_of_its_own(client, make_toy, server):
+    toy = await make_toy(mode="exit")
+    first = server.settings.server.udp_start_port_range
+    nio = {"type": "nio_udp", "lport": first, "rhost": "127.0.0.1", "rport": 1}
+    assert (await client.post(f"{toy}/adapters/0/ports/0/nio", nio)).status == 201
+    assert (await client.post(f"{toy}/start")).status == 409
+    console = (await client.get(toy)).json["console"]
+    assert (await client.put(toy, {"console": console + 5})).status == 200
+    assert (await client.delete(f"{toy}/adapters/0/ports/0/nio")).status == 204
+    assert not server.ports.tcp.holders(console)
+    assert len(server.ports.udp) == 0
+
+
 async def test_a_start_that_the_driver_refuses_is_409_with_its_words(client, make_toy):
     toy = await make_toy(mode="unwired")
     answer = await client.post(f"{toy}/start")

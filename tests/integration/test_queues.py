@@ -1,8 +1,6 @@
-"""Who waits for whom: one node at a time in order, nodes beside each other, hang-ups, closing."""
+"""Who waits for whom: one node at a time in order, nodes beside each other, and the end."""
 
 import asyncio
-import socket
-import struct
 from typing import Any
 
 import pytest
@@ -19,25 +17,6 @@ def later(work: Any) -> "asyncio.Task[Any]":
 def living(server) -> list[int]:
     """The processes that a server has started."""
     return list(processes_of(server.settings.environ["GNS3_TEST_ID"]))
-
-
-@pytest.fixture
-async def hanging_up(raw):
-    """Sends a request, and hangs up rudely when awaited a second time."""
-
-    async def begin(method: str, path: str, body: bytes = b""):
-        _, writer = await raw.connect()
-        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-        writer.write(head.encode() + body)
-
-        async def hang_up() -> None:
-            sock = writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
-
-        return hang_up
-
-    return begin
 
 
 # Order --------------------------------------------------------------------------------------
@@ -137,73 +116,31 @@ async def test_only_so_many_come_up_at_once(gns3_serving, make_entry_point, gate
         assert {answer.status for answer in await asyncio.gather(*starts)} == {204}
 
 
-# Hanging up ---------------------------------------------------------------------------------
-
-
-async def test_a_start_whose_client_hangs_up_is_carried_out_once(
-    client, make_toy, gate, hanging_up, server
+async def test_whoever_comes_next_finds_an_end_by_itself_settled(
+    client, make_toy, arrived, hold_disk
 ):
-    toy = await make_toy(mode=gate.mode)
-    project = toy.partition("/toy/")[0]
-    async with client.listen(f"{project}/notifications") as events:
-        hang_up = await hanging_up("POST", f"{toy}/start")
-        await gate.reached()
-        await hang_up()
-        assert (await client.get("/v1/version")).status == 200
-        gate.open()
-        assert (await client.get(toy)).json["status"] == "started"
-        assert len(living(server)) == 1
-        assert (await client.delete(project)).status == 204
-        told = [event["action"] async for event in events]
-    assert told == ["ping", "vm.started", "vm.stopped"]
-
-
-async def test_a_creation_whose_client_hangs_up_is_carried_out_once(
-    client, project, hanging_up, arrived, hold_disk
-):
-    async with client.listen(f"{project}/notifications") as events:
-        with hold_disk():
-            hang_up = await hanging_up("POST", f"{project}/toy/vms", b'{"name": "PC1"}')
-            await arrived()
-            await hang_up()
-            assert (await client.get("/v1/version")).status == 200
-        assert [(await anext(events))["action"] for _ in range(2)] == ["ping", "vm.created"]
-        (node,) = (await client.get(f"{project}/toy/vms")).json
-        assert node["name"] == "PC1"
-
-
-async def test_a_client_that_hangs_up_in_its_body_changes_nothing(raw, client, project, caplog):
-    for head in ("Content-Length: 100", "Transfer-Encoding: chunked"):
-        _, writer = await raw.connect()
-        start = f"POST {project}/toy/vms HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n"
-        writer.write(start.encode())
-        await writer.drain()
-        await client.get("/v1/version")
-        writer.close()
-        await writer.wait_closed()
-        await client.get("/v1/version")
-    assert (await client.get(f"{project}/toy/vms")).json == []
-    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
-
-
-async def test_one_who_waits_and_hangs_up_does_not_hold_up_the_next(
-    client, make_toy, gate, hanging_up, arrived
-):
-    toy = await make_toy(mode=gate.mode)
+    toy = await make_toy(mode="crash-on-connect")
     await arrived()
-    start = later(client.post(f"{toy}/start"))
+    await client.post(f"{toy}/start")
     await arrived()
-    await gate.reached()
-    for method, path in (("GET", toy), ("POST", f"{toy}/stop")):
-        hang_up = await hanging_up(method, path)
+    with hold_disk():
+        update = later(client.put(toy, {"name": "new"}))
         await arrived()
-        await hang_up()
-    last = later(client.get(toy))
-    await arrived()
-    gate.open()
-    assert (await start).status == 204
-    # The stop was asked for, so it is done.
-    assert (await last).json["status"] == "stopped"
+        show = later(client.get(toy))
+        await arrived()
+        console = await asyncio.open_connection("127.0.0.1", await port_of(client, toy))
+        # Nobody asked for this: it is the server that queues, behind the other two.
+        await arrived()
+        await arrived()
+        console[1].close()
+    assert (await update).json["status"] == "started"
+    assert ((await show).json["status"], (await show).json["name"]) == ("stopped", "new")
+
+
+async def port_of(client, toy: str):
+    """The console of a node, asked for in a way that does not wait for the node."""
+    nodes = (await client.get(toy.rpartition("/")[0])).json
+    return next(node["console"] for node in nodes if toy.endswith(node["vm_id"]))
 
 
 # Closing ------------------------------------------------------------------------------------

@@ -19,8 +19,7 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "gns3server-web"
 def site(tmp_path, monkeypatch):
     """A directory of installed packages with the tutorial's plugin in it."""
     for name in ("pip", "setuptools"):
-        if importlib.util.find_spec(name) is None:
-            pytest.skip(f"{name} is not in this environment")
+        assert importlib.util.find_spec(name), f"this test needs {name}: pip install {name}"
     # A copy, because building leaves files behind.
     shutil.copytree(EXAMPLE, tmp_path / "source")
     site = tmp_path / "site"

@@ -267,6 +267,17 @@ async def test_a_file_that_appears_is_seen_at_once_at_every_level(cache, reader,
         assert await cache.read(str(path)) == b"again"
 
 
+@pytest.mark.parametrize("level", [0, 1, 2])
+async def test_what_appears_by_a_new_name_is_seen_at_once(cache, file, level):
+    """A rename makes nothing and changes nothing of what it puts there."""
+    there = [file, *file.parents][level]
+    away = file.parents[3] / "away"
+    there.rename(away)
+    assert await cache.read(str(file)) is None
+    away.rename(there)
+    assert await cache.read(str(file)) == b"old text"
+
+
 async def test_what_is_mounted_over_a_directory_is_seen_at_once(cache, file):
     def run(*command):
         return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -339,6 +350,53 @@ async def test_a_writer_is_never_ahead_of_what_is_read(cache, tmp_path):
 # Races --------------------------------------------------------------------------
 
 
+class Meddled(Inotify):
+    """Has something happen right before or after one of its watches is set."""
+
+    def __init__(self, number, after, happen):
+        super().__init__()
+        self.number = number
+        self.after = after
+        self.happen = happen
+
+    def watch(self, handle, mask):
+        self.number -= 1
+        if self.number == 0 and not self.after:
+            self.happen()
+        watch = super().watch(handle, mask)
+        if self.number == 0 and self.after:
+            self.happen()
+        return watch
+
+
+def make_file(file):
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"made")
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("change", [*CHANGES, make_file])
+async def test_a_change_while_watches_are_set_is_not_lost(make_cache, tmp_path, change, after):
+    for number in range(1, len(tmp_path.parts) + 5):
+        root = tmp_path / f"{number}"
+        path = root / "project" / "files" / "node" / "script"
+        path.parent.mkdir(parents=True)
+        if change is make_file:
+            # Missing from another level each time.
+            (path.parent.rmdir if number % 2 else path.parent.touch)()
+        else:
+            path.write_bytes(b"old text")
+        instance = Meddled(number, after, lambda path=path: change(path))
+        cache = make_cache(open_inotify=lambda instance=instance: instance)
+        first = await cache.read(str(path))
+        if instance.number > 0:
+            # There were fewer to set.
+            change(path)
+        expected = path.read_bytes() if path.exists() else None
+        assert first in {None, b"old text", expected}
+        assert await cache.read(str(path)) == expected
+
+
 async def wait(event):
     assert await asyncio.to_thread(event.wait, 30)
 
@@ -380,6 +438,8 @@ async def test_a_watch_that_went_during_the_reading_is_not_relied_upon(make_cach
     (file.parents[3] / "link").symlink_to(elsewhere)
     await cache.read(str(file.parents[3] / "link"))
     assert watch_count() < before
+    # Takes the news of that out of the queue.
+    await cache.read(str(elsewhere))
     go_on.set()
     assert await reading is None
     missing.write_bytes(b"made")
@@ -561,13 +621,18 @@ async def test_a_directory_that_takes_names_otherwise_is_not_watched(
 @pytest.mark.parametrize("level", [0, 1, 2])
 async def test_behind_a_link_a_file_is_read_each_time(cache, file, level):
     """What a link leads through is not watched."""
-    shown = [file, *file.parents][level]
-    link = file.parents[3] / "link"
-    link.symlink_to(shown)
+    root, shown = file.parents[3], [file, *file.parents][level]
+    shutil.copytree(file.parents[2], root / "copy")
+    (root / "copy" / "files" / "node" / "script").write_text("the copy")
+    other = root / "copy" / shown.relative_to(file.parents[2])
+    (root / "way").mkdir()
+    hop, link = root / "way" / "hop", root / "link"
+    link.symlink_to(hop)
     path = str(link / file.relative_to(shown)).removesuffix("/.")
-    for text in ("a", "b"):
-        file.write_text(text)
-        assert await cache.read(path) == text.encode()
+    for target, text in ((shown, b"old text"), (other, b"the copy"), (shown, b"old text")):
+        hop.unlink(missing_ok=True)
+        hop.symlink_to(target)
+        assert await cache.read(path) == text
 
 
 @pytest.mark.parametrize("way", ["{0}//script", "{0}/./script", "{0}/../node/script"])

@@ -44,14 +44,7 @@ def queue(pc):
 async def test_requests_on_one_pc_are_served_one_at_a_time_in_order(slow, gate):
     pc = await slow.wired(name="0")
     project = pc.node.home
-    answers = []
-
-    async def send(request):
-        answer = await request
-        answers.append((answer.method, answer.json["name"] if answer.body else answer.status))
-
     requests = [
-        pc.ask("start"),
         slow.client.get(pc.path),
         slow.client.put(pc.path, {"name": "1"}),
         slow.client.get(pc.path),
@@ -59,20 +52,29 @@ async def test_requests_on_one_pc_are_served_one_at_a_time_in_order(slow, gate):
         slow.client.put(pc.path, {"name": "2"}),
         slow.client.get(pc.path),
         slow.client.delete(pc.path),
+        slow.client.get(pc.path),
     ]
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(send(requests[0]))
-        arrival = await gate.next()
-        for waiting, request in enumerate(requests[1:], 1):
-            tasks.create_task(send(request))
-            await until(slow, lambda: queue(pc) == waiting)  # noqa: B023
-        assert answers == []
-        arrival.let_run()
-    assert answers == [
-        *(("POST", 204), ("GET", "0"), ("PUT", "1"), ("GET", "1")),
-        *(("POST", 204), ("PUT", "2"), ("GET", "2"), ("DELETE", 204)),
+    start = asyncio.create_task(pc.ask("start"))
+    arrival = await gate.next()
+    waiters = []
+    for request in requests:
+        waiters.append(asyncio.create_task(request))
+        await until(slow, lambda: queue(pc) == len(waiters))
+    assert not any(request.done() for request in [start, *waiters])
+    arrival.let_run()
+    assert (await start).status == 204
+    # Each shows what the ones before it have done, and nothing of those behind it.
+    assert [seen(await waiter) for waiter in waiters] == [
+        *((200, "0", "started"), (200, "1", "started"), (200, "1", "started"), (204,)),
+        *((200, "2", "stopped"), (200, "2", "stopped"), (204,), (404,)),
     ]
     assert len(project._node_locks) == 0
+
+
+def seen(answer):
+    if answer.status != 200:
+        return (answer.status,)
+    return answer.status, answer.json["name"], answer.json["status"]
 
 
 @pytest.mark.statement("LOCK-02")

@@ -148,7 +148,7 @@ async def test_quit_on_the_console_is_no_error(lab, events):
     assert [(await anext(events))["action"] for _ in range(2)] == ["vm.created", "vm.started"]
     pids = pc.processes()
     async with open_console(pc.console) as console:
-        console.type("quit")
+        await console.enter("quit")
         assert (await anext(events))["action"] == "vm.stopped"
     assert not any(map(alive, pids))
     assert await pc.status() == "stopped"
@@ -165,7 +165,7 @@ async def test_the_first_client_gets_the_banner(lab):
     async with open_console(pc.console) as console:
         assert "Welcome to Virtual PC Simulator, version" in console.text
         assert "from the script" in console.text
-        console.type("disconnect")
+        await console.enter("disconnect")
         assert "Good-bye" in await console.read_to_end()
     await pc.do("reload")
     async with open_console(pc.console) as console:

@@ -192,10 +192,9 @@ def at_console(
     """Open a console, type lines at its prompt and compare what is shown."""
     with session.telnet(port) as console:
         for line in greeting:
-            console.expect(shown_as(line), press_enter=line == greeting[-1])
-        for command, lines in typed:
-            console.expect(PROMPT, press_enter=True)
-            console.type(command)
+            console.expect(shown_as(line))
+        for number, (command, lines) in enumerate(typed):
+            console.at_prompt(command, first=number == 0)
             for line in lines:
                 console.expect(shown_as(line))
         console.wait_for_end()

@@ -11,6 +11,7 @@ PROMPT = "VPCS> "
 NEGOTIATION = re.compile(rb"\xff[\xfb-\xfe].", re.DOTALL)
 REPLY = re.compile(r"icmp_seq=\d+ .*time=")
 
+LIMIT = 50
 SILENCE = 2.0
 """Seconds after which a person would press Enter to see whether anybody is there."""
 
@@ -29,19 +30,37 @@ class Console:
         """All that was shown so far."""
         return NEGOTIATION.sub(b"", self._raw).decode(errors="replace")
 
+    async def greeting(self) -> None:
+        """Wait for the first prompt. Some versions show none to some clients unless asked."""
+        async with asyncio.timeout(LIMIT):
+            while not await self._shown(PROMPT):
+                self._press_enter()
+        self._take()
+
     async def prompt(self) -> str:
         """Wait for the prompt; returns what was shown since the one before."""
-        async with asyncio.timeout(50):
-            while PROMPT not in self.text[self._read_to :]:
-                await self._read_more()
-        end = self.text.rindex(PROMPT) + len(PROMPT)
-        shown = self.text[self._read_to : end]
-        self._read_to = end
-        return shown
+        async with asyncio.timeout(LIMIT):
+            while not await self._shown(PROMPT):
+                # Not to be hurried: Enter would wait in its input for the next command.
+                continue
+        return self._take()
+
+    async def enter(self, command: str) -> None:
+        """Type a command at the prompt, and press Enter once all of it is to be seen."""
+        async with asyncio.timeout(LIMIT):
+            self._writer.write(command.encode())
+            while not await self._shown(command):
+                # It was typed in the moment when VPCS showed its prompt, and is lost.
+                self._press_enter()
+                await self.prompt()
+                self._writer.write(command.encode())
+            # A second prompt may have come between; the answer's is behind the command.
+            self._read_to = self.text.index(command, self._read_to) + len(command)
+            self._press_enter()
 
     async def run(self, command: str) -> str:
         """Type a command at the prompt; returns what it shows."""
-        self.type(command)
+        await self.enter(command)
         return await self.prompt()
 
     async def pings(self, address: str) -> bool:
@@ -51,27 +70,34 @@ class Console:
                 return True
         return False
 
-    def type(self, line: str) -> None:
-        """Type a line and press Enter."""
-        self._writer.write(line.encode() + b"\r")
+    def _press_enter(self) -> None:
+        self._writer.write(b"\r")
+
+    def _take(self) -> str:
+        """What was shown since the prompt before, up to the last one."""
+        end = self.text.rindex(PROMPT) + len(PROMPT)
+        shown = self.text[self._read_to : end]
+        self._read_to = end
+        return shown
 
     async def read_to_end(self) -> str:
         """Read until the other side closes the connection."""
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(LIMIT):
             self._raw += await self._reader.read()
         return self.text
 
-    async def _read_more(self) -> None:
-        try:
-            async with asyncio.timeout(SILENCE):
-                shown = await self._reader.read(65536)
-        except TimeoutError:
-            # Some versions greet nobody, none greets a second client, until Enter is pressed.
-            self.type("")
-            return
-        if not shown:
-            raise ConnectionError(f"the console was closed; it has shown:\n{self.text}")
-        self._raw += shown
+    async def _shown(self, wanted: str) -> bool:
+        """Wait until something is shown; False when nothing comes for a while."""
+        while wanted not in self.text[self._read_to :]:
+            try:
+                async with asyncio.timeout(SILENCE):
+                    shown = await self._reader.read(65536)
+            except TimeoutError:
+                return False
+            if not shown:
+                raise ConnectionError(f"the console was closed; it has shown:\n{self.text}")
+            self._raw += shown
+        return True
 
 
 @asynccontextmanager
@@ -80,7 +106,7 @@ async def open_console(port: int) -> AsyncIterator[Console]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         console = Console(reader, writer)
-        await console.prompt()
+        await console.greeting()
         yield console
     finally:
         writer.close()

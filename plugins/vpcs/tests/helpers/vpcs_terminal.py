@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+import pytest
+
 PROMPT = r"VPCS> "
 
 SILENCE = 2.0
@@ -54,39 +56,67 @@ class Terminal:
     def expect(self, pattern: str, *, press_enter: bool = False) -> re.Match[str]:
         """Read until ``pattern`` is on the screen, after what was expected before.
 
-        :param press_enter: do so when nothing is shown for a while.
+        :param press_enter: do so whenever nothing is shown for a while.
         """
         deadline = time.monotonic() + self._limit
+        while time.monotonic() < deadline:
+            found = self._find(pattern, SILENCE)
+            if found is not None:
+                return found
+            if press_enter:
+                self.type("")
+        pytest.fail(f"{pattern!r} was never shown:\n{self}")
+
+    def type(self, line: str) -> None:
+        """Type a line and press Enter."""
+        os.write(self._master, line.encode() + b"\r")
+
+    def at_prompt(self, command: str, *, first: bool) -> None:
+        """Wait for the prompt, type a command and press Enter once all of it is to be seen.
+
+        VPCS loses what is typed in the moment when it shows its prompt, and in some versions
+        shows a client no ``first`` one unless Enter is pressed. A person would notice.
+        """
+        deadline = time.monotonic() + self._limit
+        self.expect(PROMPT, press_enter=first)
+        os.write(self._master, command.encode())
+        while self._find(re.escape(command), SILENCE) is None:
+            assert time.monotonic() < deadline, f"{command!r} could not be typed:\n{self}"
+            self.type("")
+            self.expect(PROMPT)
+            os.write(self._master, command.encode())
+        self.type("")
+
+    def _find(self, pattern: str, limit: float) -> re.Match[str] | None:
+        deadline = time.monotonic() + limit
         while True:
             found = re.compile(pattern).search(self._screen, self._read_to)
             if found is not None:
                 self._read_to = found.end()
                 return found
             assert not self._ended, f"the program ended before it showed {pattern!r}:\n{self}"
-            assert time.monotonic() < deadline, f"{pattern!r} was never shown:\n{self}"
-            if not self._read_more() and press_enter:
-                self.type("")
-
-    def type(self, line: str) -> None:
-        """Type a line and press Enter."""
-        os.write(self._master, line.encode() + b"\r")
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return None
+            self._read_more(left)
 
     def wait_for_end(self) -> int:
         """Read until the program has ended; returns its exit code."""
         deadline = time.monotonic() + self._limit
         while not self._ended:
-            assert time.monotonic() < deadline, f"it does not end:\n{self}"
-            self._read_more()
+            left = deadline - time.monotonic()
+            assert left > 0, f"it does not end:\n{self}"
+            self._read_more(left)
         return self.process.wait(self._limit)
 
     def __str__(self) -> str:
         return self._screen
 
-    def _read_more(self) -> bool:
-        """Take what is there; False when there is nothing for a while."""
-        ready, _, _ = select.select([self._master], [], [], SILENCE)
+    def _read_more(self, limit: float) -> None:
+        """Wait for more to be shown, so long."""
+        ready, _, _ = select.select([self._master], [], [], limit)
         if not ready:
-            return False
+            return
         try:
             shown = os.read(self._master, 65536)
         except OSError:
@@ -94,4 +124,3 @@ class Terminal:
             shown = b""
         self._ended = not shown
         self._screen += shown.decode(errors="replace")
-        return True
