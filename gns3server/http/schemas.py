@@ -129,6 +129,19 @@ class ProjectObjectSchema(Schema):
     temporary = fields.Boolean(required=True)
 
 
+class ProjectFileSchema(Schema):
+    """A file of a project; the path is relative to the project's directory."""
+
+    path = fields.String(required=True)
+    md5sum = fields.String(required=True)
+
+
+class FileStreamSchema(Schema):
+    """Which file to follow, by its path on the server's machine."""
+
+    location = name_field(required=True)
+
+
 class UdpPortSchema(Schema):
     """A UDP port that was reserved."""
 
