@@ -27,6 +27,7 @@ from gns3server.http.schemas import (
     name_field,
     port_field,
 )
+from gns3server.interfaces import is_interface_up
 from gns3server.nodes.nio import Nio, NioType, resolve_ipv4
 from gns3server.nodes.node import Change, Node
 from gns3server.nodes.node_type import NodeType
@@ -71,6 +72,7 @@ __all__ = [
     "UuidText",
     "find_program",
     "hookimpl",
+    "is_interface_up",
     "name_field",
     "port_field",
     "resolve_ipv4",

@@ -129,6 +129,14 @@ class ProjectObjectSchema(Schema):
     temporary = fields.Boolean(required=True)
 
 
+class InterfaceSchema(Schema):
+    """A network interface of the server's machine, with its first IPv4 address if it has one."""
+
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    ip_address = fields.String(required=True)
+
+
 class ProjectFileSchema(Schema):
     """A file of a project; the path is relative to the project's directory."""
 

@@ -103,7 +103,7 @@ class Home(Protocol):
     def nio_type(self, name: str) -> NioType:
         """A NIO type by name.
 
-        :raises gns3server.errors.InvalidRequest: no plugin offers it.
+        :raises gns3server.errors.Conflict: no plugin offers it.
         """
 
     async def announce(self, action: str, node: Node) -> None:

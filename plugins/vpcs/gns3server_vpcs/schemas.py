@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from marshmallow import fields
+from marshmallow import Schema, fields
 
-from gns3server.plugin import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema
+from gns3server.plugin import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema, name_field
 
 
 class VpcsCreateSchema(NodeCreateSchema):
@@ -24,3 +24,9 @@ class VpcsObjectSchema(NodeObjectSchema):
 
     startup_script = fields.String(required=True, allow_none=True)
     startup_script_path = fields.String(required=True, allow_none=True)
+
+
+class NioTapSchema(Schema):
+    """A TAP interface of the server's machine."""
+
+    tap_device = name_field(required=True)
