@@ -16,6 +16,7 @@ from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.routing import Lab
 from gns3server.http.security import Gatekeeper
+from gns3server.images import Images
 from gns3server.nodes.files import make_directory
 from gns3server.nodes.home import Machine
 from gns3server.nodes.registry import Registry
@@ -123,6 +124,7 @@ async def serving(
             StartGate(settings.server.max_starting),
             make_ports(settings, registry),
             settings.search_path,
+            Images(config, registry.image_kinds),
         )
         shared = Surroundings(machine, registry, hub, {}, settings.server.max_nodes, tasks.own)
         manager = ProjectManager(config, shared, thread, records, host.observe)

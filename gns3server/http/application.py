@@ -17,7 +17,11 @@ from gns3server.http.routing import Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.http.sending import FOLLOWERS, Followers
 
-CORE_ROUTES: tuple[Route, ...] = (*server.ROUTES, *projects.ROUTES, *files.ROUTES)
+CORE_ROUTES: tuple[Route, ...] = (
+    *server.ROUTES,
+    *projects.ROUTES,
+    *files.ROUTES,
+)
 
 SCOPE_PARAMETERS = {
     Scope.SERVER: frozenset[str](),

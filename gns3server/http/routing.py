@@ -13,6 +13,7 @@ from aiohttp import web
 from marshmallow import Schema
 
 from gns3server.config import Config
+from gns3server.images import Images
 from gns3server.nodes.node import Node
 from gns3server.nodes.registry import Registry
 from gns3server.notifications import Hub
@@ -59,6 +60,11 @@ class Lab:
     plugins: Callable[[], list[Mapping[str, Any]]]
     stop: asyncio.Event
     routes: list[Route] = field(default_factory=list)
+
+    @property
+    def images(self) -> Images:
+        """The image files of this server."""
+        return self.manager.machine.images
 
     @property
     def settings(self) -> Settings:

@@ -137,6 +137,19 @@ class InterfaceSchema(Schema):
     ip_address = fields.String(required=True)
 
 
+class UploadFormSchema(Schema):
+    """An image file and its kind. Described only: what comes is read piece by piece."""
+
+    type = fields.String(required=True)
+    file = fields.Raw(required=True, metadata={"type": "string", "format": "binary"})
+
+
+class ImageSchema(Schema):
+    """An image file."""
+
+    filename = fields.String(required=True)
+
+
 class ProjectFileSchema(Schema):
     """A file of a project; the path is relative to the project's directory."""
 

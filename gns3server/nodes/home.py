@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gns3server.images import Images
 from gns3server.nodes.nio import Nio, NioType
 from gns3server.ports import Ports
 from gns3server.running.gate import StartGate
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where nodes run: the runner, its start gate and the ports of that machine."""
+    """Where nodes run: the runner, its start gate, and the ports and images of that machine."""
 
     runner: Runner
     gate: StartGate
     ports: Ports
     search_path: str
+    images: Images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

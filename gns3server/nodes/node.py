@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gns3server.errors import Conflict, StorageFailed
+from gns3server.images import Images
 from gns3server.nodes import files
 from gns3server.nodes.home import Home, NodeRecord
 from gns3server.nodes.nio import Nio
@@ -107,6 +108,11 @@ class Node:
     def directory(self) -> Path:
         """The node's own directory. It need not exist yet."""
         return self.home.directory_of(self)
+
+    @property
+    def images(self) -> Images:
+        """The image files of the machine that the node runs on."""
+        return self.home.machine.images
 
     async def read_file(self, name: str) -> bytes | None:
         """Content of a file in the node's directory, ``None`` when there is none."""

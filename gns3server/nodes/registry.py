@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gns3server.errors import Conflict
+from gns3server.images import ImageKind
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.node_type import NodeType
 
@@ -27,6 +28,12 @@ class Registry:
                 f"NIO of type {name} is not supported: no plugin of this server offers it. "
                 f"It has: {known}."
             ) from None
+
+    def image_kinds(self) -> dict[str, ImageKind]:
+        """The kinds of images that any node type uses, by name."""
+        return {
+            image.name: image for kind in self.node_types.values() for image in kind.image_kinds
+        }
 
     def udp_companions(self) -> set[int]:
         """The distances at which any node type binds further UDP ports."""
