@@ -11,13 +11,14 @@ from marshmallow import Schema
 
 from gns3server.http.access import Authenticator
 from gns3server.http.edge import make_endpoint, make_middleware
-from gns3server.http.handlers import files, projects, server
+from gns3server.http.handlers import files, pages, projects, server
 from gns3server.http.parsing import BODY_LIMIT
 from gns3server.http.routing import Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.http.sending import FOLLOWERS, Followers
 
 CORE_ROUTES: tuple[Route, ...] = (
+    *pages.ROUTES,
     *server.ROUTES,
     *projects.ROUTES,
     *files.ROUTES,
