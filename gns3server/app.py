@@ -121,7 +121,7 @@ async def serving(
     tasks = Tasks()
     async with (
         _records(settings) as (thread, records),
-        _machine(settings, make_ports(settings, registry)) as machine,
+        _machine(config, registry) as machine,
         _recorder(settings) as recorder,
     ):
         hub = Hub(max_listeners=settings.server.max_listeners)
@@ -232,11 +232,17 @@ async def _recorder(settings: Settings) -> AsyncIterator[Recorder | None]:
 
 
 @asynccontextmanager
-async def _machine(settings: Settings, ports: Ports) -> AsyncIterator[Machine]:
+async def _machine(config: Config, registry: Registry) -> AsyncIterator[Machine]:
+    settings = config.current
     runner, files = LocalRunner(settings.environ), FileCache()
     try:
         yield Machine(
-            runner, StartGate(settings.server.max_starting), ports, settings.search_path, files
+            runner,
+            StartGate(settings.server.max_starting),
+            make_ports(settings, registry),
+            settings.search_path,
+            files,
+            Images(config, registry.image_kinds),
         )
     finally:
         await files.close()

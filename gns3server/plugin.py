@@ -16,6 +16,8 @@ from gns3server.errors import (
     Unavailable,
 )
 from gns3server.hookspecs import hookimpl
+from gns3server.http.handlers.images import image_routes
+from gns3server.http.raw import raw_body
 from gns3server.http.routing import Call, Lab, OneOf, Route, Scope
 from gns3server.http.schemas import (
     NodeCreateSchema,
@@ -27,6 +29,8 @@ from gns3server.http.schemas import (
     name_field,
     port_field,
 )
+from gns3server.images import ImageKind, Images
+from gns3server.interfaces import is_interface_up
 from gns3server.nodes.nio import Nio, NioType, resolve_ipv4
 from gns3server.nodes.node import Change, Node
 from gns3server.nodes.node_type import NodeType
@@ -44,6 +48,8 @@ __all__ = [
     "Change",
     "Conflict",
     "Forbidden",
+    "ImageKind",
+    "Images",
     "InvalidRequest",
     "Lab",
     "LabError",
@@ -71,8 +77,11 @@ __all__ = [
     "UuidText",
     "find_program",
     "hookimpl",
+    "image_routes",
+    "is_interface_up",
     "name_field",
     "port_field",
+    "raw_body",
     "resolve_ipv4",
     "run_tool",
 ]

@@ -16,11 +16,13 @@ from gns3server.http.application import check_route
 from gns3server.http.reading import flatten
 from gns3server.http.routing import Route
 from gns3server.http.schemas import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema
+from gns3server.images import ImageKind
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def check_name(name: str) -> None:
@@ -71,6 +73,22 @@ def check_node_types(plugin: str, kinds: Iterable[NodeType], taken: Collection[s
                     f"{base.__name__} belongs"
                 )
         seen.add(kind.name)
+
+
+def check_image_kinds(kinds: Iterable[ImageKind], taken: Mapping[str, ImageKind]) -> None:
+    """Refuse kinds of images that could not be told apart, or not be kept in a directory."""
+    known = dict(taken)
+    for kind in kinds:
+        if not isinstance(kind, ImageKind):
+            raise TypeError(f"{kind!r} is no ImageKind")
+        for value in (kind.name, kind.directory):
+            if FILE_NAME.fullmatch(value) is None:
+                raise ValueError(f"the image kind {kind.name!r} cannot be kept in {value!r}")
+        for other in known.values():
+            same = kind.name == other.name or kind.directory == other.directory
+            if same and kind != other:
+                raise ValueError(f"the image kind {kind.name!r} is not the one that exists already")
+        known[kind.name] = kind
 
 
 def check_nio_types(kinds: Iterable[NioType], taken: Collection[str]) -> None:

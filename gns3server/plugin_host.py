@@ -21,6 +21,7 @@ from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.registry import Registry
 from gns3server.plugin_calls import Caller
 from gns3server.plugin_checks import (
+    check_image_kinds,
     check_marks,
     check_name,
     check_nio_types,
@@ -171,6 +172,8 @@ class PluginHost:
             phase = "gns3_node_types"
             node_types = self._items(plugin, phase, NodeType)
             check_node_types(plugin.name, node_types, self._registry.node_types)
+            image_kinds = [image for kind in node_types for image in kind.image_kinds]
+            check_image_kinds(image_kinds, self._registry.image_kinds())
             phase = "gns3_nio_types"
             nio_types = self._items(plugin, phase, NioType)
             check_nio_types(nio_types, self._registry.nio_types)

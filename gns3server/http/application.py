@@ -11,12 +11,19 @@ from marshmallow import Schema
 
 from gns3server.http.access import Authenticator
 from gns3server.http.edge import make_endpoint, make_middleware
-from gns3server.http.handlers import projects, server
+from gns3server.http.handlers import browser, files, pages, projects, server
 from gns3server.http.reading import BODY_LIMIT
 from gns3server.http.routing import Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
+from gns3server.http.sending import FOLLOWERS, Followers
 
-CORE_ROUTES: tuple[Route, ...] = (*server.ROUTES, *projects.ROUTES)
+CORE_ROUTES: tuple[Route, ...] = (
+    *pages.ROUTES,
+    *browser.ROUTES,
+    *server.ROUTES,
+    *projects.ROUTES,
+    *files.ROUTES,
+)
 
 SCOPE_PARAMETERS = {
     Scope.SERVER: frozenset[str](),
@@ -44,6 +51,8 @@ def make_application(
         middlewares=[make_middleware(gatekeeper, authenticator, failed_plugins)],
         client_max_size=BODY_LIMIT,
     )
+    application[FOLLOWERS] = Followers()
+    application.on_shutdown.append(application[FOLLOWERS].end)
     for route in routes:
         lab.routes.append(route)
         endpoint = make_endpoint(lab, route, failed_plugins)

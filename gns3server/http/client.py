@@ -67,18 +67,18 @@ class Client:
         path: str,
         value: Any = None,
         *,
-        data: bytes | None = None,
+        data: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send one request.
 
         :param value: sent as JSON unless it is ``None``.
-        :param data: raw body instead.
+        :param data: raw body instead, as bytes or an asynchronous iterator of them.
         """
         if value is not None:
             data = orjson.dumps(value)
         async with self._session.request(
-            method, self.url + path, data=data, headers=headers
+            method, self.url + path, data=data, headers=headers, allow_redirects=False
         ) as response:
             answer = Answer(method, path, response.status, response.headers, await response.read())
         if self._check is not None:

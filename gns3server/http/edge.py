@@ -18,7 +18,7 @@ from gns3server.http.access import Authenticator
 from gns3server.http.encoding import encode
 from gns3server.http.parsing import make_loader, unknown_id
 from gns3server.http.reading import PARSED
-from gns3server.http.routing import Call, Lab, OneOf, Route, Scope
+from gns3server.http.routing import JSON, Call, Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.locks import Entry
 from gns3server.projects.project import Project
@@ -26,7 +26,6 @@ from gns3server.projects.project import Project
 log = logging.getLogger(__name__)
 
 SERVER = f"Python/{sys.version_info.major}.{sys.version_info.minor} GNS3/{__version__}"
-JSON = "application/json"
 ROUTE: web.RequestKey[Route] = web.RequestKey("route")
 ID: web.RequestKey[str] = web.RequestKey("id")
 
@@ -225,7 +224,9 @@ async def _carry_out(call: Call) -> Any:
             node_id = wanted if isinstance(wanted, str) else None
         # The queue is joined here, before any task is made: order of arrival is order of service.
         work = _inside(call, call.project.enter(node_id))
-    if not route.changes:
+    # A raw body comes from a client that is still there: without it, or once the server
+    # stops, there is nothing to finish.
+    if not route.changes or route.raw:
         return await work
     return await asyncio.shield(call.lab.own(_as_coroutine(work)))
 

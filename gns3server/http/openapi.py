@@ -12,7 +12,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 
 from gns3server import __version__
-from gns3server.http.routing import PARAMETER, Lab, OneOf, Route, Scope
+from gns3server.http.routing import HTML, JSON, OCTETS, PARAMETER, Lab, OneOf, Route, Scope
 from gns3server.http.schemas import ErrorSchema, InvalidRequestSchema
 
 OPENAPI_VERSION = "3.0.3"
@@ -26,7 +26,9 @@ EVERYWHERE = {
 }
 """Errors that any route may answer."""
 
-JSON = "application/json"
+BYTES = {"type": "string", "format": "binary"}
+STREAMED: Mapping[str, Any] = {OCTETS: BYTES, HTML: {"type": "string"}}
+"""Schemas of answers that handlers make themselves, by media type; of others nothing is said."""
 
 
 def build(lab: Lab) -> dict[str, Any]:
@@ -78,7 +80,10 @@ class Document:
             "parameters": [parameter(route, name) for name, _ in PARAMETER.findall(route.path)],
             "responses": self._responses(route),
         }
-        if route.body is not None:
+        if route.raw:
+            shape = BYTES if route.body is None else self._schema(route.body)
+            operation["requestBody"] = {"content": {route.body_type: {"schema": shape}}}
+        elif route.body is not None:
             operation["requestBody"] = {
                 "required": not is_optional(route.body),
                 "content": {JSON: {"schema": self._schema(route.body)}},
@@ -108,8 +113,9 @@ class Document:
 
     def _success(self, route: Route) -> dict[str, Any]:
         description = HTTPStatus(route.status).phrase
-        if route.stream:
-            return {"description": description, "content": {JSON: {"schema": {}}}}
+        if route.stream and route.answer_type:
+            schema = STREAMED.get(route.answer_type, {})
+            return {"description": description, "content": {route.answer_type: {"schema": schema}}}
         if route.answer is None:
             return {"description": description}
         schema = self._schema(route.answer)

@@ -21,14 +21,21 @@ Loader = Callable[[web.Request], Awaitable[Mapping[str, Any]]]
 def make_loader(lab: Lab, route: Route) -> Loader:
     """What reads, parses and validates the bodies of a route.
 
-    Without a schema any JSON is let through and taken for ``{}``. The loader
-    raises :class:`InvalidRequest` for what is not JSON or not of the route's shape.
+    Without a schema any JSON is let through and taken for ``{}``; a raw body is
+    left to the handler. The loader raises :class:`InvalidRequest` for what is
+    not JSON or not of the route's shape.
     """
+    if route.raw:
+        return _leave_it
     if route.body is None:
         return _load_nothing
     if isinstance(route.body, OneOf):
         return functools.partial(_load_one_of, lab, route.body)
     return functools.partial(_load_schema, route.body())
+
+
+async def _leave_it(_request: web.Request) -> Mapping[str, Any]:
+    return {}
 
 
 async def _load_nothing(request: web.Request) -> Mapping[str, Any]:

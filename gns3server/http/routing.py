@@ -13,6 +13,7 @@ from aiohttp import web
 from marshmallow import Schema
 
 from gns3server.config import Config
+from gns3server.images import Images
 from gns3server.nodes.node import Node
 from gns3server.nodes.registry import Registry
 from gns3server.notifications import Hub
@@ -22,6 +23,10 @@ from gns3server.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+JSON = "application/json"
+OCTETS = "application/octet-stream"
+HTML = "text/html"
 
 PARAMETER = re.compile(r"{(\w+)(?::([^{}]+))?}")
 """A parameter of a path pattern: its name, and the expression it must match if there is one."""
@@ -57,6 +62,11 @@ class Lab:
     stop: asyncio.Event
     record: Callable[[web.Request], None] | None = None
     routes: list[Route] = field(default_factory=list)
+
+    @property
+    def images(self) -> Images:
+        """The image files of this server."""
+        return self.manager.machine.images
 
     @property
     def settings(self) -> Settings:
@@ -116,7 +126,8 @@ Handler = Callable[[Call], Awaitable[Any]]
 class Route:
     r"""One route: where it is, what it takes, what it answers, and who does it.
 
-    :param path: pattern with parameters as ``{name}`` or ``{name:\\d+}``.
+    :param path: pattern with parameters as ``{name}``, ``{name:\\d+}`` or, for the rest of the
+        path, ``{name:.*}``.
     :param handler: gets a :class:`Call`, returns a plain object or mapping.
     :param summary: one line for the API document.
     :param body: schema of the request's body; without one any JSON is let through.
@@ -129,6 +140,11 @@ class Route:
     :param changes: it changes something, so that a client that hangs up must not stop it
         halfway.
     :param stream: the handler makes the response itself.
+    :param raw: the handler reads the body itself, in pieces and whatever its size (see
+        :func:`gns3server.http.raw.raw_body`); ``body`` then only describes it.
+    :param body_type: media type of a raw body, for the API document.
+    :param answer_type: media type of the answer that a ``stream`` handler makes; empty
+        when it has no body.
     :param endless: the answer is a stream that only its end ends; there is no HEAD for it.
     :param tag: group in the API document.
     :param plugin: the plugin that it comes from; the server fills it in.
@@ -148,6 +164,9 @@ class Route:
     creates: bool = False
     changes: bool = True
     stream: bool = False
+    raw: bool = False
+    body_type: str = OCTETS
+    answer_type: str = JSON
     endless: bool = False
     tag: str = "server"
     plugin: str = ""

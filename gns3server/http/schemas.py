@@ -140,6 +140,40 @@ class ProjectObjectSchema(Schema):
     temporary = fields.Boolean(required=True)
 
 
+class InterfaceSchema(Schema):
+    """A network interface of the server's machine, with its first IPv4 address if it has one."""
+
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    ip_address = fields.String(required=True)
+
+
+class UploadFormSchema(Schema):
+    """An image file and its kind. Described only: what comes is read piece by piece."""
+
+    type = fields.String(required=True)
+    file = fields.Raw(required=True, metadata={"type": "string", "format": "binary"})
+
+
+class ImageSchema(Schema):
+    """An image file."""
+
+    filename = fields.String(required=True)
+
+
+class ProjectFileSchema(Schema):
+    """A file of a project; the path is relative to the project's directory."""
+
+    path = fields.String(required=True)
+    md5sum = fields.String(required=True)
+
+
+class FileStreamSchema(Schema):
+    """Which file to follow, by its path on the server's machine."""
+
+    location = name_field(required=True)
+
+
 class UdpPortSchema(Schema):
     """A UDP port that was reserved."""
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from gns3server.http.edge import JSON, SERVER
-from gns3server.http.routing import Call
+from gns3server.http.edge import SERVER
+from gns3server.http.routing import JSON, Call
 from gns3server.notifications import Listener
 
 GRACE = 5.0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gns3server.images import Images
 from gns3server.nodes.file_cache import FileCache
 from gns3server.nodes.nio import Nio, NioType
 from gns3server.ports import Ports
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where nodes run: the runner, its start gate, and the ports and files of that machine."""
+    """Where nodes run: the runner, its start gate, and what that machine has."""
 
     runner: Runner
     gate: StartGate
     ports: Ports
     search_path: str
     files: FileCache
+    images: Images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,7 @@ class Home(Protocol):
     def nio_type(self, name: str) -> NioType:
         """A NIO type by name.
 
-        :raises gns3server.errors.InvalidRequest: no plugin offers it.
+        :raises gns3server.errors.Conflict: no plugin offers it.
         """
 
     async def announce(self, action: str, node: Node) -> None:

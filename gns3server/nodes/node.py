@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gns3server.errors import Conflict, StorageFailed
+from gns3server.images import Images
 from gns3server.nodes import files
 from gns3server.nodes.home import Home, NodeRecord
 from gns3server.nodes.nio import Nio
@@ -110,6 +111,11 @@ class Node:
         if self._directory[0] is not self.home.path:
             self._directory = (self.home.path, self.home.directory_of(self))
         return self._directory[1]
+
+    @property
+    def images(self) -> Images:
+        """The image files of the machine that the node runs on."""
+        return self.home.machine.images
 
     async def read_file(self, name: str) -> bytes | None:
         """Content of a file in the node's directory, ``None`` when there is none."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from marshmallow import Schema
 
+from gns3server.images import ImageKind
+
 if TYPE_CHECKING:
     from gns3server.nodes.node import Node
 
@@ -54,7 +56,7 @@ class NodeType:
     numbers: range | None = None
     udp_companions: tuple[int, ...] = ()
     capabilities: frozenset[str] = field(default_factory=frozenset)
-    image_kinds: tuple[str, ...] = ()
+    image_kinds: tuple[ImageKind, ...] = ()
     legacy_directory: str = ""
     context: Any = None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gns3server.errors import InvalidRequest
+from gns3server.errors import Conflict
+from gns3server.images import ImageKind
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.node_type import NodeType
 
@@ -17,15 +18,22 @@ class Registry:
     def nio_type(self, name: str) -> NioType:
         """A NIO type by its wire name.
 
-        :raises InvalidRequest: no plugin of this server offers it.
+        :raises Conflict: no plugin of this server offers it.
         """
         try:
             return self.nio_types[name]
         except KeyError:
             known = ", ".join(sorted(self.nio_types)) or "none"
-            raise InvalidRequest(
-                f"No plugin of this server offers the NIO type {name!r}; it has: {known}."
+            raise Conflict(
+                f"NIO of type {name} is not supported: no plugin of this server offers it. "
+                f"It has: {known}."
             ) from None
+
+    def image_kinds(self) -> dict[str, ImageKind]:
+        """The kinds of images that any node type uses, by name."""
+        return {
+            image.name: image for kind in self.node_types.values() for image in kind.image_kinds
+        }
 
     def udp_companions(self) -> set[int]:
         """The distances at which any node type binds further UDP ports."""

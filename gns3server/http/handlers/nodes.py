@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from marshmallow import Schema
-
-from gns3server.http.routing import Call, Lab, OneOf, Route, Scope
+from gns3server.http.nio_shapes import NIO
+from gns3server.http.routing import Call, Route, Scope
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node_type import NodeType
 
@@ -67,14 +66,6 @@ async def add_nio(call: Call) -> Mapping[str, Any]:
 async def remove_nio(call: Call) -> None:
     """Unplug a NIO."""
     await call.node.remove_nio(call.path["adapter_number"], call.path["port_number"])
-
-
-def nio_schemas(lab: Lab) -> Mapping[str, type[Schema]]:
-    """The wire shapes of all NIO types of this server, by name."""
-    return {name: nio.schema for name, nio in lab.registry.nio_types.items()}
-
-
-NIO = OneOf("type", nio_schemas)
 
 
 STORAGE = {507: "The records cannot be written"}

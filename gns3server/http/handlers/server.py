@@ -12,11 +12,13 @@ from gns3server.errors import Conflict, Forbidden
 from gns3server.http.edge import respond
 from gns3server.http.routing import Call, Route
 from gns3server.http.schemas import (
+    InterfaceSchema,
     PluginSchema,
     VersionCheckSchema,
     VersionMatchSchema,
     VersionSchema,
 )
+from gns3server.interfaces import list_interfaces
 from gns3server.settings import SettingsError
 
 
@@ -60,6 +62,11 @@ async def shut_down(call: Call) -> None:
     only_local(call, "shut it down")
     await call.lab.manager.shutdown(open_again=False)
     call.lab.stop.set()
+
+
+async def show_interfaces(_call: Call) -> list[Mapping[str, str]]:
+    """The network interfaces of this machine (NET-01, NET-02)."""
+    return await asyncio.to_thread(list_interfaces)
 
 
 async def list_plugins(call: Call) -> list[Mapping[str, Any]]:
@@ -110,6 +117,15 @@ ROUTES = (
         status=201,
         summary="Close all projects and end the server; local servers only",
         errors={403: "The server is not local"},
+    ),
+    Route(
+        method="GET",
+        path="/v1/interfaces",
+        handler=show_interfaces,
+        changes=False,
+        summary="The network interfaces of the server's machine",
+        answer=InterfaceSchema,
+        many=True,
     ),
     Route(
         method="GET",

@@ -11,10 +11,16 @@ from typing import Any
 
 from marshmallow import Schema
 
-from gns3server.plugin import NodeType, Text, hookimpl
+from gns3server.plugin import NioType, NodeType, Text, hookimpl
 from gns3server_vpcs.binary import BinaryProbe
 from gns3server_vpcs.node import VpcsContext, VpcsNode
-from gns3server_vpcs.schemas import VpcsCreateSchema, VpcsObjectSchema, VpcsUpdateSchema
+from gns3server_vpcs.schemas import (
+    NioTapSchema,
+    VpcsCreateSchema,
+    VpcsObjectSchema,
+    VpcsUpdateSchema,
+)
+from gns3server_vpcs.wires import TAP, UDP, check_tap
 
 
 class VpcsConfigSchema(Schema):
@@ -40,7 +46,7 @@ def gns3_node_types(config: Mapping[str, Any]) -> list[NodeType]:
             create_schema=VpcsCreateSchema,
             update_schema=VpcsUpdateSchema,
             object_schema=VpcsObjectSchema,
-            nio_types=("nio_udp",),
+            nio_types=(UDP, TAP),
             # A PC has one adapter, and clients may give it any number (contract 2.6).
             adapters=None,
             # The number is the last byte of the MAC address; 255 PCs fit on one
@@ -52,3 +58,9 @@ def gns3_node_types(config: Mapping[str, Any]) -> list[NodeType]:
             context=VpcsContext(config, BinaryProbe()),
         )
     ]
+
+
+@hookimpl
+def gns3_nio_types() -> list[NioType]:
+    """A TAP interface of this machine, the wire from a PC to the machine itself."""
+    return [NioType(name=TAP, schema=NioTapSchema, check=check_tap)]

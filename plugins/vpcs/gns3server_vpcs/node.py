@@ -7,22 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gns3server.plugin import (
-    Change,
-    Conflict,
-    LaunchSpec,
-    Nio,
-    Port,
-    ProcessNode,
-    resolve_ipv4,
-)
+from gns3server.plugin import Change, Conflict, LaunchSpec, Port, ProcessNode
 from gns3server_vpcs.binary import INSTALL_HINT, Binary, BinaryProbe
+from gns3server_vpcs.wires import wire
 
 SCRIPT = "startup.vpc"
 """VPCS runs this file of its working directory at start, and ``save`` writes it."""
-
-RELAY_DISTANCE = 9
-"""Without ``-R`` a relay hub is bound at the local UDP port plus this (contract 5.5)."""
 
 TIMER_SLACK_NS = 5_000_000
 """One thread of VPCS sleeps 100 microseconds in a loop. With 5 ms of slack an
@@ -49,9 +39,7 @@ class VpcsNode(ProcessNode):
                 f"{self.name!r} first."
             )
         binary = await self._binary()
-        lport = nio.values["lport"]
-        relay_port = lport + RELAY_DISTANCE
-        relay = () if binary.relay_free or relay_port > 65535 else (Port("udp", relay_port),)
+        plugged = await wire(nio)
         return LaunchSpec(
             argv=(
                 binary.path,
@@ -63,12 +51,12 @@ class VpcsNode(ProcessNode):
                 "1",
                 "-F",
                 *(("-R",) if binary.relay_free else ()),
-                *await udp_options(nio),
+                *plugged.options,
                 *((SCRIPT,) if await self.read_file(SCRIPT) is not None else ()),
             ),
             cwd=str(self.directory),
-            ports=(Port("tcp", self.console), Port("udp", lport)),
-            may_bind=relay,
+            ports=(Port("tcp", self.console), *plugged.ports),
+            may_bind=() if binary.relay_free else plugged.relay,
             timer_slack_ns=TIMER_SLACK_NS,
             # The front-end, which serves the console, and the PC itself (contract 5.3).
             children=1,
@@ -108,13 +96,6 @@ class VpcsNode(ProcessNode):
             "startup_script": None if script is None else script.decode(errors="replace"),
             "startup_script_path": None if script is None else SCRIPT,
         }
-
-
-async def udp_options(nio: Nio) -> tuple[str, ...]:
-    """The options of a UDP tunnel. VPCS takes addresses only (contract 5.6)."""
-    values = nio.values
-    address = await resolve_ipv4(values["rhost"])
-    return "-s", str(values["lport"]), "-c", str(values["rport"]), "-t", address
 
 
 def rename(script: str, old: str, new: str) -> str:

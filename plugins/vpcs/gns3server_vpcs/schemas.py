@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import fields, post_load
+from marshmallow import Schema, fields, post_load
 
-from gns3server.plugin import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema
+from gns3server.plugin import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema, name_field
 
 
 class VpcsCreateSchema(NodeCreateSchema):
@@ -33,3 +33,9 @@ class VpcsObjectSchema(NodeObjectSchema):
 
     startup_script = fields.String(required=True, allow_none=True)
     startup_script_path = fields.String(required=True, allow_none=True)
+
+
+class NioTapSchema(Schema):
+    """A TAP interface of the server's machine."""
+
+    tap_device = name_field(required=True)

@@ -19,6 +19,7 @@ async def all_gone(run_id: str) -> None:
         pass
 
 
+@pytest.mark.statement("UTIL-01", "UTIL-02")
 async def test_returns_code_and_all_output_as_text() -> None:
     code = "import os; os.write(1, b'one\\xff '); os.write(2, b'two'); os._exit(3)"
     result = await run_tool([*PYTHON, code])
@@ -31,6 +32,7 @@ async def test_runs_where_and_with_what_it_is_told(tmp_path: Path) -> None:
     assert result.output == f"{tmp_path} so\n"
 
 
+@pytest.mark.statement("UTIL-03")
 @pytest.mark.parametrize("code", ["import time; time.sleep(600)", "while True: print('x' * 9999)"])
 async def test_kills_what_takes_too_long(code: str) -> None:
     run_id = f"late-{os.getpid()}"
@@ -54,6 +56,7 @@ async def test_keeps_a_bounded_part_of_the_output() -> None:
     assert result.output == "x" * OUTPUT_LIMIT
 
 
+@pytest.mark.statement("UTIL-01")
 @pytest.mark.parametrize("argv", [(), ("",), ("/does/not/exist",), ("a\0b",)])
 async def test_says_what_cannot_be_run(argv: tuple[str, ...]) -> None:
     with pytest.raises(ToolFailed, match="cannot run"):

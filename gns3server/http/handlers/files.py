@@ -1,0 +1,89 @@
+"""Files of projects, and streams of files that grow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from aiohttp import web
+
+from gns3server.http.routing import OCTETS, Call, Route
+from gns3server.http.schemas import FileStreamSchema, ProjectFileSchema
+from gns3server.http.sending import check_still_there, follow, send
+from gns3server.projects.project_files import list_files, opened, opened_for_following
+
+TAG = "files"
+FILES = "/v1/projects/{project_id}/files"
+
+
+async def list_all(call: Call) -> list[Mapping[str, str]]:
+    """Every file of a project, with its MD5 sum."""
+    return await list_files(call.project.path, partial(check_still_there, call.request))
+
+
+async def fetch(call: Call) -> web.StreamResponse:
+    """One file of a project."""
+    async with opened(call.project.path, call.path["path"]) as file:
+        return await send(call, file)
+
+
+async def stream(call: Call) -> web.StreamResponse:
+    """A file of this machine, and what is appended to it from now on.
+
+    Only a local server's client may read whatever the server may (D-02).
+    """
+    settings = call.lab.settings
+    projects = (project.path for project in call.lab.manager.projects)
+    served = [settings.projects_path, settings.images_path, *projects]
+    confined_to = None if settings.server.local else served
+    location = call.body["location"]
+    async with opened_for_following(
+        location, state=settings.state_path, confined_to=confined_to
+    ) as file:
+        return await follow(call, file)
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path=FILES,
+        handler=list_all,
+        changes=False,
+        tag=TAG,
+        summary="The files of a project, those at the top of its directory first",
+        answer=ProjectFileSchema,
+        many=True,
+    ),
+    Route(
+        method="GET",
+        path=FILES + "/{path:.*}",
+        handler=fetch,
+        changes=False,
+        stream=True,
+        answer_type=OCTETS,
+        tag=TAG,
+        summary="The content of a file of a project",
+        errors={
+            403: "The path leaves the project, or the file is hidden or cannot be read",
+            404: "The project has no such file, or there is no such project",
+        },
+    ),
+    Route(
+        method="GET",
+        path="/v1/files/stream",
+        handler=stream,
+        changes=False,
+        stream=True,
+        endless=True,
+        answer_type=OCTETS,
+        tag=TAG,
+        summary="The content of a file of the server's machine, and what is appended to it",
+        body=FileStreamSchema,
+        errors={
+            403: "It is the server's own, or the server is not local and it is no file of its "
+            "projects or images",
+            404: "There is no such file",
+            409: "It cannot be opened, or too many clients follow files",
+        },
+    ),
+)

@@ -1,0 +1,150 @@
+"""The pages for people, and the form to upload images."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from aiohttp import BodyPartReader, web
+
+from gns3server.errors import Forbidden, InvalidRequest
+from gns3server.http import pages
+from gns3server.http.edge import SERVER
+from gns3server.http.handlers.images import UPLOAD_ERRORS
+from gns3server.http.raw import form_parts, part_content
+from gns3server.http.routing import HTML, Call, Route
+from gns3server.http.schemas import UploadFormSchema
+from gns3server.images import ImageKind, plain_name
+from gns3server.uploads import Incoming
+
+TAG = "pages"
+TYPE_BYTES = 1000
+"""The longest name of a kind of images that is read at all."""
+
+
+@dataclass(slots=True)
+class Form:
+    """What has been read of an upload form.
+
+    :param file: the file that was sent, not in its place yet, and its plain name.
+    :param seen: names of the fields that were there.
+    """
+
+    kind: ImageKind | None = None
+    file: tuple[str, Incoming] | None = None
+    seen: frozenset[str] = frozenset()
+
+
+async def home(call: Call) -> web.StreamResponse:
+    """The first page."""
+    return _answer(call, pages.home(call.lab.settings.server.announced_version))
+
+
+async def show_uploads(call: Call) -> web.StreamResponse:
+    """The upload form and the images that are there."""
+    images, version = call.lab.images, call.lab.settings.server.announced_version
+    paths = await images.paths()
+    kinds = list(images.kinds().values())
+    origin = f"{call.request.scheme}://{call.request.host}"
+    return _answer(call, pages.upload(version, origin, kinds, paths))
+
+
+def _answer(call: Call, page: str) -> web.StreamResponse:
+    headers = {"Server": SERVER, "X-Route": call.route.path, **pages.HEADERS}
+    return web.Response(text=page, content_type=HTML, charset="utf-8", headers=headers)
+
+
+async def upload(call: Call) -> web.StreamResponse:
+    """Store the file of the form, if one was chosen, and lead back to the page (UPL-02)."""
+    form = Form()
+    async with AsyncExitStack() as stack:
+        async for part in form_parts(call.request):
+            await _take(call, form, part, stack)
+        missing = {"type", "file"} - form.seen
+        if missing:
+            raise InvalidRequest(f"The form has no field {' and no field '.join(sorted(missing))}.")
+        if form.kind is not None and form.file is not None:
+            name, incoming = form.file
+            await call.lab.images.place(incoming, form.kind, name)
+    headers = {"Server": SERVER, "X-Route": call.route.path, "Location": "/upload"}
+    return web.Response(status=302, headers=headers)
+
+
+async def _take(call: Call, form: Form, part: BodyPartReader, stack: AsyncExitStack) -> None:
+    """Read one field of the form."""
+    field = part.name or ""
+    if field in form.seen or field not in ("type", "file"):
+        raise InvalidRequest(
+            f"The field {field[:200]!r} does not belong here: the form has one field 'type' and "
+            "one field 'file'."
+        )
+    form.seen |= {field}
+    if field == "type":
+        form.kind = await _find_kind(call, part)
+    elif part.filename:
+        name, images = plain_name(part.filename), call.lab.images
+        # Where it belongs is not known yet if its type comes after it.
+        directory = images.directory(form.kind) if form.kind else images.path
+        incoming = images.receiving(directory, name, part_content(part))
+        form.file = name, await stack.enter_async_context(incoming)
+    else:
+        # A browser sends a field of this form when no file was chosen.
+        async for _ in part_content(part):
+            raise InvalidRequest("The field 'file' has content but no file name: send a file.")
+
+
+async def _find_kind(call: Call, part: BodyPartReader) -> ImageKind:
+    """The kind of images that the field names.
+
+    :raises Forbidden: there is no such kind.
+    """
+    text = bytearray()
+    async for piece in part_content(part):
+        text += piece
+        if len(text) > TYPE_BYTES:
+            break
+    name, kinds = text.decode(errors="replace"), call.lab.images.kinds()
+    if name not in kinds:
+        known = ", ".join(kinds) or "none, because no plugin uses any"
+        raise Forbidden(
+            f"There is no kind of images called {name[:200]!r} on this server; it has: {known}."
+        )
+    return kinds[name]
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/",
+        handler=home,
+        changes=False,
+        stream=True,
+        answer_type=HTML,
+        tag=TAG,
+        summary="The first page",
+    ),
+    Route(
+        method="GET",
+        path="/upload",
+        handler=show_uploads,
+        changes=False,
+        stream=True,
+        answer_type=HTML,
+        tag=TAG,
+        summary="The page to upload images with",
+    ),
+    Route(
+        method="POST",
+        path="/upload",
+        handler=upload,
+        status=302,
+        stream=True,
+        answer_type="",
+        raw=True,
+        body_type="multipart/form-data",
+        body=UploadFormSchema,
+        tag=TAG,
+        summary="Upload an image; without a file nothing is stored",
+        errors={403: "There is no such kind of images", **UPLOAD_ERRORS},
+    ),
+)

@@ -1,0 +1,144 @@
+"""Files as answers: whole, or followed while they grow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+from aiohttp import web
+
+from gns3server.errors import Conflict
+from gns3server.http.edge import SERVER
+from gns3server.http.routing import OCTETS, Call
+from gns3server.opening import OpenFile
+
+CHUNK = 256 * 1024
+"""Bytes that are read and sent in one go."""
+
+LOOK_SECONDS = 0.1
+"""How often a file that is followed is looked at for more (contract 2.5)."""
+
+
+class Followers:
+    """The clients that follow a file. What they share ends with the server."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._ending = asyncio.Event()
+
+    @property
+    def ending(self) -> bool:
+        """Whether the server stops, and the streams with it."""
+        return self._ending.is_set()
+
+    async def end(self, _application: web.Application) -> None:
+        """End all streams, the ones still to come included."""
+        self._ending.set()
+
+    async def pause(self) -> None:
+        """Wait until it is time to look again, or to end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._ending.wait()
+
+    @contextmanager
+    def joined(self, limit: int) -> Iterator[None]:
+        """Be one of them while the context lasts.
+
+        :raises Conflict: there are ``limit`` of them already.
+        """
+        if self._count >= limit:
+            raise Conflict(
+                f"{limit} clients follow files already, which is this server's limit: "
+                "close one of those streams first."
+            )
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+
+
+FOLLOWERS: web.AppKey[Followers] = web.AppKey("followers", Followers)
+
+
+def check_still_there(request: web.Request) -> None:
+    """Give up work that nobody waits for any more.
+
+    :raises ConnectionResetError: the client has gone.
+    """
+    if request.transport is None or request.transport.is_closing():
+        raise ConnectionResetError("the client has gone")
+
+
+async def begin(
+    call: Call, media_type: str = OCTETS, headers: Mapping[str, str] | None = None
+) -> web.StreamResponse:
+    """Begin an answer whose body is written piece by piece."""
+    response = web.StreamResponse(
+        headers={
+            "Server": SERVER,
+            "X-Route": call.route.path,
+            "Content-Type": media_type,
+            **(headers or {}),
+        }
+    )
+    response.enable_chunked_encoding()
+    await response.prepare(call.request)
+    return response
+
+
+async def send(call: Call, file: OpenFile) -> web.StreamResponse:
+    """Send a file as it is now; what is appended meanwhile is left out."""
+    size = (await asyncio.to_thread(file.status)).st_size
+    response = await begin(call)
+    if call.request.method == "HEAD":
+        return response
+    position = 0
+    while position < size:
+        content = await _read(call, file, position, min(CHUNK, size - position))
+        if not content:
+            break
+        await response.write(content)
+        position += len(content)
+    await response.write_eof()
+    return response
+
+
+async def follow(call: Call, file: OpenFile) -> web.StreamResponse:
+    """Send a file, and what is appended to it, until the client goes or the server stops.
+
+    A file that has become shorter is sent from its beginning again: it was
+    written anew, and what is in it now has not been sent.
+    """
+    followers = call.request.app[FOLLOWERS]
+    with followers.joined(call.lab.settings.server.max_listeners):
+        response = await begin(call)
+        position = 0
+        while not followers.ending:
+            content = await _read(call, file, position, CHUNK)
+            if content:
+                await response.write(content)
+                position += len(content)
+                continue
+            check_still_there(call.request)
+            if (await asyncio.to_thread(file.status)).st_size < position:
+                position = 0
+            else:
+                await followers.pause()
+        await response.write_eof()
+        return response
+
+
+async def _read(call: Call, file: OpenFile, position: int, size: int) -> bytes:
+    """Read on, or break the connection: the answer has begun and can turn into no error.
+
+    :raises ConnectionResetError: the file cannot be read any more.
+    """
+    try:
+        return await asyncio.to_thread(file.read, position, size)
+    except OSError as error:
+        if call.request.transport is not None:
+            call.request.transport.abort()
+        raise ConnectionResetError(f"{file.path} cannot be read: {error}") from error

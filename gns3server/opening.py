@@ -1,0 +1,122 @@
+"""Opening files that a client names, so that no path, link or race leads elsewhere.
+
+What blocks is said to; all else runs on the loop and does its reading off it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+HASH_STEP = 16 * 1024 * 1024
+"""Bytes that are hashed in one go off the loop. The threads that do it serve the
+whole server, so that nobody may have one for as long as a disk image takes."""
+
+MISSING = (FileNotFoundError, NotADirectoryError)
+"""How the operating system says that there is no such file."""
+
+
+class Outside(Exception):
+    """The path leads to a place that must not be read."""
+
+
+class OpenFile:
+    """A regular file, open for reading.
+
+    A thread may still be about to read when the request that asked for it is
+    given up. The lock keeps it from reading whatever gets the number of the
+    closed descriptor next.
+
+    :param path: where the file really is.
+    """
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+
+    def read(self, position: int, size: int) -> bytes:
+        """Up to ``size`` bytes from ``position``; none at the end. Blocks.
+
+        :raises OSError: it cannot be read, or is closed.
+        """
+        with self._lock:
+            return os.pread(self._number(), size, position)
+
+    def status(self) -> os.stat_result:
+        """What the operating system knows of it. Blocks.
+
+        :raises OSError: it is closed.
+        """
+        with self._lock:
+            return os.fstat(self._number())
+
+    def close(self) -> None:
+        """Close it, after a read that is under way. Idempotent. Blocks."""
+        with self._lock:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+    def _number(self) -> int:
+        if self._descriptor < 0:
+            raise OSError(errno.EBADF, "the file is closed")
+        return self._descriptor
+
+    async def md5(self, between: Callable[[], None] = lambda: None) -> str:
+        """The MD5 sum of the whole content, in hexadecimal.
+
+        :param between: called between two steps; what it raises ends the work.
+        :raises OSError: the file cannot be read.
+        """
+        # It tells files apart for clients and protects nothing.
+        total = hashlib.md5(usedforsecurity=False)
+
+        def step(position: int) -> int:
+            content = self.read(position, HASH_STEP)
+            total.update(content)
+            return len(content)
+
+        position = 0
+        while size := await asyncio.to_thread(step, position):
+            between()
+            position += size
+        return total.hexdigest()
+
+
+def open_file(path: str | Path, check: Callable[[Path], None] = lambda _: None) -> OpenFile:
+    """Open a regular file for reading. Blocks.
+
+    What the path leads to is found out first, by a descriptor that can do
+    nothing else: opening a device or a pipe has effects, and closing one of
+    SQLite's files would end SQLite's locks on it. The very same file is then
+    opened for reading, whatever the path means by then.
+
+    :param check: raises :class:`Outside` for a real path that must not be read.
+        Asked before anything is looked at, so that not even the existence of
+        such a file is told, and again about what was found.
+    :raises Outside: ``check`` said so.
+    :raises OSError: one of :data:`MISSING`, or ``IsADirectoryError``, or why else not.
+    :raises ValueError: there is a NUL character in the path.
+    """
+    real = os.path.realpath(path)
+    check(Path(real))
+    found = os.open(real, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        name = f"/proc/self/fd/{found}"
+        place = Path(os.readlink(name))
+        check(place)
+        mode = os.fstat(found).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        return OpenFile(os.open(name, os.O_RDONLY | os.O_CLOEXEC), place)
+    finally:
+        os.close(found)

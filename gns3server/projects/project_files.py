@@ -1,0 +1,173 @@
+"""Files that clients may list, fetch and follow."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from gns3server.errors import Conflict, Forbidden, NotFound
+from gns3server.opening import MISSING, OpenFile, Outside, open_file
+from gns3server.projects.paths import DATABASE
+
+UNLISTED_SUFFIX = ".ghost"
+"""Memory of emulated routers: large, and of use to nobody (contract 2.4)."""
+
+
+def is_record(path: str) -> bool:
+    """Whether a path relative to a project's directory names the server's own records."""
+    return path.startswith(DATABASE) and "/" not in path
+
+
+def names(directory: Path) -> Iterator[str]:
+    """Relative paths of the files that are listed, those at the top first. Blocks.
+
+    What an answer could not name (not UTF-8) is left out, and so are directories
+    behind links.
+    """
+    for parent, directories, files in os.walk(directory):
+        directories.sort()
+        for file in sorted(files):
+            path = os.path.relpath(os.path.join(parent, file), directory)
+            if not (file.endswith(UNLISTED_SUFFIX) or is_record(path)) and is_text(path):
+                yield path
+
+
+def is_text(name: str) -> bool:
+    """Whether a name from the file system is one in UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+async def list_files(
+    directory: Path, between: Callable[[], None] = lambda: None
+) -> list[Mapping[str, str]]:
+    """Path and MD5 sum of each file (FILE-02); one that cannot be read is left out.
+
+    :param between: called now and then; what it raises ends the work.
+    """
+    found: list[Mapping[str, str]] = []
+    for path in await asyncio.to_thread(lambda: list(names(directory))):
+        between()
+        try:
+            file = await asyncio.to_thread(_open, directory, path, hidden=True)
+            try:
+                found.append({"path": path, "md5sum": await file.md5(between)})
+            finally:
+                await asyncio.to_thread(file.close)
+        except (OSError, Outside):
+            # Gone meanwhile, not readable, no regular file, or a link out of the project.
+            continue
+    return found
+
+
+@asynccontextmanager
+async def opened(directory: Path, path: str) -> AsyncIterator[OpenFile]:
+    """A file of the project, open.
+
+    Hidden is what begins with a dot at the top of the project (contract 2.4,
+    FILE-06): marks of the server. Deeper down it is an emulator's own file and
+    part of the lab.
+
+    :raises Forbidden: the path leads out of the project, or to something hidden,
+        or cannot be a path at all.
+    :raises NotFound: there is no such file.
+    """
+    file = await asyncio.to_thread(_open_served, directory, path)
+    try:
+        yield file
+    finally:
+        await asyncio.to_thread(file.close)
+
+
+def _open_served(directory: Path, path: str) -> OpenFile:
+    normal = os.path.normpath(path)
+    if "\0" in path or normal.startswith(("/", ".")):
+        raise _refused(path)
+    try:
+        return _open(directory, normal, hidden=False)
+    except Outside as error:
+        raise _refused(path) from error
+    except (*MISSING, IsADirectoryError) as error:
+        raise NotFound(
+            f"The project has no file {path[:200]!r}: the list of its files shows what there is."
+        ) from error
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "its name is no text"
+        raise Forbidden(
+            f"The file {path[:200]!r} of the project cannot be read: {reason}."
+        ) from error
+
+
+def _open(directory: Path, path: str, *, hidden: bool) -> OpenFile:
+    """Open a file of the project. Blocks.
+
+    :param hidden: whether it may be one that is hidden at the top.
+    :raises Outside: it is none of those that may be read, by whatever name it is called.
+    :raises OSError: it cannot be opened.
+    """
+    root = Path(os.path.realpath(directory))
+
+    def check(real: Path) -> None:
+        if root not in real.parents:
+            raise Outside(f"{real} is not in the project")
+        inside = str(real.relative_to(root))
+        if is_record(inside) or (inside.startswith(".") and not hidden):
+            raise Outside(f"{real} is the server's own")
+
+    return open_file(directory / path, check)
+
+
+def _refused(path: str) -> Forbidden:
+    return Forbidden(
+        f"{path[:200]!r} is not served: give the path of a file below the project's directory, "
+        "as the list of its files shows it, and none of the server's own."
+    )
+
+
+@asynccontextmanager
+async def opened_for_following(
+    location: str, *, state: Path, confined_to: Iterable[Path] | None
+) -> AsyncIterator[OpenFile]:
+    """A file of this machine, open.
+
+    :param state: the server's own directory, of which nothing is read.
+    :param confined_to: directories that the file must be below; anywhere if ``None``.
+    :raises Forbidden: it is not, or is one of the server's records.
+    :raises NotFound: there is no such file.
+    :raises Conflict: it is a directory or cannot be opened.
+    """
+    file = await asyncio.to_thread(_open_anywhere, location, state, confined_to)
+    try:
+        yield file
+    finally:
+        await asyncio.to_thread(file.close)
+
+
+def _open_anywhere(location: str, state: Path, confined_to: Iterable[Path] | None) -> OpenFile:
+    own = Path(os.path.realpath(state))
+    roots = None if confined_to is None else [Path(os.path.realpath(p)) for p in confined_to]
+
+    def check(real: Path) -> None:
+        if is_record(real.name) or own in real.parents:
+            raise Outside("it is one of this server's records")
+        if roots is not None and not any(root in real.parents for root in roots):
+            raise Outside(
+                "a server that is not local shows only files of its projects and its images"
+            )
+
+    try:
+        return open_file(location, check)
+    except Outside as error:
+        raise Forbidden(f"The file {location[:200]!r} is not served: {error}.") from error
+    except MISSING as error:
+        raise NotFound(f"There is no file {location[:200]!r} on this machine.") from error
+    except OSError as error:
+        raise Conflict(
+            f"The file {location[:200]!r} cannot be opened: {error.strerror}."
+        ) from error

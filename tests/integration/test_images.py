@@ -1,0 +1,392 @@
+"""Images: where they are, their checksums, and uploads as a raw body."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import io
+import os
+import stat
+
+import pytest
+
+from gns3server import uploads
+from gns3server.errors import Forbidden, InvalidRequest
+from gns3server.opening import OpenFile
+
+ROUTE = "/v1/shelf/vms"
+
+
+@pytest.fixture
+async def server(gns3_serving, make_entry_point):
+    """A server with two kinds of images."""
+    async with gns3_serving(plugins=[make_entry_point("shelf", "toy_images")]) as running:
+        yield running
+
+
+@pytest.fixture
+def images(server):
+    return server.running.lab.images
+
+
+@pytest.fixture
+def rom(images):
+    """The kind of images that are programs."""
+    return images.kinds()["ROM"]
+
+
+@pytest.fixture
+def directory(images, rom):
+    """Where programs are kept; made by the test or the server."""
+    return images.directory(rom)
+
+
+def md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+def in_directory(directory):
+    """Everything that is there, hidden files included, but no checksums."""
+    return sorted(p.name for p in directory.iterdir() if not p.name.endswith(".md5sum"))
+
+
+# Paths ------------------------------------------------------------------------------
+
+
+@pytest.mark.statement("IMG-01")
+async def test_an_image_is_looked_up_among_its_kind_and_then_beside_it(images, rom, directory):
+    directory.mkdir(parents=True)
+    (directory / "own").touch()
+    (images.path / "own").touch()
+    (images.path / "old").touch()
+    assert await images.find(rom, "own") == directory / "own"
+    assert await images.find(rom, "old") == images.path / "old"
+    assert await images.find(rom, "missing") == directory / "missing"
+    assert await images.find(rom, "../x") == images.path / "x"
+    assert await images.find(rom, "a/../own") == directory / "own"
+    assert str(await images.find(rom, "/etc/hosts")) == "/etc/hosts"
+
+
+@pytest.mark.statement("IMG-02")
+def test_an_image_of_its_kind_is_shown_by_its_name(images, rom, directory):
+    assert images.shown(rom, directory / "x") == "x"
+    for path in (images.path / "x", directory / "folder" / "x", images.path / "disks" / "x"):
+        assert images.shown(rom, path) == str(path)
+
+
+async def test_a_server_that_is_not_local_takes_images_from_their_directory_only(
+    gns3_serving, make_entry_point
+):
+    plugins = [make_entry_point("shelf", "toy_images")]
+    async with gns3_serving(plugins=plugins, local=False) as server:
+        images = server.running.lab.images
+        rom = images.kinds()["ROM"]
+        for name in ("x", "../x", str(images.path / "ROM" / "x")):
+            assert images.path in (await images.find(rom, name)).parents
+        for name in ("/etc/hosts", "../../x", "a/../../../x", "..", f"{images.path}-not/x"):
+            with pytest.raises(Forbidden):
+                await images.find(rom, name)
+        with pytest.raises(InvalidRequest):
+            await images.find(rom, "x\0")
+
+
+@pytest.mark.statement("IMG-03")
+async def test_images_are_listed_by_name(client, directory):
+    assert (await client.get(ROUTE)).json == []
+    directory.mkdir(parents=True)
+    assert (await client.get(ROUTE)).json == []
+    for name in ("b", "a", "\u00e9 x", ".hidden", "a.md5sum", "no-text-\udcff"):
+        (directory / name).touch()
+    (directory / "folder").mkdir()
+    (directory / "link").symlink_to("a")
+    (directory / "broken").symlink_to("missing")
+    names = [image["filename"] for image in (await client.get(ROUTE)).json]
+    assert names == ["a", "b", "link", "\u00e9 x"]
+
+
+# Checksums --------------------------------------------------------------------------
+
+
+@pytest.mark.statement("IMG-04", "IMG-05")
+async def test_a_checksum_is_computed_once_and_kept(images, tmp_path):
+    image = tmp_path / "image"
+    image.write_bytes(b"hello")
+    assert await images.md5(image) == md5(b"hello")
+    assert (tmp_path / "image.md5sum").read_text() == md5(b"hello")
+    (tmp_path / "image.md5sum").write_text("0" * 32 + "\n")
+    assert await images.md5(image) == "0" * 32
+
+
+@pytest.mark.parametrize(
+    "kept", [b"", b"0" * 31, b"no checksum, by its looks......!", b"\xff" * 32]
+)
+async def test_a_checksum_that_is_none_is_computed_again(images, tmp_path, kept):
+    (tmp_path / "image").write_bytes(b"hello")
+    (tmp_path / "image.md5sum").write_bytes(kept)
+    assert await images.md5(tmp_path / "image") == md5(b"hello")
+    assert (tmp_path / "image.md5sum").read_text() == md5(b"hello")
+
+
+@pytest.mark.statement("IMG-06")
+async def test_without_an_image_there_is_no_checksum(images, tmp_path):
+    (tmp_path / "image.md5sum").write_text("0" * 32)
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for path in (None, tmp_path / "image", tmp_path / "folder", tmp_path / "pipe"):
+        assert await images.md5(path) is None
+
+
+@pytest.mark.statement("IMG-07")
+async def test_a_checksum_can_be_forgotten_even_if_there_is_none(images, tmp_path):
+    (tmp_path / "image.md5sum").write_text("0" * 32)
+    for _ in range(2):
+        await images.forget_md5(tmp_path / "image")
+        assert not (tmp_path / "image.md5sum").exists()
+
+
+async def test_a_checksum_asked_for_many_times_at_once_is_computed_once(
+    images, tmp_path, monkeypatch
+):
+    (tmp_path / "image").write_bytes(b"hello")
+    read, reads = OpenFile.read, []
+
+    def count(file, position, size):
+        reads.append(position)
+        return read(file, position, size)
+
+    monkeypatch.setattr(OpenFile, "read", count)
+    sums = await asyncio.gather(*(images.md5(tmp_path / "image") for _ in range(20)))
+    assert sums == [md5(b"hello")] * 20
+    assert reads == [0, 5]
+
+
+async def test_the_checksum_of_an_image_that_changes_meanwhile_is_not_kept(
+    images, tmp_path, monkeypatch
+):
+    (tmp_path / "image").write_bytes(b"hello")
+    read = OpenFile.read
+
+    def replace(file, position, size):
+        (tmp_path / "image").write_bytes(b"another content")
+        return read(file, position, size)
+
+    monkeypatch.setattr(OpenFile, "read", replace)
+    await images.md5(tmp_path / "image")
+    assert not (tmp_path / "image.md5sum").exists()
+
+
+async def test_a_checksum_that_cannot_be_kept_is_told_all_the_same(images, tmp_path):
+    (tmp_path / "image").write_bytes(b"hello")
+    (tmp_path / "image.md5sum").mkdir()
+    assert await images.md5(tmp_path / "image") == md5(b"hello")
+    assert not list(tmp_path.glob(".*"))
+
+
+# Uploads ----------------------------------------------------------------------------
+
+
+@pytest.mark.statement("IMG-08")
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", os.urandom(3_500_000)], ids=["empty", "small", "big"]
+)
+async def test_a_body_is_stored_with_its_checksum(client, directory, content):
+    answer = await client.request("POST", f"{ROUTE}/toy%20rom.bin", data=io.BytesIO(content))
+    assert (answer.status, answer.body) == (204, b"")
+    image = directory / "toy rom.bin"
+    assert image.read_bytes() == content
+    assert (directory / "toy rom.bin.md5sum").read_text() == md5(content)
+    assert stat.S_IMODE(image.stat().st_mode) == 0o700
+    assert (await client.get(ROUTE)).json == [{"filename": "toy rom.bin"}]
+
+
+async def test_a_body_without_a_length_is_stored_whatever_it_looks_like(client, directory):
+    async def pieces():
+        for _ in range(300):
+            yield b'{"not": json' * 1000
+
+    answer = await client.request("POST", f"{ROUTE}/x", data=pieces())
+    assert answer.status == 204
+    assert (directory / "x").stat().st_size == 300 * 12_000
+
+
+async def test_an_image_of_a_kind_that_is_no_program_cannot_be_run(images):
+    async def content():
+        yield b"data"
+
+    path = await images.store(images.kinds()["DISK"], "disk.img", content())
+    assert path == images.path / "disks" / "disk.img"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.statement("UPL-03")
+async def test_an_upload_replaces_the_image_and_a_stale_checksum(client, directory, images):
+    directory.mkdir(parents=True)
+    (directory / "x").write_bytes(b"old")
+    (directory / "x.md5sum").write_text("0" * 32)
+    assert (await client.request("POST", f"{ROUTE}/x", data=b"new")).status == 204
+    assert (directory / "x").read_bytes() == b"new"
+    assert await images.md5(directory / "x") == md5(b"new")
+
+
+@pytest.mark.statement("IMG-09")
+async def test_an_image_that_cannot_be_written_is_a_conflict(client, directory, images):
+    (directory / "x").mkdir(parents=True)
+    (directory / "x" / "inside").touch()
+    (directory / "y").write_bytes(b"old")
+    (directory / "y.md5sum").mkdir()
+    for name in ("x", "y"):
+        answer = await client.request("POST", f"{ROUTE}/{name}", data=b"new")
+        assert answer.status == 409
+        assert repr(name) in answer.json["message"]
+    assert (directory / "x" / "inside").exists()
+    assert (directory / "y").read_bytes() == b"old"
+    assert in_directory(directory) == ["x", "y"]
+
+
+@pytest.mark.statement("IMG-09")
+async def test_a_place_where_no_directory_can_be_is_a_conflict(client, directory):
+    directory.parent.mkdir()
+    directory.write_bytes(b"a file")
+    assert (await client.request("POST", f"{ROUTE}/x", data=b"new")).status == 409
+    assert directory.read_bytes() == b"a file"
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_an_image_over_the_limit_is_refused_and_leaves_nothing(
+    gns3_serving, make_entry_point, announced, monkeypatch
+):
+    from gns3server.http import application
+
+    # The library reads on for a while, so that the client gets to reading the answer.
+    monkeypatch.setattr(application, "SHUTDOWN_SECONDS", 0.2)
+    plugins = [make_entry_point("shelf", "toy_images")]
+    content = b"x" * (2 * 1024 * 1024 + 1)
+
+    async def pieces():
+        yield content
+
+    async with gns3_serving(plugins=plugins, max_image_size=2) as server:
+        directory = server.running.lab.images.path / "ROM"
+        fits = await server.client.request("POST", f"{ROUTE}/x", data=io.BytesIO(content[:-1]))
+        assert fits.status == 204
+        data = io.BytesIO(content) if announced else pieces()
+        answer = await server.client.request("POST", f"{ROUTE}/x", data=data)
+        assert answer.status == 413
+        assert "2 MiB" in answer.json["message"]
+        assert (directory / "x").stat().st_size == len(content) - 1
+        assert in_directory(directory) == ["x"]
+
+
+def full(*_arguments):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def nearly_full(descriptor):
+    """What the operating system says of a disk with less room than uploads must leave."""
+    disk = list(os.statvfs("/"))
+    frsize, f_bavail = 1, 4
+    disk[f_bavail] = uploads.RESERVE // disk[frsize]
+    return os.statvfs_result(disk)
+
+
+@pytest.mark.parametrize(
+    ("function", "fault"), [("write", full), ("fsync", full), ("fstatvfs", nearly_full)]
+)
+async def test_a_disk_that_is_too_full_is_told_and_nothing_is_left(
+    client, directory, monkeypatch, function, fault
+):
+    directory.mkdir(parents=True)
+    (directory / "x").write_bytes(b"old")
+    monkeypatch.setattr(f"gns3server.uploads.os.{function}", fault)
+    answer = await client.request("POST", f"{ROUTE}/x", data=b"new" * 10_000)
+    monkeypatch.undo()
+    assert answer.status == 507
+    assert "room" in answer.json["message"]
+    assert (directory / "x").read_bytes() == b"old"
+    assert in_directory(directory) == ["x"]
+
+
+async def test_of_uploads_at_the_same_time_one_wins_whole(client, directory, images):
+    contents = [bytes([number]) * 1_500_000 for number in range(8)]
+
+    async def pieces(content):
+        for start in range(0, len(content), 100_000):
+            yield content[start : start + 100_000]
+            await asyncio.sleep(0)
+
+    answers = await asyncio.gather(
+        *(client.request("POST", f"{ROUTE}/x", data=pieces(content)) for content in contents)
+    )
+    assert [answer.status for answer in answers] == [204] * 8
+    stored = (directory / "x").read_bytes()
+    assert stored in contents
+    assert (directory / "x.md5sum").read_text() == md5(stored)
+    assert in_directory(directory) == ["x"]
+
+
+async def begin_upload(server, name, length=1_000_000):
+    """An upload of which half has been sent."""
+    reader, writer = await asyncio.open_connection(server.running.host, server.running.port)
+    head = f"POST {ROUTE}/{name} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+    writer.write(head.encode() + b"x" * (length // 2))
+    await writer.drain()
+    directory = server.running.lab.images.path / "ROM"
+    async with asyncio.timeout(20):
+        while not directory.is_dir() or not in_directory(directory):
+            await server.client.get("/v1/version")
+    return reader, writer
+
+
+async def until_gone(server, directory):
+    async with asyncio.timeout(20):
+        while in_directory(directory):
+            await server.client.get("/v1/version")
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing(server, directory):
+    _, writer = await begin_upload(server, "x")
+    [unfinished] = in_directory(directory)
+    assert unfinished.startswith(".")
+    assert (await server.client.get(ROUTE)).json == []
+    writer.transport.abort()
+    await until_gone(server, directory)
+
+
+async def test_an_upload_that_stalls_is_given_up(server, directory, monkeypatch):
+    from gns3server.http import parsing
+
+    reader, writer = await begin_upload(server, "x")
+    monkeypatch.setattr(parsing, "READ_LIMIT", 0.1)
+    # What it waits for now still has the old limit: one byte more, and the new one counts.
+    writer.write(b"x")
+    assert b" 408 " in await reader.readline()
+    writer.close()
+    await until_gone(server, directory)
+
+
+async def test_an_upload_does_not_keep_the_server_from_stopping(
+    gns3_serving, make_entry_point, monkeypatch
+):
+    from gns3server.http import application
+
+    monkeypatch.setattr(application, "SHUTDOWN_SECONDS", 0.2)
+    plugins = [make_entry_point("shelf", "toy_images")]
+    async with gns3_serving(plugins=plugins) as server:
+        directory = server.running.lab.images.path / "ROM"
+        _, writer = await begin_upload(server, "x")
+    writer.close()
+    assert in_directory(directory) == []
+
+
+async def test_what_a_crash_left_is_removed_by_the_next_upload(server, client, directory):
+    _, writer = await begin_upload(server, "x")
+    [in_progress] = in_directory(directory)
+    (directory / ".upload-left").write_bytes(b"from before a crash")
+    os.mkfifo(directory / ".upload-pipe")
+    assert (await client.request("POST", f"{ROUTE}/y", data=b"new")).status == 204
+    assert in_directory(directory) == [in_progress, ".upload-pipe", "y"]
+    (directory / ".upload-pipe").unlink()
+    (directory / "y").unlink()
+    writer.transport.abort()
+    await until_gone(server, directory)

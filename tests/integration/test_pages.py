@@ -1,0 +1,271 @@
+"""The pages for people, and uploads through their form."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import html
+import io
+import os
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+UPLOAD = "/upload"
+BOUNDARY = "----the-boundary"
+
+
+@pytest.fixture
+async def server(gns3_serving, make_entry_point):
+    """A server with two kinds of images."""
+    async with gns3_serving(plugins=[make_entry_point("shelf", "toy_images")]) as running:
+        yield running
+
+
+@pytest.fixture
+def images(server):
+    return server.running.lab.images
+
+
+def field(name, content, filename=None):
+    """One field of a form, as a browser sends it."""
+    if isinstance(content, str):
+        content = content.encode()
+    file = "" if filename is None else f'; filename="{filename}"'
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'
+    return head.encode() + content + b"\r\n"
+
+
+async def send(client, *fields):
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    data = io.BytesIO(b"".join([*fields, f"--{BOUNDARY}--\r\n".encode()]))
+    return await client.request("POST", UPLOAD, data=data, headers=headers)
+
+
+def shown(answer):
+    """The list items of a page."""
+    return [html.unescape(item) for item in re.findall(r"<li>(/.*?)</li>", answer.body.decode())]
+
+
+def stored(images):
+    """Everything below the directory of images, hidden files included."""
+    return sorted(
+        os.path.relpath(os.path.join(parent, name), images.path)
+        for parent, _, names in os.walk(images.path)
+        for name in names
+    )
+
+
+class Checker(HTMLParser):
+    """Collects what a page would fetch, and checks that its tags are closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.links = [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "input", "br"):
+            self.open.append(tag)
+        self.links += [value for name, value in attrs if name in ("href", "src", "action")]
+        assert tag not in ("script", "link", "img", "iframe")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def check_page(answer):
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    checker = Checker()
+    checker.feed(answer.body.decode())
+    checker.close()
+    assert checker.open == []
+    assert all(link.startswith("/") for link in checker.links)
+    return checker.links
+
+
+@pytest.mark.statement("HTTP-13")
+async def test_the_first_page_leads_to_the_others(gns3_serving):
+    async with gns3_serving(plugins=[], announced_version="1.4.0.dev1") as server:
+        answer = await server.client.get("/")
+        links = check_page(answer)
+        assert b"Community" in answer.body
+        assert b"1.4.0.dev1" in answer.body
+        assert {"/docs", "/v1/openapi.json", "/upload", "/v1/plugins"} <= set(links)
+        assert answer.route == "/"
+
+
+async def test_without_any_kind_of_images_the_upload_page_says_so(gns3_serving):
+    async with gns3_serving(plugins=[]) as server:
+        answer = await server.client.get(UPLOAD)
+        check_page(answer)
+        assert b"No plugin" in answer.body
+        assert b"<form" not in answer.body
+        refused = await send(server.client, field("type", "ROM"), field("file", "x", "x"))
+        assert refused.status == 403
+        assert stored(server.running.lab.images) == []
+
+
+@pytest.mark.statement("UPL-01")
+async def test_the_upload_page_lists_the_images(client, images):
+    for name in ("ROM/b", "ROM/a", "disks/deep/c", "top", "IOU/other"):
+        path = images.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for name in ("ROM/.hidden", "ROM/a.md5sum", ".folder/x", "ROM/no-text-\udcff"):
+        path = images.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    answer = await client.get(UPLOAD)
+    check_page(answer)
+    wanted = ("top", "IOU/other", "ROM/a", "ROM/b", "disks/deep/c")
+    assert shown(answer) == [str(images.path / name) for name in wanted]
+    host = client.url.partition("//")[2]
+    assert f"Files on {host}".encode() in answer.body
+    assert b'<option value="ROM">&lt;toy&gt; program</option>' in answer.body
+
+
+async def test_a_long_list_of_images_is_cut(client, images, monkeypatch):
+    from gns3server import images as module
+    from gns3server.http import pages
+
+    for place in (module, pages):
+        monkeypatch.setattr(place, "MAX_LISTED", 2)
+    (images.path / "ROM").mkdir(parents=True)
+    for name in "abc":
+        (images.path / "ROM" / name).touch()
+    answer = await client.get(UPLOAD)
+    check_page(answer)
+    assert [os.path.basename(path) for path in shown(answer)] == ["a", "b"]
+    assert b"Only the first 2" in answer.body
+
+
+@pytest.mark.statement("UPL-02")
+@pytest.mark.parametrize("content", [b"", b"hello\r\n--\r\n", os.urandom(900_000)])
+@pytest.mark.parametrize("kind_first", [True, False])
+async def test_a_form_is_stored_and_shown(client, images, content, kind_first):
+    fields = [field("type", "ROM"), field("file", content, "toy.bin")]
+    answer = await send(client, *(fields if kind_first else reversed(fields)))
+    assert (answer.status, answer.headers["Location"], answer.body) == (302, UPLOAD, b"")
+    assert (images.path / "ROM" / "toy.bin").read_bytes() == content
+    md5 = hashlib.md5(content).hexdigest()
+    assert (images.path / "ROM" / "toy.bin.md5sum").read_text() == md5
+    assert shown(await client.get(UPLOAD)) == [str(images.path / "ROM" / "toy.bin")]
+    assert stored(images) == ["ROM/toy.bin", "ROM/toy.bin.md5sum"]
+
+
+async def test_a_form_as_a_program_makes_it_is_stored(client, images):
+    import aiohttp
+
+    form = aiohttp.FormData(quote_fields=False)
+    form.add_field("type", "DISK")
+    form.add_field("file", b"content", filename="d\u00efsk 1.img")
+    answer = await client.request("POST", UPLOAD, data=form)
+    assert answer.status == 302
+    assert (images.path / "disks" / "d\u00efsk 1.img").read_bytes() == b"content"
+
+
+@pytest.mark.statement("UPL-03")
+async def test_a_form_replaces_an_image_and_its_stale_checksum(client, images):
+    (images.path / "ROM").mkdir(parents=True)
+    (images.path / "ROM" / "x").write_bytes(b"old")
+    (images.path / "ROM" / "x.md5sum").write_text("0" * 32)
+    assert (await send(client, field("type", "ROM"), field("file", "new", "x"))).status == 302
+    assert await images.md5(images.path / "ROM" / "x") == hashlib.md5(b"new").hexdigest()
+
+
+async def test_without_a_chosen_file_nothing_is_stored(client, images):
+    answer = await send(client, field("type", "ROM"), field("file", "", ""))
+    assert (answer.status, answer.headers["Location"]) == (302, UPLOAD)
+    assert stored(images) == []
+
+
+@pytest.mark.parametrize("kind", ["IOU", "", "rom", "ROM ", "../ROM", "x" * 5000, "\0"])
+@pytest.mark.parametrize("kind_first", [True, False])
+async def test_an_unknown_kind_is_forbidden(client, images, kind, kind_first):
+    fields = [field("type", kind), field("file", "content", "x")]
+    answer = await send(client, *(fields if kind_first else reversed(fields)))
+    assert answer.status == 403
+    assert "ROM, DISK" in answer.json["message"]
+    assert stored(images) == []
+
+
+ROM = field("type", "ROM")
+FILE = field("file", "content", "x")
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [],
+        [ROM],
+        [FILE],
+        [ROM, FILE, FILE],
+        [ROM, ROM, FILE],
+        [ROM, FILE, field("more", "x")],
+        [ROM, field("file", "content")],
+        [ROM, field("", "x")],
+        [ROM, FILE.replace(b"Content-Disposition", b"Content-Nothing")],
+        [ROM, FILE.replace(b"name=", b";;; =")],
+        [ROM, FILE, b"--" + BOUNDARY.encode() + b"\r\nContent-Type: multipart/mixed\r\n\r\n"],
+    ],
+)
+async def test_a_form_that_is_not_this_form_is_a_bad_request(client, images, fields):
+    assert (await send(client, *fields)).status == 400
+    assert stored(images) == []
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/x-www-form-urlencoded", b"type=ROM&file=x"),
+        ("application/json", b"{}"),
+        ("", b""),
+        ("multipart/form-data", ROM + FILE),
+        ("multipart/form-data; boundary=", ROM + FILE),
+        (f"multipart/form-data; boundary={'x' * 100}", ROM + FILE),
+        ("multipart/form-data; boundary=other", ROM + FILE),
+        (f"multipart/form-data; boundary={BOUNDARY}", b""),
+        (f"multipart/form-data; boundary={BOUNDARY}", b"\xff\0" * 1000),
+        (f"multipart/form-data; boundary={BOUNDARY}", ROM + FILE[:-20]),
+        (f"multipart/form-data; boundary={BOUNDARY}", ROM + FILE),
+        (f"multipart/form-data; boundary={BOUNDARY}", b"--" + BOUNDARY.encode() + b"\r\nx" * 9000),
+    ],
+)
+async def test_what_is_no_form_is_a_bad_request(client, images, kind, body):
+    answer = await client.request("POST", UPLOAD, data=body, headers={"Content-Type": kind})
+    assert answer.status == 400
+    assert set(answer.json) == {"message", "status", "path", "request"}
+    assert stored(images) == []
+
+
+async def test_a_form_over_the_limit_is_refused_and_leaves_nothing(
+    gns3_serving, make_entry_point, monkeypatch
+):
+    from gns3server.http import application
+
+    monkeypatch.setattr(application, "SHUTDOWN_SECONDS", 0.2)
+    plugins = [make_entry_point("shelf", "toy_images")]
+    async with gns3_serving(plugins=plugins, max_image_size=1) as server:
+        answers = []
+        for size in (1024 * 1024 + 1, 1024 * 1024):
+            content = field("file", b"x" * size, "x")
+            answers.append(await send(server.client, ROM, content))
+            answers.append(await send(server.client, content, ROM))
+        assert [answer.status for answer in answers] == [413, 413, 302, 302]
+        assert stored(server.running.lab.images) == ["ROM/x", "ROM/x.md5sum"]
+
+
+async def test_a_form_that_cannot_be_stored_is_told_as_an_error(client, images, monkeypatch):
+    def full(*_arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (images.path / "ROM" / "x").mkdir(parents=True)
+    assert (await send(client, ROM, FILE)).status == 409
+    monkeypatch.setattr("gns3server.uploads.os.write", full)
+    assert (await send(client, ROM, FILE)).status == 507
+    assert stored(images) == []

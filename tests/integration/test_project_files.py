@@ -1,0 +1,168 @@
+"""The files of a project, listed and fetched."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+async def directory(client, project):
+    """The project's directory."""
+    return Path((await client.get(project)).json["path"])
+
+
+def md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+@pytest.mark.statement("FILE-01", "FILE-02")
+async def test_all_files_are_listed_those_at_the_top_first(client, project, directory):
+    contents = {"b.txt": b"world", "a.txt": b"hello", "aa/deep/c.bin": b"\0\xff" * 9000}
+    for name, content in {**contents, "aa/router.ghost": b"memory"}.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(content)
+    answer = await client.get(f"{project}/files")
+    assert answer.status == 200
+    assert answer.json == [
+        {"path": path, "md5sum": md5(contents[path])}
+        for path in ("a.txt", "b.txt", "aa/deep/c.bin")
+    ]
+
+
+async def test_a_new_project_has_no_files_and_a_temporary_one_its_mark(client):
+    for temporary, listed in ((False, []), (True, [".gns3_temporary"])):
+        made = await client.post("/v1/projects", {"name": "one", "temporary": temporary})
+        answer = await client.get(f"/v1/projects/{made.json['project_id']}/files")
+        assert [file["path"] for file in answer.json] == listed
+
+
+async def test_what_cannot_be_read_or_named_is_left_out_of_the_list(
+    client, project, directory, tmp_path
+):
+    (tmp_path / "outside").write_bytes(b"outside")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file").write_bytes(b"elsewhere")
+    (directory / "good").write_bytes(b"good")
+    (directory / "inside").symlink_to("good")
+    (directory / "leaves").symlink_to(tmp_path / "outside")
+    (directory / "folder").symlink_to(tmp_path / "elsewhere")
+    (directory / "nowhere").symlink_to("missing")
+    (directory / "itself").symlink_to("itself")
+    (directory / "records").symlink_to("project.db")
+    os.mkfifo(directory / "pipe")
+    (directory / "no-text-\udcff").write_bytes(b"no text")
+    answer = await client.get(f"{project}/files")
+    good = md5(b"good")
+    assert answer.json == [{"path": name, "md5sum": good} for name in ("good", "inside")]
+
+
+async def test_a_file_that_goes_while_the_others_are_read_is_left_out(
+    client, project, directory, monkeypatch
+):
+    from gns3server.opening import OpenFile
+
+    for name in ("a", "b", "c"):
+        (directory / name).write_bytes(b"x")
+    read = OpenFile.read
+
+    def remove_next(file, position, size):
+        (directory / "b").unlink(missing_ok=True)
+        return read(file, position, size)
+
+    monkeypatch.setattr(OpenFile, "read", remove_next)
+    assert [f["path"] for f in (await client.get(f"{project}/files")).json] == ["a", "c"]
+
+
+async def test_a_disk_that_fails_while_files_are_listed_leaves_them_out(
+    client, project, directory, monkeypatch
+):
+    from gns3server.opening import OpenFile
+
+    def fail(file, position, size):
+        raise OSError(5, "Input/output error")
+
+    (directory / "a").write_bytes(b"x")
+    monkeypatch.setattr(OpenFile, "read", fail)
+    assert (await client.get(f"{project}/files")).json == []
+
+
+@pytest.mark.statement("FILE-03")
+@pytest.mark.parametrize(
+    "content", [b"", b"hello\n", os.urandom(700_000)], ids=["empty", "small", "big"]
+)
+async def test_a_file_is_sent_as_its_bytes(client, project, directory, content):
+    (directory / "project-files").mkdir(exist_ok=True)
+    (directory / "project-files" / "a b%2F\u00e9.bin").write_bytes(content)
+    answer = await client.get(f"{project}/files/project-files/a%20b%252F%C3%A9.bin")
+    assert (answer.status, answer.body) == (200, content)
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert answer.headers["Transfer-Encoding"] == "chunked"
+    assert answer.route == "/v1/projects/{project_id}/files/{path:.*}"
+
+
+@pytest.mark.statement("FILE-04")
+@pytest.mark.parametrize("path", ["missing", "a/missing", "folder", "folder/", "file/below"])
+async def test_what_is_no_file_is_not_found(client, project, directory, path):
+    (directory / "folder").mkdir()
+    (directory / "file").write_bytes(b"x")
+    answer = await client.get(f"{project}/files/{path}")
+    assert answer.status == 404
+    assert "has no file" in answer.json["message"]
+
+
+async def test_head_tells_the_same_without_the_content(client, project, directory):
+    import aiohttp
+
+    (directory / "file").write_bytes(b"x" * 300_000)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.head(f"{client.url}{project}/files/file") as answer,
+    ):
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "application/octet-stream"
+        assert await answer.read() == b""
+
+
+async def test_a_file_that_grows_is_sent_as_it_was(client, project, directory, monkeypatch):
+    from gns3server.opening import OpenFile
+
+    (directory / "log").write_bytes(b"x" * 300_000)
+    read = OpenFile.read
+
+    def grow(file, position, size):
+        with (directory / "log").open("ab") as log:
+            log.write(b"y" * 300_000)
+        return read(file, position, size)
+
+    monkeypatch.setattr(OpenFile, "read", grow)
+    assert (await client.get(f"{project}/files/log")).body == b"x" * 300_000
+
+
+async def test_a_download_that_cannot_go_on_breaks_off(client, project, directory, monkeypatch):
+    import aiohttp
+
+    from gns3server.opening import OpenFile
+
+    (directory / "file").write_bytes(b"x" * 1_000_000)
+    read = OpenFile.read
+
+    def fail(file, position, size):
+        if position:
+            raise OSError(5, "Input/output error")
+        return read(file, position, size)
+
+    monkeypatch.setattr(OpenFile, "read", fail)
+    # The headers are long sent: what the client must not see is a proper end.
+    with pytest.raises(aiohttp.ClientError):
+        await client.get(f"{project}/files/file")
+
+
+async def test_files_of_no_project_are_not_found(client):
+    for path in ("files", "files/x"):
+        answer = await client.get(f"/v1/projects/00010203-0405-0607-0809-0a0b0c0d0e0f/{path}")
+        assert answer.status == 404
+        assert (await client.get(f"/v1/projects/nothing/{path}")).status == 400
