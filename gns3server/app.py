@@ -18,6 +18,7 @@ from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.record import Recorder
 from gns3server.http.routing import Lab
 from gns3server.http.security import Gatekeeper
+from gns3server.images import Images
 from gns3server.nodes.file_cache import FileCache
 from gns3server.nodes.files import make_directory
 from gns3server.nodes.home import Machine

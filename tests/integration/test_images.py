@@ -354,10 +354,10 @@ async def test_an_upload_that_breaks_off_leaves_nothing(server, directory):
 
 
 async def test_an_upload_that_stalls_is_given_up(server, directory, monkeypatch):
-    from gns3server.http import parsing
+    from gns3server.http import reading
 
     reader, writer = await begin_upload(server, "x")
-    monkeypatch.setattr(parsing, "READ_LIMIT", 0.1)
+    monkeypatch.setattr(reading, "READ_LIMIT", 0.1)
     # What it waits for now still has the old limit: one byte more, and the new one counts.
     writer.write(b"x")
     assert b" 408 " in await reader.readline()
