@@ -176,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"gns3server: {error}", file=sys.stderr)
         return 2
     if command == "plugins":
-        logging.disable()
+        logging.basicConfig(handlers=[logging.NullHandler()])
         return show_plugins(config.current)
     if command == "demo":
         from gns3server.demo import run_demo

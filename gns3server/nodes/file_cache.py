@@ -260,7 +260,7 @@ class FileCache:
     def _take_note(self, event: Event) -> None:
         if self._readings:
             self._touched[event.watch, event.name] = self._batch
-            if len(self._touched) > self._most_files:
+            if len(self._touched) > self._most_watches:
                 self._forget_all()
         by_name = self._watches.get(event.watch, {})
         for name in [event.name] if event.name else list(by_name):

@@ -1,6 +1,7 @@
 """The program itself: what it prints, which signals end it, with which exit code."""
 
 import asyncio
+import logging
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gns3server import __version__
+from gns3server.__main__ import main
 from gns3server.http.client import Client
 from gns3server.testing import processes_of
 
@@ -153,6 +155,21 @@ async def test_version_and_help(run):
     assert code == 0
     for word in ("--host", "--port", "--local", "demo"):
         assert word in out
+
+
+async def test_plugins_are_listed_and_their_failures_are_no_log(run):
+    code, out, err = await finish(await run("plugins", GNS3_SERVER_DISABLED_PLUGINS="udp"))
+    assert (code, err) == (0, "")
+    assert "udp" in out
+    assert "disabled" in out
+
+
+def test_listing_plugins_leaves_logging_as_it_was(environ, monkeypatch, tmp_path):
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    assert main(["plugins"]) == 0
+    assert logging.root.manager.disable == 0
 
 
 async def test_the_file_in_the_directory_is_read_and_named(running, tmp_path):
