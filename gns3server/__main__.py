@@ -80,7 +80,7 @@ def set_up_logging(settings: Settings) -> None:
     server = settings.server
     handler: logging.Handler
     if server.log:
-        handler = logging.FileHandler(server.log, encoding="utf-8")
+        handler = logging.FileHandler(settings.expand(server.log), encoding="utf-8")
     elif server.quiet:
         handler = logging.NullHandler()
     else:
@@ -131,16 +131,32 @@ def greet(settings: Settings, url: str, plugins: list[Any]) -> None:
         )
     if not plugins:
         log.warning("no plugin is installed: there is nothing to run")
-    if settings.server.host not in ("127.0.0.1", "::1", "localhost"):
+    warn_of_callers(settings, url)
+    log.warning(
+        "consoles of emulators may listen on every address of this machine, without a password; "
+        "see the security chapter of the manual"
+    )
+
+
+def warn_of_callers(settings: Settings, url: str) -> None:
+    """Say who may call that perhaps should not."""
+    server = settings.server
+    far = server.host not in ("127.0.0.1", "::1", "localhost")
+    if server.auth and not server.user:
+        log.warning("auth is on, but user is empty: nobody is asked for a password")
+    asks = server.auth and server.user
+    if far and not asks:
         log.warning(
             "anybody who reaches %s can run programs on this machine as this user: "
             "listen on 127.0.0.1 unless the whole network is yours",
             url,
         )
-    log.warning(
-        "consoles of emulators may listen on every address of this machine, without a password; "
-        "see the security chapter of the manual"
-    )
+    if far and asks and not server.ssl:
+        log.warning(
+            "whoever listens on the way to %s can read the password, which lets them run programs "
+            "on this machine: set ssl, or forward the port with SSH",
+            url,
+        )
 
 
 def show_plugins(settings: Settings) -> int:

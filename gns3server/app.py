@@ -8,11 +8,12 @@ import ssl
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from typing import Any
 
 from gns3server.config import Config
+from gns3server.durable import make_directory
 from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.record import Recorder
@@ -20,7 +21,6 @@ from gns3server.http.routing import Lab
 from gns3server.http.security import Gatekeeper
 from gns3server.images import Images
 from gns3server.nodes.file_cache import FileCache
-from gns3server.nodes.files import make_directory
 from gns3server.nodes.home import Machine
 from gns3server.nodes.registry import Registry
 from gns3server.notifications import Hub
@@ -110,16 +110,47 @@ async def serving(
     :param found: the plugins to load; all that are installed by default.
     :param stop: set when a client asks the server to end.
     :param plugin_seconds: how long one call into a plugin may take.
-    :raises OSError: the address or a directory cannot be used.
+    :raises SettingsError: HTTPS is wanted, and its certificate or key cannot be used.
+    :raises OSError: the address, a directory or the record cannot be used.
     :raises gns3server.projects.database.DatabaseError: another server has the records.
     """
     settings = config.current
+    tls = await asyncio.to_thread(make_tls, settings)
     host = PluginHost(settings, strict=settings.server.strict_plugins, call_seconds=plugin_seconds)
     registry = Registry()
     # Off the loop: a plugin that hangs must not keep signals from being heard.
     await asyncio.to_thread(host.load, found)
     await asyncio.to_thread(host.gather, registry, CORE_ROUTES)
-    tasks = Tasks()
+    async with (
+        _core(config, host, registry, stop or asyncio.Event()) as (lab, tasks),
+        host.lifespans(lab),
+    ):
+        gatekeeper = Gatekeeper(*callers(settings))
+        config.on_change = partial(apply, host, lab.hub, gatekeeper)
+        # After the plugins' lifespans: one that fails there has no routes and no nodes.
+        routes = [*CORE_ROUTES, *host.routes()]
+        application = make_application(
+            lab, routes, gatekeeper, Authenticator(config), host.failures
+        )
+        await lab.manager.open_known()
+        async with (
+            _watching(config),
+            listening(application, settings.server.host, settings.server.port, tls) as address,
+        ):
+            try:
+                yield RunningServer(lab, host, *address, encrypted=tls is not None)
+            finally:
+                await lab.manager.shutdown(open_again=True)
+                lab.hub.close()
+                await tasks.finish()
+
+
+@asynccontextmanager
+async def _core(
+    config: Config, host: PluginHost, registry: Registry, stop: asyncio.Event
+) -> AsyncIterator[tuple[Lab, Tasks]]:
+    """Everything below HTTP, wired together."""
+    settings, tasks = config.current, Tasks()
     async with (
         _records(settings) as (thread, records),
         _machine(config, registry) as machine,
@@ -136,37 +167,23 @@ async def serving(
             own=tasks.own,
         )
         manager = ProjectManager(config, shared, thread, records, host.observe)
-        lab = Lab(
-            config,
-            manager,
-            registry,
-            hub,
-            tasks.own,
-            host.reports,
-            stop or asyncio.Event(),
-            recorder,
-        )
-        gatekeeper = Gatekeeper(
-            host_names(settings), frozenset(split_list(settings.server.allowed_origins))
-        )
-        async with host.lifespans(lab):
-            # After the plugins' lifespans: one that fails there has no routes and no nodes.
-            routes = [*CORE_ROUTES, *host.routes()]
-            application = make_application(
-                lab, routes, gatekeeper, Authenticator(config), host.failures
-            )
-            await manager.open_known()
-            tls = await asyncio.to_thread(make_tls, settings)
-            async with (
-                _watching(config),
-                listening(application, settings.server.host, settings.server.port, tls) as address,
-            ):
-                try:
-                    yield RunningServer(lab, host, *address, encrypted=tls is not None)
-                finally:
-                    await manager.shutdown(open_again=True)
-                    hub.close()
-                    await tasks.finish()
+        lab = Lab(config, manager, registry, hub, tasks.own, host.reports, stop, recorder)
+        yield lab, tasks
+
+
+def callers(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
+    """The names that requests may address this server by, and the origins that may send them."""
+    return host_names(settings), frozenset(split_list(settings.server.allowed_origins))
+
+
+def apply(host: PluginHost, hub: Hub, gatekeeper: Gatekeeper, new: Settings) -> None:
+    """Give new settings to those who do not look them up each time.
+
+    :raises SettingsError: a plugin's section does not fit; nothing has changed.
+    """
+    host.refresh(new)
+    hub.max_listeners = new.server.max_listeners
+    gatekeeper.admit(*callers(new))
 
 
 def make_tls(settings: Settings) -> ssl.SSLContext | None:
@@ -179,7 +196,11 @@ def make_tls(settings: Settings) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(server.certfile, server.certkey or None)
+        certificate, key = (
+            settings.expand(path) if path else "" for path in (server.certfile, server.certkey)
+        )
+        # A key with a passphrase fails: there may be nobody at a terminal to be asked for it.
+        context.load_cert_chain(certificate, key or None, password=lambda: "")
     except OSError as error:
         raise SettingsError(
             f"HTTPS is not possible with the certificate {server.certfile!r} and the key "
@@ -225,7 +246,7 @@ async def _recorder(settings: Settings) -> AsyncIterator[Recorder | None]:
     if not settings.server.record:
         yield None
         return
-    recorder = Recorder(Path(settings.server.record))
+    recorder = Recorder(settings.expand(settings.server.record))
     try:
         yield recorder
     finally:

@@ -36,6 +36,9 @@ FIXED = frozenset(
 class Config:
     """The live settings: one snapshot, replaced as a whole when the files are read again.
 
+    ``on_change`` is called with each new snapshot before it counts, and may refuse it
+    with a :class:`~gns3server.settings.SettingsError`.
+
     :param read: makes a snapshot of all sources.
     :raises SettingsError: the first snapshot cannot be made.
     """
@@ -43,7 +46,7 @@ class Config:
     def __init__(self, read: Callable[[], Settings]) -> None:
         self._read = read
         self.current = read()
-        self.on_change: Callable[[Settings], None] | None = None
+        self.on_change: Callable[[Settings], None] = lambda _: None
         self._stamps = self._look()
 
     def reload(self) -> None:
@@ -54,9 +57,9 @@ class Config:
         self._stamps = self._look()
         new, old = self._read(), self.current.server
         kept = {name: getattr(old, name) for name in FIXED}
-        self.current = dataclasses.replace(new, server=dataclasses.replace(new.server, **kept))
-        if self.on_change is not None:
-            self.on_change(self.current)
+        new = dataclasses.replace(new, server=dataclasses.replace(new.server, **kept))
+        self.on_change(new)
+        self.current = new
 
     def is_stale(self) -> bool:
         """Whether a file has come, gone or changed since it was read. Blocks."""

@@ -44,7 +44,7 @@ T = TypeVar("T")
 class ImageKind:
     """A kind of image files that a node type uses.
 
-    :param name: what clients call it, as the ``type`` of an upload: ``QEMU``.
+    :param name: what clients call it, as the ``type`` of an upload: ``DISK``.
     :param directory: where they are kept, below the directory of all images.
     :param title: what people call it, on the upload page.
     :param executable: they are programs, which the server's user must be able to run.

@@ -109,7 +109,7 @@ class Hub:
         queue_lines: int = QUEUE_LINES,
         ping_after: float = PING_AFTER,
     ) -> None:
-        self._max_listeners = max_listeners
+        self.max_listeners = max_listeners
         self._queue_lines = queue_lines
         self._ping_after = ping_after
         self._closed = False
@@ -137,9 +137,9 @@ class Hub:
 
         :raises Conflict: as many listeners as the server allows are there already.
         """
-        if len(self._everywhere) + sum(map(len, self._of_project.values())) >= self._max_listeners:
+        if len(self._everywhere) + sum(map(len, self._of_project.values())) >= self.max_listeners:
             raise Conflict(
-                f"{self._max_listeners} listeners are connected already, which is this server's "
+                f"{self.max_listeners} listeners are connected already, which is this server's "
                 "limit: close one of them first."
             )
         listener = Listener(self._queue_lines, self._ping_after)

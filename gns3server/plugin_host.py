@@ -30,7 +30,7 @@ from gns3server.plugin_checks import (
     read_section,
 )
 from gns3server.projects.project import Project
-from gns3server.settings import ConfigView, Settings, split_list
+from gns3server.settings import ConfigView, Settings, SettingsError, split_list
 
 log = logging.getLogger(__name__)
 
@@ -66,12 +66,19 @@ class Plugin:
     node_types: tuple[NodeType, ...] = ()
     nio_types: tuple[NioType, ...] = ()
     routes: tuple[Route, ...] = ()
+    config_schema: Any = None
     config: ConfigView = field(default_factory=lambda: ConfigView({}))
 
     @property
     def usable(self) -> bool:
         """Whether it is in service."""
         return not self.disabled and self.phase is None
+
+    def read_section(self, settings: Settings) -> Mapping[str, Any]:
+        """Its own section, as its schema reads it; empty for one that has no schema."""
+        if self.config_schema is None:
+            return {}
+        return read_section(self.name, self.config_schema, settings.section(self.name))
 
     def report(self) -> dict[str, Any]:
         """The plugin as ``GET /v1/plugins`` shows it."""
@@ -164,11 +171,9 @@ class PluginHost:
     def _gather_one(self, plugin: Plugin, taken: set[tuple[str, str]]) -> bool:
         phase = "gns3_config_schema"
         try:
-            schema = self._caller.call(partial(self._call, plugin, phase))
+            plugin.config_schema = self._caller.call(partial(self._call, plugin, phase))
             phase = "configuration"
-            if schema is not None:
-                section = self._settings.section(plugin.name)
-                plugin.config.replace(read_section(plugin.name, schema, section))
+            plugin.config.replace(plugin.read_section(self._settings))
             phase = "gns3_node_types"
             node_types = self._items(plugin, phase, NodeType)
             check_node_types(plugin.name, node_types, self._registry.node_types)
@@ -187,6 +192,19 @@ class PluginHost:
         plugin.node_types, plugin.nio_types = tuple(node_types), tuple(nio_types)
         plugin.routes = tuple(replace(route, plugin=plugin.name) for route in routes)
         return True
+
+    def refresh(self, settings: Settings) -> None:
+        """Show all plugins in service their sections of new settings.
+
+        :raises SettingsError: one does not fit; nobody has been shown anything then.
+        """
+        using = [plugin for plugin in self.plugins if plugin.usable]
+        try:
+            sections = [(plugin, plugin.read_section(settings)) for plugin in using]
+        except Exception as error:
+            raise SettingsError(str(error)) from error
+        for plugin, section in sections:
+            plugin.config.replace(section)
 
     def routes(self) -> list[Route]:
         """The routes of all plugins that are in service."""

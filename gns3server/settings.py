@@ -97,30 +97,31 @@ class Settings:
     environ: Mapping[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
 
-    def _expand(self, path: str) -> Path:
+    def expand(self, path: str) -> Path:
+        """A path as it was written, ``~`` and the current directory put in."""
         home = self.environ.get("HOME", "/")
         return Path(home + path[1:] if path == "~" or path.startswith("~/") else path).absolute()
 
     @property
     def home(self) -> Path:
         """The home directory of the user who runs the server."""
-        return self._expand("~")
+        return self.expand("~")
 
     @property
     def projects_path(self) -> Path:
         """The parent directory of projects that are created without a path."""
-        return self._expand(self.server.project_directory or self.server.projects_path)
+        return self.expand(self.server.project_directory or self.server.projects_path)
 
     @property
     def images_path(self) -> Path:
         """The directory of emulator images."""
-        return self._expand(self.server.images_path)
+        return self.expand(self.server.images_path)
 
     @property
     def state_path(self) -> Path:
         """The directory of the server's own records."""
         base = self.environ.get("XDG_STATE_HOME") or "~/.local/state"
-        return self._expand(self.server.state_path or f"{base}/gns3server")
+        return self.expand(self.server.state_path or f"{base}/gns3server")
 
     @property
     def search_path(self) -> str:

@@ -14,7 +14,7 @@ import threading
 import uuid
 from pathlib import Path
 
-from gns3server.nodes.files import make_directory, sync_directory
+from gns3server.durable import make_directory, sync_directory
 
 PREFIX = ".upload-"
 """What the names of unfinished files begin with: hidden, so that no list shows them."""

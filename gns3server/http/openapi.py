@@ -13,12 +13,13 @@ from marshmallow import Schema
 
 from gns3server import __version__
 from gns3server.http.routing import HTML, JSON, OCTETS, PARAMETER, Lab, OneOf, Route, Scope
-from gns3server.http.schemas import ErrorSchema, InvalidRequestSchema
+from gns3server.http.schemas import ErrorSchema, InvalidRequestSchema, NodeId
 
 OPENAPI_VERSION = "3.0.3"
 """Client generators know this version best."""
 
 EVERYWHERE = {
+    401: "The server asks for a user and a password, and these were not sent",
     403: "The request's Host or Origin is not one that this server answers to",
     408: "The body did not arrive in time",
     413: "The body is over the limit",
@@ -54,7 +55,11 @@ class Document:
             openapi_version=OPENAPI_VERSION,
             plugins=[self._marshmallow],
             info={"description": "Builds, wires and runs network labs."},
+            # Without the settings' user there is no login, and with it there is one way.
+            security=[{}, {"basic": []}],
         )
+        self._spec.components.security_scheme("basic", {"type": "http", "scheme": "basic"})
+        self._marshmallow.converter.add_attribute_function(node_id)
         self._unions: dict[str, dict[str, Any]] = {}
 
     def build(self) -> dict[str, Any]:
@@ -149,6 +154,13 @@ class Document:
         component["required"] = sorted([*component.get("required", ()), field])
         component["additionalProperties"] = False
         return component
+
+
+def node_id(_converter: Any, field: Any, ret: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """The property of a field that takes an id in either of its two forms."""
+    if not isinstance(field, NodeId):
+        return {}
+    return {"oneOf": [{key: ret.pop(key) for key in ("type", "format")}, {"type": "integer"}]}
 
 
 def is_optional(shape: type[Schema] | OneOf) -> bool:

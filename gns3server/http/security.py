@@ -23,6 +23,10 @@ class Gatekeeper:
     """
 
     def __init__(self, host_names: frozenset[str], origins: frozenset[str]) -> None:
+        self.admit(host_names, origins)
+
+    def admit(self, host_names: frozenset[str], origins: frozenset[str]) -> None:
+        """Let in by these names and origins from now on, and by no others."""
         self._host_names = host_names
         self._origins = origins
         self._known_hosts: set[str] = set()

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gns3server import durable as files
 from gns3server.errors import Conflict, StorageFailed
 from gns3server.images import Images
-from gns3server.nodes import files
 from gns3server.nodes.home import Home, NodeRecord
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node_type import NodeType

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gns3server.durable import sync_directory, sync_file
 from gns3server.errors import StorageFailed
-from gns3server.nodes.files import sync_directory, sync_file
 
 Statement = tuple[str, Sequence[Any]]
 """One SQL statement and its parameters."""

@@ -12,8 +12,8 @@ import uuid
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from gns3server.durable import make_directory, sync_directory, sync_file
 from gns3server.errors import Conflict, FilesFailed
-from gns3server.nodes.files import make_directory, sync_directory, sync_file
 
 FILES_DIRECTORY = "project-files"
 TEMPORARY_MARKER = ".gns3_temporary"

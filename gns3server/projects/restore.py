@@ -6,8 +6,8 @@ import asyncio
 import logging
 from dataclasses import replace
 
+from gns3server import durable as files
 from gns3server.errors import Conflict
-from gns3server.nodes import files
 from gns3server.nodes.home import NodeRecord
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.registry import Registry

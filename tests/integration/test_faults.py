@@ -167,7 +167,7 @@ async def test_a_project_on_a_full_disk_can_be_deleted(client, small_disk):
 
 
 async def test_a_creation_that_cannot_be_recorded_leaves_nothing(client, server, lab):
-    records = lab.manager._records
+    records = lab.manager._places._records
     await records._thread.read(records._database, "PRAGMA query_only = ON")
     answers = await asyncio.gather(*(client.post("/v1/projects", {}) for _ in range(3)))
     assert [answer.status for answer in answers] == [507] * 3
@@ -187,7 +187,7 @@ async def test_a_removal_that_cannot_be_recorded_brings_the_files_back(
     answer = await client.post("/v1/projects", {"path": str(foreign)})
     other = f"/v1/projects/{answer.json['project_id']}"
     before = [sorted(p.name for p in place.iterdir()) for place in (path, foreign)]
-    records = lab.manager._records
+    records = lab.manager._places._records
     await records._thread.read(records._database, "PRAGMA query_only = ON")
     for url in (project, other):
         assert (await client.delete(url)).status == 507

@@ -43,8 +43,15 @@ async def test_the_version_can_be_announced_otherwise(gns3_serving):
 # Routes -----------------------------------------------------------------------------
 
 
-UNKNOWN = ["/", "/v1", "/v1/", "/v1/version/", "/v1/nothing", "/v2/version", "//v1/version"]
-UNKNOWN += ["/v1/projects/x/y/z", "/v1/projects//toy/vms", "/v1/caf%C3%A9", "/%00%FF"]
+UNKNOWN = ["/v1", "/v1/", "/v1/version/", "/v1/nothing", "/v2/version", "//v1/version"]
+UNKNOWN += [
+    "/docs/",
+    "/upload/",
+    "/v1/projects/x/y/z",
+    "/v1/projects//toy/vms",
+    "/v1/caf%C3%A9",
+    "/%00%FF",
+]
 
 
 @pytest.mark.statement("HTTP-03", "HTTP-08")
@@ -62,10 +69,11 @@ async def test_an_unknown_path_is_404_in_json(client, subtests):
 @pytest.mark.statement("HTTP-08")
 async def test_a_wrong_method_is_405_and_says_which_are_right(client):
     for method, path, allowed in [
-        ("DELETE", "/v1/version", "GET,POST"),
-        ("PATCH", "/v1/projects", "GET,POST"),
-        ("OPTIONS", "/v1/projects", "GET,POST"),
-        ("POST", "/v1/projects/x", "DELETE,GET,PUT"),
+        ("POST", "/", "GET,HEAD"),
+        ("DELETE", "/v1/version", "GET,HEAD,POST"),
+        ("PATCH", "/v1/projects", "GET,HEAD,POST"),
+        ("OPTIONS", "/v1/projects", "GET,HEAD,POST"),
+        ("POST", "/v1/projects/x", "DELETE,GET,HEAD,PUT"),
         ("GET", "/v1/projects/x/close", "POST"),
         ("GET", "/v1/projects/x/toy/vms/y/adapters/0/ports/0/nio", "DELETE,POST"),
     ]:
@@ -76,9 +84,25 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(client):
         assert set(answer.json) == {"message", "status"}
 
 
-async def test_head_is_405_without_a_body(raw):
-    answer = await raw.request("HEAD", "/v1/version")
-    assert (answer.status, answer.body) == (405, b"")
+async def test_head_is_get_without_the_body(raw, project, make_toy, subtests):
+    toy = await make_toy()
+    nobody = project[:-12] + "0" * 12
+    for path in ("/", "/docs", "/v1/version", project, f"{project}/toy/vms", toy, nobody, "/v1/x"):
+        with subtests.test(path=path):
+            get, head = [await raw.request(method, path) for method in ("GET", "HEAD")]
+            assert (head.status, head.body) == (get.status, b"")
+            get.headers.pop("Date"), head.headers.pop("Date")
+            if "Content-Length" not in head.headers:
+                del get.headers["Content-Length"]
+            assert head.headers == get.headers
+
+
+async def test_what_has_no_end_has_no_head(raw, project):
+    paths = ["/notifications", "/v1/notifications", "/v1/files/stream", f"{project}/notifications"]
+    for path in [*paths, f"{project}/close"]:
+        answer = await raw.request("HEAD", path)
+        assert (answer.status, answer.body) == (405, b"")
+        assert "HEAD" not in answer.headers["Allow"]
 
 
 async def test_a_query_string_is_ignored(client):

@@ -89,7 +89,7 @@ async def test_what_is_no_nio_for_this_node(client, make_toy, wires, subtests):
     toy = await make_toy()
     for value, status in [
         ({"type": "nio_other"}, 409),
-        ({"type": "nio_tap", "tap_device": "tap0"}, 400),
+        ({"type": "nio_tap", "tap_device": "tap0"}, 409),
         ({"type": "nio_udp"}, 400),
         ({"type": None}, 400),
         ({"type": ["nio_udp"]}, 400),

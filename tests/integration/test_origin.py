@@ -68,12 +68,19 @@ async def test_a_page_from_elsewhere_is_refused(raw, subtests):
         with subtests.test(origin=origin):
             headers = [] if origin is None else [f"Origin: {origin.format(port=raw.port)}"]
             answer = await raw.request("GET", "/v1/version", *headers, host=f"localhost:{raw.port}")
-            check(answer, status)
+            check(answer, status, origin)
 
 
-def check(answer, status: int) -> None:
+def check(answer, status: int, origin: str | None = None) -> None:
+    """Only the pages of an origin that the settings name may read the answer."""
     assert answer.status == status
-    assert not any(name.lower().startswith("access-control") for name in answer.headers)
+    shown = {name: v for name, v in answer.headers.items() if name.startswith("Access-Control")}
+    if origin == "http://web.example":
+        assert shown == {"Access-Control-Allow-Origin": origin}
+        assert answer.headers["Vary"] == "Origin"
+    else:
+        assert shown == {}
+        assert "Vary" not in answer.headers
     if status == 403:
         assert set(answer.json) == {"message", "status"}
         assert "allowed_" in answer.json["message"]
@@ -92,6 +99,32 @@ async def test_a_refused_request_changes_nothing(raw, client):
         assert (await raw.request("GET", "/v1/nothing", *headers, host=host)).status == 403
         assert (await raw.request("OPTIONS", "/v1/projects", *headers, host=host)).status == 403
     assert (await client.get("/v1/projects")).json == []
+
+
+NAMED = "Origin: http://web.example"
+ASKS = "Access-Control-Request-Method: PUT"
+
+
+async def test_a_page_that_the_settings_name_may_read_every_answer(raw):
+    for path in ("/v1/version", "/v1/nothing", "/v1/projects/x"):
+        answer = await raw.request("GET", path, NAMED)
+        assert answer.headers["Access-Control-Allow-Origin"] == "http://web.example"
+
+
+async def test_a_page_that_the_settings_name_is_told_what_it_may_send(raw):
+    for path in ("/v1/projects/x", "/v1/notifications"):
+        answer = await raw.request("OPTIONS", path, NAMED, ASKS)
+        assert (answer.status, answer.body) == (204, b"")
+        assert answer.headers["Access-Control-Allow-Origin"] == "http://web.example"
+        assert "PUT" in answer.headers["Access-Control-Allow-Methods"]
+        assert "Content-Type" in answer.headers["Access-Control-Allow-Headers"]
+
+
+async def test_nobody_else_is_told(raw):
+    for headers, status in (([ASKS], 405), ([NAMED], 405), ([ASKS, "Origin: http://x.y"], 403)):
+        answer = await raw.request("OPTIONS", "/v1/projects", *headers)
+        assert answer.status == status
+        assert "Access-Control-Allow-Methods" not in answer.headers
 
 
 async def test_programs_without_host_and_origin_are_no_browsers(raw):

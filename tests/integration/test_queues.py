@@ -161,7 +161,7 @@ async def test_the_end_of_a_project_ends_its_starts(make_toy, gate, arrived, ser
     for _ in waiting:
         await arrived()
     if end == "shutdown":
-        await server.running.lab.manager.shutdown()
+        await server.running.lab.manager.shutdown(open_again=True)
     else:
         leave = client.delete(project) if end == "delete" else client.post(f"{project}/close")
         assert (await leave).status == 204
@@ -215,7 +215,7 @@ async def test_a_project_whose_end_fails_goes_on(client, make_toy, project, monk
 
 async def test_a_stopping_server_opens_no_more_projects(client, project, lab, hold_disk, arrived):
     with hold_disk():
-        stopping = later(lab.manager.shutdown())
+        stopping = later(lab.manager.shutdown(open_again=True))
         await arrived()
         late = later(client.post("/v1/projects", {"name": "late"}))
         assert (await client.get("/v1/version")).status == 200

@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[2]
 CORE = ROOT / "gns3server"
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "locks", "settings"}),
-    frozenset({"notifications"}),
-    frozenset({"ports", "running"}),
+    frozenset({"daemon", "durable", "errors", "interfaces", "locks", "opening", "settings"}),
+    frozenset({"config", "notifications", "uploads"}),
+    frozenset({"images", "ports", "running"}),
     frozenset({"nodes"}),
     frozenset({"projects"}),
     frozenset({"http"}),
@@ -33,11 +33,14 @@ LAYERS: tuple[frozenset[str], ...] = (
 """The rooms from the bottom up. A room imports what lies below it, and itself."""
 
 PUBLIC = {
-    "plugin": {"errors", "hookspecs", "http", "nodes", "projects", "running"},
+    "plugin": {
+        *("errors", "hookspecs", "http", "images", "interfaces"),
+        *("nodes", "projects", "running"),
+    },
     "hookspecs": set(),
-    "testing": {"app", "conformance", "http", "settings"},
+    "testing": {"app", "config", "conformance", "http", "settings"},
     "conformance": {"http", "testing"},
-    "demo": {"app", "http", "settings"},
+    "demo": {"app", "config", "http", "settings"},
 }
 """What is for plugin authors and users: what each of them imports."""
 
@@ -55,6 +58,7 @@ THIRD_PARTY = {
     "openapi_schema_validator": {"testing"},
     "ctypes": {"running"},
     "subprocess": {"running", "demo"},
+    "psutil": {"interfaces"},
 }
 """Libraries that are the business of one room."""
 
@@ -269,7 +273,7 @@ def test_only_settings_and_the_command_line_read_the_environment():
 def test_the_core_names_no_emulator():
     named = []
     for path in sorted(CORE.rglob("*")):
-        if path.is_dir() or path.suffix == ".pyc" or path.name.startswith("demo"):
+        if path.is_dir() or path.suffix in (".pyc", ".gz") or path.name.startswith("demo"):
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             if EMULATORS.search(STATEMENT.sub("", line)):
@@ -479,12 +483,13 @@ SERVE = """
 import asyncio, sys, urllib.request
 from importlib.metadata import EntryPoint
 from gns3server.settings import load
-settings = load({"HOME": sys.argv[1]}, {"port": 0, "strict_plugins": True})
+from gns3server.config import Config
+config = Config(lambda: load({"HOME": sys.argv[1]}, {"port": 0, "strict_plugins": True}))
 
 async def main():
     from gns3server.app import serving
     points = [EntryPoint("toy", "toy_emulator", "gns3server.plugins")]
-    async with serving(settings, found=points) as server:
+    async with serving(config, found=points) as server:
         print(*sys.modules)
 
 asyncio.run(main())
