@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
@@ -59,7 +59,8 @@ class Document:
             security=[{}, {"basic": []}],
         )
         self._spec.components.security_scheme("basic", {"type": "http", "scheme": "basic"})
-        self._marshmallow.converter.add_attribute_function(node_id)
+        self._converter = cast("Any", self._marshmallow.converter)
+        self._converter.add_attribute_function(node_id)
         self._unions: dict[str, dict[str, Any]] = {}
 
     def build(self) -> dict[str, Any]:
@@ -148,8 +149,7 @@ class Document:
         return self._unions[key]
 
     def _choice(self, field: str, value: str, schema: type[Schema]) -> dict[str, Any]:
-        converter: Any = self._marshmallow.converter
-        component: dict[str, Any] = converter.schema2jsonschema(schema())
+        component: dict[str, Any] = self._converter.schema2jsonschema(schema())
         component["properties"][field] = {"type": "string", "enum": [value]}
         component["required"] = sorted([*component.get("required", ()), field])
         component["additionalProperties"] = False

@@ -46,6 +46,7 @@ async def test_the_version_can_be_announced_otherwise(gns3_serving):
 UNKNOWN = ["/v1", "/v1/", "/v1/version/", "/v1/nothing", "/v2/version", "//v1/version"]
 UNKNOWN += [
     "/docs/",
+    "/docs/x.js",
     "/upload/",
     "/v1/projects/x/y/z",
     "/v1/projects//toy/vms",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from importlib.resources import files
 
 from aiohttp import web
 
-from gns3server.errors import NotFound
 from gns3server.http.edge import SERVER
-from gns3server.http.routing import HTML, OCTETS, Call, Route
+from gns3server.http.routing import HTML, Call, Handler, Route
 
 SWAGGER_UI = "5.35.0"
 """Version of the npm package swagger-ui-dist whose files are in ``http/browser``."""
@@ -45,11 +45,7 @@ POLICY = (
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
-PACKED = {
-    "swagger-ui-bundle.js": "text/javascript",
-    "swagger-ui.css": "text/css",
-}
-"""Files that are kept compressed, and sent so: every browser can read that."""
+SCRIPT, STYLE = "text/javascript", "text/css"
 
 
 def _answer(call: Call, kind: str, body: bytes, **headers: str) -> web.Response:
@@ -71,38 +67,43 @@ async def show(call: Call) -> web.StreamResponse:
     return _answer(call, HTML, PAGE.encode())
 
 
-async def send_file(call: Call) -> web.StreamResponse:
-    """A file of the page."""
-    name = call.path["name"]
-    if name == "start.js":
-        return _answer(call, "text/javascript", START.encode())
-    if name not in PACKED:
-        raise NotFound(f"The API browser has no file {name!r}: its page is at /docs.")
+async def start(call: Call) -> web.StreamResponse:
+    """The script that fills the page."""
+    return _answer(call, SCRIPT, START.encode())
+
+
+async def send_packed(kind: str, call: Call) -> web.StreamResponse:
+    """A file that is kept compressed, and sent so: every browser can read that."""
+    name = call.route.path.rpartition("/")[2]
     packed = files("gns3server.http").joinpath("browser", f"{name}.gz")
     body = await asyncio.to_thread(packed.read_bytes)
     cache = {"Content-Encoding": "gzip", "Cache-Control": "max-age=86400"}
-    return _answer(call, PACKED[name], body, **cache)
+    return _answer(call, kind, body, **cache)
+
+
+def _route(path: str, handler: Handler, kind: str, summary: str) -> Route:
+    return Route(
+        method="GET",
+        path=path,
+        handler=handler,
+        changes=False,
+        stream=True,
+        answer_type=kind,
+        tag="pages",
+        summary=summary,
+    )
 
 
 ROUTES = (
-    Route(
-        method="GET",
-        path="/docs",
-        handler=show,
-        changes=False,
-        stream=True,
-        answer_type=HTML,
-        tag="pages",
-        summary="The API browser",
+    _route("/docs", show, HTML, "The API browser"),
+    _route("/docs/start.js", start, SCRIPT, "What starts the API browser"),
+    _route(
+        "/docs/swagger-ui-bundle.js",
+        partial(send_packed, SCRIPT),
+        SCRIPT,
+        "The script of the API browser",
     ),
-    Route(
-        method="GET",
-        path="/docs/{name}",
-        handler=send_file,
-        changes=False,
-        stream=True,
-        answer_type=OCTETS,
-        tag="pages",
-        summary="A file of the API browser",
+    _route(
+        "/docs/swagger-ui.css", partial(send_packed, STYLE), STYLE, "The looks of the API browser"
     ),
 )
