@@ -41,7 +41,8 @@ def pid_file(path: Path | None) -> Iterator[None]:
         return
     with contextlib.suppress(OSError, ValueError):
         pid = int(path.read_text())
-        if pid > 0 and is_alive(pid):
+        # In a container the server before us may have had our very id.
+        if pid > 0 and pid != os.getpid() and is_alive(pid):
             raise AlreadyRunning(
                 f"{path} says that process {pid} is a running server: stop it first, or remove "
                 "the file if that process is something else"

@@ -105,7 +105,7 @@ class Images:
         return await asyncio.to_thread(_names, self.directory(kind))
 
     async def paths(self) -> list[str]:
-        """Absolute paths of all images, of whatever kind, :data:`MAX_LISTED` at most."""
+        """Absolute paths of all images, of whatever kind, ``MAX_LISTED`` at most."""
         return await asyncio.to_thread(_walk, self.path)
 
     # Checksums -----------------------------------------------------------------
@@ -160,7 +160,7 @@ class Images:
     ) -> Path:
         """Receive an image and put it in its place, replacing one of that name (IMG-08).
 
-        :param name: as the client gave it; see :func:`plain_name`.
+        :param name: as the client gave it; see ``plain_name``.
         :param content: its bytes, in pieces; what it raises ends the upload.
         :param size: how many they will be, if that is known beforehand.
         :raises InvalidRequest: the name cannot be an image's.

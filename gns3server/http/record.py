@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from aiohttp import web
 
 from gns3server.http.encoding import compact
 from gns3server.http.reading import PARSED
+
+log = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -19,7 +22,7 @@ class Recorder:
 
     def __init__(self, path: Path) -> None:
         # Line by line: what was accepted is on record when it is carried out.
-        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
 
     def __call__(self, request: web.Request) -> None:
         """Record one request; its credentials are left out."""
@@ -27,7 +30,10 @@ class Recorder:
         words = ["curl", "-X", request.method, f"{request.scheme}://{host}{request.path_qs}"]
         if PARSED in request:
             words += ["-d", compact(request[PARSED])]
-        self._file.write(shlex.join(words) + "\n")
+        try:
+            self._file.write(shlex.join(words) + "\n")
+        except OSError as error:
+            log.warning("a request is missing in the record: %s", error)
 
     def close(self) -> None:
         """Close the file."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,21 @@ import pytest
 
 from gns3server.projects.database import Database, _Job
 from gns3server.projects.project import Project
+
+
+async def becomes_true(condition: Callable[[], Awaitable[bool]], limit: float = 30.0) -> None:
+    """Look again and again at what tells nobody of its changes: a file, another process."""
+    async with asyncio.timeout(limit):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def until():
+    """Awaited with a condition that can be awaited, waits until it is true."""
+    return becomes_true
 
 
 @dataclass

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import re
+import shlex
 import signal
 import socket
 import sys
@@ -199,3 +200,102 @@ async def test_nothing_is_left_running(running, environ):
         process.terminate()
         await process.wait()
         assert processes_of(environ["GNS3_TEST_ID"]) == {}
+
+
+# The desktop client's way -------------------------------------------------------------
+
+
+@pytest.mark.statement("SRV-02")
+async def test_a_client_starts_it_and_shuts_it_down(running, run, tmp_path):
+    async with running("--local") as (process, url, _), Client(url) as client:
+        bodies = [{"name": "gone", "temporary": True}, {"name": "kept"}]
+        made = [(await client.post("/v1/projects", body)).json["project_id"] for body in bodies]
+        answer = await client.post("/v1/server/shutdown")
+        assert (answer.status, answer.body) == (201, b"")
+        code, _, err = await finish(process)
+        assert (code, err) == (0, "")
+    assert os.listdir(tmp_path / "projects") == made[1:]
+    async with running("--local") as (_, url, _), Client(url) as client:
+        assert (await client.get("/v1/projects")).json == []
+
+
+@pytest.mark.statement("SRV-04")
+async def test_temporary_leftovers_are_removed_at_the_start(running, tmp_path):
+    for name, marks in (("old", [".gns3_temporary"]), ("kept", [])):
+        folder = tmp_path / "projects" / name
+        (folder / "project-files").mkdir(parents=True)
+        for mark in marks:
+            (folder / mark).write_text("1")
+    async with running():
+        assert os.listdir(tmp_path / "projects") == ["kept"]
+
+
+@pytest.mark.statement("CFG-06", "CFG-08")
+async def test_the_command_line_still_wins_after_a_reload(running, tmp_path, until):
+    file = tmp_path / "gns3_server.conf"
+    file.write_text("[Server]\nlocal = no\nannounced_version = 1.4\n")
+    async with running("--local") as (_, url, _), Client(url) as client:
+        assert (await client.get("/v1/version")).json == {"version": "1.4", "local": True}
+        file.write_text("[Server]\nlocal = no\nannounced_version = 1.4.1\n")
+
+        async def changed() -> bool:
+            return (await client.get("/v1/version")).json["version"] != "1.4"
+
+        await until(changed)
+        assert (await client.get("/v1/version")).json == {"version": "1.4.1", "local": True}
+
+
+async def test_requests_are_recorded_as_they_could_be_sent_again(running, tmp_path):
+    record = tmp_path / "record"
+    async with running("--record", str(record)) as (_, url, _), Client(url) as client:
+        await client.post("/v1/projects", {"name": "it's $HOME"})
+        await client.post("/v1/projects", {"name": 5})
+        await client.get("/v1/version")
+    lines = [shlex.split(line) for line in record.read_text().splitlines()]
+    assert lines == [
+        ["curl", "-X", "POST", f"{url}/v1/projects", "-d", '{"name":"it\'s $HOME"}'],
+        ["curl", "-X", "GET", f"{url}/v1/version"],
+    ]
+
+
+async def test_it_goes_into_the_background_with_a_pid_file(run, tmp_path, until):
+    pid_file, log = tmp_path / "pid", tmp_path / "log"
+    process = await run("--daemon", "--pid", str(pid_file), "--log", str(log))
+    assert await finish(process) == (0, "", "")
+
+    async def listens() -> bool:
+        return log.exists() and "listens on" in log.read_text()
+
+    async def has_ended() -> bool:
+        return not pid_file.exists()
+
+    await until(listens)
+    pid = int(pid_file.read_text())
+    assert os.getsid(pid) not in (os.getsid(0), pid)
+    assert log.stat().st_mode & 0o077 == 0
+    second = await run("--pid", str(pid_file), GNS3_SERVER_STATE_PATH=str(tmp_path / "other"))
+    code, out, _ = await finish(second)
+    assert code == 1
+    assert f"process {pid} is a running server" in out
+    os.kill(pid, signal.SIGTERM)
+    await until(has_ended)
+
+
+async def test_a_pid_file_that_names_nobody_is_taken_over(running, tmp_path):
+    pid_file = tmp_path / "pid"
+    for left in ("", "x", "-1", "0", "4194305"):
+        pid_file.write_text(left)
+        async with running("--pid", str(pid_file)) as (process, _, _):
+            assert pid_file.read_text() == f"{process.pid}\n"
+            process.terminate()
+            await process.wait()
+        assert not pid_file.exists()
+
+
+async def test_passwords_on_a_network_are_warned_of(running):
+    login = {"GNS3_SERVER_AUTH": "yes", "GNS3_SERVER_USER": "me", "GNS3_SERVER_PASSWORD": "it"}
+    async with running("--host", "0.0.0.0", **login) as (_, _, printed):
+        assert "can read the password" in printed
+        assert "anybody who reaches" not in printed
+    async with running(GNS3_SERVER_AUTH="yes") as (_, _, printed):
+        assert "user is empty" in printed

@@ -1,0 +1,133 @@
+"""Who may call: user and password, and HTTPS."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from gns3server import app
+from gns3server.config import Config
+from gns3server.settings import ServerSettings, Settings, SettingsError
+
+TLS = Path(__file__).parent / "tls"
+PAIR = "me:pass:w\u00f6rd"
+
+
+def basic(pair: str) -> str:
+    return f"Authorization: Basic {base64.b64encode(pair.encode()).decode()}"
+
+
+@pytest.fixture
+def ask(lab):
+    """Makes the server ask for a user and a password from now on."""
+
+    def ask(user="me"):
+        settings = lab.config.current
+        server = replace(settings.server, auth=True, user=user, password="pass:w\u00f6rd")
+        lab.config.current = replace(settings, server=server)
+
+    return ask
+
+
+WRONG = [
+    *(basic(pair) for pair in ("me:pass:word", "me:", "me", "you:pass:w\u00f6rd", ":", "")),
+    basic(PAIR + " "),
+    basic(PAIR).replace("Basic", "Bearer"),
+    basic(PAIR).removesuffix("="),
+    "Authorization: Basic",
+    "Authorization: Basic \u00e4",
+    "Authorization:",
+    "X-Nothing: 1",
+]
+
+
+@pytest.mark.statement("AUTH-02")
+async def test_nobody_gets_in_without_the_password(raw, project, ask, subtests):
+    ask()
+    paths = ("/", "/docs", "/upload", "/v1/version", project, "/notifications", "/v1/openapi.json")
+    for path in paths:
+        for header in WRONG:
+            with subtests.test(path=path, header=header):
+                answer = await raw.request("GET", path, header)
+                assert answer.status == 401
+                assert answer.headers["WWW-Authenticate"] == 'Basic realm="GNS3 server"'
+                assert set(answer.json) == {"message", "status"}
+                assert "w\u00f6rd" not in answer.body.decode()
+
+
+@pytest.mark.statement("AUTH-02")
+async def test_what_is_refused_changes_nothing(raw, project, ask, lab):
+    ask()
+    assert (await raw.request("DELETE", project)).status == 401
+    assert (await raw.request("POST", "/v1/projects", body=b"{}")).status == 401
+    assert len(lab.manager.projects) == 1
+
+
+@pytest.mark.statement("AUTH-03")
+async def test_the_right_password_opens_everything(raw, project, ask):
+    ask()
+    for path in ("/", "/docs", "/v1/version", project):
+        assert (await raw.request("GET", path, basic(PAIR))).status == 200
+
+
+@pytest.mark.statement("AUTH-04")
+async def test_without_a_user_nobody_is_asked(raw, ask):
+    ask(user="")
+    assert (await raw.request("GET", "/v1/version")).status == 200
+
+
+async def test_no_password_gets_into_the_log(raw, ask, caplog):
+    caplog.set_level("DEBUG")
+    ask()
+    for header in (basic(PAIR), WRONG[0]):
+        await raw.request("GET", "/v1/version", header)
+    assert "401" in caplog.text
+    for secret in ("w\u00f6rd", "pass:word", header.split()[-1], basic(PAIR).split()[-1]):
+        assert secret not in caplog.text
+
+
+# HTTPS ------------------------------------------------------------------------------
+
+
+async def test_https(gns3_settings):
+    server = replace(
+        gns3_settings.server,
+        ssl=True,
+        certfile=str(TLS / "test.pem"),
+        certkey=str(TLS / "test.key"),
+    )
+    settings = replace(gns3_settings, server=server)
+    trust = ssl.create_default_context(cafile=str(TLS / "test.pem"))
+    async with (
+        app.serving(Config(lambda: settings), found=[]) as running,
+        aiohttp.ClientSession() as session,
+    ):
+        assert running.url.startswith("https://127.0.0.1:")
+        origin = {"Origin": running.url}
+        url = f"{running.url}/v1/version"
+        async with session.get(url, ssl=trust, headers=origin) as answer:
+            assert answer.status == 200
+        with pytest.raises(aiohttp.ClientError):
+            await session.get(url.replace("https", "http"))
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key"),
+    [("", ""), ("nothing.pem", ""), ("test.pem", ""), ("test.pem", "locked.key"), ("test.key", "")],
+)
+def test_what_is_no_certificate_is_said(certificate, key):
+    certificate, key = (str(TLS / name) if name else "" for name in (certificate, key))
+    server = ServerSettings(ssl=True, certfile=certificate, certkey=key)
+    with pytest.raises(SettingsError, match="certfile"):
+        app.make_tls(Settings(server=server))
+
+
+def test_a_certificate_may_be_in_the_home_directory():
+    server = ServerSettings(ssl=True, certfile="~/test.pem", certkey="~/test.key")
+    assert app.make_tls(Settings(server=server, environ={"HOME": str(TLS)})) is not None
+    assert app.make_tls(Settings(server=ServerSettings(certfile="nothing"))) is None
