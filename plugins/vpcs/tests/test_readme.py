@@ -174,28 +174,15 @@ def use_console(shell: Terminal, telnet: str, dialogue: Block) -> None:
     assert dialogue.language == "text"
     shell.type(telnet)
     shell.expect(r"Escape character is")
-    for line in dialogue.lines:
+    for number, line in enumerate(dialogue.lines):
         assert line.startswith(PROMPT)
         command = line.removeprefix(PROMPT)
-        shell.expect(re.escape(PROMPT), press_enter=True)
-        type_at_prompt(shell, command)
+        shell.at_prompt(command, first=number == 0)
         for text, shown in SHOWN.items():
             if command.startswith(text):
                 for pattern in shown:
                     shell.expect(pattern)
     shell.expect("Connection closed by foreign host")
-
-
-def type_at_prompt(shell: Terminal, command: str) -> None:
-    """Type a command as a person does, who looks whether it appears.
-
-    VPCS may lose what comes within moments of its prompt. It may also leave before all of
-    ``disconnect`` has appeared, so the first letter must do.
-    """
-    seen = PROMPT
-    while seen == PROMPT:
-        shell.type(command)
-        seen = shell.expect(f"{command[0]}|{PROMPT}", press_enter=True)[0]
 
 
 @contextmanager
