@@ -129,6 +129,8 @@ class ProcessNode(Node, ABC):
 
     async def stop(self) -> None:
         """Stop every process of the node and return when they are gone; needs no disk."""
+        # It may have ended by itself a moment ago, which clients must still be told.
+        await self.settle()
         if self._run is None or self.state is NodeState.STOPPED:
             return
         self._move(NodeState.STOPPING)
