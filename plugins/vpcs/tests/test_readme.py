@@ -6,7 +6,7 @@ runs from there; all further blocks are pasted into one shell, and what the READ
 console prompt is typed into telnet. Two things differ from a newcomer's machine: pip takes the
 packages of others from the environment that the tests run in instead of downloading them, and all
 of it happens in a network of its own, so that the ports are free. The two ``bootstrap.py`` lines
-are left out here; ``tests/docs/test_readme.py`` says what is checked of them.
+are run by ``test_bootstrap_commands.py``.
 """
 
 from __future__ import annotations
