@@ -73,7 +73,7 @@ class Numbers:
     """The numbers of one node type within one project.
 
     The lowest one that was never used comes first; one that was given back
-    goes to the front (contract 5.6, statements VPCS-20 to VPCS-23).
+    goes to the front (contract 5.6).
     """
 
     def __init__(self, numbers: range) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
@@ -22,7 +23,7 @@ from gns3server.running.spec import LaunchSpec
 log = logging.getLogger(__name__)
 
 
-class ProcessNode(Node):
+class ProcessNode(Node, ABC):
     """Subclass this and write :meth:`launch_spec`: that is a whole emulator.
 
     The core spawns the process, waits until it is ready, watches it, stops it
@@ -34,13 +35,13 @@ class ProcessNode(Node):
         self._run: Run | None = None
         self._spec: LaunchSpec | None = None
 
+    @abstractmethod
     async def launch_spec(self) -> LaunchSpec:
         """What to run: called at each start, with nothing running.
 
         :raises gns3server.errors.Conflict: the node cannot be started as it is
             (not wired, program missing); the text says what to do.
         """
-        raise NotImplementedError
 
     async def start(self) -> None:
         """Start the process and return once it is ready; a started node is left alone.
@@ -128,6 +129,8 @@ class ProcessNode(Node):
 
     async def stop(self) -> None:
         """Stop every process of the node and return when they are gone; needs no disk."""
+        # It may have ended by itself a moment ago, which clients must still be told.
+        await self.settle()
         if self._run is None or self.state is NodeState.STOPPED:
             return
         self._move(NodeState.STOPPING)

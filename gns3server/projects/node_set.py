@@ -104,7 +104,7 @@ class NodeSet:
         """Create a node from a validated body, or return the one that has the id already.
 
         A node that was restored from disk takes the first such body as an
-        update, which is how clients reopen a project (contract VPCS-29).
+        update, which is how clients reopen a project (contract 2.6).
 
         :raises Conflict: the id is another project's, the console is taken,
             or no port, number or room is left.

@@ -1,9 +1,8 @@
 """What the README says can be done.
 
 The blocks that need VPCS are run by ``plugins/vpcs/tests/test_readme.py``, which also installs
-the server by the README's command. ``python3 bootstrap.py test`` is how these very tests are run
-(``.ci/run``), and cannot be run by one of them; ``python3 bootstrap.py demo`` downloads packages.
-Of these two, the tests check that bootstrap.py takes the commands as they stand there.
+the server by the README's command; ``test_bootstrap_commands.py`` beside it runs the two commands
+of ``bootstrap.py``. Here is checked that ``bootstrap.py`` and ``.ci/run`` take them.
 """
 
 from __future__ import annotations

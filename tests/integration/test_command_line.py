@@ -158,11 +158,20 @@ async def test_version_and_help(run):
         assert word in out
 
 
-async def test_plugins_are_listed_and_their_failures_are_no_log(run):
-    code, out, err = await finish(await run("plugins", GNS3_SERVER_DISABLED_PLUGINS="udp"))
+async def test_plugins_are_listed_and_their_failures_are_no_log(run, tmp_path):
+    info = tmp_path / "site" / "toys-1.2.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[gns3server.plugins]\nabsent = no_such_module\n")
+    site = {"PYTHONPATH": str(info.parent)}
+    code, out, err = await finish(await run("plugins", **site))
+    assert (code, err) == (1, "")
+    assert "absent 1.2 (toys): failed" in out
+    code, out, err = await finish(
+        await run("plugins", **site, GNS3_SERVER_DISABLED_PLUGINS="absent")
+    )
     assert (code, err) == (0, "")
-    assert "udp" in out
-    assert "disabled" in out
+    assert "absent 1.2 (toys): disabled" in out
 
 
 def test_listing_plugins_leaves_logging_as_it_was(environ, monkeypatch, tmp_path):

@@ -6,7 +6,7 @@ runs from there; all further blocks are pasted into one shell, and what the READ
 console prompt is typed into telnet. Two things differ from a newcomer's machine: pip takes the
 packages of others from the environment that the tests run in instead of downloading them, and all
 of it happens in a network of its own, so that the ports are free. The two ``bootstrap.py`` lines
-are left out here; ``tests/docs/test_readme.py`` says what is checked of them.
+are run by ``test_bootstrap_commands.py``.
 """
 
 from __future__ import annotations
@@ -174,28 +174,15 @@ def use_console(shell: Terminal, telnet: str, dialogue: Block) -> None:
     assert dialogue.language == "text"
     shell.type(telnet)
     shell.expect(r"Escape character is")
-    for line in dialogue.lines:
+    for number, line in enumerate(dialogue.lines):
         assert line.startswith(PROMPT)
         command = line.removeprefix(PROMPT)
-        shell.expect(re.escape(PROMPT), press_enter=True)
-        type_at_prompt(shell, command)
+        shell.at_prompt(command, first=number == 0)
         for text, shown in SHOWN.items():
             if command.startswith(text):
                 for pattern in shown:
                     shell.expect(pattern)
     shell.expect("Connection closed by foreign host")
-
-
-def type_at_prompt(shell: Terminal, command: str) -> None:
-    """Type a command as a person does, who looks whether it appears.
-
-    VPCS may lose what comes within moments of its prompt. It may also leave before all of
-    ``disconnect`` has appeared, so the first letter must do.
-    """
-    seen = PROMPT
-    while seen == PROMPT:
-        shell.type(command)
-        seen = shell.expect(f"{command[0]}|{PROMPT}", press_enter=True)[0]
 
 
 @contextmanager

@@ -1,0 +1,83 @@
+"""The README's first two commands, for real, on a copy of the repository that was never set up.
+
+They download packages, as the environment of these tests did. ``test`` is run with one of its
+environments: all of them would include this very test.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from gns3server.testing import TEST_VARIABLE, processes_of
+
+ROOT = Path(__file__).parents[3]
+LEFT_OUT = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "_build")
+REPLY = re.compile(r"icmp_seq=\d+ .*time=")
+LIMIT = 280
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """Runs a command line in the copy, outside of this test's own environment."""
+    copy, test_id = tmp_path / "copy", uuid.uuid4().hex
+    shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
+    own = {os.path.dirname(sys.executable), os.path.join(sys.prefix, "bin")}
+    path = [entry for entry in os.environ["PATH"].split(":") if entry not in own]
+    env = {
+        **{
+            name: os.environ[name] for name in os.environ if not name.startswith(("TOX", "VIRTUAL"))
+        },
+        "PATH": ":".join(path),
+        TEST_VARIABLE: test_id,
+    }
+
+    def run(command):
+        return subprocess.run(
+            command.split(),
+            cwd=copy,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
+
+    yield run
+    assert not processes_of(test_id)
+
+
+def readme(command):
+    """The command, which must stand in the README as it is."""
+    assert f"\n   {command}\n" in (ROOT / "README.rst").read_text()
+    return command
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(2 * LIMIT)
+def test_demo_shows_two_pcs_that_ping_each_other(fresh):
+    done = fresh(readme("python3 bootstrap.py demo"))
+    assert done.returncode == 0, done.stdout
+    assert "Creating .venv" in done.stdout
+    assert len(REPLY.findall(done.stdout)) == 5, done.stdout
+    again = fresh("python3 bootstrap.py demo")
+    assert again.returncode == 0, again.stdout
+    assert "Creating" not in again.stdout
+    assert "Installing" not in again.stdout
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(2 * LIMIT)
+def test_test_runs_an_environment(fresh):
+    done = fresh(readme("python3 bootstrap.py test") + " -- -e lint")
+    assert done.returncode == 0, done.stdout
+    assert "lint: OK" in done.stdout
