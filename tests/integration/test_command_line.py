@@ -248,7 +248,7 @@ async def test_the_command_line_still_wins_after_a_reload(running, tmp_path, unt
         file.write_text("[Server]\nlocal = no\nannounced_version = 1.4.1\n")
 
         async def changed() -> bool:
-            return (await client.get("/v1/version")).json["version"] != "1.4"
+            return bool((await client.get("/v1/version")).json["version"] != "1.4")
 
         await until(changed)
         assert (await client.get("/v1/version")).json == {"version": "1.4.1", "local": True}

@@ -9,10 +9,10 @@ import pytest
 from gns3server.settings import SettingsError
 
 SECTION = """
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
 class Section(Schema):
-    word = fields.String(load_default="none", validate=lambda word: word != "bad")
+    word = fields.String(load_default="none", validate=validate.NoneOf(["bad"]))
 
 @hookimpl
 def gns3_config_schema():
