@@ -26,6 +26,9 @@ def foreign():
 
     def bind(kind: str, port: int, address: str = "0.0.0.0") -> socket.socket:
         taken.append(socket.socket(socket.AF_INET, TYPES[kind]))
+        if kind == "TCP":
+            # As servers do it: a connection of an earlier test may still fade out here.
+            taken[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken[-1].bind((address, port))
         if kind == "TCP":
             taken[-1].listen()
