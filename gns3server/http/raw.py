@@ -33,13 +33,6 @@ async def raw_body(call: Call) -> AsyncIterator[bytes]:
         yield piece
 
 
-def announced_size(call: Call) -> int | None:
-    """How many bytes the body has, if the client said so; unknown when it is compressed."""
-    if "Content-Encoding" in call.request.headers:
-        return None
-    return call.request.content_length
-
-
 async def form_parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
     """The fields of a form with files. Each must be read before the next is asked for.
 

@@ -368,9 +368,10 @@ async def test_an_upload_that_stalls_is_given_up(server, directory, monkeypatch)
 async def test_an_upload_does_not_keep_the_server_from_stopping(
     gns3_serving, make_entry_point, monkeypatch
 ):
-    from gns3server.http import application
+    from gns3server.http import application, reading
 
     monkeypatch.setattr(application, "SHUTDOWN_SECONDS", 0.2)
+    monkeypatch.setattr(reading, "READ_LIMIT", 3600.0)
     plugins = [make_entry_point("shelf", "toy_images")]
     async with gns3_serving(plugins=plugins) as server:
         directory = server.running.lab.images.path / "ROM"

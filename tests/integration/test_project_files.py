@@ -21,7 +21,7 @@ def md5(content):
 
 @pytest.mark.statement("FILE-01", "FILE-02")
 async def test_all_files_are_listed_those_at_the_top_first(client, project, directory):
-    contents = {"b.txt": b"world", "a.txt": b"hello", "aa/deep/c.bin": b"\0\xff" * 9000}
+    contents = {"b.txt": b"world", "a.txt": b"hello", "c/d": b"", "aa/e/c.bin": b"\0\xff" * 9000}
     for name, content in {**contents, "aa/router.ghost": b"memory"}.items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_bytes(content)
@@ -29,7 +29,7 @@ async def test_all_files_are_listed_those_at_the_top_first(client, project, dire
     assert answer.status == 200
     assert answer.json == [
         {"path": path, "md5sum": md5(contents[path])}
-        for path in ("a.txt", "b.txt", "aa/deep/c.bin")
+        for path in ("a.txt", "b.txt", "aa/e/c.bin", "c/d")
     ]
 
 

@@ -98,6 +98,7 @@ async def test_links_do_not_lead_out_of_the_project(server, project, directory):
         "root-link": Path("/"),
         "missing-link": directory.parent / "missing",
         "hidden-link": Path(".hidden"),
+        ".link": Path("file"),
         "records-link": Path("project.db"),
     }
     (directory / ".hidden").write_bytes(SECRET)

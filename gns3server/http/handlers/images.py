@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from gns3server.http.raw import announced_size, raw_body
+from gns3server.http.raw import raw_body
 from gns3server.http.routing import Call, Route
 from gns3server.http.schemas import ImageSchema
 from gns3server.images import ImageKind
@@ -24,8 +24,8 @@ async def list_images(kind: ImageKind, call: Call) -> list[Mapping[str, str]]:
 
 async def upload(kind: ImageKind, call: Call) -> None:
     """Store the body as an image."""
-    content = raw_body(call)
-    await call.lab.images.store(kind, call.path["filename"], content, announced_size(call))
+    content, size = raw_body(call), call.request.content_length
+    await call.lab.images.store(kind, call.path["filename"], content, size)
 
 
 def image_routes(kind: ImageKind, path: str, *, tag: str) -> tuple[Route, Route]:
