@@ -70,6 +70,7 @@ TEST_VARIABLE = "GNS3_TEST_ID"
 """Set for every server of a test and inherited by whatever it starts."""
 
 PORT_BLOCK = 500
+PORTS_TRIED = 50
 PORT_BLOCKS = range(11000, 32000, PORT_BLOCK)
 
 
@@ -79,6 +80,13 @@ class PortBlock:
 
     first: int
     last: int
+
+
+def _is_free(first: int) -> bool:
+    """Whether nothing of an earlier test still fades out where a block's tests begin."""
+    from gns3server.ports import can_bind
+
+    return all(can_bind(kind, first + n) for n in range(PORTS_TRIED) for kind in ("TCP", "UDP"))
 
 
 @contextlib.contextmanager
@@ -98,6 +106,8 @@ def claimed_ports() -> Iterator[PortBlock]:
             mark.close()
             continue
         with mark:
+            if not _is_free(first):
+                continue
             yield PortBlock(first, first + PORT_BLOCK - 1)
             return
     raise RuntimeError("all blocks of test ports are in use: are many test runs active?")
