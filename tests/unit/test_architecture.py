@@ -38,7 +38,7 @@ PUBLIC = {
         *("nodes", "projects", "running"),
     },
     "hookspecs": set(),
-    "testing": {"app", "config", "conformance", "http", "settings"},
+    "testing": {"app", "config", "conformance", "http", "ports", "settings"},
     "conformance": {"http", "testing"},
     "demo": {"app", "config", "http", "settings"},
 }
