@@ -28,6 +28,9 @@ JSON = "application/json"
 OCTETS = "application/octet-stream"
 HTML = "text/html"
 
+DIGITS = r"\d+"
+"""The expression of a parameter that is a number."""
+
 PARAMETER = re.compile(r"{(\w+)(?::([^{}]+))?}")
 """A parameter of a path pattern: its name, and the expression it must match if there is one."""
 
@@ -177,11 +180,16 @@ class Route:
         return self.method, PARAMETER.sub("{}", self.path)
 
     @property
+    def parameters(self) -> list[tuple[str, str]]:
+        """All parameters in order: name, and the expression to match, which may be empty."""
+        return PARAMETER.findall(self.path)
+
+    @property
     def path_names(self) -> frozenset[str]:
         """Names of all parameters."""
-        return frozenset(name for name, _ in PARAMETER.findall(self.path))
+        return frozenset(name for name, _ in self.parameters)
 
     @property
     def integers(self) -> frozenset[str]:
         """Names of the parameters that match digits only."""
-        return frozenset(name for name, rule in PARAMETER.findall(self.path) if rule == r"\d+")
+        return frozenset(name for name, rule in self.parameters if rule == DIGITS)

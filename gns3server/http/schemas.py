@@ -13,14 +13,21 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from gns3server.nodes.states import WIRE_STATUS, NodeState
 
-UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+UUID_PATTERN = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+"""An id in the words of JSON Schema, and of :mod:`re`."""
+
+UUID_TEXT = re.compile(UUID_PATTERN, re.ASCII)
+
+
+NO_NUL = r"^[^\u0000]*$"
+"""A text without a NUL character, in the words of JSON Schema."""
 
 
 class UuidText(fields.String):
     """An id: 36 characters in the form of a UUID, kept as given (contract 1.5)."""
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("metadata", {})["format"] = "uuid"
+        kwargs.setdefault("metadata", {}).update(format="uuid", pattern=UUID_PATTERN)
         super().__init__(**kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
@@ -61,6 +68,10 @@ class NodeStatus(fields.String):
 
 class Text(fields.String):
     """A text that a program may be given: no NUL character, which ends a text in C."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("metadata", {})["pattern"] = NO_NUL
+        super().__init__(**kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **kwargs)
@@ -140,6 +151,13 @@ class ProjectObjectSchema(Schema):
     temporary = fields.Boolean(required=True)
 
 
+class EventSchema(Schema):
+    """One line of a stream: what happened, and to what. A ping has no ``event``."""
+
+    action = fields.String(required=True)
+    event = fields.Dict()
+
+
 class InterfaceSchema(Schema):
     """A network interface of the server's machine, with its first IPv4 address if it has one."""
 
@@ -174,10 +192,15 @@ class FileStreamSchema(Schema):
     location = name_field(required=True)
 
 
-class UdpPortSchema(Schema):
-    """A UDP port that was reserved."""
+class OpenApiSchema(Schema):
+    """An OpenAPI document."""
 
-    udp_port = port_field(required=True)
+    openapi = fields.String(required=True)
+    info = fields.Dict(required=True)
+    tags = fields.List(fields.Dict(), required=True)
+    security = fields.List(fields.Dict(), required=True)
+    paths = fields.Dict(required=True)
+    components = fields.Dict(required=True)
 
 
 class PluginSchema(Schema):
