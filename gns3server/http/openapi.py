@@ -144,7 +144,7 @@ class Document:
             if route.many:
                 schema = {"type": "array", "items": schema}
         elif route.stream and route.answer_type:
-            schema = STREAMED.get(route.answer_type, {})
+            schema = STREAMED.get(route.answer_type)
         else:
             return answer(route.status, meaning)
         success = answer(route.status, meaning, route.answer_type, schema)
@@ -183,7 +183,7 @@ def answer(status: int, meaning: str, media: str = "", schema: Any = None) -> di
             for name, text in HEADERS[status].items()
         }
     if media:
-        described["content"] = {media: {"schema": schema}}
+        described["content"] = {media: {"schema": schema} if schema else {}}
     return described
 
 
