@@ -28,6 +28,7 @@ shape of every error. HEAD is there wherever GET is, except on streams that do n
 """
 
 EVERYWHERE = {
+    400: "The request is not JSON, or not of the shape asked for",
     401: "The server asks for a user and a password, and these were not sent",
     403: "The request's Host or Origin is not one that this server answers to",
     408: "The body did not arrive in time",
@@ -38,7 +39,6 @@ EVERYWHERE = {
 
 SHARED = {
     **EVERYWHERE,
-    400: "The request is not JSON, or not of the shape asked for",
     404: "There is no such object, or not in that project",
     503: "The plugin is out of service; the message says why",
 }
@@ -122,9 +122,9 @@ class Document:
         return self._union(shape) if isinstance(shape, OneOf) else shape
 
     def _responses(self, route: Route) -> dict[str, Any]:
-        problems = {400: SHARED[400], **EVERYWHERE, **route.errors}
-        if route.raw and 413 not in route.errors:
-            del problems[413]
+        # The limit of a raw body is the handler's own.
+        problems = {n: text for n, text in EVERYWHERE.items() if n != 413 or not route.raw}
+        problems |= {n: also(text, problems.get(n)) for n, text in route.errors.items()}
         if route.parameters:
             problems.setdefault(404, SHARED[404])
         if route.scope is Scope.NODE:
@@ -185,6 +185,11 @@ def answer(status: int, meaning: str, media: str = "", schema: Any = None) -> di
     if media:
         described["content"] = {media: {"schema": schema} if schema else {}}
     return described
+
+
+def also(meaning: str, other: str | None) -> str:
+    """What an error means that may come for another reason as well."""
+    return f"{meaning}. Or: {other}" if other else meaning
 
 
 def describe_error(status: int, meaning: str) -> dict[str, Any]:

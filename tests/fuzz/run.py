@@ -53,7 +53,11 @@ def serving(log: Path, environ: dict[str, str]) -> Iterator[None]:
             yield
         finally:
             server.terminate()
-            code = server.wait(LIMIT)
+            try:
+                code = server.wait(LIMIT)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                raise
     left = processes_of(environ[TEST_VARIABLE])
     if code or left:
         raise RuntimeError(f"the server ended with {code} and left {left or 'no process'}")

@@ -1,5 +1,9 @@
 """The API document: valid, and of exactly the routes that exist."""
 
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
@@ -158,6 +162,19 @@ async def test_errors_are_described_where_they_can_be(document):
         for status, answer in document["paths"][path][method]["responses"].items():
             shared = f"#/components/responses/Error{status}"
             assert answer.get("$ref", shared) == shared
+
+
+async def test_an_error_with_two_reasons_is_described_with_both(document):
+    refused = document["paths"]["/v1/config/reload"]["post"]["responses"]["403"]["description"]
+    assert refused.startswith("The server is not local. Or: The request's Host or Origin")
+
+
+def test_fuzzing_leaves_out_nothing_but_endless_streams():
+    config = tomllib.loads((Path(__file__).parents[1] / "fuzz" / "schemathesis.toml").read_text())
+    [left_out] = [one for one in config["operations"] if one.get("enabled") is False]
+    expression = re.compile(left_out["include-path-regex"])
+    found = {route.path for route in CORE_ROUTES if expression.search(in_document(route.path))}
+    assert found == {route.path for route in CORE_ROUTES if route.endless}
 
 
 async def test_a_login_is_told_by_a_header(document):
