@@ -11,8 +11,8 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 
 from gns3server import __version__
-from gns3server.http.components import Names, describe, node_id
-from gns3server.http.paths import links, operation_id, parameter, template
+from gns3server.http.openapi_paths import links, operation_id, parameter, template
+from gns3server.http.openapi_schemas import Names, describe, node_id
 from gns3server.http.routing import HTML, JSON, OCTETS, Lab, OneOf, Route, Scope
 from gns3server.http.schemas import ErrorSchema, InvalidRequestSchema
 

@@ -134,7 +134,8 @@ class Route:
     :param handler: gets a :class:`Call`, returns a plain object or mapping.
     :param summary: one line for the API document.
     :param body: schema of the request's body; without one any JSON is let through.
-    :param answer: schema of the answer; without one the answer is empty.
+    :param answer: schema of the answer, or of a line of an endless one; without it the answer
+        is empty, or a stream that the API document says nothing else of.
     :param many: the answer is a list.
     :param errors: statuses it may answer besides the ones of its kind, and when.
     :param scope: what it works on.

@@ -18,17 +18,20 @@ UUID_PATTERN = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 UUID_TEXT = re.compile(UUID_PATTERN, re.ASCII)
 
-
 NO_NUL = r"^[^\u0000]*$"
 """A text without a NUL character, in the words of JSON Schema."""
+
+
+def described(arguments: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+    """Arguments of a field, with what the API document says of it unless they say it themselves."""
+    return {**arguments, "metadata": {**metadata, **arguments.get("metadata", {})}}
 
 
 class UuidText(fields.String):
     """An id: 36 characters in the form of a UUID, kept as given (contract 1.5)."""
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("metadata", {}).update(format="uuid", pattern=UUID_PATTERN)
-        super().__init__(**kwargs)
+        super().__init__(**described(kwargs, format="uuid", pattern=UUID_PATTERN))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **kwargs)
@@ -70,8 +73,7 @@ class Text(fields.String):
     """A text that a program may be given: no NUL character, which ends a text in C."""
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("metadata", {})["pattern"] = NO_NUL
-        super().__init__(**kwargs)
+        super().__init__(**described(kwargs, pattern=NO_NUL))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **kwargs)

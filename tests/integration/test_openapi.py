@@ -9,7 +9,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from gns3server.http.application import CORE_ROUTES
 from gns3server.http.nio_shapes import SHAPES
-from gns3server.http.paths import operation_id
+from gns3server.http.openapi_paths import operation_id
 from gns3server.http.routing import PARAMETER
 from gns3server.http.schemas import UUID_PATTERN
 from gns3server.testing import part_of
