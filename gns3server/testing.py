@@ -27,9 +27,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-# Before it is imported: so that its assertions tell what they have compared.
-pytest.register_assert_rewrite("gns3server.conformance")
+# Before they are imported: so that their assertions tell what they have compared.
+pytest.register_assert_rewrite("gns3server.conformance", "gns3server.api_checks")
 
+from gns3server.api_checks import ResponseCheck, check_snapshot, part_of  # noqa: E402
 from gns3server.conformance import NodeTypeConformance  # noqa: E402
 
 if TYPE_CHECKING:
@@ -47,12 +48,15 @@ __all__ = [
     "PortBlock",
     "ResponseCheck",
     "ServerFactory",
+    "SnapshotCheck",
     "claimed_ports",
     "gns3_client",
     "gns3_project",
     "gns3_server",
     "gns3_serving",
     "gns3_settings",
+    "gns3_snapshot",
+    "part_of",
     "processes_of",
 ]
 
@@ -68,6 +72,9 @@ def __getattr__(name: str) -> Any:
 
 TEST_VARIABLE = "GNS3_TEST_ID"
 """Set for every server of a test and inherited by whatever it starts."""
+
+RENEW = "--gns3-renew"
+"""The option that writes snapshots anew."""
 
 PORT_BLOCK = 500
 PORTS_TRIED = 50
@@ -126,49 +133,6 @@ def processes_of(test_id: str) -> dict[int, str]:
     return found
 
 
-class ResponseCheck:
-    """Checks answers against the server's own API document.
-
-    marshmallow validates nothing that it dumps, so this is what holds the
-    server to its document.
-    """
-
-    def __init__(self, document: Mapping[str, Any]) -> None:
-        self._document = document
-
-    def __call__(self, answer: Answer) -> None:
-        """Check one answer.
-
-        :raises AssertionError: its status is not documented or its body does not fit.
-        """
-        from openapi_schema_validator import OAS30ReadValidator
-
-        from gns3server.http.routing import JSON, PARAMETER
-
-        if not answer.route:
-            assert answer.status >= 400, f"{answer} comes from no route"
-            assert set(answer.json) >= {"message", "status"}, answer
-            return
-        path = PARAMETER.sub(r"{\1}", answer.route)
-        responses = self._document["paths"][path][answer.method.lower()]["responses"]
-        assert str(answer.status) in responses, f"{answer} has an undocumented status"
-        content = responses[str(answer.status)].get("content")
-        if content is None:
-            assert answer.body == b"", f"{answer} must be empty"
-            return
-        media = answer.headers["Content-Type"]
-        if JSON not in content:
-            assert media.partition(";")[0] in content, f"{answer} is of an undocumented type"
-            return
-        assert media == JSON, answer
-        schema = {
-            "allOf": [content[JSON]["schema"]],
-            "components": self._document["components"],
-        }
-        errors = list(OAS30ReadValidator(schema).iter_errors(answer.json))
-        assert not errors, f"{answer} does not fit its schema: {errors[0].message}"
-
-
 class LabServer:
     """A real server of one test."""
 
@@ -192,7 +156,15 @@ class LabServer:
         return self.running.lab.manager.machine.ports
 
 
+SnapshotCheck = Callable[[Any], None]
 ServerFactory = Callable[..., AbstractAsyncContextManager[LabServer]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer to renew snapshots."""
+    parser.addoption(
+        RENEW, action="store_true", help="gns3server: write snapshots of API documents anew"
+    )
 
 
 @pytest.fixture
@@ -285,3 +257,21 @@ async def gns3_project(gns3_client: Client) -> str:
     answer = await gns3_client.post("/v1/projects", {"name": "test"})
     assert answer.status == 201, answer
     return f"/v1/projects/{answer.json['project_id']}"
+
+
+@pytest.fixture
+def gns3_snapshot(request: pytest.FixtureRequest) -> SnapshotCheck:
+    """Compare an API document with the one that was reviewed: ``openapi.json`` beside the test.
+
+    So every change of the contract shows in a difference. A plugin compares its
+    own part of it::
+
+        async def test_the_contract_is_the_reviewed_one(gns3_client, gns3_snapshot):
+            document = (await gns3_client.get("/v1/openapi.json")).json
+            gns3_snapshot(part_of(document, "myemulator"))
+
+    The first time, and whenever a change is meant, run pytest with ``--gns3-renew``.
+    """
+    path = request.path.with_name("openapi.json")
+    renew = request.config.getoption(RENEW)
+    return lambda value: check_snapshot(value, path, renew=renew)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, cast
@@ -12,13 +11,24 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 
 from gns3server import __version__
-from gns3server.http.routing import HTML, JSON, OCTETS, PARAMETER, Lab, OneOf, Route, Scope
-from gns3server.http.schemas import ErrorSchema, InvalidRequestSchema, NodeId
+from gns3server.http.openapi_paths import links, operation_id, parameter, template
+from gns3server.http.openapi_schemas import Names, describe, node_id
+from gns3server.http.routing import HTML, JSON, OCTETS, Lab, OneOf, Route, Scope
+from gns3server.http.schemas import ErrorSchema, InvalidRequestSchema
 
 OPENAPI_VERSION = "3.0.3"
 """Client generators know this version best."""
 
+ABOUT = """\
+Builds, wires and runs network labs.
+
+Bodies of requests are read as JSON whatever their content type says, and one that is absent counts
+as `{}`. A path that is not here answers 404, a method that a path does not have 405, both in the
+shape of every error. HEAD is there wherever GET is, except on streams that do not end.
+"""
+
 EVERYWHERE = {
+    400: "The request is not JSON, or not of the shape asked for",
     401: "The server asks for a user and a password, and these were not sent",
     403: "The request's Host or Origin is not one that this server answers to",
     408: "The body did not arrive in time",
@@ -26,6 +36,19 @@ EVERYWHERE = {
     500: "The server failed; its log has the id that the message names",
 }
 """Errors that any route may answer."""
+
+SHARED = {
+    **EVERYWHERE,
+    404: "There is no such object, or not in that project",
+    503: "The plugin is out of service; the message says why",
+}
+"""Errors that are described once for all routes that have nothing else to say of them."""
+
+HEADERS: Mapping[int, Mapping[str, str]] = {
+    302: {"Location": "Where to go on"},
+    401: {"WWW-Authenticate": "How to log in"},
+}
+"""Headers that a client needs of an answer, by status."""
 
 BYTES = {"type": "string", "format": "binary"}
 STREAMED: Mapping[str, Any] = {OCTETS: BYTES, HTML: {"type": "string"}}
@@ -37,31 +60,28 @@ def build(lab: Lab) -> dict[str, Any]:
     return Document(lab).build()
 
 
-def component_name(schema: type[Schema] | Schema) -> str:
-    """The name of a schema in the document: its class's without the ending."""
-    kind = schema if isinstance(schema, type) else type(schema)
-    return kind.__name__.removesuffix("Schema")
-
-
 class Document:
     """Collects routes into one OpenAPI document."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
-        self._marshmallow = MarshmallowPlugin(schema_name_resolver=component_name)
+        self._names = Names()
+        self._marshmallow = MarshmallowPlugin(schema_name_resolver=self._names.of)
         self._spec = APISpec(
             title="gns3server",
             version=__version__,
             openapi_version=OPENAPI_VERSION,
             plugins=[self._marshmallow],
-            info={"description": "Builds, wires and runs network labs."},
+            info={"description": ABOUT},
             # Without the settings' user there is no login, and with it there is one way.
             security=[{}, {"basic": []}],
         )
         self._spec.components.security_scheme("basic", {"type": "http", "scheme": "basic"})
         self._converter = cast("Any", self._marshmallow.converter)
         self._converter.add_attribute_function(node_id)
-        self._unions: dict[str, dict[str, Any]] = {}
+        self._choices: dict[str, dict[str, Any]] = {}
+        for status, meaning in SHARED.items():
+            self._spec.components.response(f"Error{status}", describe_error(status, meaning))
 
     def build(self) -> dict[str, Any]:
         """Make the document."""
@@ -69,13 +89,14 @@ class Document:
             self._spec.tag({"name": tag})
         for route in self._lab.routes:
             self._spec.path(
-                path=PARAMETER.sub(r"{\1}", route.path),
+                path=template(route),
                 operations={route.method.lower(): self._operation(route)},
             )
         document: dict[str, Any] = self._spec.to_dict()
-        for schema in document["components"]["schemas"].values():
+        for name, schema in document["components"]["schemas"].items():
             if schema.get("type") == "object":
                 schema.setdefault("additionalProperties", False)
+            schema.update(describe(self._names.kind(name)))
         return document
 
     def _operation(self, route: Route) -> dict[str, Any]:
@@ -83,16 +104,17 @@ class Document:
             "operationId": operation_id(route),
             "summary": route.summary,
             "tags": [route.tag],
-            "parameters": [parameter(route, name) for name, _ in PARAMETER.findall(route.path)],
+            "parameters": [parameter(name, rule) for name, rule in route.parameters],
             "responses": self._responses(route),
         }
-        if route.raw:
-            shape = BYTES if route.body is None else self._schema(route.body)
-            operation["requestBody"] = {"content": {route.body_type: {"schema": shape}}}
+        if route.raw and route.body is None:
+            operation["requestBody"] = {"content": {route.body_type: {"schema": BYTES}}}
         elif route.body is not None:
             operation["requestBody"] = {
                 "required": not is_optional(route.body),
-                "content": {JSON: {"schema": self._schema(route.body)}},
+                "content": {
+                    route.body_type if route.raw else JSON: {"schema": self._schema(route.body)}
+                },
             }
         return operation
 
@@ -100,67 +122,86 @@ class Document:
         return self._union(shape) if isinstance(shape, OneOf) else shape
 
     def _responses(self, route: Route) -> dict[str, Any]:
-        responses = {str(route.status): self._success(route)}
-        problems = {**EVERYWHERE, **route.errors}
-        if "{" in route.path:
-            problems.setdefault(404, "There is no such object, or not in that project")
-        if route.scope is Scope.NODE or "vm_id" in route.path:
+        # The limit of a raw body is the handler's own.
+        problems = {n: text for n, text in EVERYWHERE.items() if n != 413 or not route.raw}
+        problems |= {n: also(text, problems.get(n)) for n, text in route.errors.items()}
+        if route.parameters:
+            problems.setdefault(404, SHARED[404])
+        if route.scope is Scope.NODE:
             problems.setdefault(409, "The object's state does not allow it")
-        elif "project_id" in route.path:
+        elif "project_id" in route.path_names:
             problems.setdefault(409, "The project is damaged")
         if route.plugin:
-            problems.setdefault(503, "The plugin is out of service; the message says why")
-        for status, meaning in sorted(problems.items()):
-            responses[str(status)] = self._problem(meaning, ErrorSchema)
-        responses["400"] = self._problem(
-            "The request is not JSON, or not of the shape asked for", InvalidRequestSchema
-        )
-        return dict(sorted(responses.items()))
+            problems.setdefault(503, SHARED[503])
+        responses = {status: problem(status, meaning) for status, meaning in problems.items()}
+        responses[route.status] = self._success(route)
+        return {str(status): responses[status] for status in sorted(responses)}
 
     def _success(self, route: Route) -> dict[str, Any]:
-        description = HTTPStatus(route.status).phrase
-        if route.stream and route.answer_type:
-            schema = STREAMED.get(route.answer_type, {})
-            return {"description": description, "content": {route.answer_type: {"schema": schema}}}
-        if route.answer is None:
-            return {"description": description}
-        schema = self._schema(route.answer)
-        if route.many:
-            schema = {"type": "array", "items": schema}
-        return {"description": description, "content": {JSON: {"schema": schema}}}
-
-    def _problem(self, meaning: str, schema: type[Schema]) -> dict[str, Any]:
-        return {"description": meaning, "content": {JSON: {"schema": schema}}}
+        meaning = HTTPStatus(route.status).phrase
+        if route.answer is not None:
+            schema = self._schema(route.answer)
+            if route.many:
+                schema = {"type": "array", "items": schema}
+        elif route.stream and route.answer_type:
+            schema = STREAMED.get(route.answer_type)
+        else:
+            return answer(route.status, meaning)
+        success = answer(route.status, meaning, route.answer_type, schema)
+        found = links(route, self._lab.routes)
+        return {**success, "links": found} if found else success
 
     def _union(self, shape: OneOf) -> dict[str, Any]:
         """A schema for each choice, told apart by the field that tells."""
-        choices = shape.choices(self._lab)
-        key = ",".join(sorted(choices))
-        if key not in self._unions:
-            references = {}
-            for value, schema in sorted(choices.items()):
-                name = component_name(schema)
-                self._spec.components.schema(name, self._choice(shape.field, value, schema))
-                references[value] = f"#/components/schemas/{name}"
-            self._unions[key] = {
-                "oneOf": [{"$ref": reference} for reference in references.values()],
-                "discriminator": {"propertyName": shape.field, "mapping": references},
-            }
-        return self._unions[key]
+        references = {
+            value: self._choice(shape.field, value, schema)
+            for value, schema in sorted(shape.choices(self._lab).items())
+        }
+        return {
+            "oneOf": [{"$ref": reference} for reference in references.values()],
+            "discriminator": {"propertyName": shape.field, "mapping": references},
+        }
 
-    def _choice(self, field: str, value: str, schema: type[Schema]) -> dict[str, Any]:
-        component: dict[str, Any] = self._converter.schema2jsonschema(schema())
-        component["properties"][field] = {"type": "string", "enum": [value]}
-        component["required"] = sorted([*component.get("required", ()), field])
-        component["additionalProperties"] = False
-        return component
+    def _choice(self, field: str, value: str, schema: type[Schema]) -> str:
+        """Where the schema of a choice is: that of its class, and the field that tells."""
+        name = self._names.of(schema, field, value)
+        if name not in self._choices:
+            component: dict[str, Any] = self._converter.schema2jsonschema(schema())
+            component["properties"][field] = {"type": "string", "enum": [value]}
+            component["required"] = sorted([*component.get("required", ()), field])
+            self._choices[name] = component
+            self._spec.components.schema(name, component)
+        return f"#/components/schemas/{name}"
 
 
-def node_id(_converter: Any, field: Any, ret: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """The property of a field that takes an id in either of its two forms."""
-    if not isinstance(field, NodeId):
-        return {}
-    return {"oneOf": [{key: ret.pop(key) for key in ("type", "format")}, {"type": "integer"}]}
+def answer(status: int, meaning: str, media: str = "", schema: Any = None) -> dict[str, Any]:
+    """One answer of an operation; without a media type it has no body."""
+    described: dict[str, Any] = {"description": meaning}
+    if status in HEADERS:
+        described["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}}
+            for name, text in HEADERS[status].items()
+        }
+    if media:
+        described["content"] = {media: {"schema": schema} if schema else {}}
+    return described
+
+
+def also(meaning: str, other: str | None) -> str:
+    """What an error means that may come for another reason as well."""
+    return f"{meaning}. Or: {other}" if other else meaning
+
+
+def describe_error(status: int, meaning: str) -> dict[str, Any]:
+    """The shape that all errors with a status have."""
+    return answer(status, meaning, JSON, InvalidRequestSchema if status == 400 else ErrorSchema)
+
+
+def problem(status: int, meaning: str) -> dict[str, Any]:
+    """An error of an operation."""
+    if SHARED.get(status) == meaning:
+        return {"$ref": f"#/components/responses/Error{status}"}
+    return describe_error(status, meaning)
 
 
 def is_optional(shape: type[Schema] | OneOf) -> bool:
@@ -168,15 +209,3 @@ def is_optional(shape: type[Schema] | OneOf) -> bool:
     return not isinstance(shape, OneOf) and not any(
         field.required for field in shape().fields.values()
     )
-
-
-def operation_id(route: Route) -> str:
-    """A name for the operation, unique because method and path are."""
-    words = re.findall(r"\w+", PARAMETER.sub(r"by_\1", route.path))
-    return "_".join([route.method.lower(), *words])
-
-
-def parameter(route: Route, name: str) -> Mapping[str, Any]:
-    """One parameter of a path."""
-    kind = {"type": "integer", "minimum": 0} if name in route.integers else {"type": "string"}
-    return {"name": name, "in": "path", "required": True, "schema": kind}

@@ -28,6 +28,9 @@ JSON = "application/json"
 OCTETS = "application/octet-stream"
 HTML = "text/html"
 
+DIGITS = r"\d+"
+"""The expression of a parameter that is a number."""
+
 PARAMETER = re.compile(r"{(\w+)(?::([^{}]+))?}")
 """A parameter of a path pattern: its name, and the expression it must match if there is one."""
 
@@ -131,7 +134,8 @@ class Route:
     :param handler: gets a :class:`Call`, returns a plain object or mapping.
     :param summary: one line for the API document.
     :param body: schema of the request's body; without one any JSON is let through.
-    :param answer: schema of the answer; without one the answer is empty.
+    :param answer: schema of the answer, or of a line of an endless one; without it the answer
+        is empty, or a stream that the API document says nothing else of.
     :param many: the answer is a list.
     :param errors: statuses it may answer besides the ones of its kind, and when.
     :param scope: what it works on.
@@ -177,11 +181,16 @@ class Route:
         return self.method, PARAMETER.sub("{}", self.path)
 
     @property
+    def parameters(self) -> list[tuple[str, str]]:
+        """All parameters in order: name, and the expression to match, which may be empty."""
+        return PARAMETER.findall(self.path)
+
+    @property
     def path_names(self) -> frozenset[str]:
         """Names of all parameters."""
-        return frozenset(name for name, _ in PARAMETER.findall(self.path))
+        return frozenset(name for name, _ in self.parameters)
 
     @property
     def integers(self) -> frozenset[str]:
         """Names of the parameters that match digits only."""
-        return frozenset(name for name, rule in PARAMETER.findall(self.path) if rule == r"\d+")
+        return frozenset(name for name, rule in self.parameters if rule == DIGITS)

@@ -13,15 +13,25 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from gns3server.nodes.states import WIRE_STATUS, NodeState
 
-UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+UUID_PATTERN = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+"""An id in the words of JSON Schema, and of :mod:`re`."""
+
+UUID_TEXT = re.compile(UUID_PATTERN, re.ASCII)
+
+NO_NUL = r"^[^\u0000]*$"
+"""A text without a NUL character, in the words of JSON Schema."""
+
+
+def described(arguments: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+    """Arguments of a field, with what the API document says of it unless they say it themselves."""
+    return {**arguments, "metadata": {**metadata, **arguments.get("metadata", {})}}
 
 
 class UuidText(fields.String):
     """An id: 36 characters in the form of a UUID, kept as given (contract 1.5)."""
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("metadata", {})["format"] = "uuid"
-        super().__init__(**kwargs)
+        super().__init__(**described(kwargs, format="uuid", pattern=UUID_PATTERN))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **kwargs)
@@ -61,6 +71,9 @@ class NodeStatus(fields.String):
 
 class Text(fields.String):
     """A text that a program may be given: no NUL character, which ends a text in C."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**described(kwargs, pattern=NO_NUL))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **kwargs)
@@ -140,6 +153,13 @@ class ProjectObjectSchema(Schema):
     temporary = fields.Boolean(required=True)
 
 
+class EventSchema(Schema):
+    """One line of a stream: what happened, and to what. A ping has no ``event``."""
+
+    action = fields.String(required=True)
+    event = fields.Dict()
+
+
 class InterfaceSchema(Schema):
     """A network interface of the server's machine, with its first IPv4 address if it has one."""
 
@@ -174,10 +194,15 @@ class FileStreamSchema(Schema):
     location = name_field(required=True)
 
 
-class UdpPortSchema(Schema):
-    """A UDP port that was reserved."""
+class OpenApiSchema(Schema):
+    """An OpenAPI document."""
 
-    udp_port = port_field(required=True)
+    openapi = fields.String(required=True)
+    info = fields.Dict(required=True)
+    tags = fields.List(fields.Dict(), required=True)
+    security = fields.List(fields.Dict(), required=True)
+    paths = fields.Dict(required=True)
+    components = fields.Dict(required=True)
 
 
 class PluginSchema(Schema):

@@ -1,12 +1,18 @@
 """The API document: valid, and of exactly the routes that exist."""
 
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from gns3server.http.application import CORE_ROUTES
 from gns3server.http.nio_shapes import SHAPES
-from gns3server.http.openapi import operation_id
+from gns3server.http.openapi_paths import operation_id
 from gns3server.http.routing import PARAMETER
+from gns3server.http.schemas import UUID_PATTERN
+from gns3server.testing import part_of
 
 
 def in_document(path: str) -> str:
@@ -97,7 +103,8 @@ async def test_the_wire_of_a_nio_is_told_by_its_type(document):
 
 async def test_a_node_id_may_be_an_old_project_s_integer(document):
     choices = document["components"]["schemas"]["ToyCreate"]["properties"]["vm_id"]
-    assert choices == {"oneOf": [{"type": "string", "format": "uuid"}, {"type": "integer"}]}
+    text = {"type": "string", "format": "uuid", "pattern": UUID_PATTERN}
+    assert choices == {"oneOf": [text, {"type": "integer"}]}
     shown = document["components"]["schemas"]["ToyObject"]["properties"]["vm_id"]
     assert (shown["type"], shown["format"]) == ("string", "uuid")
 
@@ -107,6 +114,124 @@ async def test_it_says_how_to_log_in(document):
     assert document["components"]["securitySchemes"] == {
         "basic": {"type": "http", "scheme": "basic"}
     }
+
+
+async def test_it_is_the_one_that_was_reviewed(document, gns3_snapshot):
+    gns3_snapshot(document)
+
+
+async def test_ids_in_paths_have_the_form_of_ids(document, subtests):
+    wanted = {"type": "string", "format": "uuid", "pattern": UUID_PATTERN}
+    for path, method in described(document):
+        for parameter in document["paths"][path][method]["parameters"]:
+            if parameter["name"].endswith("_id"):
+                with subtests.test(path=path, method=method, name=parameter["name"]):
+                    assert parameter["schema"] == wanted
+
+
+async def test_an_answer_that_makes_an_object_leads_to_what_can_be_done_with_it(document):
+    created = document["paths"]["/v1/projects"]["post"]["responses"]["201"]["links"]
+    assert created["post_v1_projects_by_project_id_toy_vms"] == {
+        "operationId": "post_v1_projects_by_project_id_toy_vms",
+        "parameters": {"project_id": "$response.body#/project_id"},
+    }
+    assert not any("by_vm_id" in name for name in created)
+    toys = "/v1/projects/{project_id}/toy/vms"
+    created = document["paths"][toys]["post"]["responses"]["201"]["links"]
+    known = {"project_id": "$request.path.project_id", "vm_id": "$response.body#/vm_id"}
+    assert [link["parameters"] for link in created.values()] == [known] * len(created)
+    operations = {
+        operation["operationId"]
+        for path, item in document["paths"].items()
+        for operation in item.values()
+        if path.startswith(f"{toys}/{{vm_id}}")
+    }
+    assert set(created) == operations
+
+
+async def test_errors_are_described_where_they_can_be(document):
+    def statuses(method, path):
+        return set(document["paths"][path][method]["responses"])
+
+    everywhere = {"400", "401", "403", "408", "413", "500"}
+    assert statuses("get", "/v1/version") == {"200", *everywhere}
+    node = {"404", "409", "503", *everywhere}
+    assert statuses("get", "/v1/projects/{project_id}/toy/vms/{vm_id}") == {"200", *node}
+    assert statuses("delete", "/v1/projects/{project_id}/toy/vms/{vm_id}") == {"204", "507", *node}
+    for path, method in described(document):
+        for status, answer in document["paths"][path][method]["responses"].items():
+            shared = f"#/components/responses/Error{status}"
+            assert answer.get("$ref", shared) == shared
+
+
+async def test_an_error_with_two_reasons_is_described_with_both(document):
+    refused = document["paths"]["/v1/config/reload"]["post"]["responses"]["403"]["description"]
+    assert refused.startswith("The server is not local. Or: The request's Host or Origin")
+
+
+def test_fuzzing_leaves_out_nothing_but_endless_streams():
+    config = tomllib.loads((Path(__file__).parents[1] / "fuzz" / "schemathesis.toml").read_text())
+    [left_out] = [one for one in config["operations"] if one.get("enabled") is False]
+    expression = re.compile(left_out["include-path-regex"])
+    found = {route.path for route in CORE_ROUTES if expression.search(in_document(route.path))}
+    assert found == {route.path for route in CORE_ROUTES if route.endless}
+
+
+async def test_a_login_is_told_by_a_header(document):
+    assert "WWW-Authenticate" in document["components"]["responses"]["Error401"]["headers"]
+    assert "Location" in document["paths"]["/upload"]["post"]["responses"]["302"]["headers"]
+
+
+async def test_schemas_are_described_by_their_docstrings(document):
+    schemas = document["components"]["schemas"]
+    assert schemas["NioTap"]["description"] == "A TAP interface of the server's machine."
+    assert [name for name, schema in schemas.items() if not schema["description"]] == []
+
+
+NAMESAKES = """
+class VersionSchema(Schema):
+    \"\"\"Not the core's.\"\"\"
+
+    mine = fields.Integer(required=True)
+
+
+def twice(config):
+    async def show(call):
+        return {"mine": 1}
+
+    path = "/v1/projects/{project_id}/mine/{number:[1-9]+}"
+    return [
+        Route(
+            method="GET",
+            path="/v1/mine",
+            handler=show,
+            summary="A namesake",
+            answer=VersionSchema,
+            tag="mine",
+        ),
+        Route(method="GET", path=path, handler=show, summary="A rule", tag="mine"),
+    ]
+
+
+gns3_routes = hookimpl(specname="gns3_routes")(twice)
+"""
+
+
+async def test_a_plugin_s_own_routes_and_schemas_are_described(gns3_serving, faulty_plugin):
+    async with gns3_serving(plugins=[faulty_plugin(NAMESAKES)]) as server:
+        document = (await server.client.get("/v1/openapi.json")).json
+        assert list(OpenAPIV30SpecValidator(document).iter_errors()) == []
+        assert (await server.client.get("/v1/mine")).json == {"mine": 1}
+        assert (await server.client.get("/v1/version")).status == 200
+    part = part_of(document, "mine")
+    assert {"/v1/mine", "/v1/projects/{project_id}/mine/{number}"} < set(part["paths"])
+    name = part["paths"]["/v1/mine"]["get"]["responses"]["200"]["content"]["application/json"][
+        "schema"
+    ]["$ref"].rpartition("/")[2]
+    assert name.endswith(".Version")
+    assert part["components"]["schemas"][name]["description"] == "Not the core's."
+    rule = part["paths"]["/v1/projects/{project_id}/mine/{number}"]["get"]["parameters"][1]
+    assert rule["schema"] == {"type": "string", "pattern": "^(?:[1-9]+)$"}
 
 
 async def test_it_is_the_same_each_time(client, document):

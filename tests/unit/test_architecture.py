@@ -38,7 +38,8 @@ PUBLIC = {
         *("nodes", "projects", "running"),
     },
     "hookspecs": set(),
-    "testing": {"app", "config", "conformance", "http", "ports", "settings"},
+    "testing": {"api_checks", "app", "config", "conformance", "http", "ports", "settings"},
+    "api_checks": {"http"},
     "conformance": {"http", "testing"},
     "demo": {"app", "config", "http", "settings"},
 }
@@ -55,7 +56,7 @@ THIRD_PARTY = {
     "sqlite3": {"projects"},
     "pluggy": {"hookspecs", "plugin_host"},
     "pytest": {"testing", "conformance"},
-    "openapi_schema_validator": {"testing"},
+    "openapi_schema_validator": {"api_checks"},
     "ctypes": {"running"},
     "subprocess": {"running", "demo"},
     "psutil": {"interfaces"},

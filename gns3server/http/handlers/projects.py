@@ -9,6 +9,7 @@ from aiohttp import web
 
 from gns3server.http.routing import Call, Lab, Route
 from gns3server.http.schemas import (
+    EventSchema,
     ProjectCreateSchema,
     ProjectObjectSchema,
     ProjectUpdateSchema,
@@ -168,6 +169,7 @@ ROUTES = (
         endless=True,
         tag="notifications",
         summary="Events of a project, one JSON object a line",
+        answer=EventSchema,
         errors={409: "Too many listeners"},
     ),
     *(
@@ -180,6 +182,7 @@ ROUTES = (
             endless=True,
             tag="notifications",
             summary="Events of all projects, one JSON object a line",
+            answer=EventSchema,
             errors={409: "Too many listeners"},
         )
         for path in ("/v1/notifications", "/notifications")

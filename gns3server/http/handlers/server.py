@@ -6,13 +6,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from aiohttp import web
-
 from gns3server.errors import Conflict, Forbidden
-from gns3server.http.edge import respond
 from gns3server.http.routing import Call, Route
 from gns3server.http.schemas import (
     InterfaceSchema,
+    OpenApiSchema,
     PluginSchema,
     VersionCheckSchema,
     VersionMatchSchema,
@@ -74,13 +72,12 @@ async def list_plugins(call: Call) -> list[Mapping[str, Any]]:
     return call.lab.plugins()
 
 
-async def get_openapi(call: Call) -> web.StreamResponse:
+async def get_openapi(call: Call) -> Mapping[str, Any]:
     """The document of exactly the routes that exist."""
     # Imported when used: a start must not pay for it.
     from gns3server.http.openapi import build
 
-    document = await asyncio.to_thread(build, call.lab)
-    return respond(200, document, call.route)
+    return await asyncio.to_thread(build, call.lab)
 
 
 ROUTES = (
@@ -141,7 +138,7 @@ ROUTES = (
         path="/v1/openapi.json",
         handler=get_openapi,
         changes=False,
-        stream=True,
         summary="This document",
+        answer=OpenApiSchema,
     ),
 )
