@@ -142,9 +142,7 @@ class ProjectRecords:
         await self._thread.close_database(self._database)
 
     async def copy_to(self, directory: Path) -> None:
-        """Write a copy, durable, into another directory; what is there under its name is replaced
-        if it belongs to the same project, and kept aside if not.
-        """
+        """Write a copy, durable, into a directory that has none."""
         await self._thread.copy(self._database, directory / PROJECT_FILE)
 
     async def switch_to(self, other: ProjectRecords) -> None:
@@ -271,7 +269,7 @@ class ProjectRecords:
         await self._commit(("DELETE FROM removed_node WHERE id = ?", (node_id,)))
 
     async def forget_ports_and_removed(self) -> None:
-        """What a close lets go: allocated ports and the list of removed nodes (contract 4.3)."""
+        """What a closed project has let go: allocated ports and the list of removed nodes (contract 4.3)."""
         await self._commit(("DELETE FROM allocated_port", ()), ("DELETE FROM removed_node", ()))
 
 
