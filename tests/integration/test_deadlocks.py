@@ -23,7 +23,7 @@ BOUND = 40.0
 
 SEEDS = range(3)
 CLIENTS = 6
-STEPS = 25
+STEPS = 22
 MODES = ("good", "good", "exit", "unwired", "ignores-term", "crash-on-connect", "quit-on-connect")
 
 
@@ -138,7 +138,7 @@ class Hunt:
             (2, ("POST", "/v1/projects", {**opened, "path": place})),
             (2, ("PUT", project, {"name": "new", "temporary": temporary})),
             (4, ("PUT", project, {"path": place})),
-            (2, ("POST", f"{project}/commit", None)),
+            (4, ("POST", f"{project}/commit", None)),
             (2, ("POST", f"{project}/close", None)),
             (1, ("DELETE", project, None)),
             (2, ("POST", f"{project}/ports/toy", None)),
@@ -150,7 +150,7 @@ class Hunt:
             (12, ("POST", f"{node}/start", None)),
             (4, ("POST", f"{node}/stop", None)),
             (4, ("POST", f"{node}/reload", None)),
-            (2, ("DELETE", node, None)),
+            (4, ("DELETE", node, None)),
             (4, ("POST", f"{node}/adapters/0/ports/0/nio", nio)),
             (2, ("DELETE", f"{node}/adapters/0/ports/0/nio", None)),
             (6, ("CONNECT", "", first + dice.randint(0, 9))),
