@@ -46,6 +46,8 @@ def stage(directory: Path, files: Mapping[str, bytes]) -> None:
     """
     make_directory(directory)
     for name, content in files.items():
+        if (directory / name).is_dir():
+            raise IsADirectoryError(f"{directory / name} is a directory")
         with (directory / (name + STAGED_SUFFIX)).open("wb") as stream:
             stream.write(content)
             stream.flush()

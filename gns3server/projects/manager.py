@@ -165,7 +165,7 @@ class ProjectManager:
         path = values.get("path")
         if path is not None and path != str(project.path):
             self._check_local()
-        # Alone if there is a path: whether it is another one is known when all moves before are done.
+        # Alone if there is a path: whether it is another one is known after the moves before.
         entry = project.enter(exclusive=True) if path is not None else project.enter(ITSELF)
         async with entry:
             project.check_open()

@@ -115,9 +115,7 @@ def temporary_leftovers(projects: Path, keep: Collection[Path]) -> list[Path]:
     return [
         path
         for path in projects.iterdir()
-        if path not in keep
-        and not path.is_symlink()
-        and os.path.isfile(path / TEMPORARY_MARKER)
+        if path not in keep and not path.is_symlink() and os.path.isfile(path / TEMPORARY_MARKER)
     ]
 
 

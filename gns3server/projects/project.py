@@ -47,7 +47,7 @@ class Project:
         self.temporary = temporary
         self.nodes = NodeSet(self, surroundings, records, self.node_directory)
         self.closing = asyncio.Event()
-        self.leavers = 0
+        self.leavers = 0  # who wait to close or delete it, or are at it
         self.closed = False
         self._lock = FairLock()
         self._node_locks = KeyedLocks()

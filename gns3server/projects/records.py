@@ -269,7 +269,7 @@ class ProjectRecords:
         await self._commit(("DELETE FROM removed_node WHERE id = ?", (node_id,)))
 
     async def forget_ports_and_removed(self) -> None:
-        """What a closed project has let go: allocated ports and the list of removed nodes (contract 4.3)."""
+        """What a close lets go: allocated ports and the list of removed nodes (contract 4.3)."""
         await self._commit(("DELETE FROM allocated_port", ()), ("DELETE FROM removed_node", ()))
 
 

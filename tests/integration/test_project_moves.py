@@ -93,7 +93,7 @@ FAULTS = {
 @pytest.mark.parametrize("where", ["new/deep/er", "theirs"])
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_move_that_fails_changes_nothing(
-    client, server, old, theirs, tmp_path, monkeypatch, fault, where
+    client, server, old, theirs, tmp_path, *, monkeypatch, fault, where
 ):
     before = (
         (await client.get(PROJECT)).json,

@@ -215,7 +215,7 @@ async def test_a_project_whose_end_fails_goes_on(client, make_toy, project, monk
 
 
 async def test_a_close_that_waits_for_one_that_fails_ends_starts_as_well(
-    client, make_toy, project, gate, arrived, hold_disk, monkeypatch
+    client, make_toy, project, gate, arrived, *, hold_disk, monkeypatch
 ):
     toy = await make_toy(mode=gate.mode)
     await arrived()
