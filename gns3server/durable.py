@@ -28,10 +28,15 @@ def sync_file(path: Path) -> None:
 
 def make_directory(path: Path) -> None:
     """Make a directory and its missing parents, durably."""
-    missing = [p for p in (path, *path.parents) if not p.exists()]
+    missing = missing_directories(path)
     path.mkdir(parents=True, exist_ok=True)
     for made in missing:
         sync_directory(made.parent)
+
+
+def missing_directories(path: Path) -> list[Path]:
+    """What of a directory and its parents is not there, the innermost first."""
+    return [place for place in (path, *path.parents) if not place.exists()]
 
 
 def stage(directory: Path, files: Mapping[str, bytes]) -> None:
@@ -41,6 +46,8 @@ def stage(directory: Path, files: Mapping[str, bytes]) -> None:
     """
     make_directory(directory)
     for name, content in files.items():
+        if (directory / name).is_dir():
+            raise IsADirectoryError(f"{directory / name} is a directory")
         with (directory / (name + STAGED_SUFFIX)).open("wb") as stream:
             stream.write(content)
             stream.flush()

@@ -113,7 +113,8 @@ class Images:
     async def md5(self, path: Path | None) -> str | None:
         """The MD5 sum of an image, ``None`` when there is none to be read (IMG-04 to IMG-06).
 
-        It is kept in a file beside the image, and one that is found there is trusted.
+        It is kept in a file beside the image, and one that is found there is trusted,
+        unless the image has changed since.
         """
         if path is None:
             return None

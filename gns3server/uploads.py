@@ -147,9 +147,14 @@ def checksum_file(path: Path) -> Path:
 
 
 def read_checksum(path: Path) -> str | None:
-    """The MD5 sum that is kept of a file, ``None`` when there is none that could be one."""
+    """The MD5 sum that is kept of a file, ``None`` when there is none that could be one.
+
+    One that is older than the last change of the file is of what was there before.
+    """
     try:
         with checksum_file(path).open("rb") as stream:
+            if os.fstat(stream.fileno()).st_mtime_ns < path.stat().st_ctime_ns:
+                return None
             text = stream.read(64).decode("ascii").strip()
     except (OSError, UnicodeError):
         return None

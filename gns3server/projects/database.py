@@ -191,9 +191,6 @@ def _bring_to_version(connection: sqlite3.Connection, script: str, version: int)
 
 def _copy(database: Database, path: Path) -> None:
     try:
-        for old in path.parent.glob(f"{path.name}*"):
-            if old.name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
-                old.unlink()
         _connection(database).execute("VACUUM INTO ?", (str(path),))
         sync_file(path)
         sync_directory(path.parent)

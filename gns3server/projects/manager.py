@@ -19,7 +19,7 @@ from gns3server.projects.database import DatabaseError, DatabaseThread
 from gns3server.projects.node_set import Surroundings
 from gns3server.projects.opening import move_project, open_project
 from gns3server.projects.places import Places
-from gns3server.projects.project import Project
+from gns3server.projects.project import ITSELF, Project
 from gns3server.projects.records import ProjectPlace, ServerRecords
 
 log = logging.getLogger(__name__)
@@ -90,15 +90,15 @@ class ProjectManager:
                 except Exception as error:
                     self._damaged[place.id] = str(error)
                     log.exception("project %s in %s is left closed", place.id, place.path)
-        await asyncio.to_thread(self._purge, self._places.open_paths)
+        await asyncio.to_thread(self._purge, self._places.paths)
 
     def _purge(self, keep: set[Path]) -> None:
-        for path in paths.temporary_leftovers(self.location, keep):
-            try:
+        try:
+            for path in paths.temporary_leftovers(self.location, keep):
                 paths.remove_what_we_put_there(path)
                 log.info("the temporary project in %s was removed", path)
-            except OSError as error:
-                log.warning("the temporary project in %s stays: %s", path, error)
+        except OSError as error:
+            log.warning("temporary projects in %s stay: %s", self.location, error)
 
     async def create(self, values: Mapping[str, Any]) -> Project:
         """Create a project, open one that is closed, or return one that is open already.
@@ -162,15 +162,18 @@ class ProjectManager:
         :raises Conflict: the path cannot be a project's.
         :raises FilesFailed: the files cannot be copied to the new path.
         """
-        path = values.get("path") or str(project.path)
-        moves = path != str(project.path)
-        if moves:
+        path = values.get("path")
+        if path is not None and path != str(project.path):
             self._check_local()
-        async with project.enter(exclusive=moves):
+        # Alone if there is a path: whether it is another one is known after the moves before.
+        entry = project.enter(exclusive=True) if path is not None else project.enter(ITSELF)
+        async with entry:
             project.check_open()
             name = project.name if values.get("name") is None else values["name"]
             temporary = values.get("temporary", project.temporary)
-            real = await self._places.resolve(path) if moves else project.path
+            real = project.path
+            if path not in (None, str(real)):
+                real = await self._places.resolve(path)
             if real != project.path:
                 async with self._places.claimed(project.id, real) as place:
                     await move_project(
@@ -187,13 +190,16 @@ class ProjectManager:
     async def commit(self, project: Project) -> None:
         """Remove the directories of deleted nodes (contract 4.3).
 
+        :raises NotFound: somebody closed the project meanwhile.
         :raises FilesFailed: one could not be removed.
         """
         for node_type, node_id in project.nodes.removed:
             async with project.enter(node_id):
                 project.check_open()
                 await project.nodes.discard(node_type, node_id)
-        await self._observer("committed", project)
+        async with project.enter():
+            project.check_open()
+            await self._observer("committed", project)
 
     # Closing -----------------------------------------------------------------
 
@@ -241,15 +247,19 @@ class ProjectManager:
     @asynccontextmanager
     async def _leaving(self, project: Project) -> AsyncIterator[None]:
         """Be alone with a project that is about to go; its nodes' waits end at once."""
+        entry = project.enter(exclusive=True)
+        project.leavers += 1
         project.closing.set()
-        async with project.enter(exclusive=True):
-            if project.closed:
-                raise project.gone()
-            try:
+        try:
+            async with entry:
+                if project.closed:
+                    raise project.gone()
                 yield
-            finally:
-                if not project.closed:
-                    project.closing.clear()
+        finally:
+            project.leavers -= 1
+            # It goes on only if nobody else is about to close it.
+            if not (project.closed or project.leavers or self._stopping):
+                project.closing.clear()
 
     async def _end(self, project: Project, *, keep_files: bool, open_again: bool) -> None:
         await self._observer("closing", project)
@@ -258,7 +268,6 @@ class ProjectManager:
         try:
             if keep_files:
                 if not open_again:
-                    await project.records.forget_ports_and_removed()
                     await self._places.close(project.id)
                 await self._let_go(project)
             else:

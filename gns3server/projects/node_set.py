@@ -257,6 +257,7 @@ class NodeSet:
 
 
 async def _take_up(node: Node, values: Mapping[str, Any]) -> Node:
+    await node.settle()
     if node.restored and node.state is NodeState.STOPPED:
         await node.update(values)
         node.restored = False

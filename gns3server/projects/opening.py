@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gns3server.errors import FilesFailed
 from gns3server.projects import paths
+from gns3server.projects.arrival import Arrival
 from gns3server.projects.database import DatabaseThread
 from gns3server.projects.node_set import Surroundings
 from gns3server.projects.places import Places
 from gns3server.projects.project import Project
-from gns3server.projects.records import ProjectPlace
-from gns3server.projects.restore import load_records, restore
+from gns3server.projects.records import ProjectPlace, ProjectRecords
+from gns3server.projects.restore import load_records, restore, stored_owner
+
+log = logging.getLogger(__name__)
 
 
 async def open_project(
@@ -27,12 +32,15 @@ async def open_project(
 
     :param values: a create request's; ``None`` when an earlier server had it open.
     """
+    known = places.get(place.id)
     records, fresh = await load_records(thread, place)
     project = None
     try:
         wanted = values or {}
         if fresh:
             await records.save_project(place.id, wanted.get("name"), bool(wanted.get("temporary")))
+        elif known is None or not known.open:
+            await records.forget_ports_and_removed()
         stored = await records.stored()
         project = Project(
             shared,
@@ -44,8 +52,7 @@ async def open_project(
         )
         if wanted.get("name") not in (None, stored.name):
             await project.save(wanted["name"], project.temporary)
-        if project.temporary:
-            await asyncio.to_thread(paths.mark_temporary, place.path, True)
+        await asyncio.to_thread(paths.mark_temporary, place.path, project.temporary)
         await restore(project, stored, shared.registry)
         if values is not None:
             await places.save(place)
@@ -71,31 +78,51 @@ async def move_project(
     All is copied and durable before the server's records are switched, and
     the old directory is only removed, if the project was temporary, after that.
 
+    :raises Conflict: something in that directory is in the way.
     :raises FilesFailed: the files cannot be copied; the project is where it was.
     """
     old, was_temporary = places.of(project.id), project.temporary
+    arrival = Arrival(new.path)
     try:
-        await asyncio.to_thread(paths.copy_project, old.path, new.path)
-        await project.records.copy_to(new.path)
-        records, _ = await load_records(thread, new)
+        records = await _arrive(thread, project, new.path, arrival, temporary)
         try:
             await records.save_project(project.id, name, temporary)
-            await asyncio.to_thread(paths.mark_temporary, new.path, temporary)
             await places.save(new)
         except BaseException:
             await records.close()
             raise
     except BaseException as error:
-        if new.made_directory:
-            await asyncio.to_thread(paths.discard, new.path)
+        await asyncio.to_thread(arrival.undo)
         if isinstance(error, OSError):
             raise FilesFailed(
                 f"Project {project.id} could not be copied to {new.path}: {error}. "
                 f"It is still in {old.path}."
             ) from error
         raise
-    await project.records.switch_to(records)
     project.path, project.name, project.temporary = new.path, name, temporary
-    if was_temporary:
-        aside = await asyncio.to_thread(paths.set_aside, old.path, old.made_directory)
-        await asyncio.to_thread(paths.discard, aside)
+    await project.records.switch_to(records)
+    await asyncio.to_thread(_clear_up, arrival, old if was_temporary else None)
+
+
+async def _arrive(
+    thread: DatabaseThread, project: Project, path: Path, arrival: Arrival, temporary: bool
+) -> ProjectRecords:
+    """Copy a project, and open the copy of its records."""
+    owner = await stored_owner(thread, path)
+    await asyncio.to_thread(arrival.receive, project.path)
+    await asyncio.to_thread(paths.mark_temporary, arrival.copy, temporary)
+    await project.records.copy_to(arrival.copy)
+    if owner not in (None, project.id):
+        await asyncio.to_thread(arrival.keep_records, owner)
+    await asyncio.to_thread(arrival.put_in_place)
+    return await ProjectRecords.load(thread, path)
+
+
+def _clear_up(arrival: Arrival, left: ProjectPlace | None) -> None:
+    """Remove what a move leaves over. It is done already, so nothing of this makes it fail."""
+    try:
+        arrival.finish()
+        if left is not None:
+            paths.discard(paths.set_aside(left.path, left.made_directory))
+    except OSError as error:
+        log.warning("files that a project has left could not be removed: %s", error)

@@ -5,6 +5,7 @@ All functions block: call them off the loop.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -12,7 +13,7 @@ import uuid
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from gns3server.durable import make_directory, sync_directory, sync_file
+from gns3server.durable import make_directory, sync_directory
 from gns3server.errors import Conflict, FilesFailed
 
 FILES_DIRECTORY = "project-files"
@@ -79,45 +80,42 @@ def make_project_directory(path: Path) -> bool:
 
 
 def mark_temporary(path: Path, temporary: bool) -> None:
-    """Write or remove the marker of a temporary project (PRJ-18, PRJ-19)."""
-    marker = path / TEMPORARY_MARKER
-    if temporary:
-        marker.write_text("1")
-    else:
-        marker.unlink(missing_ok=True)
-    sync_directory(path)
+    """Write or remove the marker of a temporary project (PRJ-18, PRJ-19).
 
-
-def copy_project(old: Path, new: Path) -> None:
-    """Copy all files of a project, links as links, but for its records; durably.
-
-    :raises OSError: something cannot be copied.
+    :raises FilesFailed: it cannot be; then there is no marker more than before.
     """
-
-    def records(directory: str, names: list[str]) -> set[str]:
-        top = Path(directory) == old
-        return {name for name in names if top and name.startswith(DATABASE)}
-
+    marker = path / TEMPORARY_MARKER
+    if marker.is_file() is temporary:
+        return
     try:
-        shutil.copytree(old, new, symlinks=True, ignore=records, dirs_exist_ok=True)
-    except shutil.Error as error:
-        raise OSError("; ".join(str(why) for _, _, why in error.args[0])) from error
-    for directory, _, names in os.walk(new):
-        for name in names:
-            path = Path(directory, name)
-            if path.is_file() and not path.is_symlink():
-                sync_file(path)
-        sync_directory(Path(directory))
+        if temporary:
+            marker.write_text("1")
+        else:
+            marker.unlink(missing_ok=True)
+        sync_directory(path)
+    except OSError as error:
+        # A mark that stays would have a later start remove the project.
+        if temporary:
+            marker.unlink(missing_ok=True)
+        raise FilesFailed(
+            f"The mark of a temporary project in {path} cannot be changed: {error}. "
+            "Make the directory writable, or free some disk space."
+        ) from error
 
 
 def temporary_leftovers(projects: Path, keep: Collection[Path]) -> list[Path]:
-    """The directories of temporary projects that no server has open (SRV-04)."""
+    """The directories of temporary projects that no server knows (SRV-04).
+
+    :param keep: the real paths of those that this one does.
+    :raises OSError: the directory of projects cannot be read.
+    """
     if not projects.is_dir():
         return []
+    projects = Path(os.path.realpath(projects))
     return [
         path
         for path in projects.iterdir()
-        if path not in keep and not path.is_symlink() and (path / TEMPORARY_MARKER).is_file()
+        if path not in keep and not path.is_symlink() and os.path.isfile(path / TEMPORARY_MARKER)
     ]
 
 
@@ -175,12 +173,17 @@ def discard(aside: Path | None) -> None:
 
 
 def remove_what_was_made(path: Path) -> None:
-    """Undo :func:`make_project_directory` after a failed creation, as far as that is possible."""
+    """Remove the records and the marker of a project whose creation failed."""
     for suffix in ("", "-wal", "-shm", "-journal"):
         (path / f"{DATABASE}{suffix}").unlink(missing_ok=True)
     (path / TEMPORARY_MARKER).unlink(missing_ok=True)
-    if path.is_dir() and not any(path.iterdir()):
-        path.rmdir()
+
+
+def remove_if_empty(directories: Iterable[Path]) -> None:
+    """Remove directories that have nothing in them, in this order."""
+    for path in directories:
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def remove_what_we_put_there(path: Path) -> None:
@@ -191,6 +194,7 @@ def remove_what_we_put_there(path: Path) -> None:
     if (path / FILES_DIRECTORY).is_dir() and not (path / FILES_DIRECTORY).is_symlink():
         shutil.rmtree(path / FILES_DIRECTORY)
     remove_what_was_made(path)
+    remove_if_empty([path])
 
 
 def is_plain_name(name: str) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from gns3server.config import Config
+from gns3server.durable import missing_directories
 from gns3server.projects import paths
 from gns3server.projects.records import ProjectPlace, ServerRecords
 
@@ -37,9 +39,9 @@ class Places:
         return self._places[project_id]
 
     @property
-    def open_paths(self) -> set[Path]:
-        """The directories of the projects that are open."""
-        return {place.path for place in self._places.values() if place.open}
+    def paths(self) -> set[Path]:
+        """The directories of all known projects."""
+        return {place.path for place in self._places.values()}
 
     async def resolve(self, path: str) -> Path:
         """The real path of a directory that a project may have.
@@ -59,8 +61,8 @@ class Places:
     async def claimed(self, project_id: str, path: Path) -> AsyncIterator[ProjectPlace]:
         """Keep other projects out of a directory while it is being taken into use.
 
-        The directory is made if it is missing. :meth:`save` within the context makes
-        the claim last.
+        The directory is made if it is missing, and removed again if the context fails.
+        :meth:`save` within the context makes the claim last.
 
         :raises gns3server.errors.Conflict: another project's files are, or would be, in it.
         :raises gns3server.errors.FilesFailed: it cannot be made.
@@ -72,13 +74,24 @@ class Places:
             others.append(known.path)
         paths.check_apart(path, others)
         claim = (project_id, path)
+        missing: list[Path] = []
         self._claims.append(claim)
         try:
+            missing = await asyncio.to_thread(self._missing, path)
             made = await asyncio.to_thread(paths.make_project_directory, path)
             recorded = known is not None and known.path == path and known.made_directory
             yield ProjectPlace(id=project_id, path=path, open=True, made_directory=made or recorded)
+        except BaseException:
+            await asyncio.to_thread(paths.remove_if_empty, missing)
+            raise
         finally:
             self._claims.remove(claim)
+
+    def _missing(self, path: Path) -> list[Path]:
+        """The directories that are made for a project alone, the innermost first. Blocks."""
+        shared = Path(os.path.realpath(self._config.current.projects_path))
+        missing = missing_directories(path)
+        return [place for place in missing if place != shared and place not in shared.parents]
 
     async def save(self, place: ProjectPlace) -> None:
         """Store a place; what was known under its id is replaced."""

@@ -18,6 +18,9 @@ from gns3server.projects.records import ProjectRecords
 
 log = logging.getLogger(__name__)
 
+ITSELF = "project"
+"""Among the keys of a project's locks, the one of its own values. The others are ids."""
+
 
 class Project:
     """One lab. It is the :class:`~gns3server.nodes.home.Home` of its nodes.
@@ -44,6 +47,7 @@ class Project:
         self.temporary = temporary
         self.nodes = NodeSet(self, surroundings, records, self.node_directory)
         self.closing = asyncio.Event()
+        self.leavers = 0  # who wait to close or delete it, or are at it
         self.closed = False
         self._lock = FairLock()
         self._node_locks = KeyedLocks()
@@ -126,15 +130,13 @@ class Project:
 
     async def save(self, name: str | None, temporary: bool) -> None:
         """Give the project another name, make it temporary or permanent: both or neither."""
-        if temporary and not self.temporary:
-            await asyncio.to_thread(paths.mark_temporary, self.path, True)
+        if temporary is not self.temporary:
+            await asyncio.to_thread(paths.mark_temporary, self.path, temporary)
         try:
             await self.records.save_project(self.id, name, temporary)
         except BaseException:
             await asyncio.to_thread(paths.mark_temporary, self.path, self.temporary)
             raise
-        if self.temporary and not temporary:
-            await asyncio.to_thread(paths.mark_temporary, self.path, False)
         self.name, self.temporary = name, temporary
 
     async def shut(self) -> None:

@@ -142,9 +142,7 @@ class ProjectRecords:
         await self._thread.close_database(self._database)
 
     async def copy_to(self, directory: Path) -> None:
-        """Write a copy, durable, into another directory; what is there under its name is replaced
-        if it belongs to the same project, and kept aside if not.
-        """
+        """Write a copy, durable, into a directory that has none."""
         await self._thread.copy(self._database, directory / PROJECT_FILE)
 
     async def switch_to(self, other: ProjectRecords) -> None:

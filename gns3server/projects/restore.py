@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 from gns3server import durable as files
 from gns3server.errors import Conflict
@@ -12,7 +13,7 @@ from gns3server.nodes.home import NodeRecord
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.registry import Registry
 from gns3server.ports import Holder, Ports, Use
-from gns3server.projects.database import DatabaseThread
+from gns3server.projects.database import DatabaseError, DatabaseThread
 from gns3server.projects.project import Project
 from gns3server.projects.records import (
     PROJECT_FILE,
@@ -43,6 +44,23 @@ async def load_records(thread: DatabaseThread, place: ProjectPlace) -> tuple[Pro
         records = await ProjectRecords.load(thread, place.path)
         owner = None
     return records, owner is None
+
+
+async def stored_owner(thread: DatabaseThread, directory: Path) -> str | None:
+    """The id of the project whose records are in a directory; ``None`` where there are none.
+
+    :raises Conflict: they cannot be read.
+    """
+    if not await asyncio.to_thread((directory / PROJECT_FILE).exists):
+        return None
+    try:
+        records = await ProjectRecords.load(thread, directory)
+        try:
+            return await records.stored_id()
+        finally:
+            await records.close()
+    except DatabaseError as error:
+        raise Conflict(f"{directory} cannot be used: {error}. Choose another path.") from error
 
 
 async def restore(project: Project, stored: StoredProject, registry: Registry) -> None:

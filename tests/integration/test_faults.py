@@ -124,7 +124,6 @@ async def test_what_cannot_be_stored_is_not_done(client, project, make_toy, disk
             ("DELETE", f"{toy}/adapters/0/ports/0/nio", None),
             ("POST", f"{project}/ports/toy", None),
             ("DELETE", toy, None),
-            ("POST", f"{project}/close", None),
         ]:
             answer = await client.request(method, path, body)
             assert answer.status == 507, (method, path)

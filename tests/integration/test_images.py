@@ -118,6 +118,16 @@ async def test_a_checksum_is_computed_once_and_kept(images, tmp_path):
     assert await images.md5(image) == "0" * 32
 
 
+async def test_a_checksum_that_is_older_than_the_image_is_computed_again(images, tmp_path):
+    (tmp_path / "image.md5sum").write_text(md5(b"hello"))
+    os.utime(tmp_path / "image.md5sum", (1, 1))
+    # Copied over the old one by hand, with its own time of change.
+    (tmp_path / "image").write_bytes(b"other")
+    os.utime(tmp_path / "image", (0, 0))
+    assert await images.md5(tmp_path / "image") == md5(b"other")
+    assert (tmp_path / "image.md5sum").read_text() == md5(b"other")
+
+
 @pytest.mark.parametrize(
     "kept", [b"", b"0" * 31, b"no checksum, by its looks......!", b"\xff" * 32]
 )

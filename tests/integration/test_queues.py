@@ -189,13 +189,14 @@ async def test_those_who_come_while_a_project_ends_find_it_gone(
             ("DELETE", toy, None),
             ("POST", f"{project}/toy/vms", {"name": "PC"}),
             ("PUT", project, {"name": "new"}),
+            ("POST", f"{project}/commit", None),
             ("POST", f"{project}/close", None),
             ("DELETE", project, None),
         ]:
             late.append(later(client.request(method, path, body)))
             await arrived()
     assert (await first).status == 204
-    assert [answer.status for answer in await asyncio.gather(*late)] == [404] * 7
+    assert [answer.status for answer in await asyncio.gather(*late)] == [404] * 8
 
 
 async def test_a_project_whose_end_fails_goes_on(client, make_toy, project, monkeypatch):
@@ -211,6 +212,66 @@ async def test_a_project_whose_end_fails_goes_on(client, make_toy, project, monk
     assert (await client.get(toy)).json["status"] == "stopped"
     assert (await client.post(f"{toy}/start")).status == 204
     assert (await client.delete(project)).status == 204
+
+
+async def test_a_close_that_waits_for_one_that_fails_ends_starts_as_well(
+    client, make_toy, project, gate, arrived, *, hold_disk, monkeypatch
+):
+    toy = await make_toy(mode=gate.mode)
+    await arrived()
+    set_aside, calls = paths.set_aside, []
+
+    def refuse_once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise PermissionError("Operation not permitted")
+        return set_aside(*arguments)
+
+    monkeypatch.setattr(paths, "set_aside", refuse_once)
+    with hold_disk():
+        requests = [later(client.put(project, {"name": "new"}))]
+        await arrived()
+        for method, path in (("DELETE", project), ("POST", f"{toy}/start"), ("DELETE", project)):
+            requests.append(later(client.request(method, path)))
+            await arrived()
+    statuses = [answer.status for answer in await asyncio.gather(*requests)]
+    assert statuses == [200, 500, 404, 204]
+
+
+async def test_a_close_that_cannot_be_recorded_changes_nothing(client, lab, project, make_toy):
+    kept, removed = await make_toy(), await make_toy()
+    await client.post(f"{removed}/start")
+    assert (await client.delete(removed)).status == 204
+    port = (await client.post(f"{project}/ports/toy")).json["udp_port"]
+    records = lab.manager._places._records
+    await records._thread.read(records._database, "PRAGMA query_only = ON")
+    assert (await client.post(f"{project}/close")).status == 507
+    await records._thread.read(records._database, "PRAGMA query_only = OFF")
+    assert (await client.get(kept)).status == 200
+    stored = await lab.manager.get(project.rpartition("/")[2]).records.stored()
+    assert stored.allocated_ports == [port]
+    assert stored.removed_nodes == [("toy", removed.rpartition("/")[2])]
+    # Once it is closed, both are forgotten (contract 4.3).
+    assert (await client.post(f"{project}/close")).status == 204
+    body = {"project_id": project.rpartition("/")[2]}
+    assert (await client.post("/v1/projects", body)).status == 201
+    stored = await lab.manager.get(body["project_id"]).records.stored()
+    assert (stored.allocated_ports, stored.removed_nodes) == ([], [])
+
+
+async def test_nothing_starts_in_a_project_that_a_stopping_server_could_not_end(
+    client, make_toy, project, lab, monkeypatch
+):
+    toy = await make_toy()
+    await client.put(project, {"temporary": True})
+
+    def refuse(*_):
+        raise PermissionError("Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(paths, "set_aside", refuse)
+        await lab.manager.shutdown(open_again=True)
+    assert (await client.post(f"{toy}/start")).status == 404
 
 
 async def test_a_stopping_server_opens_no_more_projects(client, project, lab, hold_disk, arrived):

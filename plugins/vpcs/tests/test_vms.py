@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
 import pytest
 from vpcs_lab import Lab
@@ -238,3 +239,17 @@ async def test_the_256th_pc_is_refused_and_leaves_nothing(lab):
         assert (await lab.client.delete(pc.path)).status == 204
         assert (await lab.create(vm_id=vm_id)).status == 201
         assert (await anext(events))["event"]["vm_id"] == vm_id
+
+
+async def test_a_directory_where_the_script_belongs_is_told_and_changes_nothing(lab):
+    pc = await lab.pc(name="PC", startup_script="echo")
+    script = Path((await pc.get())["vm_directory"]) / "startup.vpc"
+    before = await pc.get()
+    script.unlink()
+    script.mkdir()
+    answer = await lab.client.put(pc.path, {"name": "new", "startup_script": "echo new"})
+    assert answer.status == 507
+    assert str(script) in answer.json["message"]
+    script.rmdir()
+    script.write_text("echo")
+    assert await pc.get() == before

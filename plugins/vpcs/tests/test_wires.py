@@ -188,3 +188,27 @@ async def test_where_and_what_can_be_plugged_in(lab, place, changed, status):
     assert answer.status == status
     assert bool(pc.node.nios) is (status == 201)
     assert len(lab.server.ports.udp) == (status == 201)
+
+
+@pytest.mark.statement("PRJ-08", "PRJ-09")
+@pytest.mark.parametrize("temporary", [True, False])
+async def test_pcs_go_on_while_their_project_moves(lab, tmp_path, temporary):
+    one, other = await lab.pair()
+    await one.update(startup_script="echo moved")
+    await lab.client.put(lab.project, {"temporary": temporary})
+    await asyncio.gather(one.do("start"), other.do("start"))
+    before = one.processes()
+    async with open_console(one.console) as here, open_console(other.console) as there:
+        await asyncio.gather(here.run("ip 10.0.0.1/24"), there.run("ip 10.0.0.2/24"))
+        answer = await lab.client.put(lab.project, {"path": str(tmp_path / "new")})
+        assert answer.status == 200
+        assert await here.pings("10.0.0.2")
+        assert await there.pings("10.0.0.1")
+    assert one.processes() == before
+    shown = await one.get()
+    assert (shown["status"], shown["startup_script"]) == ("started", "echo moved")
+    directory = tmp_path / "new" / "project-files" / "vpcs" / one.id
+    assert shown["vm_directory"] == str(directory)
+    assert {"startup.vpc", "vpcs.log"} <= {path.name for path in directory.iterdir()}
+    await one.do("stop", "start")
+    await asyncio.gather(one.do("stop"), other.do("stop"))
