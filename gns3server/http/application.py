@@ -13,6 +13,7 @@ from gns3server.http.access import Authenticator
 from gns3server.http.edge import make_endpoint, make_middleware
 from gns3server.http.handlers import browser, files, pages, projects, server
 from gns3server.http.reading import BODY_LIMIT
+from gns3server.http.request_log import name_answer
 from gns3server.http.routing import Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.http.sending import FOLLOWERS, Followers
@@ -66,7 +67,7 @@ def make_application(
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"
 
-    application.on_response_prepare.append(let_origins_read)
+    application.on_response_prepare.extend((name_answer, let_origins_read))
     return application
 
 
