@@ -106,13 +106,14 @@ def _router_error(
     plugin = failed_plugin(request.path, failed) if error.status == 404 else None
     if plugin is not None:
         return _refuse(request, out_of_service(plugin, failed))
+    allowed = error.headers.get("Allow", "")
     text = {
         404: f"There is no {request.path} here: see /v1/openapi.json for what there is.",
-        405: f"{request.method} is not possible on {request.path}.",
+        405: f"{request.method} is not possible on {request.path}: it takes {allowed}.",
     }.get(error.status, error.reason)
     response = respond(error.status, {"message": text, "status": error.status})
-    if "Allow" in error.headers:
-        response.headers["Allow"] = error.headers["Allow"]
+    if allowed:
+        response.headers["Allow"] = allowed
     log_outcome(request, response, error.reason)
     return response
 
@@ -132,7 +133,10 @@ def failed_plugin(path: str, failed: Mapping[str, str]) -> str | None:
 
 def out_of_service(plugin: str, failed: Mapping[str, str]) -> Unavailable:
     """What a client is told that asks for something of a failed plugin."""
-    return Unavailable(f"The plugin {plugin!r} could not be used: {failed[plugin]}")
+    return Unavailable(
+        f"The plugin {plugin!r} could not be used: {failed[plugin].rstrip('.')}. Mend it, then "
+        "start the server again; /v1/plugins tells more."
+    )
 
 
 def _bug(request: web.Request, bug: Exception) -> web.Response:
