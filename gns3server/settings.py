@@ -52,7 +52,9 @@ class ServerSettings:
         False, "emulators that can choose let consoles be reached from other machines"
     )
     quiet: bool = option(False, "write no log to standard output")
-    debug: bool = option(False, "log everything, reads and emulator command lines included")
+    debug: bool = option(
+        False, "log everything: reads, the JSON of requests and answers, command lines"
+    )
     log: str = option("", "write the log to this file instead of standard output")
     record: str = option("", "append every accepted request to this file, as a curl line")
     projects_path: str = option("~/GNS3/projects", "where new projects are made")
