@@ -107,7 +107,7 @@ async def listening(
 ) -> AsyncIterator[tuple[str, int]]:
     """Listen while the context lasts; yields the address that was bound.
 
-    :raises OSError: the address cannot be bound.
+    :raises OSError: the address cannot be bound; the text says which.
     """
     runner = web.AppRunner(
         application, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS
@@ -115,7 +115,13 @@ async def listening(
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise OSError(
+                f"it cannot listen on {host or 'all addresses'}, port {port}: {error}. Stop what "
+                "uses the port, or choose another address (host) or port."
+            ) from error
         address = runner.addresses[0]
         yield address[0], address[1]
     finally:

@@ -122,7 +122,7 @@ async def test_a_port_that_is_taken_ends_it_with_an_error(run):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         code, out, err = await finish(await run("--port", str(taken.getsockname()[1])))
     assert code == 1
-    assert "cannot run" in out
+    assert "cannot listen on 127.0.0.1, port " in out
     assert "Traceback" not in out + err
 
 
