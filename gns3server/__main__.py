@@ -12,26 +12,71 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from gns3server import __version__
 from gns3server.config import Config
 from gns3server.daemon import AlreadyRunning, go_into_background, pid_file
-from gns3server.settings import Settings, SettingsError, load
+from gns3server.settings import (
+    ENVIRONMENT_PREFIX,
+    Settings,
+    SettingsError,
+    config_files,
+    load,
+)
 
 log = logging.getLogger("gns3server")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
+Group = argparse._ArgumentGroup  # noqa: SLF001  argparse has no public name for it
+
+
+DESCRIPTION = f"""\
+gns3server {__version__}: builds, wires and runs network labs. Drive it over HTTP.
+
+  gns3server               serve on http://127.0.0.1:8000 until Ctrl+C
+  gns3server --port 8080   serve on another port
+  gns3server demo          two virtual PCs ping each other, every step shown
+  gns3server plugins       what this server can run, and what is wrong with it
+  gns3server --daemon --pid /tmp/gns3server.pid --log /tmp/gns3server.log
+"""
+
+EPILOG = f"""\
+where settings live:
+  Most options are settings, which can also stand in a file or in the
+  environment; the manual lists all settings. These files are read in this
+  order, and what is read later wins:
+{{files}}
+  The last one is looked for in the directory the server is started in.
+  A file looks like this:
+    [Server]
+    port = 8080
+    projects_path = ~/labs
+  The environment, as {ENVIRONMENT_PREFIX}SERVER_PORT=8080, wins over files, and an option
+  over both. A running server reads its files again when they change.
+
+exit codes:
+  0  it has done what it should; a server was ended by a signal or a client
+  1  it could not: the last line of the log or of the output says why
+  2  an option or a setting cannot be used
+
+what to do next:
+  Start the server, then open http://127.0.0.1:8000/ in a browser, or ask it:
+    curl http://127.0.0.1:8000/v1/version
+  http://127.0.0.1:8000/docs describes the API and lets you try it out.
+"""
+
 
 def make_parser() -> argparse.ArgumentParser:
     """The options of the command line; what is not given leaves the settings alone."""
+    files = "\n".join(f"    {path}" for path in config_files({"HOME": "~"}))
     parser = argparse.ArgumentParser(
         prog="gns3server",
-        description="Builds, wires and runs network labs; drive it over HTTP.",
-        epilog="Every setting can also stand in gns3_server.conf or in the environment, as "
-        "GNS3_SERVER_PORT=8001.",
+        usage="%(prog)s [serve | demo | plugins] [options]",
+        description=DESCRIPTION,
+        epilog=EPILOG.format(files=files),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
@@ -43,36 +88,51 @@ def make_parser() -> argparse.ArgumentParser:
         help="serve (default); demo: two virtual PCs ping each other; plugins: what is installed",
     )
     parser.add_argument("-v", "--version", action="version", version=__version__)
-    parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="TCP port to listen on (default 8000)")
-    parser.add_argument(
+    _add_access(parser.add_argument_group("who may reach it, and what for"))
+    _add_log(parser.add_argument_group("what it tells"))
+    _add_process(parser.add_argument_group("how it runs"))
+    return parser
+
+
+def _add_access(group: Group) -> None:
+    group.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    group.add_argument("--port", type=int, help="TCP port to listen on (default 8000)")
+    group.add_argument(
         "-L",
         "--local",
         action="store_true",
-        help="this server's only user is on this machine: project paths may be chosen",
+        help="this server's only user is on this machine: its clients may choose project paths, "
+        "reload the settings and end the server",
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="no log on standard output")
-    parser.add_argument("-d", "--debug", action="store_true", help="log everything")
-    parser.add_argument("--log", metavar="FILE", help="log to a file instead of standard output")
-    parser.add_argument("--record", metavar="FILE", help="append each request as a curl line")
-    parser.add_argument("--ssl", action="store_true", help="serve HTTPS")
-    parser.add_argument("--certfile", metavar="FILE", help="certificate chain for --ssl (PEM)")
-    parser.add_argument("--certkey", metavar="FILE", help="private key for --ssl (PEM)")
-    parser.add_argument("--daemon", action="store_true", help="go into the background")
-    parser.add_argument("--pid", metavar="FILE", help="keep the process id in this file")
-    parser.add_argument(
+    group.add_argument(
         "-A",
         "--allow",
         dest="allow_remote_console",
         action="store_true",
         help="let consoles be reached from other machines, where the emulator leaves the choice",
     )
-    parser.add_argument(
+    group.add_argument("--ssl", action="store_true", help="serve HTTPS")
+    group.add_argument("--certfile", metavar="FILE", help="certificate chain for --ssl (PEM)")
+    group.add_argument("--certkey", metavar="FILE", help="private key for --ssl (PEM)")
+
+
+def _add_log(group: Group) -> None:
+    group.add_argument("-q", "--quiet", action="store_true", help="no log on standard output")
+    group.add_argument(
+        "-d", "--debug", action="store_true", help="log everything, requests and answers included"
+    )
+    group.add_argument("--log", metavar="FILE", help="log to a file instead of standard output")
+    group.add_argument("--record", metavar="FILE", help="append each request as a curl line")
+
+
+def _add_process(group: Group) -> None:
+    group.add_argument("--daemon", action="store_true", help="go into the background")
+    group.add_argument("--pid", metavar="FILE", help="keep the process id in this file")
+    group.add_argument(
         "--strict-plugins",
         action="store_true",
         help="do not start when a plugin cannot be used",
     )
-    return parser
 
 
 def set_up_logging(settings: Settings) -> None:
@@ -93,6 +153,7 @@ async def serve(config: Config) -> None:
     """Serve until a signal or a shutdown request ends it."""
     # Imported late: the other commands and --help must not pay for it.
     from gns3server.app import serving
+    from gns3server.greeting import greet
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -101,7 +162,7 @@ async def serve(config: Config) -> None:
     async with serving(config, stop=stop) as server:
         gc.freeze()
         gc.enable()
-        greet(config.current, server.url, server.plugins.reports())
+        await asyncio.to_thread(greet, config.current, server.url, server.plugins.reports())
         await stop.wait()
         log.info("stopping all nodes")
     log.info("stopped")
@@ -112,51 +173,6 @@ def raise_descriptor_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def greet(settings: Settings, url: str, plugins: list[Any]) -> None:
-    """Say what this server is, where it listens, what it has, and what is dangerous."""
-    log.info("gns3server %s listens on %s", __version__, url)
-    for path in settings.files:
-        log.info("settings were read from %s", path)
-    log.info("projects are kept in %s", settings.projects_path)
-    for plugin in plugins:
-        what = plugin["message"] or ", ".join(plugin["node_types"] + plugin["nio_types"])
-        log.info(
-            "plugin %s %s: %s%s",
-            plugin["name"],
-            plugin["version"],
-            plugin["status"],
-            f" ({what})" if what else "",
-        )
-    if not plugins:
-        log.warning("no plugin is installed: there is nothing to run")
-    warn_of_callers(settings, url)
-    log.warning(
-        "consoles of emulators may listen on every address of this machine, without a password; "
-        "see the security chapter of the manual"
-    )
-
-
-def warn_of_callers(settings: Settings, url: str) -> None:
-    """Say who may call that perhaps should not."""
-    server = settings.server
-    far = server.host not in ("127.0.0.1", "::1", "localhost")
-    if server.auth and not server.user:
-        log.warning("auth is on, but user is empty: nobody is asked for a password")
-    asks = server.auth and server.user
-    if far and not asks:
-        log.warning(
-            "anybody who reaches %s can run programs on this machine as this user: "
-            "listen on 127.0.0.1 unless the whole network is yours",
-            url,
-        )
-    if far and asks and not server.ssl:
-        log.warning(
-            "whoever listens on the way to %s can read the password, which lets them run programs "
-            "on this machine: set ssl, or forward the port with SSH",
-            url,
-        )
 
 
 def show_plugins(settings: Settings) -> int:
@@ -182,8 +198,23 @@ def show_plugins(settings: Settings) -> int:
     return 0 if all(plugin.phase is None for plugin in host.plugins) else 1
 
 
+def speak_utf8() -> None:
+    """Begin again in UTF-8 if the locale has another encoding (RUN-08).
+
+    Projects, nodes and files may have any name, which must not depend on the
+    language of whoever starts the server. Python decides on this only once.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+    """Run a command; returns the exit code.
+
+    :param argv: its arguments; those of the process by default.
+    """
+    if argv is None:
+        speak_utf8()
     flags = vars(make_parser().parse_args(argv))
     command, daemon, pid = (flags.pop(name, None) for name in ("command", "daemon", "pid"))
     try:

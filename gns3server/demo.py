@@ -173,6 +173,10 @@ def run_demo(settings: Settings) -> int:
             settings.server,
             host="127.0.0.1",
             port=0,
+            # What guards or watches this user's real server is no concern of the demo's.
+            ssl=False,
+            auth=False,
+            record="",
             projects_path=f"{directory}/projects",
             project_directory="",
             images_path=f"{directory}/images",

@@ -297,5 +297,6 @@ async def _off_loop(name: str, work: Callable[..., T], *arguments: object) -> T:
                 "remove something there. Nothing was changed."
             ) from error
         raise Conflict(
-            f"The image {name!r} cannot be written: {error.strerror or error}. Nothing was changed."
+            f"The image {name!r} cannot be written: {error.strerror or error}. Nothing was "
+            "changed: make the images directory writable for the server's user, and try again."
         ) from error

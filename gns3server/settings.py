@@ -52,7 +52,9 @@ class ServerSettings:
         False, "emulators that can choose let consoles be reached from other machines"
     )
     quiet: bool = option(False, "write no log to standard output")
-    debug: bool = option(False, "log everything, reads and emulator command lines included")
+    debug: bool = option(
+        False, "log everything: reads, the JSON of requests and answers, command lines"
+    )
     log: str = option("", "write the log to this file instead of standard output")
     record: str = option("", "append every accepted request to this file, as a curl line")
     projects_path: str = option("~/GNS3/projects", "where new projects are made")
@@ -140,18 +142,25 @@ class Settings:
 
 def config_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
     """Where configuration files are looked for, the strongest last (contract 4.6, D-22)."""
-    home = Path(environ.get("HOME", "/"))
-    user = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    home = Path(environ.get("HOME", "/")) / ".config"
+    # Clients leave user and password in ~/.config, wherever XDG_CONFIG_HOME may lead: not to
+    # read them there would open a server that was to ask for them.
+    user = dict.fromkeys((home, Path(environ.get("XDG_CONFIG_HOME") or home)))
     return (
-        Path("/etc/xdg/GNS3.conf"),
-        Path("/etc/xdg/GNS3/gns3_server.conf"),
-        user / "GNS3.conf",
-        user / "GNS3" / "gns3_server.conf",
+        *(
+            path
+            for directory in (Path("/etc/xdg"), *user)
+            for path in (directory / "GNS3.conf", directory / "GNS3" / "gns3_server.conf")
+        ),
         Path("gns3_server.conf"),
     )
 
 
-def _read(path: Path) -> dict[str, dict[str, str]]:
+def read_file(path: Path) -> dict[str, dict[str, str]]:
+    """The sections of a configuration file as text, by lower-case name. Blocks.
+
+    :raises SettingsError: it cannot be read.
+    """
     # Most servers have no file; their start must not pay for it.
     import configparser
 
@@ -217,7 +226,7 @@ def load(
     looked_for = config_files(environ) if files is None else files
     found = tuple(path for path in looked_for if path.is_file())
     for path in found:
-        for name, section in _read(path).items():
+        for name, section in read_file(path).items():
             if name == SECTION:
                 values.update(_server_values(section, str(path)))
             else:

@@ -18,14 +18,16 @@ class Authenticator:
     def __init__(self, config: Config) -> None:
         self._config = config
 
-    def check(self, credentials: str | None) -> None:
-        """Let a request with this ``Authorization`` header pass.
+    def check(self, credentials: str | None) -> str:
+        """Let a request with this ``Authorization`` header pass; returns the user's name.
+
+        It is empty when nobody is asked.
 
         :raises Unauthorized: it is not the one of the settings.
         """
         server = self._config.current.server
         if not (server.auth and server.user):
-            return
+            return ""
         pair = f"{server.user}:{server.password}".encode()
         wanted = b"Basic " + base64.b64encode(pair)
         # Takes as long for a wrong password as for a right one.
@@ -34,3 +36,4 @@ class Authenticator:
                 "This server asks for a user and a password: send those of its settings "
                 "with HTTP Basic authentication."
             )
+        return server.user

@@ -13,6 +13,7 @@ from gns3server.http.access import Authenticator
 from gns3server.http.edge import make_endpoint, make_middleware
 from gns3server.http.handlers import browser, files, pages, projects, server
 from gns3server.http.reading import BODY_LIMIT
+from gns3server.http.request_log import name_answer
 from gns3server.http.routing import Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.http.sending import FOLLOWERS, Followers
@@ -66,7 +67,7 @@ def make_application(
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"
 
-    application.on_response_prepare.append(let_origins_read)
+    application.on_response_prepare.extend((name_answer, let_origins_read))
     return application
 
 
@@ -106,7 +107,7 @@ async def listening(
 ) -> AsyncIterator[tuple[str, int]]:
     """Listen while the context lasts; yields the address that was bound.
 
-    :raises OSError: the address cannot be bound.
+    :raises OSError: the address cannot be bound; the text says which.
     """
     runner = web.AppRunner(
         application, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS
@@ -114,7 +115,13 @@ async def listening(
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise OSError(
+                f"it cannot listen on {host or 'all addresses'}, port {port}: {error}. Stop what "
+                "uses the port, or choose another address (host) or port."
+            ) from error
         address = runner.addresses[0]
         yield address[0], address[1]
     finally:

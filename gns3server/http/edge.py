@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import logging
-import secrets
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
@@ -13,21 +10,18 @@ from typing import Any
 from aiohttp import web
 
 from gns3server import __version__
-from gns3server.errors import InvalidRequest, LabError, NotFound, Unavailable
+from gns3server.errors import InvalidRequest, LabError, NotFound, RequestTimeout, Unavailable
 from gns3server.http.access import Authenticator
 from gns3server.http.encoding import encode
 from gns3server.http.parsing import make_loader, unknown_id
 from gns3server.http.reading import PARSED
+from gns3server.http.request_log import ID, ROUTE, USER, begin, log_outcome, request_ids
 from gns3server.http.routing import JSON, Call, Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.locks import Entry
 from gns3server.projects.project import Project
 
-log = logging.getLogger(__name__)
-
 SERVER = f"Python/{sys.version_info.major}.{sys.version_info.minor} GNS3/{__version__}"
-ROUTE: web.RequestKey[Route] = web.RequestKey("route")
-ID: web.RequestKey[str] = web.RequestKey("id")
 
 PREFLIGHT = {
     "Server": SERVER,
@@ -67,51 +61,43 @@ def make_middleware(
     gatekeeper: Gatekeeper, authenticator: Authenticator, failed_plugins: Mapping[str, str]
 ) -> Any:
     """The one middleware: checks the caller, names the request, maps errors, logs."""
-    prefix = secrets.token_hex(3)
-    numbers = itertools.count(1)
+    ids = request_ids()
 
     @web.middleware
     async def edge(request: web.Request, handler: Endpoint) -> web.StreamResponse:
-        request[ID] = f"{prefix}-{next(numbers)}"
+        begin(request, next(ids))
         try:
             headers = request.headers
             gatekeeper.check(request.scheme, headers.get("Host"), headers.get("Origin"))
             if gatekeeper.is_preflight(request.method, headers):
-                return web.Response(status=204, headers=PREFLIGHT)
-            if request.match_info.http_exception is None:
-                authenticator.check(headers.get("Authorization"))
-            response = await handler(request)
+                response: web.StreamResponse = web.Response(status=204, headers=PREFLIGHT)
+            else:
+                if request.match_info.http_exception is None:
+                    request[USER] = authenticator.check(headers.get("Authorization"))
+                response = await handler(request)
         except LabError as error:
-            response = respond_error(request, error)
-            log_outcome(request, response.status, error)
-            return response
+            return _refuse(request, error)
         except web.HTTPException as error:
             return _router_error(request, error, failed_plugins)
         except Exception as error:
+            if isinstance(error, ConnectionError) and has_gone(request):
+                return _refuse(request, RequestTimeout(f"The client went away: {error}."))
             return _bug(request, error)
-        log_outcome(request, response.status)
+        log_outcome(request, response)
         return response
 
     return edge
 
 
-def log_outcome(request: web.Request, status: int, error: LabError | None = None) -> None:
-    """One line a request: changes and errors at info, reads at debug."""
-    route = request.get(ROUTE)
-    quiet = error is None and (route is None or not route.changes)
-    level = logging.DEBUG if quiet else logging.INFO
-    if log.isEnabledFor(level):
-        detail = "" if error is None else f": {error.log or error.message}"
-        log.log(
-            level,
-            "%s %s %s %s -> %d%s",
-            request[ID],
-            request.remote,
-            request.method,
-            request.rel_url.raw_path,
-            status,
-            detail,
-        )
+def has_gone(request: web.Request) -> bool:
+    """Whether nobody is there any more to read the answer."""
+    return request.transport is None or request.transport.is_closing()
+
+
+def _refuse(request: web.Request, error: LabError) -> web.Response:
+    response = respond_error(request, error)
+    log_outcome(request, response, error.log or error.message)
+    return response
 
 
 def _router_error(
@@ -119,16 +105,16 @@ def _router_error(
 ) -> web.Response:
     plugin = failed_plugin(request.path, failed) if error.status == 404 else None
     if plugin is not None:
-        response = respond_error(request, out_of_service(plugin, failed))
-    else:
-        text = {
-            404: f"There is no {request.path} here: see /v1/openapi.json for what there is.",
-            405: f"{request.method} is not possible on {request.path}.",
-        }.get(error.status, error.reason)
-        response = respond(error.status, {"message": text, "status": error.status})
-        if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
-    log_outcome(request, response.status, NotFound(error.reason))
+        return _refuse(request, out_of_service(plugin, failed))
+    allowed = error.headers.get("Allow", "")
+    text = {
+        404: f"There is no {request.path} here: see /v1/openapi.json for what there is.",
+        405: f"{request.method} is not possible on {request.path}: it takes {allowed}.",
+    }.get(error.status, error.reason)
+    response = respond(error.status, {"message": text, "status": error.status})
+    if allowed:
+        response.headers["Allow"] = allowed
+    log_outcome(request, response, error.reason)
     return response
 
 
@@ -147,22 +133,20 @@ def failed_plugin(path: str, failed: Mapping[str, str]) -> str | None:
 
 def out_of_service(plugin: str, failed: Mapping[str, str]) -> Unavailable:
     """What a client is told that asks for something of a failed plugin."""
-    return Unavailable(f"The plugin {plugin!r} could not be used: {failed[plugin]}")
+    return Unavailable(
+        f"The plugin {plugin!r} could not be used: {failed[plugin].rstrip('.')}. Mend it, then "
+        "start the server again; /v1/plugins tells more."
+    )
 
 
 def _bug(request: web.Request, bug: Exception) -> web.Response:
-    log.error(
-        "%s %s %s failed",
-        request[ID],
-        request.method,
-        request.rel_url.raw_path,
-        exc_info=bug,
-    )
     error = LabError(
         f"The server failed to carry out this request; it is noted in its log as {request[ID]}. "
         "Please report it with that part of the log."
     )
-    return respond_error(request, error)
+    response = respond_error(request, error)
+    log_outcome(request, response, "this is a bug of the server or a plugin", bug=bug)
+    return response
 
 
 def make_endpoint(

@@ -73,4 +73,7 @@ async def patiently(work: Awaitable[T]) -> T:
             f"Nothing of the request's body has come for {limit:.0f} seconds: send it again."
         ) from error
     except UNREADABLE as error:
-        raise InvalidRequest(f"The request's body cannot be read: {error}.") from error
+        raise InvalidRequest(
+            f"The request's body cannot be read: {error}. Check how it was encoded, and "
+            "send it again."
+        ) from error

@@ -37,7 +37,10 @@ async def read_body(request: web.Request) -> bytes:
             f"The request's body is over the limit of {BODY_LIMIT} bytes: send less at once."
         ) from error
     except web.RequestPayloadError as error:
-        raise InvalidRequest(f"The request's body cannot be decoded: {error}.") from error
+        raise InvalidRequest(
+            f"The request's body cannot be decoded: {error}. Check how it was encoded, and send it "
+            "again."
+        ) from error
     except ConnectionError as error:
         raise RequestTimeout("The client went away before its request was complete.") from error
     except TimeoutError as error:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from aiohttp import web
 
 from gns3server.errors import Conflict
-from gns3server.http.edge import SERVER
+from gns3server.http.edge import SERVER, has_gone
 from gns3server.http.routing import OCTETS, Call
 from gns3server.opening import OpenFile
 
@@ -68,8 +68,8 @@ def check_still_there(request: web.Request) -> None:
 
     :raises ConnectionResetError: the client has gone.
     """
-    if request.transport is None or request.transport.is_closing():
-        raise ConnectionResetError("the client has gone")
+    if has_gone(request):
+        raise ConnectionResetError("nobody waits for the answer")
 
 
 async def begin(

@@ -24,6 +24,8 @@ async def stream(call: Call, project_id: str | None) -> web.StreamResponse:
             headers={"Server": SERVER, "X-Route": call.route.path, "Content-Type": JSON}
         )
         response.enable_chunked_encoding()
+        # Another request on this connection would be cut off by what limits the stream's end.
+        response.force_close()
         request = call.request
         listener.connected = lambda: request.transport is not None
         _limit_end(request, listener)

@@ -95,7 +95,9 @@ class Node:
 
     async def start(self) -> None:
         """Bring the node up; called by the start route."""
-        raise Conflict(f"A {self.type.title} cannot be started.")
+        raise Conflict(
+            f"VM {self.name!r} cannot be started: a {self.type.title} has nothing to start."
+        )
 
     async def stop(self) -> None:
         """Bring the node down and return when it is; called by stop, delete and close."""
@@ -192,7 +194,8 @@ class Node:
             await asyncio.to_thread(files.stage, self.directory, new_files)
         except OSError as error:
             raise StorageFailed(
-                f"The files of VM {record.name!r} cannot be written: {error}. Nothing was changed."
+                f"The files of VM {record.name!r} cannot be written: {error}. Nothing was changed: "
+                "free some disk space, or make the directory writable, and try again."
             ) from error
         await self.home.records.save_node(record, new_files)
         await asyncio.to_thread(files.replace, self.directory, new_files)

@@ -142,7 +142,10 @@ class DatabaseThread:
 
 def _connection(database: Database) -> sqlite3.Connection:
     if database.connection is None:
-        raise StorageFailed(f"{database.path} is closed.")
+        raise StorageFailed(
+            f"The change was not written: {database.path} is closed, because its project or the "
+            "server ends. Open the project again and repeat it."
+        )
     return database.connection
 
 

@@ -76,7 +76,10 @@ class ProjectManager:
         if project is not None:
             return project
         if project_id in self._damaged:
-            raise Conflict(f"Project {project_id} is damaged: {self._damaged[project_id]}.")
+            raise Conflict(
+                f"Project {project_id} is damaged: {self._damaged[project_id]}. Put its records in "
+                "order and create it again with its id and path, or delete it."
+            )
         raise NotFound(f"Project {project_id} is not open on this server: create or open it first.")
 
     # Opening -----------------------------------------------------------------
@@ -118,7 +121,10 @@ class ProjectManager:
             try:
                 return await self._create(project_id, values)
             except DatabaseError as error:
-                raise Conflict(f"Project {project_id} cannot be opened: {error}.") from error
+                raise Conflict(
+                    f"Project {project_id} cannot be opened: {error}. Put its records in order, or "
+                    "choose another path."
+                ) from error
             finally:
                 self._coming.remove(project_id)
 
@@ -131,7 +137,9 @@ class ProjectManager:
 
     def _check_room(self) -> None:
         if self._stopping:
-            raise Conflict("This server is stopping: open the project on the next one.")
+            raise Conflict(
+                "The project was not opened, because this server is stopping: start it again first."
+            )
         limit = self._config.current.server.max_projects
         if len(self._projects.keys() | self._coming) >= limit:
             raise Conflict(

@@ -71,7 +71,10 @@ class Project:
 
     def gone(self) -> NotFound:
         """What those are told who wanted something of it too late."""
-        return NotFound(f"Project {self.id} was closed or deleted meanwhile.")
+        return NotFound(
+            f"Project {self.id} was closed or deleted while this request waited: open it again "
+            "if you need it."
+        )
 
     # The project as the home of its nodes ----------------------------------------
 

@@ -100,7 +100,8 @@ def _open_served(directory: Path, path: str) -> OpenFile:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "its name is no text"
         raise Forbidden(
-            f"The file {path[:200]!r} of the project cannot be read: {reason}."
+            f"The file {path[:200]!r} of the project cannot be read: {reason}. Make it readable "
+            "for the server's user."
         ) from error
 
 
@@ -166,8 +167,11 @@ def _open_anywhere(location: str, state: Path, confined_to: Iterable[Path] | Non
     except Outside as error:
         raise Forbidden(f"The file {location[:200]!r} is not served: {error}.") from error
     except MISSING as error:
-        raise NotFound(f"There is no file {location[:200]!r} on this machine.") from error
+        raise NotFound(
+            f"There is no file {location[:200]!r} on the server's machine: check the path."
+        ) from error
     except OSError as error:
         raise Conflict(
-            f"The file {location[:200]!r} cannot be opened: {error.strerror}."
+            f"The file {location[:200]!r} cannot be opened: {error.strerror}. Name a regular file "
+            "that the server's user can read."
         ) from error

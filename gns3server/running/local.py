@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
 import subprocess
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +78,7 @@ class LocalRunner:
 
     async def _spawn(self, spec: LaunchSpec, run_id: str) -> LocalRun:
         launched = await self._in_thread(launch, spec, run_id, self._base_env, self._slack)
+        log.debug("process %d runs %s in %s", launched.popen.pid, shlex.join(spec.argv), spec.cwd)
         return self._watch(spec, run_id, [launched.main], launched.popen)
 
     async def _adopt(

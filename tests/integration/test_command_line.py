@@ -122,7 +122,7 @@ async def test_a_port_that_is_taken_ends_it_with_an_error(run):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         code, out, err = await finish(await run("--port", str(taken.getsockname()[1])))
     assert code == 1
-    assert "cannot run" in out
+    assert "cannot listen on 127.0.0.1, port " in out
     assert "Traceback" not in out + err
 
 
@@ -141,6 +141,7 @@ async def test_a_second_server_on_the_same_records_ends_with_an_error(running, r
         ((), {"GNS3_SERVER_PORT": "many"}, "environment variable GNS3_SERVER_PORT"),
         (("--port", "many"), {}, "invalid int value"),
         (("--nonsense",), {}, "unrecognized arguments"),
+        (("--live",), {}, "usage: gns3server"),
     ],
 )
 async def test_wrong_settings_end_it_before_it_begins(run, args, more, wanted):
@@ -150,12 +151,33 @@ async def test_wrong_settings_end_it_before_it_begins(run, args, more, wanted):
     assert "Traceback" not in err
 
 
+@pytest.mark.statement("RUN-02")
 async def test_version_and_help(run):
-    assert await finish(await run("--version")) == (0, f"{__version__}\n", "")
-    code, out, _ = await finish(await run("--help"))
-    assert code == 0
-    for word in ("--host", "--port", "--local", "demo"):
-        assert word in out
+    for option in ("-v", "--version"):
+        assert await finish(await run(option)) == (0, f"{__version__}\n", "")
+    for option in ("-h", "--help"):
+        code, out, err = await finish(await run(option))
+        assert (code, err) == (0, "")
+        for word in (__version__, "--host", "--port", "--local", "demo"):
+            assert word in out
+
+
+@pytest.mark.statement("RUN-08")
+async def test_the_locale_does_not_decide_which_names_there_may_be(running, tmp_path):
+    old = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    path = tmp_path / "\u540d\u524d-\u00e4"
+    # Names are also printed: the log takes every character.
+    async with (
+        running("--local", "--debug", **old) as (process, url, _),
+        Client(url) as client,
+    ):
+        answer = await client.post("/v1/projects", {"name": path.name, "path": str(path)})
+        assert (answer.status, answer.json["path"]) == (201, str(path))
+        assert path.is_dir()
+        process.terminate()
+        code, out, err = await finish(process)
+        assert (code, err) == (0, "")
+        assert path.name in out
 
 
 async def test_plugins_are_listed_and_their_failures_are_no_log(run, tmp_path):
@@ -194,7 +216,8 @@ async def test_listening_everywhere_is_said_loudly(running):
         assert "can run programs on this machine" in printed
 
 
-@pytest.mark.parametrize("how", [("--log", "server.log"), ("--quiet",)])
+@pytest.mark.statement("RUN-09")
+@pytest.mark.parametrize("how", [("--log", "server.log"), ("--quiet",), ("-q", "--debug")])
 async def test_the_log_goes_where_it_is_told(run, tmp_path, how):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         process = await run(*how, "--port", str(taken.getsockname()[1]))
@@ -267,6 +290,7 @@ async def test_requests_are_recorded_as_they_could_be_sent_again(running, tmp_pa
     ]
 
 
+@pytest.mark.statement("RUN-10")
 async def test_it_goes_into_the_background_with_a_pid_file(run, tmp_path, until):
     pid_file, log = tmp_path / "pid", tmp_path / "log"
     process = await run("--daemon", "--pid", str(pid_file), "--log", str(log))

@@ -92,7 +92,8 @@ async def test_head_is_get_without_the_body(raw, project, make_toy, subtests):
         with subtests.test(path=path):
             get, head = [await raw.request(method, path) for method in ("GET", "HEAD")]
             assert (head.status, head.body) == (get.status, b"")
-            get.headers.pop("Date"), head.headers.pop("Date")
+            for differing in ("Date", "X-Request-Id"):
+                del get.headers[differing], head.headers[differing]
             if "Content-Length" not in head.headers:
                 del get.headers["Content-Length"]
             assert head.headers == get.headers

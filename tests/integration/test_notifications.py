@@ -193,6 +193,17 @@ async def test_streams_end_with_their_project(client, project, other, make_toy, 
         assert [event["action"] for event in await take(others, 2)] == ["ping", "vm.created"]
 
 
+async def test_a_stream_takes_its_connection_with_it(raw, client, project):
+    reader, writer = await raw.connect()
+    writer.write(f"GET {project}/notifications HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    # Whoever used it again would be cut off later, as one who does not read.
+    assert b"\r\nConnection: close\r\n" in head
+    assert (await client.post(f"{project}/close")).status == 204
+    assert (await reader.read()).endswith(b"0\r\n\r\n")
+    writer.close()
+
+
 async def test_all_streams_end_with_the_server(gns3_serving, make_entry_point):
     toy = make_entry_point("toy", "toy_emulator")
     async with gns3_serving(plugins=[toy]) as server:

@@ -21,7 +21,7 @@ CORE = ROOT / "gns3server"
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"daemon", "durable", "errors", "interfaces", "locks", "opening", "settings"}),
-    frozenset({"config", "notifications", "uploads"}),
+    frozenset({"config", "greeting", "notifications", "uploads"}),
     frozenset({"images", "ports", "running"}),
     frozenset({"nodes"}),
     frozenset({"projects"}),

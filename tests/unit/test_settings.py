@@ -71,14 +71,15 @@ def test_the_usual_files_are_found_the_strongest_last(write, tmp_path, monkeypat
 
 def test_where_the_usual_files_are():
     home, xdg = config_files({"HOME": "/h"}), config_files({"HOME": "/h", "XDG_CONFIG_HOME": "/x"})
-    assert [str(path) for path in home] == [
+    usual = [
         "/etc/xdg/GNS3.conf",
         "/etc/xdg/GNS3/gns3_server.conf",
         "/h/.config/GNS3.conf",
         "/h/.config/GNS3/gns3_server.conf",
-        "gns3_server.conf",
     ]
-    assert [str(path) for path in xdg[2:4]] == ["/x/GNS3.conf", "/x/GNS3/gns3_server.conf"]
+    assert [str(path) for path in home] == [*usual, "gns3_server.conf"]
+    more = ["/x/GNS3.conf", "/x/GNS3/gns3_server.conf"]
+    assert [str(path) for path in xdg] == [*usual, *more, "gns3_server.conf"]
 
 
 # Values ---------------------------------------------------------------------------

@@ -62,7 +62,10 @@ async def upload(call: Call) -> web.StreamResponse:
             await _take(call, form, part, stack)
         missing = {"type", "file"} - form.seen
         if missing:
-            raise InvalidRequest(f"The form has no field {' and no field '.join(sorted(missing))}.")
+            raise InvalidRequest(
+                f"The form has no field {' and no field '.join(sorted(missing))}: send both 'type' "
+                "and 'file'."
+            )
         if form.kind is not None and form.file is not None:
             name, incoming = form.file
             await call.lab.images.place(incoming, form.kind, name)

@@ -1,0 +1,84 @@
+"""What the log says of a request, in one line: who asked for what, and what came of it."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+import time
+from collections.abc import Iterator
+
+from aiohttp import web
+
+from gns3server.http.encoding import compact, decode
+from gns3server.http.reading import PARSED
+from gns3server.http.routing import JSON, Route
+
+log = logging.getLogger(__name__)
+
+ROUTE: web.RequestKey[Route] = web.RequestKey("route")
+ID: web.RequestKey[str] = web.RequestKey("id")
+USER: web.RequestKey[str] = web.RequestKey("user")
+BEGAN: web.RequestKey[float] = web.RequestKey("began")
+
+CONTENT_CHARACTERS = 2000
+"""How much of a body the log shows."""
+
+
+def request_ids() -> Iterator[str]:
+    """Names for requests; those of two servers differ, so that logs can be put together."""
+    prefix = secrets.token_hex(3)
+    return (f"{prefix}-{number}" for number in itertools.count(1))
+
+
+def begin(request: web.Request, request_id: str) -> None:
+    """Name a request; its time runs from now on."""
+    request[ID] = request_id
+    request[BEGAN] = time.monotonic()
+
+
+async def name_answer(request: web.Request, response: web.StreamResponse) -> None:
+    """Say in an answer what the log calls its request."""
+    response.headers["X-Request-Id"] = request[ID]
+
+
+def log_outcome(
+    request: web.Request,
+    response: web.StreamResponse,
+    reason: str = "",
+    *,
+    bug: Exception | None = None,
+) -> None:
+    """One line a request: changes and errors at info, reads at debug, our bugs as errors.
+
+    :param reason: why the answer is an error, empty if it is none.
+    :param bug: logged with its traceback.
+    """
+    route = request.get(ROUTE)
+    quiet = not reason and (route is None or not route.changes)
+    level = logging.ERROR if bug else logging.DEBUG if quiet else logging.INFO
+    if log.isEnabledFor(level):
+        log.log(
+            level,
+            "%s %s %s %s %s -> %d in %d ms%s",
+            request[ID],
+            request.remote or "-",
+            request.get(USER) or "-",
+            request.method,
+            request.rel_url.raw_path,
+            response.status,
+            (time.monotonic() - request[BEGAN]) * 1000,
+            f": {reason}" if reason else "",
+            exc_info=bug,
+        )
+    if log.isEnabledFor(logging.DEBUG):
+        log_content(request, response)
+
+
+def log_content(request: web.Request, response: web.StreamResponse) -> None:
+    """Show what was asked and answered, as far as it is JSON."""
+    if request.get(PARSED):
+        log.debug("%s asked %s", request[ID], compact(request[PARSED])[:CONTENT_CHARACTERS])
+    body = getattr(response, "body", None)
+    if isinstance(body, bytes) and response.content_type == JSON:
+        log.debug("%s answered %s", request[ID], compact(decode(body))[:CONTENT_CHARACTERS])
