@@ -17,6 +17,7 @@ from typing import Any
 from gns3server import __version__
 from gns3server.config import Config
 from gns3server.daemon import AlreadyRunning, go_into_background, pid_file
+from gns3server.log_lines import OneLine
 from gns3server.settings import Settings, SettingsError, load
 
 log = logging.getLogger("gns3server")
@@ -86,7 +87,8 @@ def set_up_logging(settings: Settings) -> None:
     else:
         handler = logging.StreamHandler(sys.stdout)
     level = logging.DEBUG if server.debug else logging.INFO
-    logging.basicConfig(format=FORMAT, level=level, handlers=[handler])
+    handler.setFormatter(OneLine(FORMAT))
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 async def serve(config: Config) -> None:
