@@ -16,6 +16,7 @@ from pathlib import Path
 from gns3server import __version__
 from gns3server.config import Config
 from gns3server.daemon import AlreadyRunning, go_into_background, pid_file
+from gns3server.log_lines import OneLine
 from gns3server.settings import (
     ENVIRONMENT_PREFIX,
     Settings,
@@ -146,7 +147,8 @@ def set_up_logging(settings: Settings) -> None:
     else:
         handler = logging.StreamHandler(sys.stdout)
     level = logging.DEBUG if server.debug else logging.INFO
-    logging.basicConfig(format=FORMAT, level=level, handlers=[handler])
+    handler.setFormatter(OneLine(FORMAT))
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 async def serve(config: Config) -> None:

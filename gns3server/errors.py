@@ -81,6 +81,12 @@ class BodyTooLarge(LabError):
     status = 413
 
 
+class ExpectationFailed(LabError):
+    """417: the client expects of the server what it cannot do."""
+
+    status = 417
+
+
 class Unavailable(LabError):
     """503: the plugin that would answer could not be loaded."""
 

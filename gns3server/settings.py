@@ -168,7 +168,14 @@ def read_file(path: Path) -> dict[str, dict[str, str]]:
     try:
         with path.open(encoding="utf-8") as stream:
             parser.read_file(stream)
-    except (OSError, UnicodeDecodeError, configparser.Error) as error:
+    except configparser.Error as error:
+        # Its own text repeats the line, which may hold the password; so would its traceback.
+        numbers = [number for number, _ in getattr(error, "errors", ())]
+        line = numbers[0] if numbers else getattr(error, "lineno", 0)
+        raise SettingsError(
+            f"{path} cannot be read: line {line} is no [section], no 'key = value' and no comment."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from error
     return {name.lower(): dict(parser[name]) for name in parser.sections()}
 

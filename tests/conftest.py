@@ -1,12 +1,22 @@
-"""Fixtures of the core's tests: a server with the toy emulator and nothing else."""
+"""Fixtures of the core's tests: a server with the toy emulator and nothing else, in this process
+or as a program, and a client that sends bytes.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import re
 import subprocess
+import sys
 import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 
 GROUP = "gns3server.plugins"
@@ -86,3 +96,162 @@ def small_disk(tmp_path):
         pytest.skip(f"no file system can be mounted here: {error}")
     yield path
     subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@pytest.fixture
+def lab(server):
+    """The wired-up core behind ``server``."""
+    return server.running.lab
+
+
+async def becomes_true(condition: Callable[[], Awaitable[bool]], limit: float = 30.0) -> None:
+    """Look again and again at what tells nobody of its changes: a file, another process."""
+    async with asyncio.timeout(limit):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def until():
+    """Awaited with a condition that can be awaited, waits until it is true."""
+    return becomes_true
+
+
+# Bytes ------------------------------------------------------------------------------
+
+
+@dataclass
+class RawAnswer:
+    """An answer, byte for byte."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+
+async def read_answer(reader: asyncio.StreamReader, *, body: bool = True) -> RawAnswer:
+    """Read one answer; without Content-Length, or if it tells of no ``body``, to the very end."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    size = int(headers["Content-Length"]) if body and "Content-Length" in headers else None
+    content = await (reader.read() if size is None else reader.readexactly(size))
+    return RawAnswer(int(first.split()[1]), headers, content)
+
+
+class RawClient:
+    """Sends bytes."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def send(self, data: bytes) -> RawAnswer:
+        """Send everything, read the answer, hang up."""
+        reader, writer = await self.connect()
+        try:
+            writer.write(data)
+            return await read_answer(reader, body=not data.startswith(b"HEAD"))
+        finally:
+            writer.close()
+
+    async def talk(self, data: bytes) -> bytes:
+        """Send everything, read until the server hangs up."""
+        reader, writer = await self.connect()
+        try:
+            writer.write(data)
+            return await reader.read()
+        finally:
+            writer.close()
+
+    async def request(
+        self, method: str, path: str, *headers: str, body: bytes = b"", host: str = "localhost"
+    ) -> RawAnswer:
+        """Send one request with exactly these headers besides the necessary ones."""
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
+        if body and not any(line.startswith("Transfer-Encoding") for line in headers):
+            lines.append(f"Content-Length: {len(body)}")
+        return await self.send("\r\n".join([*lines, "", ""]).encode() + body)
+
+
+@pytest.fixture
+def raw_client():
+    """Makes clients that speak HTTP byte by byte, of a port."""
+    return RawClient
+
+
+@pytest.fixture
+def raw(server) -> RawClient:
+    """A client that speaks HTTP byte by byte."""
+    return RawClient(server.running.port)
+
+
+# The program ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def environ(gns3_settings, tmp_path):
+    """An environment in which the program shares nothing with any other."""
+    server = gns3_settings.server
+    return {
+        **gns3_settings.environ,
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "PYTHONPATH": "",
+        **{
+            f"GNS3_SERVER_{name.upper()}": str(getattr(server, name))
+            for name in (
+                *("projects_path", "images_path", "state_path", "port"),
+                *("console_start_port_range", "console_end_port_range"),
+                *("udp_start_port_range", "udp_end_port_range"),
+            )
+        },
+    }
+
+
+@pytest.fixture
+def run(environ, tmp_path):
+    """Starts the program with arguments; ``limit`` is of its file descriptors."""
+
+    async def run(*args: str, limit: int = 0, **more: str) -> asyncio.subprocess.Process:
+        shell = ("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh") if limit else ()
+        return await asyncio.create_subprocess_exec(
+            *(*shell, sys.executable, "-m", "gns3server", *args),
+            env={**environ, **more},
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    return run
+
+
+@pytest.fixture
+def running(run):
+    """A program that serves: gives the process, where it listens, and what it printed so far."""
+
+    @asynccontextmanager
+    async def running(*args: str, limit: int = 0, **more: str):
+        process = await run(*args, limit=limit, **more)
+        printed = ""
+        while "listens on" not in printed or "consoles of emulators" not in printed:
+            line = (await process.stdout.readline()).decode()
+            assert line, printed + (await process.stderr.read()).decode()
+            printed += line
+        url = re.search(r"listens on (\S+)", printed)
+        assert url is not None
+        try:
+            yield process, url[1], printed
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+    return running

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from typing import cast
 
 from aiohttp import web
 from marshmallow import Schema
 
 from gns3server.http.access import Authenticator
-from gns3server.http.edge import make_endpoint, make_middleware
+from gns3server.http.connections import connection_factory
+from gns3server.http.edge import header, make_endpoint, make_middleware
 from gns3server.http.handlers import browser, files, pages, projects, server
-from gns3server.http.reading import BODY_LIMIT
+from gns3server.http.reading import BODY_LIMIT, expect_nothing_yet
 from gns3server.http.request_log import name_answer
 from gns3server.http.routing import Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
@@ -32,6 +35,12 @@ SCOPE_PARAMETERS = {
     Scope.NODE: frozenset({"project_id", "vm_id"}),
 }
 """What the path of a route must name, by the route's scope."""
+
+WAITING_CONNECTIONS = 1024
+"""Connections that may wait to be accepted."""
+
+ACCEPTED_AT_ONCE = 32
+"""How many of them are before any of these is looked at, and perhaps refused."""
 
 SHUTDOWN_SECONDS = 5.0
 """How long open connections may take to end when the server stops."""
@@ -57,18 +66,24 @@ def make_application(
     for route in routes:
         lab.routes.append(route)
         endpoint = make_endpoint(lab, route, failed_plugins)
-        application.router.add_route(route.method, route.path, endpoint)
-        if route.method == "GET" and not route.endless:
-            application.router.add_route("HEAD", route.path, endpoint)
+        for method in methods(route):
+            application.router.add_route(
+                method, route.path, endpoint, expect_handler=expect_nothing_yet
+            )
 
     async def let_origins_read(request: web.Request, response: web.StreamResponse) -> None:
-        origin = gatekeeper.allowed_origin(request.headers.get("Origin"))
+        origin = gatekeeper.allowed_origin(header(request, "Origin"))
         if origin is not None:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"
 
     application.on_response_prepare.extend((name_answer, let_origins_read))
     return application
+
+
+def methods(route: Route) -> tuple[str, ...]:
+    """The methods that a route answers to: HEAD wherever GET is, unless its answer never ends."""
+    return ("GET", "HEAD") if route.method == "GET" and not route.endless else (route.method,)
 
 
 def check_route(route: Route) -> None:
@@ -114,15 +129,28 @@ async def listening(
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024)
+        server = await _listen(cast(web.Server, runner.server), host, port, tls)
         try:
-            await site.start()
-        except OSError as error:
-            raise OSError(
-                f"it cannot listen on {host or 'all addresses'}, port {port}: {error}. Stop what "
-                "uses the port, or choose another address (host) or port."
-            ) from error
-        address = runner.addresses[0]
-        yield address[0], address[1]
+            address = server.sockets[0].getsockname()
+            yield address[0], address[1]
+        finally:
+            server.close()
     finally:
         await runner.cleanup()
+
+
+async def _listen(
+    server: web.Server, host: str, port: int, tls: ssl.SSLContext | None
+) -> asyncio.Server:
+    make, loop = connection_factory(server), asyncio.get_running_loop()
+    try:
+        bound = await loop.create_server(make, host, port, ssl=tls, backlog=ACCEPTED_AT_ONCE)
+    except OSError as error:
+        raise OSError(
+            f"it cannot listen on {host or 'all addresses'}, port {port}: {error}. Stop what "
+            "uses the port, or choose another address (host) or port."
+        ) from error
+    for listener in bound.sockets:
+        with listener.dup() as own:
+            own.listen(WAITING_CONNECTIONS)
+    return bound

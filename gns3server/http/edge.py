@@ -14,7 +14,7 @@ from gns3server.errors import InvalidRequest, LabError, NotFound, RequestTimeout
 from gns3server.http.access import Authenticator
 from gns3server.http.encoding import encode
 from gns3server.http.parsing import make_loader, unknown_id
-from gns3server.http.reading import PARSED
+from gns3server.http.reading import PARSED, answer_expectation
 from gns3server.http.request_log import ID, ROUTE, USER, begin, log_outcome, request_ids
 from gns3server.http.routing import JSON, Call, Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
@@ -67,13 +67,16 @@ def make_middleware(
     async def edge(request: web.Request, handler: Endpoint) -> web.StreamResponse:
         begin(request, next(ids))
         try:
-            headers = request.headers
-            gatekeeper.check(request.scheme, headers.get("Host"), headers.get("Origin"))
-            if gatekeeper.is_preflight(request.method, headers):
+            gatekeeper.check(request.scheme, header(request, "Host"), header(request, "Origin"))
+            if not request.raw_path.startswith(("/", "*")):
+                # The target names the server as well, and then nobody looks at Host (RFC 9112).
+                gatekeeper.check_host(request.host)
+            if gatekeeper.is_preflight(request.method, request.headers):
                 response: web.StreamResponse = web.Response(status=204, headers=PREFLIGHT)
             else:
                 if request.match_info.http_exception is None:
-                    request[USER] = authenticator.check(headers.get("Authorization"))
+                    request[USER] = authenticator.check(header(request, "Authorization"))
+                    await answer_expectation(request)
                 response = await handler(request)
         except LabError as error:
             return _refuse(request, error)
@@ -87,6 +90,12 @@ def make_middleware(
         return response
 
     return edge
+
+
+def header(request: web.Request, name: str) -> str | None:
+    """The value of a header. Of several all, as one that means nothing: no check lets it pass."""
+    values = request.headers.getall(name, None)
+    return None if values is None else ", ".join(values)
 
 
 def has_gone(request: web.Request) -> bool:

@@ -18,6 +18,9 @@ _INDENT = re.compile(rb"(?m)^ +")
 SURELY_FLAT = 200
 """With no more brackets than this nothing is nested too deeply to be encoded again."""
 
+MOST_VALUES = 10_000
+"""Values that a body may hold: to say of more of them what is wrong would hold up everybody."""
+
 
 def encode(value: Any) -> bytes:
     """A JSON body. The encoder indents by two spaces, which are doubled.
@@ -40,13 +43,20 @@ def compact(value: Any) -> str:
 def decode(body: bytes) -> Any:
     """The value of a JSON body; an empty one is the empty object (HTTP-07).
 
-    :raises InvalidRequest: not UTF-8, not JSON, or JSON that no answer could repeat.
+    :raises InvalidRequest: not UTF-8, not JSON, JSON that no answer could repeat, or over
+        :data:`MOST_VALUES`.
     """
     if not body:
         return {}
     try:
         value = orjson.loads(body)
-        if body.count(b"[") + body.count(b"{") > SURELY_FLAT:
+        brackets = body.count(b"[") + body.count(b"{")
+        if brackets + body.count(b",") > MOST_VALUES and has_many_values(value):
+            raise InvalidRequest(
+                f"The request's body holds more than {MOST_VALUES} values, which no request needs: "
+                "send less at once."
+            )
+        if brackets > SURELY_FLAT:
             # The encoder gives up at fewer levels than the parser.
             orjson.dumps({"request": value})
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
@@ -56,3 +66,14 @@ def decode(body: bytes) -> Any:
             request={"malformed_json": text},
         ) from error
     return value
+
+
+def has_many_values(value: Any) -> bool:
+    """Whether there are more than :data:`MOST_VALUES` of them in a value from JSON."""
+    waiting, count = [value], 0
+    while waiting and count <= MOST_VALUES:
+        item = waiting.pop()
+        if isinstance(item, (dict, list)):
+            count += len(item)
+            waiting.extend(item.values() if isinstance(item, dict) else item)
+    return count > MOST_VALUES

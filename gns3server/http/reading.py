@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpVersion11
 
-from gns3server.errors import BodyTooLarge, InvalidRequest, RequestTimeout
+from gns3server.errors import BodyTooLarge, ExpectationFailed, InvalidRequest, RequestTimeout
 
 BODY_LIMIT = 16 * 1024 * 1024
 """Bytes a request body may have."""
@@ -18,6 +19,28 @@ READ_LIMIT = 30.0
 
 PARSED: web.RequestKey[Any] = web.RequestKey("parsed")
 """The parsed body, repeated to the client when it does not fit."""
+
+
+async def expect_nothing_yet(_request: web.Request) -> None:
+    """Leave ``Expect`` for later: aiohttp would ask for the body before anything is checked."""
+
+
+async def answer_expectation(request: web.Request) -> None:
+    """Ask for the body, if the client waits for that with it (RFC 9110, 10.1.1).
+
+    :raises ExpectationFailed: it expects something else.
+    """
+    expected = request.headers.get("Expect")
+    if expected is None or request.version < HttpVersion11:
+        return
+    if expected.lower() != "100-continue":
+        raise ExpectationFailed(
+            f"This server cannot do what the header Expect asks for, {expected[:200]!r}: "
+            "leave it out."
+        )
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    # None of the answer proper has been sent yet.
+    request.writer.output_size = 0
 
 
 async def read_body(request: web.Request) -> bytes:

@@ -8,11 +8,15 @@ machine names itself in ``Host``; both give it away.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 
 from gns3server.errors import Forbidden
 
 CACHE_SIZE = 256
+
+HOST = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:@/?#\s]+))(?::[0-9]*)?")
+"""A host and perhaps a port (RFC 3986, 3.2): an IPv6 address in brackets, or a name."""
 
 
 class Gatekeeper:
@@ -36,8 +40,8 @@ class Gatekeeper:
 
         :raises Forbidden: it addresses the server by a strange name or comes from another site.
         """
-        if host is not None and host not in self._known_hosts:
-            self._check_host(host)
+        if host is not None:
+            self.check_host(host)
         if origin is None or origin in self._origins:
             return
         if origin.lower() != f"{scheme}://{host or ''}".lower():
@@ -58,11 +62,19 @@ class Gatekeeper:
         """The origin, if the settings name it: its pages may read answers."""
         return origin if origin in self._origins else None
 
-    def _check_host(self, host: str) -> None:
+    def check_host(self, host: str) -> None:
+        """Let a request pass that addresses the server by this name, and perhaps port.
+
+        :raises Forbidden: it is a strange one.
+        """
+        if host in self._known_hosts:
+            return
         name = host_name(host)
         if name not in self._host_names and not is_address(name):
+            # What is no name is not repeated: it may hold a password, as in a URL.
+            which = f"the name {name!r}" if name else "what the header Host says"
             raise Forbidden(
-                f"This server does not go by the name {name!r}: use its IP address or localhost, "
+                f"This server does not go by {which}: use its IP address or localhost, "
                 "or add the name to allowed_hosts in the settings."
             )
         if len(self._known_hosts) < CACHE_SIZE:
@@ -70,10 +82,12 @@ class Gatekeeper:
 
 
 def host_name(host: str) -> str:
-    """The name in a ``Host`` header, without port and brackets, in lower case."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
+    """The name in a ``Host`` header, without port and brackets, in lower case.
+
+    Empty for what is not of that form.
+    """
+    match = HOST.fullmatch(host)
+    return (match[1] or match[2]).lower() if match else ""
 
 
 def is_address(name: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from aiohttp import web
+from aiohttp.http import HttpVersion11
 
 from gns3server.errors import Conflict
 from gns3server.http.edge import SERVER, has_gone
@@ -72,10 +73,13 @@ def check_still_there(request: web.Request) -> None:
         raise ConnectionResetError("nobody waits for the answer")
 
 
-async def begin(
+def piecewise(
     call: Call, media_type: str = OCTETS, headers: Mapping[str, str] | None = None
 ) -> web.StreamResponse:
-    """Begin an answer whose body is written piece by piece."""
+    """An answer whose body is written piece by piece, once it is prepared.
+
+    HTTP/1.0 has no chunks: there the end of the connection ends the body.
+    """
     response = web.StreamResponse(
         headers={
             "Server": SERVER,
@@ -84,7 +88,18 @@ async def begin(
             **(headers or {}),
         }
     )
-    response.enable_chunked_encoding()
+    if call.request.version >= HttpVersion11:
+        response.enable_chunked_encoding()
+    else:
+        response.force_close()
+    return response
+
+
+async def begin(
+    call: Call, media_type: str = OCTETS, headers: Mapping[str, str] | None = None
+) -> web.StreamResponse:
+    """Begin an answer whose body is written piece by piece."""
+    response = piecewise(call, media_type, headers)
     await response.prepare(call.request)
     return response
 

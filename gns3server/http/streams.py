@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from gns3server.http.edge import SERVER
 from gns3server.http.routing import JSON, Call
+from gns3server.http.sending import piecewise
 from gns3server.notifications import Listener
 
 GRACE = 5.0
@@ -20,13 +20,9 @@ async def stream(call: Call, project_id: str | None) -> web.StreamResponse:
     the stream ends or the client goes away (contract 1.9).
     """
     with call.lab.hub.listen(project_id) as listener:
-        response = web.StreamResponse(
-            headers={"Server": SERVER, "X-Route": call.route.path, "Content-Type": JSON}
-        )
-        response.enable_chunked_encoding()
+        response, request = piecewise(call, JSON), call.request
         # Another request on this connection would be cut off by what limits the stream's end.
         response.force_close()
-        request = call.request
         listener.connected = lambda: request.transport is not None
         _limit_end(request, listener)
         # A client that goes away is how most streams end.

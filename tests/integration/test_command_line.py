@@ -1,14 +1,10 @@
 """The program itself: what it prints, which signals end it, with which exit code."""
 
-import asyncio
 import logging
 import os
-import re
 import shlex
 import signal
 import socket
-import sys
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -16,65 +12,6 @@ from gns3server import __version__
 from gns3server.__main__ import main
 from gns3server.http.client import Client
 from gns3server.testing import processes_of
-
-
-@pytest.fixture
-def environ(gns3_settings, tmp_path):
-    """An environment in which the program shares nothing with any other."""
-    server = gns3_settings.server
-    return {
-        **gns3_settings.environ,
-        "XDG_CONFIG_HOME": str(tmp_path / "config"),
-        "PYTHONPATH": "",
-        **{
-            f"GNS3_SERVER_{name.upper()}": str(getattr(server, name))
-            for name in (
-                *("projects_path", "images_path", "state_path", "port"),
-                *("console_start_port_range", "console_end_port_range"),
-                *("udp_start_port_range", "udp_end_port_range"),
-            )
-        },
-    }
-
-
-@pytest.fixture
-def run(environ, tmp_path):
-    """Starts the program with arguments."""
-
-    async def run(*args: str, **more: str) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gns3server", *args),
-            env={**environ, **more},
-            cwd=tmp_path,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-
-    return run
-
-
-@pytest.fixture
-def running(run):
-    """A program that serves: gives the process, where it listens, and what it printed so far."""
-
-    @asynccontextmanager
-    async def running(*args: str, **more: str):
-        process = await run(*args, **more)
-        printed = ""
-        while "listens on" not in printed or "consoles of emulators" not in printed:
-            line = (await process.stdout.readline()).decode()
-            assert line, printed + (await process.stderr.read()).decode()
-            printed += line
-        url = re.search(r"listens on (\S+)", printed)
-        assert url is not None
-        try:
-            yield process, url[1], printed
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.communicate()
-
-    return running
 
 
 async def finish(process) -> tuple[int, str, str]:

@@ -136,3 +136,10 @@ async def test_streams_are_guarded_as_well(raw):
     for path in ("/v1/notifications", "/notifications"):
         answer = await raw.request("GET", path, "Origin: http://evil.example")
         assert answer.status == 403
+
+
+async def test_an_allowed_origin_beside_another_is_told_nothing(raw):
+    for method in ("GET", "OPTIONS"):
+        answer = await raw.request(method, "/v1/version", NAMED, "Origin: http://x.y", ASKS)
+        assert answer.status == 403
+        assert not [name for name in answer.headers if name.startswith("Access-Control")]

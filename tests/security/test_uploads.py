@@ -154,13 +154,14 @@ async def test_nothing_that_a_client_says_becomes_part_of_a_page(server, images)
     name = "<script>alert('1') & \"2\".bin"
     encoded = "".join(f"%{byte:02x}" for byte in name.encode())
     assert await send(server, f"/v1/shelf/vms/{encoded}", b"x") == 204
-    headers = {"Host": 'localhost:"><script>alert(1)</script>'}
-    answer = await server.client.request("GET", "/upload", headers=headers)
+    answer = await server.client.get("/upload")
     page = answer.body.decode()
     assert answer.status == 200
     assert "<script>" not in page
     assert html.escape(name) in page
-    assert html.escape(headers["Host"]) in page
+    # The page names the server as the request does.
+    headers = {"Host": 'localhost:"><script>alert(1)</script>'}
+    assert (await server.client.request("GET", "/upload", headers=headers)).status == 403
 
 
 async def test_compressed_bodies_count_as_what_they_become(gns3_serving, make_entry_point):

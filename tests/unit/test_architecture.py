@@ -20,7 +20,12 @@ ROOT = Path(__file__).parents[2]
 CORE = ROOT / "gns3server"
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"daemon", "durable", "errors", "interfaces", "locks", "opening", "settings"}),
+    frozenset(
+        {
+            *("daemon", "durable", "errors", "interfaces"),
+            *("locks", "log_lines", "opening", "settings"),
+        }
+    ),
     frozenset({"config", "greeting", "notifications", "uploads"}),
     frozenset({"images", "ports", "running"}),
     frozenset({"nodes"}),

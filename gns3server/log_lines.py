@@ -1,0 +1,43 @@
+"""Log records as lines that nobody who is named in them can forge."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+"""What ends a line, steers a terminal, reorders or hides text, or is no text at all."""
+
+
+class OneLine(logging.Formatter):
+    """Makes one line of each record, and indents the lines of a traceback below it.
+
+    Names and texts of clients get into the log; with what is in
+    :data:`UNPRINTABLE` escaped as in a Python string, none looks like a record
+    of its own.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (as logging has it)
+        """The record itself, as one line."""
+        return escape(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """A traceback, each line of it indented."""
+        return indent(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802
+        """A stack, each line of it indented."""
+        return indent(super().formatStack(stack_info))
+
+
+def escape(text: str) -> str:
+    """A text without a character of :data:`UNPRINTABLE`."""
+    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def indent(text: str) -> str:
+    """Lines that cannot be taken for records."""
+    return "\n".join(f"    {escape(line)}" for line in text.split("\n"))
