@@ -38,8 +38,12 @@ def begin(request: web.Request, request_id: str) -> None:
 
 
 async def name_answer(request: web.Request, response: web.StreamResponse) -> None:
-    """Say in an answer what the log calls its request."""
-    response.headers["X-Request-Id"] = request[ID]
+    """Say in an answer what the log calls its request.
+
+    aiohttp answers an impossible ``Expect`` to an unknown path before anything of ours is asked.
+    """
+    if ID in request:
+        response.headers["X-Request-Id"] = request[ID]
 
 
 def log_outcome(
