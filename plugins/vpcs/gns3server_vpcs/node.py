@@ -99,6 +99,10 @@ class VpcsNode(ProcessNode):
 
 
 def rename(script: str, old: str, new: str) -> str:
-    """A script in which a PC's name has changed: whole words only (D-27), ``%h`` as well."""
-    whole_word = re.compile(rf"(?<!\w){re.escape(old)}(?!\w)")
-    return whole_word.sub(lambda _: new, script).replace("%h", new)
+    """A script in which a PC's name has changed: whole words only (D-27), ``%h`` as well.
+
+    What ``.``, ``:``, ``/`` or ``-`` join is one word: a PC called ``1`` must not ruin
+    ``ip 10.0.0.1/24``.
+    """
+    name = rf"(?<![\w:/])(?<!\w[.-]){re.escape(old)}(?![.:/-]*\w)|%h"
+    return re.sub(name, lambda _: new, script)

@@ -96,7 +96,6 @@ async def test_a_host_is_given_by_its_address(new):
     assert argv[argv.index("-t") + 1] == "127.0.0.1"
 
 
-@pytest.mark.statement("NIO-10")
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "::1", "a..b", "x" * 300, "bad host"])
 async def test_a_host_without_an_address_is_refused_with_the_nio(new, host):
     pc = await new.pc()

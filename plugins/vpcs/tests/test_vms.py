@@ -183,13 +183,16 @@ class TestScripts:
         ("old", "new", "script", "expected"),
         [
             ("world", "hello", "name world", "name hello"),
-            ("a", "b", "set pcname a\nsave a-1 data cat", "set pcname b\nsave b-1 data cat"),
-            ("PC", "x", "PC PC1 PCPC my_PC (PC)", "x PC1 PCPC my_PC (x)"),
+            ("a", "b", "set pcname a\nsave a-1 data cat", "set pcname b\nsave a-1 data cat"),
+            ("1", "2", "ip 10.0.0.1/24 1::1\necho 1", "ip 10.0.0.1/24 1::1\necho 2"),
+            ("PC", "x", "PC PC1 PCPC my_PC (PC) PC. PC: -PC", "x PC1 PCPC my_PC (x) x. x: -x"),
             ("PC 1", "PC 2", "echo PC 1\necho PC 10", "echo PC 2\necho PC 10"),
             ("a.c", "x", "a.c abc", "x abc"),
             ("[", "]", "a [ b", "a ] b"),
             ("one", r"\1\g<0>", "one", r"\1\g<0>"),
             ("one", "two", "set pcname %h", "set pcname two"),
+            ("one", "%h2", "one %h", "%h2 %h2"),
+            ("%h2", "one", "%h2 %h", "one one"),
         ],
     )
     async def test_a_new_name_replaces_the_old_one_as_a_word(self, lab, old, new, script, expected):
