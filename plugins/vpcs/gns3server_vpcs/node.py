@@ -90,7 +90,11 @@ class VpcsNode(ProcessNode):
 
     async def snapshot(self) -> dict[str, Any]:
         """The node's object with the script that is in its directory now."""
-        script = await self.read_file(SCRIPT)
+        try:
+            script = await self.read_file(SCRIPT)
+        except Conflict:
+            # A node can be shown, and its end be told, whatever its files are.
+            script = None
         return {
             **await super().snapshot(),
             "startup_script": None if script is None else script.decode(errors="replace"),

@@ -178,6 +178,17 @@ class TestScripts:
         await pc.update(name="two")
         assert file.read_bytes() == b"echo \xff two"
 
+    async def test_one_that_cannot_be_read_is_said_where_it_matters(self, lab):
+        pc = await lab.wired(name="one")
+        before = await pc.get()
+        (pc.node.directory / "startup.vpc").mkdir(parents=True)
+        assert await pc.get() == before
+        for answer in (await pc.ask("start"), await lab.client.put(pc.path, {"name": "two"})):
+            assert answer.status == 409
+            assert f"{pc.node.directory}/startup.vpc" in answer.json["message"]
+        assert (await lab.client.get(f"{lab.project}/vpcs/vms")).json == [before]
+        assert (await lab.client.delete(pc.path)).status == 204
+
     @pytest.mark.statement("VPCS-18")
     @pytest.mark.parametrize(
         ("old", "new", "script", "expected"),
