@@ -152,7 +152,13 @@ async def test_the_name_can_be_changed_and_null_leaves_it(client, project):
 
 async def test_a_wrong_update_changes_nothing(client, project):
     before = (await client.get(project)).json
-    for body in ({"name": ""}, {"name": "x", "nonsense": 1}, {"project_id": ID}, {"name": 1}):
+    for body in (
+        {"name": ""},
+        {"name": "x", "nonsense": 1},
+        {"project_id": ID},
+        {"name": 1},
+        {"location": "/tmp"},
+    ):
         answer = await client.put(project, body)
         assert (answer.status, answer.json["request"]) == (400, body)
     assert (await client.get(project)).json == before
