@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gns3server.settings import ServerSettings
+
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 KEYS = {"location", "name", "path", "project_id", "temporary"}
 
@@ -33,6 +35,15 @@ async def test_a_name_is_enough(client, server):
     assert made["location"] == str(server.settings.projects_path)
     assert made["path"] == f"{made['location']}/{made['project_id']}"
     assert files(made) == {"project.db", "project.db-wal"}
+
+
+@pytest.mark.statement("PRJ-33")
+async def test_the_usual_place_of_projects_is_made_with_the_first(gns3_serving, tmp_path):
+    usual = ServerSettings().projects_path
+    async with gns3_serving(plugins=[], projects_path=usual) as server:
+        made = await create(server.client, name="lab")
+        assert made["location"] == str(tmp_path / "GNS3" / "projects")
+        assert files(made)
 
 
 @pytest.mark.statement("PRJ-03", "PRJ-18")

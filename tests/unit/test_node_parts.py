@@ -60,9 +60,9 @@ def test_each_state_has_moves_and_a_word_on_the_wire():
 def test_numbers_go_up_and_one_that_came_back_goes_first():
     numbers = Numbers(range(5))
     assert [numbers.take() for _ in range(4)] == [0, 1, 2, 3]
-    numbers.give_back(1)
     numbers.give_back(0)
-    assert [numbers.take() for _ in range(4)] == [0, 1, 4, None]
+    numbers.give_back(1)
+    assert [numbers.take() for _ in range(4)] == [1, 0, 4, None]
     numbers.give_back(2)
     assert numbers.take() == 2
 

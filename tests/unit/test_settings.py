@@ -214,7 +214,6 @@ def test_a_plugins_view_shows_the_newest_values():
 HOME = {"HOME": "/h"}
 
 
-@pytest.mark.statement("PRJ-33")
 @pytest.mark.parametrize(
     ("server", "environ", "name", "path"),
     [

@@ -120,6 +120,9 @@ async def test_the_number_is_the_end_of_the_mac(new):
     assert (await new.client.delete(gone.path)).status == 204
     pcs.append(await new.wired())
     assert await numbers() == ["0", "2", "1"]
+    for pc in pcs:
+        assert (await new.create(vm_id=pc.id)).status == 201
+    assert await numbers() == ["0", "2", "1"]
     other = await type(new).open(new.server)
     pcs = [await other.wired()]
     assert await numbers() == ["0"]

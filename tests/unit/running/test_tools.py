@@ -19,7 +19,7 @@ async def all_gone(run_id: str) -> None:
         pass
 
 
-@pytest.mark.statement("UTIL-01", "UTIL-02")
+@pytest.mark.statement("UTIL-01")
 async def test_returns_code_and_all_output_as_text() -> None:
     code = "import os; os.write(1, b'one\\xff '); os.write(2, b'two'); os._exit(3)"
     result = await run_tool([*PYTHON, code])
