@@ -120,8 +120,18 @@ class Node:
         return self.home.machine.images
 
     async def read_file(self, name: str) -> bytes | None:
-        """Content of a file in the node's directory, ``None`` when there is none."""
-        return await self.home.machine.files.read(f"{self.directory}/{name}")
+        """Content of a file in the node's directory, ``None`` when there is none.
+
+        :raises Conflict: it is there and cannot be read.
+        """
+        path = f"{self.directory}/{name}"
+        try:
+            return await self.home.machine.files.read(path)
+        except OSError as error:
+            raise Conflict(
+                f"A file of VM {self.name!r} cannot be read: {error.strerror}. Make {path} a "
+                "file that the server may read, or remove it."
+            ) from error
 
     async def find_program(self, configured: str) -> str:
         """The executable that a setting names: a path, or a name looked up in PATH.

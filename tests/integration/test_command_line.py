@@ -13,6 +13,8 @@ from gns3server.__main__ import main
 from gns3server.http.client import Client
 from gns3server.testing import processes_of
 
+TOYS = Path(__file__).parents[1] / "toys"
+
 
 async def finish(process) -> tuple[int, str, str]:
     out, err = await process.communicate()
@@ -29,18 +31,26 @@ async def test_it_says_what_it_is_and_serves(running, tmp_path):
 
 @pytest.mark.statement("SRV-03")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"])
-async def test_signals_end_it_with_its_nodes_and_temporary_projects(running, name, tmp_path):
-    async with running("--local") as (process, url, _), Client(url) as client:
+async def test_signals_end_it_with_its_nodes_and_temporary_projects(
+    running, installed, environ, name, tmp_path
+):
+    toys = {"PYTHONPATH": installed("toy", "toy_emulator")}
+    async with running("--local", **toys) as (process, url, _), Client(url) as client:
         bodies = [{"name": "gone", "temporary": True}, {"name": "kept"}]
         made = [(await client.post("/v1/projects", body)).json["project_id"] for body in bodies]
+        vms = f"/v1/projects/{made[1]}/toy/vms"
+        toy = (await client.post(vms, {"name": "toy"})).json["vm_id"]
+        assert (await client.post(f"{vms}/{toy}/start")).status == 204
+        assert len(processes_of(environ["GNS3_TEST_ID"])) == 2
         async with client.listen() as events:
             assert await anext(events) == {"action": "ping"}
             process.send_signal(getattr(signal, name))
-            assert [event async for event in events] == []
+            assert [event["action"] async for event in events] == ["vm.stopped"]
         code, out, err = await finish(process)
         assert (code, err) == (0, "")
         assert "stopping all nodes" in out
         assert "stopped" in out
+        assert processes_of(environ["GNS3_TEST_ID"]) == {}
         assert os.listdir(tmp_path / "projects") == made[1:]
         with pytest.raises(OSError, match="Connect"):
             await client.get("/v1/version")
@@ -117,12 +127,8 @@ async def test_the_locale_does_not_decide_which_names_there_may_be(running, tmp_
         assert path.name in out
 
 
-async def test_plugins_are_listed_and_their_failures_are_no_log(run, tmp_path):
-    info = tmp_path / "site" / "toys-1.2.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.2\n")
-    (info / "entry_points.txt").write_text("[gns3server.plugins]\nabsent = no_such_module\n")
-    site = {"PYTHONPATH": str(info.parent)}
+async def test_plugins_are_listed_and_their_failures_are_no_log(run, installed):
+    site = {"PYTHONPATH": installed("absent", "no_such_module")}
     code, out, err = await finish(await run("plugins", **site))
     assert (code, err) == (1, "")
     assert "absent 1.2 (toys): failed" in out

@@ -236,6 +236,7 @@ async def test_an_upload_replaces_the_image_and_a_stale_checksum(client, directo
     (directory / "x.md5sum").write_text("0" * 32)
     assert (await client.request("POST", f"{ROUTE}/x", data=b"new")).status == 204
     assert (directory / "x").read_bytes() == b"new"
+    assert (directory / "x.md5sum").read_text() == md5(b"new")
     assert await images.md5(directory / "x") == md5(b"new")
 
 

@@ -58,14 +58,18 @@ async def other(client) -> str:
 
 
 @pytest.mark.statement("NIO-01", "NIO-03", "NIO-05")
-async def test_a_nio_is_plugged_in_replaced_and_unplugged(make_toy, base, wires):
+async def test_a_nio_is_plugged_in_replaced_and_unplugged(make_toy, base, wires, lab):
     toy = await make_toy()
+    project_id, node_id = toy.split("/")[3], toy.rpartition("/")[2]
+    node = lab.manager.get(project_id).nodes.get("toy", node_id)
     assert await wires.plug(toy, nio(base)) == 201
     assert await wires.plug(toy, nio(base, rport=9)) == 201
     assert await wires.plug(toy, nio(base + 1)) == 201
+    assert node.nio().wire() == nio(base + 1)
     assert wires.reserved == 1
-    assert await wires.unplug(toy) == 204
-    assert await wires.unplug(toy) == 204
+    for _ in range(2):
+        assert await wires.unplug(toy) == 204
+        assert node.nios == {}
     assert wires.reserved == 0
 
 

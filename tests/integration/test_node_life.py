@@ -36,7 +36,6 @@ async def test_a_node_that_never_ran_can_be_stopped(client, make_toy):
     assert (await client.post(f"{await make_toy()}/stop")).status == 204
 
 
-@pytest.mark.statement("VPCS-12")
 async def test_a_node_that_ignores_the_signal_is_stopped_too(client, make_toy, server):
     toy = await make_toy(mode="ignores-term")
     await client.post(f"{toy}/start")

@@ -1,7 +1,9 @@
 """Nodes through the API, with the toy emulator."""
 
 import asyncio
+import os
 import socket
+import uuid
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,27 @@ async def test_a_new_node(client, project, server):
     second = await client.post(f"{project}/toy/vms", {"name": "PC2"})
     assert (second.json["console"], len(second.json["vm_id"])) == (first + 1, 36)
     assert (await client.get(f"{project}/toy/vms")).json == [answer.json, second.json]
+
+
+@pytest.mark.statement("MGR-01", "MGR-02", "PRJ-30")
+async def test_nodes_are_counted_and_listed_under_ids_of_their_own(client, project, lab):
+    vms = f"{project}/toy/vms"
+    made = [(await client.post(vms, {"name": "PC"})).json["vm_id"] for _ in range(3)]
+    assert [str(uuid.UUID(node_id)) for node_id in made] == made
+    assert len(set(made)) == 3
+    assert [vm["vm_id"] for vm in (await client.get(vms)).json] == made
+    assert len(lab.manager.get(project.rpartition("/")[2]).nodes) == 3
+
+
+@pytest.mark.statement("PRJ-24")
+async def test_a_directory_is_made_when_it_is_first_needed(client, project, make_toy):
+    toy = await make_toy()
+    path, node_id = (await client.get(project)).json["path"], toy.rpartition("/")[2]
+    directory = f"{path}/project-files/toy"
+    assert (await client.get(toy)).json["vm_directory"] == f"{directory}/{node_id}"
+    assert "project-files" not in os.listdir(path)
+    assert (await client.post(f"{toy}/start")).status == 204
+    assert os.listdir(directory) == [node_id]
 
 
 @pytest.mark.statement("VPCS-29")

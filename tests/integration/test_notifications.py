@@ -87,7 +87,7 @@ async def test_each_change_is_told_once_with_the_node_as_it_is_then(client, proj
         ]
 
 
-@pytest.mark.statement("NOTIF-08")
+@pytest.mark.statement("NOTIF-08", "NOTIF-09")
 @pytest.mark.parametrize("mode", ["crash-on-connect", "quit-on-connect"])
 async def test_an_end_by_itself_is_told(client, project, make_toy, mode):
     toy = await make_toy(mode=mode)

@@ -94,6 +94,17 @@ async def test_a_commit_removes_what_was_deleted(client, project, make_toy):
     assert (await client.post(f"{NOBODY}/commit")).status == 404
 
 
+@pytest.mark.statement("PRJ-25", "PRJ-26")
+async def test_what_is_deleted_waits_for_the_commit(client, project, make_toy, lab):
+    kept, gone = [(await make_toy()).rpartition("/")[2] for _ in range(2)]
+    nodes = lab.manager.get(project.rpartition("/")[2]).nodes
+    assert (await client.delete(f"{project}/toy/vms/{gone}")).status == 204
+    assert [node.id for node in nodes] == [kept]
+    assert nodes.removed == [("toy", gone)]
+    assert (await client.post(f"{project}/commit")).status == 204
+    assert nodes.removed == []
+
+
 @pytest.mark.statement("PRJ-27")
 async def test_a_commit_that_fails_can_be_repeated(client, project, make_toy, monkeypatch):
     toy = await make_toy()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gns3server.settings import ServerSettings
+
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 KEYS = {"location", "name", "path", "project_id", "temporary"}
 
@@ -33,6 +35,15 @@ async def test_a_name_is_enough(client, server):
     assert made["location"] == str(server.settings.projects_path)
     assert made["path"] == f"{made['location']}/{made['project_id']}"
     assert files(made) == {"project.db", "project.db-wal"}
+
+
+@pytest.mark.statement("PRJ-33")
+async def test_the_usual_place_of_projects_is_made_with_the_first(gns3_serving, tmp_path):
+    usual = ServerSettings().projects_path
+    async with gns3_serving(plugins=[], projects_path=usual) as server:
+        made = await create(server.client, name="lab")
+        assert made["location"] == str(tmp_path / "GNS3" / "projects")
+        assert files(made)
 
 
 @pytest.mark.statement("PRJ-03", "PRJ-18")
@@ -92,12 +103,15 @@ async def test_what_does_not_fit_is_400_and_makes_nothing(client, server, subtes
 
 
 @pytest.mark.statement("PRJ-34", "PRJ-35")
-async def test_an_id_that_is_open_answers_the_open_project_unchanged(client, tmp_path):
+async def test_an_id_that_is_open_answers_the_open_project_unchanged(client, tmp_path, lab):
+    assert (await client.get(f"/v1/projects/{ID}")).status == 404
     made = await create(client, name="lab", project_id=ID)
+    project = lab.manager.get(ID)
     again = await create(
         client, name="other", project_id=ID, path=str(tmp_path / "other"), temporary=True
     )
     assert again == made
+    assert lab.manager.get(ID) is project
     assert not (tmp_path / "other").exists()
     assert (await client.get("/v1/projects")).json == [made]
 
@@ -149,7 +163,13 @@ async def test_the_name_can_be_changed_and_null_leaves_it(client, project):
 
 async def test_a_wrong_update_changes_nothing(client, project):
     before = (await client.get(project)).json
-    for body in ({"name": ""}, {"name": "x", "nonsense": 1}, {"project_id": ID}, {"name": 1}):
+    for body in (
+        {"name": ""},
+        {"name": "x", "nonsense": 1},
+        {"project_id": ID},
+        {"name": 1},
+        {"location": "/tmp"},
+    ):
         answer = await client.put(project, body)
         assert (answer.status, answer.json["request"]) == (400, body)
     assert (await client.get(project)).json == before

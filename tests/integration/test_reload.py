@@ -82,7 +82,6 @@ async def test_only_clients_of_a_local_server_may(gns3_serving):
         assert (await server.client.get("/v1/version")).status == 200
 
 
-@pytest.mark.statement("CFG-09")
 async def test_what_cannot_be_read_changes_nothing(client, lab, monkeypatch):
     def fail():
         raise SettingsError("no such thing")
@@ -112,7 +111,7 @@ async def test_plugins_see_their_new_section_or_all_stays(gns3_serving, faulty_p
         assert lab.config.current.server.max_nodes == 3
 
 
-@pytest.mark.statement("CFG-08", "CFG-09")
+@pytest.mark.statement("CFG-08")
 async def test_a_changed_file_is_read_by_itself(server, lab, monkeypatch, caplog, until):
     caplog.set_level("INFO")
     directory = server.settings.home / ".config" / "GNS3"

@@ -67,6 +67,20 @@ async def test_who_hears_what():
 
 
 @pytest.mark.statement("NOTIF-04")
+async def test_silence_lasts_five_seconds(monkeypatch):
+    loop, waits = asyncio.get_running_loop(), []
+
+    def call_now(delay, *call):
+        waits.append(delay)
+        return loop.call_at(loop.time(), *call)
+
+    monkeypatch.setattr(loop, "call_later", call_now)
+    with Hub().listen() as listener:
+        lines = aiter(listener)
+        assert [await anext(lines) for _ in range(3)] == [PING_LINE] * 3
+    assert waits == [5.0, 5.0]
+
+
 async def test_silence_is_broken_by_pings():
     hub = Hub(ping_after=0.01)
     with hub.listen() as listener:

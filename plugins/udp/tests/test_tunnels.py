@@ -121,7 +121,6 @@ async def test_a_refused_tunnel_reserves_nothing(lab):
     assert len(lab.pool) == 0
 
 
-@pytest.mark.statement("NIO-10")
 async def test_names_of_hosts_are_kept_as_given(lab):
     toy = await lab.toy()
     assert (await lab.plug(toy, STRANGE, rhost="localhost")).json["rhost"] == "localhost"

@@ -90,7 +90,11 @@ class VpcsNode(ProcessNode):
 
     async def snapshot(self) -> dict[str, Any]:
         """The node's object with the script that is in its directory now."""
-        script = await self.read_file(SCRIPT)
+        try:
+            script = await self.read_file(SCRIPT)
+        except Conflict:
+            # A node can be shown, and its end be told, whatever its files are.
+            script = None
         return {
             **await super().snapshot(),
             "startup_script": None if script is None else script.decode(errors="replace"),
@@ -99,6 +103,10 @@ class VpcsNode(ProcessNode):
 
 
 def rename(script: str, old: str, new: str) -> str:
-    """A script in which a PC's name has changed: whole words only (D-27), ``%h`` as well."""
-    whole_word = re.compile(rf"(?<!\w){re.escape(old)}(?!\w)")
-    return whole_word.sub(lambda _: new, script).replace("%h", new)
+    """A script in which a PC's name has changed: whole words only (D-27), ``%h`` as well.
+
+    What ``.``, ``:``, ``/`` or ``-`` join is one word: a PC called ``1`` must not ruin
+    ``ip 10.0.0.1/24``.
+    """
+    name = rf"(?<![\w:/])(?<!\w[.-]){re.escape(old)}(?![.:/-]*\w)|%h"
+    return re.sub(name, lambda _: new, script)

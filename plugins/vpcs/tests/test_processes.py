@@ -46,8 +46,10 @@ async def test_stop_answers_when_both_processes_are_gone(lab, events):
     pc = await lab.wired()
     assert (await anext(events))["action"] == "vm.created"
     await pc.do("stop", "start", "start")
-    pids = pc.processes()
+    pids, run = pc.processes(), pc.node._run
     await pc.do("stop")
+    # It was asked to end, and did so in order: code 0 (contract 5.3).
+    assert run.exit.code == 0
     assert not any(map(alive, pids))
     assert not is_bound("tcp", pc.console)
     assert not is_bound("udp", pc.node.nio().values["lport"])

@@ -19,11 +19,22 @@ async def all_gone(run_id: str) -> None:
         pass
 
 
-@pytest.mark.statement("UTIL-01", "UTIL-02")
 async def test_returns_code_and_all_output_as_text() -> None:
     code = "import os; os.write(1, b'one\\xff '); os.write(2, b'two'); os._exit(3)"
     result = await run_tool([*PYTHON, code])
     assert (result.code, result.output) == (3, "one\N{REPLACEMENT CHARACTER} two")
+
+
+@pytest.mark.statement("UTIL-01")
+async def test_the_loop_goes_on_meanwhile() -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        address = server.sockets[0].getsockname()
+        code = f"import socket; print(socket.create_connection({address}).recv(5))"
+        assert (await run_tool([*PYTHON, code], limit=30)).output == "b'hello'\n"
 
 
 async def test_runs_where_and_with_what_it_is_told(tmp_path: Path) -> None:
