@@ -20,6 +20,8 @@ def log():
     handler.setFormatter(OneLine(FORMAT))
     logger = logging.getLogger(f"{__name__}.{id(stream)}")
     logger.addHandler(handler)
+    # pytest keeps what propagates, and cannot hand a lone surrogate to whoever collects reports.
+    logger.propagate = False
     yield logger, stream.getvalue
     logger.removeHandler(handler)
 
