@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,20 @@ from gns3server.http.client import Client
 from gns3server.testing import processes_of
 
 TOYS = Path(__file__).parents[1] / "toys"
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """Makes a plugin one that the program finds on the path that is returned."""
+
+    def install(name: str, module: str) -> str:
+        info = tmp_path / "site" / "toys-1.2.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[gns3server.plugins]\n{name} = {module}\n")
+        return f"{info.parent}{os.pathsep}{TOYS}"
+
+    return install
 
 
 async def finish(process) -> tuple[int, str, str]:
@@ -234,7 +249,7 @@ async def test_requests_are_recorded_as_they_could_be_sent_again(running, tmp_pa
 
 
 @pytest.mark.statement("RUN-10")
-async def test_it_goes_into_the_background_with_a_pid_file(run, tmp_path, until):
+async def test_it_goes_into_the_background_with_a_pid_file(run, environ, tmp_path, until):
     pid_file, log = tmp_path / "pid", tmp_path / "log"
     process = await run("--daemon", "--pid", str(pid_file), "--log", str(log))
     assert await finish(process) == (0, "", "")
@@ -243,7 +258,7 @@ async def test_it_goes_into_the_background_with_a_pid_file(run, tmp_path, until)
         return log.exists() and "listens on" in log.read_text()
 
     async def has_ended() -> bool:
-        return not pid_file.exists()
+        return not pid_file.exists() and processes_of(environ["GNS3_TEST_ID"]) == {}
 
     await until(listens)
     pid = int(pid_file.read_text())

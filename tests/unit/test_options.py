@@ -52,7 +52,7 @@ def test_a_switch_can_be_thrown_by_option_and_by_file(short, long, name, write):
         assert getattr(read(files=(write(f"{name} = {text}"),)), name) is value
 
 
-@pytest.mark.statement("RUN-03", "RUN-04")
+@pytest.mark.statement("RUN-04")
 def test_host_and_port_come_from_the_option_before_the_file(write):
     path = write("host = 192.168.1.2", "port = 9001")
     assert (read().host, read().port) == ("127.0.0.1", 8000)
@@ -60,6 +60,13 @@ def test_host_and_port_come_from_the_option_before_the_file(write):
     assert (server.host, server.port) == ("192.168.1.2", 9001)
     server = read("--host=192.168.1.3", "--port=9002", files=(path,))
     assert (server.host, server.port) == ("192.168.1.3", 9002)
+
+
+@pytest.mark.statement("PORT-06", "PORT-07")
+def test_the_usual_ports_of_consoles_and_wires():
+    server = read()
+    assert (server.console_start_port_range, server.console_end_port_range) == (2000, 5000)
+    assert (server.udp_start_port_range, server.udp_end_port_range) == (10000, 20000)
 
 
 @pytest.mark.parametrize("name", ["certfile", "certkey", "record", "log"])

@@ -60,16 +60,6 @@ def test_each_source_keeps_what_stronger_ones_leave_alone(write):
     assert (server.announced_version, server.local) == ("1.4", True)
 
 
-@pytest.mark.statement("CFG-05")
-def test_one_value_can_be_set_for_this_run_alone(write):
-    path = write("a.conf", "host = 10.0.0.1\nport = 1")
-    before = path.read_bytes()
-    server = load({}, {"port": 2}, (path,)).server
-    assert (server.host, server.port) == ("10.0.0.1", 2)
-    assert path.read_bytes() == before
-    assert load({}, {}, (path,)).server.port == 1
-
-
 def test_the_usual_files_are_found_the_strongest_last(write, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     user = write(".config/GNS3/gns3_server.conf", "port = 1\nhost = 10.0.0.1")
