@@ -10,26 +10,37 @@ second server can write to it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from gns3server.durable import sync_directory, sync_file
 from gns3server.errors import StorageFailed
+from gns3server.projects.examining import (
+    BUSY_SECONDS,
+    NO_ROOM_REMEDY,
+    DatabaseError,
+    DatabaseMissing,
+    NoRoomToExamine,
+    Reader,
+    examine,
+    primary_code,
+    refusal,
+)
+from gns3server.projects.migrations import Migrations, copy_database, upgrade
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 Statement = tuple[str, Sequence[Any]]
 """One SQL statement and its parameters."""
-
-BUSY_SECONDS = 0.5
-
-
-class DatabaseError(Exception):
-    """A database file cannot be used; the text says which and why."""
 
 
 @dataclass(eq=False)
@@ -60,16 +71,42 @@ class DatabaseThread:
         self._opened: set[Database] = set()
         self.commits = 0
 
-    async def open(self, path: Path, script: str, version: int) -> Database:
-        """Open a file, creating it with ``script`` when it is new.
+    async def open(
+        self,
+        path: Path,
+        migrations: Migrations,
+        *,
+        read: Reader = lambda _: None,
+        new: bool = True,
+    ) -> Database:
+        """Open a file in the newest version of its format. One that is refused is not touched.
 
-        :param version: the schema version that ``script`` makes and this server reads.
-        :raises DatabaseError: damaged, locked by another process, or of another version.
+        :param read: reads all that is in it, to find out whether that is possible.
+        :param new: there may be no such file yet.
+        :raises DatabaseError: damaged, locked by another process, or of a newer version.
         """
+        await asyncio.to_thread(self._examine, path, migrations, read, new)
         database = Database(path)
         self._opened.add(database)
-        await self._submit(_Job(database, call=lambda db: _open(db, script, version)))
+        try:
+            await self._submit(_Job(database, call=lambda db: _open(db, migrations)))
+        except DatabaseError:
+            self._opened.remove(database)
+            raise
         return database
+
+    def _examine(self, path: Path, migrations: Migrations, read: Reader, new: bool) -> None:
+        if any(_is_same(path, database.path) for database in list(self._opened)):
+            remedy = "Give each project files of its own: copy, and do not link."
+            raise DatabaseError(path, "is open already in this server", remedy)
+        try:
+            examine(path, migrations, read)
+        except DatabaseMissing:
+            if not new:
+                raise
+        except NoRoomToExamine as error:
+            # A full disk must not keep closed what could run on it.
+            log.warning("%s is opened without a look at it before: %s", path, error)
 
     async def commit(self, database: Database, *statements: Statement) -> None:
         """Make one change durable: all its statements or none.
@@ -83,15 +120,22 @@ class DatabaseThread:
 
         :raises DatabaseError: the file is damaged.
         """
+        return await self.read_with(database, lambda db: db.execute(sql, parameters).fetchall())
 
-        def fetch(db: Database) -> list[Any]:
+    async def read_with(self, database: Database, read: Callable[[sqlite3.Connection], T]) -> T:
+        """What a function reads.
+
+        :raises DatabaseError: the file is damaged.
+        """
+
+        def call(db: Database) -> T:
             try:
-                return _connection(db).execute(sql, parameters).fetchall()
-            except sqlite3.Error as error:
-                raise DatabaseError(f"{db.path} cannot be read: {error}") from error
+                return read(_connection(db))
+            except (sqlite3.Error, ValueError) as error:
+                raise refusal(db.path, error) from error
 
-        rows: list[Any] = await self._submit(_Job(database, call=fetch))
-        return rows
+        result: T = await self._submit(_Job(database, call=call))
+        return result
 
     async def copy(self, database: Database, path: Path) -> None:
         """Copy a file as it is now, durably, to where no database is.
@@ -158,7 +202,7 @@ def _finish(job: _Job, call: Callable[[Database], Any] | None) -> None:
         job.done.set_result(result)
 
 
-def _open(database: Database, script: str, version: int) -> None:
+def _open(database: Database, migrations: Migrations) -> None:
     try:
         connection = sqlite3.connect(
             database.path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=64
@@ -167,36 +211,30 @@ def _open(database: Database, script: str, version: int) -> None:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            # Takes the exclusive lock now, not at the first change.
+            connection.executescript("BEGIN IMMEDIATE; COMMIT")
+            upgrade(connection, database.path, migrations)
+            # Only now: a script that rebuilds a table must not set off its ON DELETE.
             connection.execute("PRAGMA foreign_keys = ON")
-            _bring_to_version(connection, script, version)
         except BaseException:
             connection.close()
             raise
-    except sqlite3.Error as error:
-        raise DatabaseError(f"{database.path} cannot be opened: {error}") from error
+    except (OSError, sqlite3.Error) as error:
+        raise refusal(database.path, error) from error
     database.connection = connection
 
 
-def _bring_to_version(connection: sqlite3.Connection, script: str, version: int) -> None:
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found == 0:
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {version}; COMMIT"
-        )
-    elif found != version:
-        raise sqlite3.DatabaseError(
-            f"its format is version {found}, this server reads version {version}"
-        )
-    else:
-        # Takes the exclusive lock now, not at the first change.
-        connection.executescript("BEGIN IMMEDIATE; COMMIT")
+def _is_same(path: Path, other: Path) -> bool:
+    """Whether two names are one file's: SQLite's locks do not tell, within a process."""
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
 
 
 def _copy(database: Database, path: Path) -> None:
     try:
-        _connection(database).execute("VACUUM INTO ?", (str(path),))
-        sync_file(path)
-        sync_directory(path.parent)
+        copy_database(_connection(database), path)
     except (OSError, sqlite3.Error) as error:
         raise StorageFailed(
             f"{database.path} could not be copied to {path}: {error}; nothing was changed."
@@ -240,13 +278,23 @@ def _commit_together(database: Database, jobs: list[_Job]) -> None:
 
 def _roll_back(database: Database) -> None:
     if database.connection is not None and database.connection.in_transaction:
-        database.connection.rollback()
+        # What fails on a broken file must not end the thread that all files depend on.
+        with suppress(sqlite3.Error):
+            database.connection.rollback()
 
 
 def _explain(database: Database, error: Exception) -> Exception:
-    if isinstance(error, sqlite3.OperationalError):
-        return StorageFailed(
-            f"The change could not be written to {database.path} ({error}); nothing was changed. "
-            "Free some disk space, or make the directory writable, and try again."
+    if not isinstance(error, sqlite3.Error):
+        return error
+    remedy = f"{NO_ROOM_REMEDY} Then try again."
+    if primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        remedy = (
+            "The file is damaged: copy the files of the project that you want to keep, then "
+            "delete it, or put back a sound copy of the file while no server runs."
         )
-    return error
+    elif not isinstance(error, sqlite3.OperationalError):
+        return error
+    return StorageFailed(
+        f"The change could not be written to {database.path} ({error}); nothing was changed. "
+        + remedy
+    )

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from gns3server.errors import StorageFailed
-from gns3server.projects.database import Database, DatabaseError, DatabaseThread, _Job
+from gns3server.projects.database import Database, DatabaseThread, _Job
+from gns3server.projects.examining import DatabaseError
 
 TABLES = "CREATE TABLE item (id INTEGER PRIMARY KEY, text TEXT NOT NULL)"
 INSERT = "INSERT INTO item VALUES (?, ?)"
@@ -27,7 +28,7 @@ async def thread() -> AsyncIterator[DatabaseThread]:
 
 @pytest.fixture
 async def database(thread, tmp_path):
-    return await thread.open(tmp_path / "test.db", TABLES, 1)
+    return await thread.open(tmp_path / "test.db", [TABLES])
 
 
 async def ids(thread: DatabaseThread, database: Database) -> list[int]:
@@ -51,7 +52,7 @@ class Busy:
 async def test_what_was_committed_is_there_for_the_next_server(tmp_path):
     for number in range(3):
         thread = DatabaseThread()
-        database = await thread.open(tmp_path / "test.db", TABLES, 1)
+        database = await thread.open(tmp_path / "test.db", [TABLES])
         assert await ids(thread, database) == [*range(number)]
         await thread.commit(database, (INSERT, (number, "x")))
         await thread.close_database(database)
@@ -66,7 +67,7 @@ async def test_files_are_kept_as_the_design_asks(thread, database):
 
 async def test_closing_the_thread_finishes_what_is_queued(tmp_path):
     thread = DatabaseThread()
-    database = await thread.open(tmp_path / "test.db", TABLES, 1)
+    database = await thread.open(tmp_path / "test.db", [TABLES])
     busy = Busy(thread, database)
     changes = [asyncio.ensure_future(thread.commit(database, (INSERT, (1, "x"))))]
     await asyncio.sleep(0)
@@ -90,7 +91,7 @@ async def test_a_change_whose_client_went_away_is_made_all_the_same(thread, data
 
 
 async def test_changes_that_queue_up_share_one_commit(thread, database, tmp_path):
-    other = await thread.open(tmp_path / "other.db", TABLES, 1)
+    other = await thread.open(tmp_path / "other.db", [TABLES])
     before = thread.commits
     busy = Busy(thread, database)
     changes = [
@@ -173,7 +174,7 @@ def fill(path: Path) -> None:
 
 
 async def test_a_disk_that_is_full_is_survived(thread, small_disk):
-    database = await thread.open(small_disk / "test.db", TABLES, 1)
+    database = await thread.open(small_disk / "test.db", [TABLES])
     await thread.commit(database, (INSERT, (1, "x")))
     ballast = small_disk / "ballast"
     fill(ballast)
@@ -187,7 +188,7 @@ async def test_a_disk_that_is_full_is_survived(thread, small_disk):
 
 
 async def test_a_failure_of_one_file_leaves_the_others_alone(thread, database, tmp_path):
-    other = await thread.open(tmp_path / "other.db", TABLES, 1)
+    other = await thread.open(tmp_path / "other.db", [TABLES])
     await thread.read(database, "PRAGMA query_only = ON")
     busy = Busy(thread, database)
     changes = [
@@ -216,9 +217,20 @@ async def test_a_closed_file_takes_no_changes(thread, database):
 async def test_a_second_opener_is_refused(thread, database):
     second = DatabaseThread()
     with pytest.raises(DatabaseError, match="locked"):
-        await second.open(database.path, TABLES, 1)
+        await second.open(database.path, [TABLES])
     await second.close()
     await thread.commit(database, (INSERT, (1, "x")))
+
+
+async def test_a_file_has_one_opener_whatever_its_name(thread, database, tmp_path):
+    # Closing either would let go of the locks of both.
+    (tmp_path / "other.db").hardlink_to(database.path)
+    with pytest.raises(DatabaseError, match=r"other\.db is open already in this server"):
+        await thread.open(tmp_path / "other.db", [TABLES])
+    second = DatabaseThread()
+    with pytest.raises(DatabaseError, match="locked"):
+        await second.open(database.path, [TABLES])
+    await second.close()
 
 
 async def test_a_program_outside_is_refused_until_the_file_is_closed(thread, database):
@@ -238,7 +250,7 @@ async def test_a_program_outside_is_refused_until_the_file_is_closed(thread, dat
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"no database " * 1000, "not a database"), (None, "unable to open")]
+    ("content", "reason"), [(b"no database " * 1000, "not a database"), (None, "no regular file")]
 )
 async def test_a_file_that_is_no_database_is_named(thread, tmp_path, content, reason):
     path = tmp_path / "test.db"
@@ -247,7 +259,7 @@ async def test_a_file_that_is_no_database_is_named(thread, tmp_path, content, re
     else:
         path.write_bytes(content)
     with pytest.raises(DatabaseError, match=reason) as refused:
-        await thread.open(path, TABLES, 1)
+        await thread.open(path, [TABLES])
     assert str(path) in str(refused.value)
     if content is not None:
         assert path.read_bytes() == content
@@ -256,20 +268,5 @@ async def test_a_file_that_is_no_database_is_named(thread, tmp_path, content, re
 async def test_a_file_that_lacks_its_tables_is_named(thread, tmp_path):
     with closing(sqlite3.connect(tmp_path / "test.db")) as connection:
         connection.execute("PRAGMA user_version = 1")
-    database = await thread.open(tmp_path / "test.db", TABLES, 1)
-    with pytest.raises(DatabaseError, match=r"test\.db cannot be read: no such table: item"):
-        await ids(thread, database)
-
-
-async def test_a_file_of_another_version_is_refused(thread, database):
-    await thread.close_database(database)
-    with pytest.raises(DatabaseError, match="format is version 1, this server reads version 2"):
-        await thread.open(database.path, TABLES, 2)
-
-
-async def test_a_script_that_fails_leaves_nothing_half_made(thread, tmp_path):
-    path = tmp_path / "test.db"
-    with pytest.raises(DatabaseError):
-        await thread.open(path, "CREATE TABLE a (x); CREATE TABLE nonsense", 1)
-    database = await thread.open(path, "CREATE TABLE a (x)", 1)
-    assert await thread.read(database, "SELECT * FROM a") == []
+    with pytest.raises(DatabaseError, match=r"test\.db cannot be used: it has no table 'item'"):
+        await thread.open(tmp_path / "test.db", [TABLES])
