@@ -104,8 +104,8 @@ async def serving(
 ) -> AsyncIterator[RunningServer]:
     """Run a server while the context lasts.
 
-    Projects that were open are open again before it listens; when it ends,
-    all nodes are stopped.
+    Projects that were open are open again before it listens, with what still runs
+    in them; when it ends, all nodes are stopped unless ``keep_nodes`` is set.
 
     :param found: the plugins to load; all that are installed by default.
     :param stop: set when a client asks the server to end.

@@ -235,7 +235,8 @@ class ProjectManager:
     async def shutdown(self, *, open_again: bool) -> None:
         """Stop all nodes and let go of all projects; temporary ones are deleted.
 
-        :param open_again: the next start opens the permanent ones again.
+        :param open_again: the next start opens the permanent ones again. With the setting
+            ``keep_nodes`` nothing is stopped or deleted then: the next start has it all again.
         """
         self._stopping = True
         async with Entry(self._opening, exclusive=True):
@@ -246,7 +247,11 @@ class ProjectManager:
     async def _shut_down(self, project: Project, *, open_again: bool) -> None:
         try:
             async with self._leaving(project):
-                await self._end(project, keep_files=not project.temporary, open_again=open_again)
+                if open_again and self._config.current.server.keep_nodes:
+                    await self._leave_running(project)
+                else:
+                    keep_files = not project.temporary
+                    await self._end(project, keep_files=keep_files, open_again=open_again)
         except NotFound:
             pass
         except Exception:
@@ -269,9 +274,14 @@ class ProjectManager:
             if not (project.closed or project.leavers or self._stopping):
                 project.closing.clear()
 
+    async def _leave_running(self, project: Project) -> None:
+        await self._observer("closing", project)
+        await self._let_go(project)
+        await self._observer("closed", project)
+
     async def _end(self, project: Project, *, keep_files: bool, open_again: bool) -> None:
         await self._observer("closing", project)
-        await project.nodes.stop()
+        await project.stop()
         place = self._places.of(project.id)
         try:
             if keep_files:
