@@ -252,9 +252,7 @@ def run(config: Config, pid: Path | None) -> int:
         with pid_file(pid):
             asyncio.run(serve(config))
     except DatabaseError as error:
-        log.critical(
-            "%s; is another gns3server running? Choose another state_path for a second one", error
-        )
+        log.critical("%s; does another program use it? Or choose another state_path", error)
     except (OSError, PluginFailed, SettingsError, AlreadyRunning) as error:
         log.critical("the server cannot run: %s", error)
     else:

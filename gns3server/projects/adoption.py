@@ -89,7 +89,9 @@ async def adopt_runs(
     ended = [record for record, runs in zip(records, running, strict=True) if not runs]
     await asyncio.gather(*(_tell_of_end(home, nodes, record) for record in ended))
     if len(ended) < len(records):
-        log.info("project %s: %d nodes have gone on running", home.id, len(records) - len(ended))
+        log.info(
+            "project %s: nodes that have gone on running: %d", home.id, len(records) - len(ended)
+        )
 
 
 async def _tell_of_end(home: Home, nodes: NodeSet, record: RunRecord) -> None:

@@ -24,6 +24,9 @@ from gns3server.projects.records import ProjectPlace, ServerRecords
 
 log = logging.getLogger(__name__)
 
+PATIENCE_SECONDS = 4.0
+"""How long nodes may take to end when the server stops, however long their types give them."""
+
 Observer = Callable[[str, Project], Awaitable[None]]
 """Told ``"opened"``, ``"closing"``, ``"closed"`` or ``"committed"`` and the project."""
 
@@ -239,10 +242,13 @@ class ProjectManager:
             ``keep_nodes`` nothing is stopped or deleted then: the next start has it all again.
         """
         self._stopping = True
+        loop = asyncio.get_running_loop()
+        patience = loop.call_later(PATIENCE_SECONDS, self.machine.runner.hurry)
         async with Entry(self._opening, exclusive=True):
             await asyncio.gather(
                 *(self._shut_down(project, open_again=open_again) for project in self.projects)
             )
+        patience.cancel()
 
     async def _shut_down(self, project: Project, *, open_again: bool) -> None:
         try:

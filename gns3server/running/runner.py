@@ -105,5 +105,8 @@ class Runner(Protocol):
     async def sweep(self, run_ids: Collection[str]) -> int:
         """Stop all processes of our user that carry one of these run ids; return their number."""
 
+    def hurry(self) -> None:
+        """Give nothing time to end any more: what is stopped, or is being stopped, is killed."""
+
     async def close(self) -> None:
         """Let go of all runs without stopping them; stops that were begun are carried through."""

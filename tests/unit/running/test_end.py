@@ -173,7 +173,7 @@ async def test_only_what_carries_the_run_id_is_found(
     start: Start, make_spec: MakeSpec, tcp_port: Port
 ) -> None:
     run = await start(make_spec(f"a = tcp({tcp_port.number}); rest()", ports=(tcp_port,)))
-    await take_down(Record(), run._reader, ["another"])
+    await take_down(Record(), run._reader, ["another"], asyncio.Event())
     assert len(await alive(run)) == 1
     await run.stop()
 
