@@ -1,5 +1,6 @@
 """A server that is a process of its own, for tests that kill it: the fixture of
-:mod:`gns3server.testing`."""
+:mod:`gns3server.testing`.
+"""
 
 from __future__ import annotations
 
@@ -16,48 +17,65 @@ if TYPE_CHECKING:
     from gns3server.http.client import Client
     from gns3server.settings import Settings
 
-LISTENS = re.compile(r"listens on (\S+)")
-
 
 class ServerProcess:
     """A running ``gns3server``.
 
-    :param log: what it has printed up to where it listens.
+    :param log: what it has printed, as far as it was waited for.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, client: Client, log: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        self.client = client
-        self.log = log
+        self.client: Client
+        self.log = ""
 
     @property
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
 
-    async def end(self, number: int = signal.SIGTERM) -> str:
-        """Send it a signal and wait until it has ended; returns what it has printed since."""
+    async def says(self, pattern: str) -> re.Match[str]:
+        """Wait until it prints a line that a pattern is found in.
+
+        :raises RuntimeError: it ended before it did; the text is what it printed.
+        """
+        while True:
+            line = await self._output.readline()
+            if not line:
+                raise RuntimeError(f"the server never said {pattern!r}:\n{self.log}")
+            self.log += line.decode(errors="replace")
+            if found := re.search(pattern, line.decode(errors="replace")):
+                return found
+
+    async def end(self, number: int = signal.SIGTERM) -> None:
+        """Send it a signal and wait until it has ended."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
-        return await self.ended()
+        await self.ended()
 
     async def kill(self) -> None:
         """End it as a crash does."""
         await self.end(signal.SIGKILL)
 
-    async def ended(self) -> str:
-        """Wait until it has ended; returns what it has printed since."""
-        printed, _ = await self._process.communicate()
-        return printed.decode(errors="replace")
+    async def ended(self) -> int:
+        """Wait until it has ended; returns its exit code."""
+        self.log += (await self._output.read()).decode(errors="replace")
+        return await self._process.wait()
+
+    @property
+    def _output(self) -> asyncio.StreamReader:
+        if self._process.stdout is None:
+            raise RuntimeError("its output was not asked for")
+        return self._process.stdout
 
 
 @asynccontextmanager
 async def server_process(
     settings: Settings, *args: str, environ: Mapping[str, str] | None = None
 ) -> AsyncIterator[ServerProcess]:
-    """Run a server with these settings and arguments; at the end it is killed if it still runs.
+    """Run a server with these settings and arguments; in the end it is asked to stop.
 
-    :raises AssertionError: it does not come up; the text is what it printed.
+    :raises RuntimeError: it does not come up; the text is what it printed.
     """
     from gns3server.http.client import Client
 
@@ -67,21 +85,16 @@ async def server_process(
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        limit=2**24,
     )
+    server = ServerProcess(process)
     try:
-        log, found = "", None
-        while found is None:
-            line = (await process.stdout.readline()).decode() if process.stdout else ""
-            log += line
-            assert line, f"the server ended before it listened:\n{log}"
-            found = LISTENS.search(line)
-        async with Client(found[1]) as client:
-            yield ServerProcess(process, client, log)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+        listens = await server.says(r"listens on (\S+)")
+        async with Client(listens[1]) as server.client:
+            yield server
+            await server.end()
+    except BaseException:
+        await server.kill()
+        raise
 
 
 def _variables(settings: Settings) -> dict[str, str]:
