@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 class ServerProcess:
     """A running ``gns3server``.
 
-    :param log: what it has printed, as far as it was waited for.
+    Its ``log`` is what it has printed, as far as that was waited for.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, settings: Settings) -> None:
         self._process = process
+        self.settings = settings
         self.client: Client
         self.log = ""
 
@@ -86,7 +87,7 @@ async def server_process(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    server = ServerProcess(process)
+    server = ServerProcess(process, settings)
     try:
         listens = await server.says(r"listens on (\S+)")
         async with Client(listens[1]) as server.client:

@@ -36,12 +36,10 @@ def serve(gns3_process, tmp_path):
 
     def serve(*args: str, plugin: str = "") -> Any:
         (site / "one_more.py").write_text(plugin)
-        points = [
-            "[gns3server.plugins]",
-            "toy = toy_emulator",
-            *(["more = one_more"] if plugin else []),
-        ]
-        (folder / "entry_points.txt").write_text("\n".join(points))
+        more = "more = one_more\n" if plugin else ""
+        (folder / "entry_points.txt").write_text(
+            f"[gns3server.plugins]\ntoy = toy_emulator\n{more}"
+        )
         return gns3_process(*args, environ={"PYTHONPATH": f"{site}:{TOYS}"})
 
     return serve

@@ -69,8 +69,8 @@ while True:
 """
 """Modes: ``exit`` at once with an error, ``never`` becomes ready, ``ignores-term``,
 ``gated:N`` connects to port N and waits there, ``reports-term:N`` connects there at the first
-TERM and goes on, ``forks`` has a second process (``forks,MODE`` for both), and two ways to end when a client
-connects to the console."""
+TERM and goes on, ``forks`` has a second process (``forks,MODE`` for both), and two ways
+to end when a client connects to the console."""
 
 
 class ToyCreateSchema(NodeCreateSchema):
