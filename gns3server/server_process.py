@@ -35,6 +35,11 @@ class ServerProcess:
         """Its process id."""
         return self._process.pid
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.client.url.rpartition(":")[2])
+
     async def says(self, pattern: str) -> re.Match[str]:
         """Wait until it prints a line that a pattern is found in.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -36,10 +37,8 @@ def serve(gns3_process, tmp_path):
 
     def serve(*args: str, plugin: str = "") -> Any:
         (site / "one_more.py").write_text(plugin)
-        more = "more = one_more\n" if plugin else ""
-        (folder / "entry_points.txt").write_text(
-            f"[gns3server.plugins]\ntoy = toy_emulator\n{more}"
-        )
+        points = "[gns3server.plugins]\ntoy = toy_emulator\n"
+        (folder / "entry_points.txt").write_text(points + ("more = one_more\n" if plugin else ""))
         return gns3_process(*args, environ={"PYTHONPATH": f"{site}:{TOYS}"})
 
     return serve
@@ -182,6 +181,43 @@ async def test_a_server_killed_while_it_stops_a_node_has_it_again(serve, nodes, 
         # Nobody was told that it had stopped, and it has not.
         assert await status(server.client, toy) == "started"
         assert (await server.client.post(f"{toy}/stop")).status == 204
+        assert nodes() == set()
+
+
+# In time -------------------------------------------------------------------------------
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(240)
+async def test_two_hundred_nodes_and_stalled_clients_end_within_ten_seconds(serve, nodes, tmp_path):
+    big = tmp_path / "big"
+    with big.open("wb") as file:
+        file.truncate(200_000_000)
+    async with serve() as server, contextlib.AsyncExitStack() as stalled:
+        toys = await asyncio.gather(
+            *(make(server.client, mode="good" if n % 4 else "ignores-term") for n in range(200))
+        )
+        started = await asyncio.gather(*(server.client.post(f"{toy}/start") for toy in toys))
+        assert {answer.status for answer in started} == {204}
+        assert len(nodes()) == 200
+        location = f'{{"location": "{big}"}}'
+        for _ in range(20):
+            for head, body in (
+                ("GET /v1/notifications", ""),
+                (f"GET {PROJECT}/notifications", ""),
+                ("GET /v1/files/stream", location),
+                ("POST /v1/projects", '{"name": "never'),
+                ("POST /upload", "never"),
+            ):
+                size = len(body) if body == location else 10_000 * len(body)
+                lines = (f"{head} HTTP/1.1", "Host: localhost", f"Content-Length: {size}", "", body)
+                _, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+                stalled.callback(writer.close)
+                writer.write("\r\n".join(lines).encode())
+        # The answer tells that the server has met all those who came before.
+        assert (await server.client.get("/v1/version")).status == 200
+        async with asyncio.timeout(10):
+            await server.end()
         assert nodes() == set()
 
 

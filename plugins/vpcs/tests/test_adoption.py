@@ -62,9 +62,9 @@ async def test_pings_go_on_while_the_server_is_another(labs, how):
             await (lab.server.kill() if how == "killed" else lab.server.end())
             # The consoles are the PCs' own: they stay connected, and nobody serves the API now.
             assert await here.pings("10.0.0.2")
-            async with labs() as lab:
+            async with labs() as successor:
                 assert await there.pings("10.0.0.1")
-                pcs = taken_over(lab, pcs)
+                pcs = taken_over(successor, pcs)
                 assert [await pc.get() for pc in pcs] == shown
                 assert {one["status"] for one in shown} == {"started"}
                 assert [pc.processes() for pc in pcs] == pids
