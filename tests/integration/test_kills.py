@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,13 @@ def nodes(gns3_settings):
     return nodes
 
 
-async def make(client, **values: Any) -> str:
-    """Make the project and a toy in it; returns the toy's path."""
-    await client.post("/v1/projects", {"project_id": ID, "name": "lab"})
-    answer = await client.post(f"{PROJECT}/toy/vms", {"name": "toy", **values})
+async def make(client, project_id: str = ID, **values: Any) -> str:
+    """Make a project, unless it is there, and a toy in it; returns the toy's path."""
+    await client.post("/v1/projects", {"project_id": project_id})
+    toys = f"/v1/projects/{project_id}/toy/vms"
+    answer = await client.post(toys, {"name": "toy", **values})
     assert answer.status == 201, answer.body
-    return f"{PROJECT}/toy/vms/{answer.json['vm_id']}"
+    return f"{toys}/{answer.json['vm_id']}"
 
 
 async def status(client, toy: str) -> str:
@@ -194,9 +196,11 @@ async def test_two_hundred_nodes_and_stalled_clients_end_within_ten_seconds(serv
     with big.open("wb") as file:
         file.truncate(200_000_000)
     async with serve() as server, contextlib.AsyncExitStack() as stalled:
-        toys = await asyncio.gather(
-            *(make(server.client, mode="good" if n % 4 else "ignores-term") for n in range(200))
-        )
+        ids = [ID, *(str(uuid.uuid4()) for _ in range(7))]
+        toys = [
+            await make(server.client, ids[n % 8], mode="good" if n % 5 else "ignores-term")
+            for n in range(200)
+        ]
         started = await asyncio.gather(*(server.client.post(f"{toy}/start") for toy in toys))
         assert {answer.status for answer in started} == {204}
         assert len(nodes()) == 200
