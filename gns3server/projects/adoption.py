@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from gns3server.nodes.home import Home, RunRecord
@@ -37,14 +38,14 @@ class Strays:
         ports = RunningPorts(self._home.machine.ports, record.spec, holder)
         ports.keep()
         self._runs[run] = ports
-        run.on_exit = self._exited
+        run.on_exit = partial(self._exited, record.node_id)
 
     async def stop(self) -> None:
         """Stop all of them."""
         await asyncio.gather(*(self._end(run) for run in list(self._runs)))
 
-    def _exited(self, run: Run) -> None:
-        log.warning("project %s: run %s has ended", self._home.id, run.run_id)
+    def _exited(self, node_id: str, run: Run) -> None:
+        log.warning("project %s, VM %s: it has ended; no plugin knows it", self._home.id, node_id)
         _ = self._own(self._end(run))
 
     async def _end(self, run: Run) -> None:
