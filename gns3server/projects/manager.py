@@ -96,15 +96,7 @@ class ProjectManager:
                 except Exception as error:
                     self._damaged[place.id] = str(error)
                     log.exception("project %s in %s is left closed", place.id, place.path)
-        await asyncio.to_thread(self._purge, self._places.paths)
-
-    def _purge(self, keep: set[Path]) -> None:
-        try:
-            for path in paths.temporary_leftovers(self.location, keep):
-                paths.remove_what_we_put_there(path)
-                log.info("the temporary project in %s was removed", path)
-        except OSError as error:
-            log.warning("temporary projects in %s stay: %s", self.location, error)
+        await asyncio.to_thread(paths.purge, self.location, self._places.paths)
 
     async def create(self, values: Mapping[str, Any]) -> Project:
         """Create a project, open one that is closed, or return one that is open already.

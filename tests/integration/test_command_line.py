@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
