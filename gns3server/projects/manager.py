@@ -234,13 +234,11 @@ class ProjectManager:
             ``keep_nodes`` nothing is stopped or deleted then: the next start has it all again.
         """
         self._stopping = True
-        loop = asyncio.get_running_loop()
-        patience = loop.call_later(PATIENCE_SECONDS, self.machine.runner.hurry)
+        asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self.machine.runner.hurry)
         async with Entry(self._opening, exclusive=True):
             await asyncio.gather(
                 *(self._shut_down(project, open_again=open_again) for project in self.projects)
             )
-        patience.cancel()
 
     async def _shut_down(self, project: Project, *, open_again: bool) -> None:
         try:
