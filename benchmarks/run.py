@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from labbench import events, nodes, rates, starting
+from labbench import adopting, events, nodes, rates, starting
 from labbench.box import INTERRUPTS, Box
 from labbench.report import Figure, table
 
@@ -22,6 +22,7 @@ Benchmark = Callable[[Box, bool], list[Figure]]
 
 BENCHMARKS: dict[str, Benchmark] = {
     "start": starting.first_answer,
+    "restart": adopting.restart,
     "import": starting.imports,
     "memory": starting.memory,
     "requests": rates.requests,

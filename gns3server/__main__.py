@@ -134,6 +134,7 @@ def _add_log(group: Group) -> None:
 
 def _add_process(group: Group) -> None:
     group.add_argument("--daemon", action="store_true", help="go into the background")
+    group.add_argument("--keep-nodes", action="store_true", help="signals leave nodes running")
     group.add_argument("--pid", metavar="FILE", help="keep the process id in this file")
     group.add_argument(
         "--strict-plugins",
@@ -172,7 +173,8 @@ async def serve(config: Config) -> None:
         gc.enable()
         await asyncio.to_thread(greet, config.current, server.url, server.plugins.reports())
         await stop.wait()
-        log.info("stopping all nodes")
+        keeps = config.current.server.keep_nodes
+        log.info("stopping, nodes go on running" if keeps else "stopping all nodes")
     log.info("stopped")
 
 

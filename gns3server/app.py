@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 from gns3server.config import Config
+from gns3server.daemon import lock_state
 from gns3server.durable import make_directory
 from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
@@ -104,15 +106,16 @@ async def serving(
 ) -> AsyncIterator[RunningServer]:
     """Run a server while the context lasts.
 
-    Projects that were open are open again before it listens; when it ends,
-    all nodes are stopped.
+    Projects that were open are open again before it listens, with what still runs
+    in them; when it ends, all nodes are stopped unless ``keep_nodes`` is set.
 
     :param found: the plugins to load; all that are installed by default.
     :param stop: set when a client asks the server to end.
     :param plugin_seconds: how long one call into a plugin may take.
     :raises SettingsError: HTTPS is wanted, and its certificate or key cannot be used.
     :raises OSError: the address, a directory or the record cannot be used.
-    :raises gns3server.projects.examining.DatabaseError: another server has the records.
+    :raises gns3server.daemon.AlreadyRunning: another server has the state directory.
+    :raises gns3server.projects.examining.DatabaseError: its records cannot be used.
     """
     settings = config.current
     tls = await asyncio.to_thread(make_tls, settings)
@@ -233,12 +236,14 @@ async def _watching(config: Config) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _records(settings: Settings) -> AsyncIterator[tuple[DatabaseThread, ServerRecords]]:
+    await asyncio.to_thread(make_directory, settings.state_path)
+    lock = await asyncio.to_thread(lock_state, settings.state_path)
     thread = DatabaseThread()
     try:
-        await asyncio.to_thread(make_directory, settings.state_path)
         yield thread, await ServerRecords.load(thread, settings.state_path)
     finally:
         await thread.close()
+        os.close(lock)
 
 
 @asynccontextmanager

@@ -236,6 +236,18 @@ class NodeTypeConformance:
             assert (await server.client.get(vm)).json == before
             await self.act(server, vm, "start", "started")
 
+    async def test_a_running_node_outlives_its_server(self, gns3_serving: ServerFactory) -> None:
+        async with gns3_serving(keep_nodes=True) as server:
+            vm = await self.ready(server, await self.project(server))
+            await self.act(server, vm, "start", "started")
+            before = (await server.client.get(vm)).json
+            processes = set(server.processes())
+        async with gns3_serving() as server:
+            assert (await server.client.get(vm)).json == before
+            assert set(server.processes()) == processes
+            await self.act(server, vm, "stop", "stopped")
+            assert not server.processes()
+
     async def test_nios_go_where_there_is_a_port(self, gns3_server: LabServer) -> None:
         client, project = gns3_server.client, await self.project(gns3_server)
         vm = await self.create(gns3_server, project)

@@ -110,6 +110,8 @@ async def gns3_project_opened(project: Project) -> None:
 async def gns3_project_closing(project: Project) -> None:
     """A project is about to be closed or deleted, also at shutdown; its nodes still run.
 
+    They go on running if the server was told to keep them: the next one has them again.
+
     Awaited, within ten seconds; cannot veto. A project whose files cannot be
     removed stays open, and :func:`gns3_project_closed` is not called.
 

@@ -110,7 +110,7 @@ class PortPool:
             for other in self._companion_holders.get(port, ()):
                 if other.node_id != holder.node_id:
                     raise self._taken(port, other)
-        self._holders.setdefault(port, set()).add(holder)
+        self.hold_bound(port, holder)
 
     def _clash(self, other: Holder, holder: Holder) -> bool:
         same_node = other.project_id == holder.project_id and other.node_id == holder.node_id
@@ -125,6 +125,10 @@ class PortPool:
             f"{self.kind} port {port} already in use on this host: "
             f"it is reserved for {other.describe()}. Choose another port."
         )
+
+    def hold_bound(self, port: int, holder: Holder) -> None:
+        """Reserve a port that the holder has already; never refused."""
+        self._holders.setdefault(port, set()).add(holder)
 
     def hold_companion(self, port: int, holder: Holder) -> None:
         """Note that a running process may bind ``port`` besides the ones it asked for.

@@ -74,6 +74,9 @@ class ServerSettings:
     allowed_origins: str = option("", "web origins that may call the API, separated by commas")
     allowed_hosts: str = option("", "more names this server is reached by, separated by commas")
     disabled_plugins: str = option("", "plugins not to load, separated by commas")
+    keep_nodes: bool = option(
+        False, "a signal that ends the server leaves what runs to the next one"
+    )
     strict_plugins: bool = option(False, "a plugin that fails keeps the server from starting")
 
 

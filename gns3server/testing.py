@@ -17,11 +17,13 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import signal
 import socket
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,7 @@ pytest.register_assert_rewrite("gns3server.conformance", "gns3server.api_checks"
 
 from gns3server.api_checks import ResponseCheck, check_snapshot, part_of  # noqa: E402
 from gns3server.conformance import NodeTypeConformance  # noqa: E402
+from gns3server.server_process import ServerProcess, server_process  # noqa: E402
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -48,9 +51,11 @@ __all__ = [
     "PortBlock",
     "ResponseCheck",
     "ServerFactory",
+    "ServerProcess",
     "SnapshotCheck",
     "claimed_ports",
     "gns3_client",
+    "gns3_process",
     "gns3_project",
     "gns3_server",
     "gns3_serving",
@@ -158,6 +163,7 @@ class LabServer:
 
 SnapshotCheck = Callable[[Any], None]
 ServerFactory = Callable[..., AbstractAsyncContextManager[LabServer]]
+ProcessFactory = Callable[..., AbstractAsyncContextManager[ServerProcess]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -243,6 +249,27 @@ async def gns3_server(gns3_serving: ServerFactory) -> AsyncIterator[LabServer]:
     """A real server on a free port with all installed plugins."""
     async with gns3_serving() as server:
         yield server
+
+
+@pytest.fixture
+def gns3_process(gns3_settings: Settings) -> Iterator[ProcessFactory]:
+    """Make servers that are processes of their own, one after the other on the same directories.
+
+    Use it as::
+
+        async with gns3_process("--keep-nodes") as server:
+            await server.client.get("/v1/version")
+            await server.kill()
+
+    ``environ`` adds to its environment. Nodes outlive a server that was killed: the
+    test fails if one is left at its end.
+    """
+    yield partial(server_process, gns3_settings)
+    left = processes_of(gns3_settings.environ[TEST_VARIABLE])
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert not left, f"processes were left behind: {left}"
 
 
 @pytest.fixture

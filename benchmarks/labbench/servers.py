@@ -73,9 +73,12 @@ def _answers(port: int, request: bytes) -> bool:
         return False
 
 
-def start_ours(box: Box, home: Path) -> Server:
-    """Start the server as its user does, with the settings that it is shipped with."""
-    port = free_ports(3 * NODES + 1)
+def start_ours(box: Box, home: Path, port: int | None = None) -> Server:
+    """Start the server as its user does, with the settings that it is shipped with.
+
+    port: of an earlier server in this home, whose nodes have their ports behind it.
+    """
+    port = port or free_ports(3 * NODES + 1)
     settings = {
         "HOST": HOST,
         "PORT": port,

@@ -42,8 +42,9 @@ WAITING_CONNECTIONS = 1024
 ACCEPTED_AT_ONCE = 32
 """How many of them are before any of these is looked at, and perhaps refused."""
 
-SHUTDOWN_SECONDS = 5.0
-"""How long open connections may take to end when the server stops."""
+SHUTDOWN_SECONDS = 1.5
+"""How long requests may take to end when the server stops, and then once more: until they
+have ended after they were told to."""
 
 
 def make_application(

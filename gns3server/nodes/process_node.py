@@ -15,6 +15,7 @@ from gns3server.errors import Conflict, StorageFailed
 from gns3server.nodes.home import Home, NodeRecord, RunRecord
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType
+from gns3server.nodes.running_ports import RunningPorts
 from gns3server.nodes.states import NodeState
 from gns3server.ports import Use
 from gns3server.running.runner import Exit, LaunchFailed, Run
@@ -33,7 +34,7 @@ class ProcessNode(Node, ABC):
     def __init__(self, home: Home, node_type: NodeType, record: NodeRecord) -> None:
         super().__init__(home, node_type, record)
         self._run: Run | None = None
-        self._spec: LaunchSpec | None = None
+        self._ports: RunningPorts | None = None
 
     @abstractmethod
     async def launch_spec(self) -> LaunchSpec:
@@ -52,11 +53,12 @@ class ProcessNode(Node, ABC):
             return
         self._move(NodeState.STARTING)
         try:
-            self._spec = await self.launch_spec()
-            self._run = await self._bring_up(self._spec)
+            spec = await self.launch_spec()
+            self._ports = self._ports_of(spec)
+            self._ports.reserve()
+            self._run = await self._bring_up(spec)
         except BaseException:
-            self._let_ports_go()
-            self._run = self._spec = None
+            self._let_go()
             self._move(NodeState.STOPPED)
             raise
         self._move(NodeState.STARTED)
@@ -66,7 +68,6 @@ class ProcessNode(Node, ABC):
     async def _bring_up(self, spec: LaunchSpec) -> Run:
         machine = self.home.machine
         record = RunRecord(id=uuid.uuid4().hex, node_id=self.id, spec=spec)
-        self._take_ports(spec)
         try:
             async with AsyncExitStack() as stack:
                 await self._unless_closing(stack.enter_async_context(machine.gate.place()))
@@ -76,10 +77,10 @@ class ProcessNode(Node, ABC):
                 await self._until_ready(run)
             await self._record(run, record)
         except LaunchFailed as failure:
-            await self._forget(record.id)
+            await forget(self.home, record.id)
             raise Conflict(f"VM {self.name!r} did not start: {failure.reason}") from failure
         except BaseException:
-            await self._forget(record.id)
+            await forget(self.home, record.id)
             raise
         return run
 
@@ -135,7 +136,7 @@ class ProcessNode(Node, ABC):
             return
         self._move(NodeState.STOPPING)
         await self._run.stop()
-        await self._gone(self._run)
+        await self._gone(self._run.run_id)
 
     async def settle(self) -> None:
         """Take note of an exit that the watcher has recorded."""
@@ -149,43 +150,51 @@ class ProcessNode(Node, ABC):
         what = trouble(await run.ended())
         await run.stop()
         tail = await run.log_tail() if what else ""
-        await self._gone(run)
+        await self._gone(run.run_id)
         if what:
             message = f"VM {self.name!r} has stopped by itself: {what}."
             self.home.report(self, message + (f"\nIts log ends:\n{tail}" if tail else ""))
 
-    async def _gone(self, run: Run) -> None:
-        self._let_ports_go()
-        self._run = self._spec = None
+    async def _gone(self, run_id: str) -> None:
+        self._let_go()
         self._move(NodeState.STOPPED)
-        await self._forget(run.run_id)
+        await forget(self.home, run_id)
         await self.home.announce("vm.stopped", self)
 
-    async def _forget(self, run_id: str) -> None:
-        """Remove the record of a run; a full disk must not keep a node from stopping."""
-        try:
-            await self.home.records.remove_run(run_id)
-        except StorageFailed as error:
-            log.warning("the record of run %s stays until the next start: %s", run_id, error)
+    def adopt(self, run: Run, spec: LaunchSpec) -> None:
+        """Go on with a run that an earlier server has started."""
+        self.restored = False
+        self._run, self.state = run, NodeState.STARTED
+        self._ports = self._ports_of(spec)
+        self._ports.keep()
+        run.on_exit = self._exited
+        if run.ending:
+            self._exited(run)
+
+    async def lost(self, run_id: str) -> None:
+        """Take note that the node was started, and ended while no server ran."""
+        self.state = NodeState.STARTED
+        await self._gone(run_id)
 
     def _exited(self, run: Run) -> None:
         if run is self._run and self.state in (NodeState.STARTED, NodeState.SUSPENDED):
             self.home.settle_later(self)
 
-    def _take_ports(self, spec: LaunchSpec) -> None:
-        ports, holder = self.home.machine.ports, self._holder(Use.RUNNING)
-        for port in spec.ports:
-            ports.pool(port.kind).hold(port.number, holder)
-        for port in spec.may_bind:
-            ports.pool(port.kind).hold_companion(port.number, holder)
+    def _ports_of(self, spec: LaunchSpec) -> RunningPorts:
+        return RunningPorts(self.home.machine.ports, spec, self._holder(Use.RUNNING))
 
-    def _let_ports_go(self) -> None:
-        """Give back what the running process held; harmless when it held nothing."""
-        if self._spec is not None:
-            for port in (*self._spec.ports, *self._spec.may_bind):
-                self.home.machine.ports.pool(port.kind).release(
-                    port.number, self._holder(Use.RUNNING)
-                )
+    def _let_go(self) -> None:
+        if self._ports is not None:
+            self._ports.release()
+        self._run = self._ports = None
+
+
+async def forget(home: Home, run_id: str) -> None:
+    """Remove the record of a run; a full disk must not keep a node from stopping."""
+    try:
+        await home.records.remove_run(run_id)
+    except StorageFailed as error:
+        log.warning("the record of run %s stays until the next start: %s", run_id, error)
 
 
 def trouble(end: Exit) -> str:

@@ -27,6 +27,9 @@ from gns3server.projects.stored import ProjectPlace
 
 log = logging.getLogger(__name__)
 
+PATIENCE_SECONDS = 4.0
+"""How long nodes may take to end when the server stops, however long their types give them."""
+
 Observer = Callable[[str, Project], Awaitable[None]]
 """Told ``"opened"``, ``"closing"``, ``"closed"`` or ``"committed"`` and the project."""
 
@@ -91,15 +94,7 @@ class ProjectManager:
                     await self._open(place, None, expected=True)
                 except Exception as error:
                     self.damaged.note(place, error)
-        await asyncio.to_thread(self._purge, self._places.paths)
-
-    def _purge(self, keep: set[Path]) -> None:
-        try:
-            for path in paths.temporary_leftovers(self.location, keep):
-                paths.remove_what_we_put_there(path)
-                log.info("the temporary project in %s was removed", path)
-        except OSError as error:
-            log.warning("temporary projects in %s stay: %s", self.location, error)
+        await asyncio.to_thread(paths.purge, self.location, self._places.paths)
 
     async def create(self, values: Mapping[str, Any]) -> Project:
         """Create a project, open one that is closed, or return one that is open already.
@@ -247,9 +242,11 @@ class ProjectManager:
     async def shutdown(self, *, open_again: bool) -> None:
         """Stop all nodes and let go of all projects; temporary ones are deleted.
 
-        :param open_again: the next start opens the permanent ones again.
+        :param open_again: the next start opens the permanent ones again. With the setting
+            ``keep_nodes`` nothing is stopped or deleted then: the next start has it all again.
         """
         self._stopping = True
+        asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self.machine.runner.hurry)
         async with Entry(self._opening, exclusive=True):
             await asyncio.gather(
                 *(self._shut_down(project, open_again=open_again) for project in self.projects)
@@ -258,7 +255,11 @@ class ProjectManager:
     async def _shut_down(self, project: Project, *, open_again: bool) -> None:
         try:
             async with self._leaving(project):
-                await self._end(project, keep_files=not project.temporary, open_again=open_again)
+                if open_again and self._config.current.server.keep_nodes:
+                    await self._leave_running(project)
+                else:
+                    keep_files = not project.temporary
+                    await self._end(project, keep_files=keep_files, open_again=open_again)
         except NotFound:
             pass
         except Exception:
@@ -281,9 +282,14 @@ class ProjectManager:
             if not (project.closed or project.leavers or self._stopping):
                 project.closing.clear()
 
+    async def _leave_running(self, project: Project) -> None:
+        await self._observer("closing", project)
+        await self._let_go(project)
+        await self._observer("closed", project)
+
     async def _end(self, project: Project, *, keep_files: bool, open_again: bool) -> None:
         await self._observer("closing", project)
-        await project.nodes.stop()
+        await project.stop()
         place = self._places.of(project.id)
         try:
             if keep_files:

@@ -86,6 +86,10 @@ class NodeSet:
             )
         return node
 
+    def find(self, node_id: str) -> Node | None:
+        """A node by id, whatever its type."""
+        return self._nodes.get(node_id)
+
     def restore(self, node: Node) -> bool:
         """Take in a node that was read from disk, unless its id is open in another project."""
         if node.id in self._shared.node_ids:

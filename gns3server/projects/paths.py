@@ -6,6 +6,7 @@ All functions block: call them off the loop.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import pwd
 import shutil
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from gns3server.durable import make_directory, sync_directory
 from gns3server.errors import Conflict, FilesFailed
+
+log = logging.getLogger(__name__)
 
 FILES_DIRECTORY = "project-files"
 TEMPORARY_MARKER = ".gns3_temporary"
@@ -117,6 +120,16 @@ def temporary_leftovers(projects: Path, keep: Collection[Path]) -> list[Path]:
         for path in projects.iterdir()
         if path not in keep and not path.is_symlink() and os.path.isfile(path / TEMPORARY_MARKER)
     ]
+
+
+def purge(projects: Path, keep: Collection[Path]) -> None:
+    """Remove the temporary projects that no server has open, as far as that is possible."""
+    try:
+        for path in temporary_leftovers(projects, keep):
+            remove_what_we_put_there(path)
+            log.info("the temporary project in %s was removed", path)
+    except OSError as error:
+        log.warning("temporary projects in %s stay: %s", projects, error)
 
 
 def set_aside(path: Path, whole: bool) -> Path | None:

@@ -13,6 +13,7 @@ from gns3server.nodes.nio import NioType
 from gns3server.nodes.node import Node
 from gns3server.ports import Holder, Use
 from gns3server.projects import paths
+from gns3server.projects.adoption import Strays
 from gns3server.projects.node_set import NodeSet, Surroundings
 from gns3server.projects.records import ProjectRecords
 
@@ -46,6 +47,7 @@ class Project:
         self.name = name
         self.temporary = temporary
         self.nodes = NodeSet(self, surroundings, records, self.node_directory)
+        self.strays = Strays(self, surroundings.own)
         self.closing = asyncio.Event()
         self.leavers = 0  # who wait to close or delete it, or are at it
         self.closed = False
@@ -142,8 +144,12 @@ class Project:
             raise
         self.name, self.temporary = name, temporary
 
+    async def stop(self) -> None:
+        """Stop everything that runs in it."""
+        await asyncio.gather(self.nodes.stop(), self.strays.stop())
+
     async def shut(self) -> None:
-        """Give back everything the project has in memory, and its file; nothing runs any more."""
+        """Give back everything the project has in memory, and its file; what runs goes on."""
         self.closed = True
         self.nodes.release_ids()
         self.machine.ports.release_project(self.id)

@@ -13,6 +13,7 @@ from gns3server.nodes.home import NodeRecord
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.registry import Registry
 from gns3server.ports import Holder, Ports, Use
+from gns3server.projects.adoption import adopt_runs
 from gns3server.projects.database import DatabaseThread
 from gns3server.projects.examining import DatabaseError
 from gns3server.projects.project import Project
@@ -66,15 +67,11 @@ async def stored_owner(thread: DatabaseThread, directory: Path) -> str | None:
 
 
 async def restore(project: Project, stored: StoredProject, registry: Registry) -> None:
-    """Bring back a project's nodes, wires and ports; what still ran is stopped.
+    """Bring back a project's nodes, wires and ports, and adopt what still runs.
 
     Nodes whose type no plugin offers stay stored and are left out.
     """
     await _finish_files(project, stored)
-    if stored.runs:
-        await project.machine.runner.sweep([run.id for run in stored.runs])
-        for run in stored.runs:
-            await project.records.remove_run(run.id)
     for port in stored.allocated_ports:
         _hold(project.machine.ports, port, Holder(project.id, Use.ALLOCATED))
     project.nodes.restore_removed(stored.removed_nodes)
@@ -92,6 +89,8 @@ async def restore(project: Project, stored: StoredProject, registry: Registry) -
         elif _restore_node(project, registry, node_type, record, stored):
             restored.append(record)
     await _restore_consoles(project, restored)
+    known = {record.id for record in stored.nodes}
+    await adopt_runs(project, project.nodes, project.strays, stored.runs, known)
 
 
 async def _finish_files(project: Project, stored: StoredProject) -> None:

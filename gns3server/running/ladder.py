@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Collection
@@ -21,24 +22,25 @@ async def take_down(
     record: Record,
     reader: KernelReader,
     run_ids: Collection[str],
+    hurry: asyncio.Event,
     *,
     stop_signal: int = STOP_SIGNAL,
     stop_limit: float = STOP_LIMIT,
 ) -> None:
     """Stop the recorded processes, their descendants and all that carry one of the run ids.
 
-    Returns when they are gone; `stop_limit` is in seconds. What is found on the way is added to
-    the record. Nothing else is ever signalled.
+    Returns when they are gone; `stop_limit` is in seconds, and no longer waited for once `hurry`
+    is set. What is found on the way is added to the record. Nothing else is ever signalled.
     """
     passes = 0
     while True:
         await _find(record, "descendants", lambda: reader.family(record.identities))
         while record.alive:
             # Those that keep forking new ones have been asked often enough.
-            if passes < _POLITE_PASSES:
+            if passes < _POLITE_PASSES and not hurry.is_set():
                 # A process that was stopped (SIGSTOP) takes its signal once it is continued.
                 record.signal(stop_signal, signal.SIGCONT)
-                if await record.gone(stop_limit):
+                if await _gone(record, stop_limit, hurry):
                     continue
             record.signal(signal.SIGKILL)
             await record.gone()
@@ -46,6 +48,18 @@ async def take_down(
         if not record.alive:
             return
         passes += 1
+
+
+async def _gone(record: Record, limit: float, hurry: asyncio.Event) -> bool:
+    """Wait until those that live have ended; False after `limit` seconds, or at `hurry`."""
+    gone = asyncio.ensure_future(record.gone(limit))
+    hurried = asyncio.ensure_future(hurry.wait())
+    try:
+        await asyncio.wait({gone, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        return gone.done() and gone.result()
+    finally:
+        gone.cancel()
+        hurried.cancel()
 
 
 async def _find(record: Record, what: str, search: Callable[[], Awaitable[list[Handle]]]) -> None:

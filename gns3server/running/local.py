@@ -39,6 +39,7 @@ class LocalRunner:
         self._base_env = dict(base_env)
         self._log_period = log_period
         self._reader = KernelReader()
+        self._hurry = asyncio.Event()
         self._spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
         self._slack = TimerSlack()
         self._runs: set[LocalRun] = set()
@@ -62,11 +63,14 @@ class LocalRunner:
     async def sweep(self, run_ids: Collection[str]) -> int:
         record = Record()
         ids = frozenset(run_ids)
-        await asyncio.shield(self._own(take_down(record, self._reader, ids)))
+        await asyncio.shield(self._own(take_down(record, self._reader, ids, self._hurry)))
         return len(record.identities)
 
     async def runs_in(self, directory: Path) -> set[str]:
         return await self._in_thread(run_ids_below, str(directory))
+
+    def hurry(self) -> None:
+        self._hurry.set()
 
     async def close(self) -> None:
         self._reader.withdraw_all()
@@ -97,6 +101,7 @@ class LocalRunner:
             record,
             self._reader,
             [run_id],
+            self._hurry,
             stop_signal=spec.stop_signal,
             stop_limit=spec.stop_limit,
         )
@@ -110,7 +115,13 @@ class LocalRunner:
         popen: subprocess.Popen[bytes] | None,
     ) -> LocalRun:
         run = LocalRun(
-            spec, run_id, self._reader, essential, released=self._runs.discard, popen=popen
+            spec,
+            run_id,
+            self._reader,
+            essential,
+            hurry=self._hurry,
+            released=self._runs.discard,
+            popen=popen,
         )
         self._runs.add(run)
         if self._log_keeper is None or self._log_keeper.done():

@@ -29,6 +29,7 @@ class LocalRun:
 
     essential: those whose end is the end of the run, as far as they are known, main first.
     popen: of the main process, unless it was adopted.
+    hurry: when it is set, nothing is given time to end any more.
     released: called when everything has been stopped.
     """
 
@@ -39,6 +40,7 @@ class LocalRun:
         reader: KernelReader,
         essential: Sequence[Handle],
         *,
+        hurry: asyncio.Event,
         released: Callable[[LocalRun], None],
         popen: subprocess.Popen[bytes] | None = None,
     ) -> None:
@@ -47,6 +49,7 @@ class LocalRun:
         self.on_exit: Callable[[Run], None] | None = None
         self._run_id = run_id
         self._reader = reader
+        self._hurry = hurry
         self._released = released
         self._loop = asyncio.get_running_loop()
         self._record = Record(self._noticed)
@@ -182,6 +185,7 @@ class LocalRun:
             self._record,
             self._reader,
             [self._run_id],
+            self._hurry,
             stop_signal=self.spec.stop_signal,
             stop_limit=self.spec.stop_limit,
         )

@@ -109,5 +109,8 @@ class Runner(Protocol):
     async def runs_in(self, directory: Path) -> set[str]:
         """Return the run ids of our user's processes that work in a directory or below it."""
 
+    def hurry(self) -> None:
+        """Give nothing time to end any more: what is stopped, or is being stopped, is killed."""
+
     async def close(self) -> None:
         """Let go of all runs without stopping them; stops that were begun are carried through."""

@@ -1,5 +1,6 @@
 """What comes back after the server has ended."""
 
+import os
 import socket
 import sqlite3
 from contextlib import closing
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gns3server.projects.examining import DatabaseError
+from gns3server.daemon import AlreadyRunning
 from gns3server.testing import processes_of
 
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
@@ -133,7 +134,7 @@ async def test_a_console_port_that_another_program_has_now_does_not_keep_a_proje
 async def test_two_servers_do_not_share_a_state_directory(serve, tmp_path, build):
     async with serve() as first:
         await build(first.client, ID)
-        with pytest.raises(DatabaseError, match=r"server\.db"):
+        with pytest.raises(AlreadyRunning, match=f"process {os.getpid()} since"):
             async with serve():
                 pytest.fail("a second server started")
         # Another state directory is fine, but not another's project.

@@ -39,6 +39,15 @@ if mode == "ignores-term":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if mode == "never":
     signal.pause()
+if mode.startswith("forks"):
+    mode = mode.partition(",")[2] or "good"
+    if os.fork() == 0:
+        signal.pause()
+if mode.startswith("reports-term:"):
+    def report(*_):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        socket.create_connection(("127.0.0.1", int(mode[13:]))).close()
+    signal.signal(signal.SIGTERM, report)
 if mode.startswith("gated:"):
     gate = socket.create_connection(("127.0.0.1", int(mode[6:])))
     gate.recv(1)
@@ -59,8 +68,9 @@ while True:
     client.close()
 """
 """Modes: ``exit`` at once with an error, ``never`` becomes ready, ``ignores-term``,
-``gated:N`` connects to port N and waits there, and two ways to end when a client
-connects to the console."""
+``gated:N`` connects to port N and waits there, ``reports-term:N`` connects there at the first
+TERM and goes on, ``forks`` has a second process (``forks,MODE`` for both), and two ways
+to end when a client connects to the console."""
 
 
 class ToyCreateSchema(NodeCreateSchema):
@@ -105,7 +115,8 @@ class ToyNode(ProcessNode):
             ),
             cwd=str(self.directory),
             ports=(Port("tcp", self.console), *wires),
-            stop_limit=0.5,
+            stop_limit=30 if self.properties["mode"].startswith("reports-term") else 0.5,
+            children=int(self.properties["mode"].startswith("forks")),
         )
 
 

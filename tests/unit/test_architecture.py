@@ -43,8 +43,12 @@ PUBLIC = {
         *("nodes", "projects", "running"),
     },
     "hookspecs": set(),
-    "testing": {"api_checks", "app", "config", "conformance", "http", "ports", "settings"},
+    "testing": {
+        *("api_checks", "app", "config", "conformance", "http"),
+        *("ports", "server_process", "settings"),
+    },
     "api_checks": {"http"},
+    "server_process": {"http", "settings"},
     "conformance": {"http", "testing"},
     "demo": {"app", "config", "http", "settings"},
 }

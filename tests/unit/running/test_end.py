@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gns3server.running.ladder import take_down
+from gns3server.running.local import LocalRunner
 from gns3server.running.local_run import LocalRun
 from gns3server.running.procfs import run_id_carriers
 from gns3server.running.record import Record
@@ -173,7 +174,7 @@ async def test_only_what_carries_the_run_id_is_found(
     start: Start, make_spec: MakeSpec, tcp_port: Port
 ) -> None:
     run = await start(make_spec(f"a = tcp({tcp_port.number}); rest()", ports=(tcp_port,)))
-    await take_down(Record(), run._reader, ["another"])
+    await take_down(Record(), run._reader, ["another"], asyncio.Event())
     assert len(await alive(run)) == 1
     await run.stop()
 
@@ -285,3 +286,18 @@ async def test_an_error_in_on_exit_is_the_loops(
     os.kill(run.processes[0].pid, signal.SIGKILL)
     assert isinstance(await caught, ZeroDivisionError)
     await run.stop()
+
+
+async def test_in_a_hurry_nothing_is_given_time(
+    start: Start, runner: LocalRunner, make_spec: MakeSpec, tcp_port: Port, udp_port: Port
+) -> None:
+    def stubborn(kind: str, port: Port) -> LaunchSpec:
+        body = f"ignore(signal.SIGTERM); a = {kind}({port.number}); rest()"
+        return make_spec(body, ports=(port,), stop_limit=3600.0)
+
+    runs = [await start(stubborn("tcp", tcp_port)), await start(stubborn("udp", udp_port))]
+    under_way = asyncio.create_task(runs[0].stop())
+    await asyncio.sleep(0)
+    runner.hurry()
+    await asyncio.gather(under_way, runs[1].stop())
+    assert [await alive(run) for run in runs] == [set(), set()]

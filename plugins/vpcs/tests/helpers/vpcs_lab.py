@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from vpcs_kernel import is_bound, parent
 
-from gns3server.testing import TEST_VARIABLE, LabServer, processes_of
+from gns3server.testing import TEST_VARIABLE, LabServer, ServerProcess, processes_of
 
 PORT = "adapters/0/ports/0/nio"
 RELAY = 9
@@ -33,7 +33,8 @@ class Pc:
 
     @property
     def node(self) -> Any:
-        """The server's own object."""
+        """The server's own object, if the server is one of this process."""
+        assert isinstance(self.lab.server, LabServer)
         project_id = self.lab.project.rpartition("/")[2]
         nodes = self.lab.server.running.lab.manager.get(project_id).nodes
         (node,) = (node for node in nodes if node.id == self.id)
@@ -92,7 +93,7 @@ class Pc:
 class Lab:
     """A project on a test's server."""
 
-    def __init__(self, server: LabServer, project: str) -> None:
+    def __init__(self, server: LabServer | ServerProcess, project: str) -> None:
         self.server = server
         self.client = server.client
         self.project = project

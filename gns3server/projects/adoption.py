@@ -1,0 +1,106 @@
+"""Taking over what an earlier server has left running."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+from gns3server.nodes.home import Home, RunRecord
+from gns3server.nodes.process_node import ProcessNode, forget
+from gns3server.nodes.running_ports import RunningPorts
+from gns3server.nodes.states import NodeState
+from gns3server.ports import Holder, Use
+from gns3server.projects.node_set import NodeSet
+from gns3server.running.runner import Run
+
+log = logging.getLogger(__name__)
+
+
+class Strays:
+    """Runs of a project's nodes whose type no plugin offers: they go on, and end with the project.
+
+    :param own: runs work in a task that the server waits for when it stops.
+    """
+
+    def __init__(
+        self, home: Home, own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
+    ) -> None:
+        self._home = home
+        self._own = own
+        self._runs: dict[Run, RunningPorts] = {}
+
+    def add(self, run: Run, record: RunRecord) -> None:
+        """Watch a run."""
+        holder = Holder(self._home.id, Use.RUNNING, record.node_id)
+        ports = RunningPorts(self._home.machine.ports, record.spec, holder)
+        ports.keep()
+        self._runs[run] = ports
+        run.on_exit = partial(self._exited, record.node_id)
+
+    async def stop(self) -> None:
+        """Stop all of them."""
+        await asyncio.gather(*(self._end(run) for run in list(self._runs)))
+
+    def _exited(self, node_id: str, run: Run) -> None:
+        log.warning("project %s, VM %s: it has ended; no plugin knows it", self._home.id, node_id)
+        _ = self._own(self._end(run))
+
+    async def _end(self, run: Run) -> None:
+        await run.stop()
+        ports = self._runs.pop(run, None)
+        if ports is not None:
+            ports.release()
+            await forget(self._home, run.run_id)
+
+
+async def adopt_runs(
+    home: Home, nodes: NodeSet, strays: Strays, records: Sequence[RunRecord], known: Collection[str]
+) -> None:
+    """Give the nodes back what still runs, and tell of what does not run any more.
+
+    A start that was under way when the server ended is undone: nobody was told of it.
+
+    :param known: ids of the stored nodes, those of a missing type included.
+    :raises OSError: the processes cannot be looked at; nothing has happened to them.
+    """
+
+    async def adopt(record: RunRecord) -> bool:
+        run = await home.machine.runner.adopt(
+            record.spec, run_id=record.id, processes=record.processes
+        )
+        if run is None:
+            return False
+        node = nodes.find(record.node_id)
+        if isinstance(node, ProcessNode):
+            node.adopt(run, record.spec)
+        elif record.node_id in known:
+            strays.add(run, record)
+        else:
+            await run.stop()
+            return False
+        return True
+
+    running = await asyncio.gather(*map(adopt, records), return_exceptions=True)
+    for failure in running:
+        if isinstance(failure, BaseException):
+            raise failure
+    ended = [record for record, runs in zip(records, running, strict=True) if not runs]
+    await asyncio.gather(*(_tell_of_end(home, nodes, record) for record in ended))
+    if len(ended) < len(records):
+        log.info(
+            "project %s: nodes that have gone on running: %d", home.id, len(records) - len(ended)
+        )
+
+
+async def _tell_of_end(home: Home, nodes: NodeSet, record: RunRecord) -> None:
+    node = nodes.find(record.node_id)
+    if isinstance(node, ProcessNode) and node.state is NodeState.STOPPED and record.processes:
+        log.warning(
+            "project %s, VM %s (%s): it ended while no server ran", home.id, node.id, node.name
+        )
+        await node.lost(record.id)
+    else:
+        await forget(home, record.id)

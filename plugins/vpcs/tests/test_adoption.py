@@ -1,0 +1,127 @@
+"""Real virtual PCs outlive their server, ping each other meanwhile, and are its successor's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+from contextlib import asynccontextmanager
+
+import pytest
+from vpcs_console import open_console
+from vpcs_kernel import alive, holders, is_bound
+from vpcs_lab import Lab, Pc
+
+pytestmark = pytest.mark.usefixtures("vpcs_program")
+
+
+@pytest.fixture
+def labs(gns3_process):
+    """Opens a lab, a temporary project, on servers that come one after the other."""
+    project = ""
+
+    @asynccontextmanager
+    async def open_lab(*args):
+        nonlocal project
+        async with gns3_process(*args) as server:
+            if not project:
+                answer = await server.client.post("/v1/projects", {"temporary": True})
+                project = f"/v1/projects/{answer.json['project_id']}"
+            yield Lab(server, project)
+
+    return open_lab
+
+
+def taken_over(lab: Lab, pcs: tuple[Pc, ...]) -> tuple[Pc, ...]:
+    """The same PCs as clients of the next server see them."""
+    return tuple(Pc(lab, {"vm_id": pc.id, "console": pc.console}) for pc in pcs)
+
+
+async def kill(pid: int) -> None:
+    """Kill a process that is not ours to reap, and wait until it is dead."""
+    process = os.pidfd_open(pid)
+    signal.pidfd_send_signal(process, signal.SIGKILL)
+    await asyncio.to_thread(select.select, [process], [], [])
+    os.close(process)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("how", ["killed", "upgraded"])
+async def test_pings_go_on_while_the_server_is_another(labs, how):
+    async with labs(*(["--keep-nodes"] if how == "upgraded" else [])) as lab:
+        pcs = await lab.pair()
+        for pc in pcs:
+            await pc.do("start")
+        shown = [await pc.get() for pc in pcs]
+        pids = [pc.processes() for pc in pcs]
+        async with open_console(pcs[0].console) as here, open_console(pcs[1].console) as there:
+            await here.run("ip 10.0.0.1/24")
+            await there.run("ip 10.0.0.2/24")
+            assert await here.pings("10.0.0.2")
+            await (lab.server.kill() if how == "killed" else lab.server.end())
+            # The consoles are the PCs' own: they stay connected, and nobody serves the API now.
+            assert await here.pings("10.0.0.2")
+            async with labs() as successor:
+                assert await there.pings("10.0.0.1")
+                pcs = taken_over(successor, pcs)
+                assert [await pc.get() for pc in pcs] == shown
+                assert {one["status"] for one in shown} == {"started"}
+                assert [pc.processes() for pc in pcs] == pids
+    # The second server ended in order, and its nodes with it.
+    assert not any(map(alive, (pid for pair in pids for pid in pair)))
+
+
+async def test_adopted_pcs_are_reloaded_stopped_and_deleted(labs):
+    async with labs() as lab:
+        pcs = tuple([await lab.wired(name=f"PC{n}") for n in range(3)])
+        for pc in pcs:
+            await pc.do("start")
+        pids = [pc.processes() for pc in pcs]
+        await lab.server.kill()
+    assert all(map(alive, (pid for pair in pids for pid in pair)))
+    async with labs() as lab:
+        reloaded, stopped, deleted = pcs = taken_over(lab, pcs)
+        await reloaded.do("start", "reload")
+        assert set(reloaded.processes()).isdisjoint(pids[0])
+        await stopped.do("stop")
+        assert (await lab.client.delete(deleted.path)).status == 204
+        assert not any(map(alive, (pid for pair in pids for pid in pair)))
+        assert [is_bound("tcp", pc.console) for pc in pcs] == [True, False, False]
+        assert [await pc.status() for pc in pcs[:2]] == ["started", "stopped"]
+
+
+@pytest.mark.statement("NOTIF-08", "VPCS-33")
+async def test_the_end_of_an_adopted_pc_is_told(labs):
+    async with labs() as lab:
+        pcs = (await lab.wired(name="quits"), await lab.wired(name="crashes"))
+        for pc in pcs:
+            await pc.do("start")
+        await lab.server.kill()
+    async with labs() as lab, lab.client.listen(f"{lab.project}/notifications") as told:
+        assert await anext(told) == {"action": "ping"}
+        quits, crashes = taken_over(lab, pcs)
+        async with open_console(quits.console) as console:
+            await console.enter("quit")
+            event = await anext(told)
+        assert (event["action"], event["event"]) == ("vm.stopped", await quits.get())
+        os.kill(crashes.processes().pc, signal.SIGKILL)
+        events = [await anext(told) for _ in range(2)]
+        assert [event["action"] for event in events] == ["vm.stopped", "log.error"]
+        assert not holders("tcp", crashes.console)
+
+
+async def test_a_pc_that_dies_while_no_server_runs_is_stopped(labs):
+    async with labs() as lab:
+        pcs = (await lab.wired(),)
+        await pcs[0].do("start")
+        pids = pcs[0].processes()
+        await lab.server.kill()
+    # One of the two is enough: the other is stopped by the next server.
+    await kill(pids.pc)
+    async with labs() as lab:
+        assert "it ended while no server ran" in lab.server.log
+        (pc,) = taken_over(lab, pcs)
+        assert await pc.status() == "stopped"
+        assert not alive(pids.front_end)
+        await pc.do("start")

@@ -1,0 +1,252 @@
+"""What becomes of nodes that outlive their server, and of those that do not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from gns3server.http.client import Client
+from gns3server.testing import processes_of
+
+ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
+PROJECT = f"/v1/projects/{ID}"
+
+
+@pytest.fixture
+def serve(gns3_serving, make_entry_point):
+    """Makes servers one after the other on the same directories, which leave nodes running."""
+    plugins = [make_entry_point("toy", "toy_emulator")]
+    return lambda **options: gns3_serving(**{"plugins": plugins, "keep_nodes": True, **options})
+
+
+@pytest.fixture
+def nodes(gns3_settings):
+    """Tells the processes of nodes by pid."""
+
+    def nodes() -> set[int]:
+        found = processes_of(gns3_settings.environ["GNS3_TEST_ID"])
+        return {pid for pid, command in found.items() if "-m gns3server" not in command}
+
+    return nodes
+
+
+def toy_path(node: dict[str, Any]) -> str:
+    return f"{PROJECT}/toy/vms/{node['vm_id']}"
+
+
+async def make(client: Client, **values: Any) -> str:
+    """Make a toy in the project, which is made if need be; returns its path."""
+    await client.post("/v1/projects", {"project_id": ID, "name": "lab"})
+    answer = await client.post(f"{PROJECT}/toy/vms", {"name": "toy", **values})
+    assert answer.status == 201, answer.body
+    return toy_path(answer.json)
+
+
+async def status(client: Client, toy: str) -> str:
+    return str((await client.get(toy)).json["status"])
+
+
+def end(pid: int) -> None:
+    """Kill a node's process, which is a child of this one, and reap it."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("temporary", [True, False])
+async def test_a_node_that_ran_on_is_as_any_other(serve, nodes, build, temporary):
+    async with serve() as server:
+        made = await build(server.client, ID, temporary=temporary)
+        toy = toy_path(made[0])
+        project, shown = [(await server.client.get(path)).json for path in (PROJECT, toy)]
+        listed = (await server.client.get(f"{PROJECT}/toy/vms")).json
+    (pid,) = nodes()
+    async with serve(keep_nodes=False) as server:
+        client = server.client
+        assert (await client.get("/v1/projects")).json == [project]
+        assert (await client.get(f"{PROJECT}/toy/vms")).json == listed
+        assert (await client.get(toy)).json == shown
+        assert [node["status"] for node in listed] == ["started", "stopped"]
+        # Neither a start nor a client that opens its lab again changes anything.
+        assert (await client.post(f"{toy}/start")).status == 204
+        body = {"vm_id": shown["vm_id"], "name": "other"}
+        answer = await client.post(f"{PROJECT}/toy/vms", body)
+        assert (answer.status, answer.json) == (201, shown)
+        assert nodes() == {pid}
+        assert (await client.post(f"{toy}/reload")).status == 204
+        assert len(nodes() - {pid}) == len(nodes()) == 1
+        assert (await client.post(f"{toy}/stop")).status == 204
+        assert nodes() == set()
+        assert await status(client, toy) == "stopped"
+        # Nor does its second life differ from its first.
+        assert (await client.post(f"{PROJECT}/toy/vms", body)).json == shown | {"status": "stopped"}
+
+
+@pytest.mark.parametrize("action", ["delete", "close", "delete project", "shutdown", "end"])
+async def test_what_was_adopted_ends_in_every_way(serve, nodes, build, action):
+    async with serve() as server:
+        toy = toy_path((await build(server.client, ID))[0])
+    assert len(nodes()) == 1
+    async with serve(keep_nodes=action != "end") as server:
+        client = server.client
+        if action == "delete":
+            assert (await client.delete(toy)).status == 204
+        elif action == "close":
+            assert (await client.post(f"{PROJECT}/close")).status == 204
+        elif action == "delete project":
+            assert (await client.delete(PROJECT)).status == 204
+        elif action == "shutdown":
+            assert (await client.post("/v1/server/shutdown")).status == 201
+    assert nodes() == set()
+
+
+@pytest.mark.statement("NOTIF-08")
+async def test_the_end_of_an_adopted_node_is_told_at_once(serve):
+    async with serve() as server:
+        toy = await make(server.client, mode="quit-on-connect")
+        await server.client.post(f"{toy}/start")
+        console = (await server.client.get(toy)).json["console"]
+    async with serve(keep_nodes=False) as server, server.client.listen() as told:
+        assert await anext(told) == {"action": "ping"}
+        _, writer = await asyncio.open_connection("127.0.0.1", console)
+        event = await anext(told)
+        writer.close()
+        assert (event["action"], event["event"]["status"]) == ("vm.stopped", "stopped")
+        # An exit code cannot be had, so there was nothing to report in between.
+        assert (await server.client.post(f"{toy}/start")).status == 204
+        assert (await anext(told))["action"] == "vm.started"
+
+
+async def test_an_adopted_node_that_loses_a_process_is_reported(serve, nodes):
+    async with serve() as server:
+        toy = await make(server.client, mode="forks")
+        await server.client.post(f"{toy}/start")
+    pids = nodes()
+    assert len(pids) == 2
+    async with serve() as server, server.client.listen() as told:
+        assert await anext(told) == {"action": "ping"}
+        os.kill(max(pids), signal.SIGKILL)
+        assert [(await anext(told))["action"] for _ in range(2)] == ["vm.stopped", "log.error"]
+        assert nodes() == set()
+
+
+async def test_what_died_meanwhile_is_stopped(serve, nodes, build, caplog):
+    async with serve() as server:
+        toy = toy_path((await build(server.client, ID))[0])
+    (pid,) = nodes()
+    end(pid)
+    for told in (1, 0):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            async with serve() as server:
+                assert await status(server.client, toy) == "stopped"
+        assert caplog.text.count("it ended while no server ran") == told
+
+
+async def test_a_death_that_no_server_saw_is_announced(serve, nodes, build, monkeypatch):
+    async with serve() as server:
+        await build(server.client, ID)
+    (pid,) = nodes()
+    end(pid)
+    announced = []
+
+    async def announce(_, action, node):
+        announced.append((action, node.name, node.state.value))
+
+    monkeypatch.setattr("gns3server.projects.project.Project.announce", announce)
+    async with serve():
+        assert announced == [("vm.stopped", "PC0", "stopped")]
+
+
+@pytest.mark.parametrize("what", ["start_time", "boot_id"])
+async def test_a_process_that_has_got_the_pid_of_a_node_is_left_alone(
+    serve, nodes, build, gns3_settings, what
+):
+    async with serve() as server:
+        toy = toy_path((await build(server.client, ID))[0])
+    (pid,) = nodes()
+    # As if the node had died: it would have had another run id and another of these, too.
+    value = {"start_time": 1, "boot_id": "before"}[what]
+    sql = f"UPDATE run SET id = 'x', processes = json_set(processes, '$[0].{what}', ?)"
+    file = gns3_settings.projects_path / ID / "project.db"
+    with closing(sqlite3.connect(file)) as records, records:
+        assert records.execute(sql, (value,)).rowcount == 1
+    async with serve(keep_nodes=False) as server:
+        assert await status(server.client, toy) == "stopped"
+        assert (await server.client.delete(toy)).status == 204
+    assert nodes() == {pid}
+    end(pid)
+
+
+async def test_ports_of_an_adopted_process_stay_its_own_until_it_is_gone(serve, gns3_settings):
+    first = gns3_settings.server.udp_start_port_range
+    wires = [{"type": "nio_udp", "lport": first + n, "rhost": "::", "rport": 1} for n in (0, 100)]
+    async with serve() as server:
+        client = server.client
+        toy, other = await make(client), await make(client)
+        console = (await client.get(toy)).json["console"]
+        await client.post(f"{toy}/adapters/0/ports/0/nio", wires[0])
+        assert (await client.post(f"{toy}/start")).status == 204
+        assert (await client.put(toy, {"console": console + 50})).status == 200
+        assert (await client.post(f"{toy}/adapters/0/ports/0/nio", wires[1])).status == 201
+    async with serve(keep_nodes=False) as server:
+        client = server.client
+        shown = (await client.get(toy)).json
+        assert (shown["console"], shown["status"]) == (console + 50, "started")
+        answer = await client.put(other, {"console": console})
+        assert answer.status == 409
+        assert "running process" in answer.json["message"]
+        assert (await client.post(f"{PROJECT}/ports/toy")).json["udp_port"] == first + 1
+        assert (await client.post(f"{toy}/reload")).status == 204
+        assert (await client.put(other, {"console": console})).status == 200
+        assert (await client.post(f"{PROJECT}/ports/toy")).json["udp_port"] == first
+
+
+# A plugin that is missing --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["close", "delete"])
+async def test_nodes_of_a_missing_plugin_run_on_and_end_with_their_project(
+    serve, nodes, build, action
+):
+    async with serve() as server:
+        toy = toy_path((await build(server.client, ID))[0])
+        console = (await server.client.get(toy)).json["console"]
+    (pid,) = nodes()
+    async with serve(plugins=[]) as server:
+        assert server.ports.tcp.holders(console)
+    async with serve() as server:
+        assert await status(server.client, toy) == "started"
+    async with serve(plugins=[]) as server:
+        assert nodes() == {pid}
+        if action == "close":
+            assert (await server.client.post(f"{PROJECT}/close")).status == 204
+        else:
+            assert (await server.client.delete(PROJECT)).status == 204
+        assert nodes() == set()
+        assert not server.ports.tcp.holders(console)
+
+
+async def test_the_end_of_a_node_whose_plugin_is_missing_is_noted(
+    serve, nodes, build, until, caplog
+):
+    async with serve() as server:
+        toy = toy_path((await build(server.client, ID))[0])
+    (pid,) = nodes()
+    async with serve(plugins=[]) as server:
+        ports = server.ports.tcp
+
+        async def freed() -> bool:
+            return len(ports) == 0
+
+        end(pid)
+        await until(freed)
+    async with serve() as server:
+        assert await status(server.client, toy) == "stopped"
+    assert "while no server ran" not in caplog.text

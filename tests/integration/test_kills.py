@@ -1,0 +1,252 @@
+"""Servers that are processes of their own: killed, told to keep nodes, or one too many."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import uuid
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gns3server.testing import processes_of
+
+ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
+PROJECT = f"/v1/projects/{ID}"
+TOYS = Path(__file__).parents[1] / "toys"
+
+
+@pytest.fixture
+def server():
+    """None in this process: it is only what the gate for toys is set up after."""
+
+
+@pytest.fixture
+def serve(gns3_process, tmp_path):
+    """Starts servers with the toy emulator, one after the other on the same directories.
+
+    The source of one more plugin can be given.
+    """
+    site = tmp_path / "site"
+    folder = site / "toys-1.0.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n")
+
+    def serve(*args: str, plugin: str = "") -> Any:
+        (site / "one_more.py").write_text(plugin)
+        points = "[gns3server.plugins]\ntoy = toy_emulator\n"
+        (folder / "entry_points.txt").write_text(points + ("more = one_more\n" if plugin else ""))
+        return gns3_process(*args, environ={"PYTHONPATH": f"{site}:{TOYS}"})
+
+    return serve
+
+
+@pytest.fixture
+def nodes(gns3_settings):
+    """Tells the processes of nodes by pid: those of the test's servers left out."""
+
+    def nodes() -> set[int]:
+        found = processes_of(gns3_settings.environ["GNS3_TEST_ID"])
+        return {pid for pid, command in found.items() if "-m gns3server" not in command}
+
+    return nodes
+
+
+async def make(client, project_id: str = ID, **values: Any) -> str:
+    """Make a project, unless it is there, and a toy in it; returns the toy's path."""
+    await client.post("/v1/projects", {"project_id": project_id})
+    toys = f"/v1/projects/{project_id}/toy/vms"
+    answer = await client.post(toys, {"name": "toy", **values})
+    assert answer.status == 201, answer.body
+    return f"{toys}/{answer.json['vm_id']}"
+
+
+async def status(client, toy: str) -> str:
+    return str((await client.get(toy)).json["status"])
+
+
+async def test_nodes_outlive_a_killed_server(serve, nodes, build):
+    async with serve() as server:
+        await build(server.client, ID, temporary=True)
+        shown = (await server.client.get(f"{PROJECT}/toy/vms")).json
+        await server.kill()
+    (pid,) = nodes()
+    async with serve() as server:
+        assert "nodes that have gone on running: 1" in server.log
+        assert (await server.client.get(f"{PROJECT}/toy/vms")).json == shown
+        assert shown[0]["status"] == "started"
+        assert nodes() == {pid}
+        async with server.client.listen(f"{PROJECT}/notifications") as told:
+            assert await anext(told) == {"action": "ping"}
+            os.kill(pid, signal.SIGKILL)
+            assert (await anext(told))["action"] == "vm.stopped"
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+async def test_a_server_that_keeps_nodes_leaves_them_to_the_next(serve, nodes, build, name):
+    async with serve("--keep-nodes") as server:
+        await build(server.client, ID, temporary=True)
+        shown = (await server.client.get(f"{PROJECT}/toy/vms")).json
+        pids = nodes()
+        async with server.client.listen() as told:
+            assert await anext(told) == {"action": "ping"}
+            await server.end(getattr(signal, name))
+            assert [event async for event in told] == []
+        assert await server.ended() == 0
+    assert len(pids) == 1
+    assert nodes() == pids
+    async with serve() as server:
+        assert (await server.client.get(f"{PROJECT}/toy/vms")).json == shown
+    # That one was not told to keep them.
+    assert nodes() == set()
+
+
+async def test_a_shutdown_request_ends_nodes_that_would_be_kept(serve, nodes, build):
+    async with serve("--keep-nodes") as server:
+        await build(server.client, ID)
+        assert (await server.client.post("/v1/server/shutdown")).status == 201
+        assert await server.ended() == 0
+    assert nodes() == set()
+
+
+# Killed in the middle ----------------------------------------------------------------
+
+KILLER = """
+import os, signal
+from gns3server.running.local import LocalRunner
+from gns3server.running.local_run import LocalRun
+
+async def die(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+async def die_after(self, *args, **kwargs):
+    await former(self, *args, **kwargs)
+    await die()
+
+former = {target}
+{target} = {new}
+"""
+"""A plugin that kills its server in a certain moment of a start."""
+
+MOMENTS = {
+    "between intent and spawn": ("LocalRunner.spawn", "die"),
+    "between spawn and readiness": ("LocalRunner.spawn", "die_after"),
+    "between readiness and record": ("LocalRun.ready", "die_after"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_a_server_killed_during_a_start_leaves_no_orphan(serve, nodes, moment):
+    target, new = MOMENTS[moment]
+    async with serve(plugin=KILLER.format(target=target, new=new)) as server:
+        toy = await make(server.client, mode="forks")
+        with pytest.raises(aiohttp.ClientError):
+            await server.client.post(f"{toy}/start")
+        assert await server.ended() == -signal.SIGKILL
+    async with serve() as server:
+        assert nodes() == set()
+        assert await status(server.client, toy) == "stopped"
+        assert "while no server ran" not in server.log
+        # Nothing of it is in the way.
+        assert (await server.client.post(f"{toy}/start")).status == 204
+        assert len(nodes()) == 2
+
+
+async def test_a_server_killed_while_a_node_comes_up_leaves_no_orphan(serve, nodes, gate):
+    async with serve() as server:
+        toy = await make(server.client, mode=f"forks,{gate.mode}")
+        start = asyncio.create_task(server.client.post(f"{toy}/start"))
+        await gate.reached()
+        assert len(nodes()) == 2
+        await server.kill()
+        with pytest.raises(aiohttp.ClientError):
+            await start
+    async with serve() as server:
+        assert nodes() == set()
+        assert await status(server.client, toy) == "stopped"
+
+
+async def test_a_server_killed_while_it_stops_a_node_has_it_again(serve, nodes, gate):
+    async with serve() as server:
+        toy = await make(server.client, mode=f"reports-term:{gate.mode.removeprefix('gated:')}")
+        await server.client.post(f"{toy}/start")
+        stop = asyncio.create_task(server.client.post(f"{toy}/stop"))
+        await gate.reached()
+        await server.kill()
+        with pytest.raises(aiohttp.ClientError):
+            await stop
+    async with serve() as server:
+        # Nobody was told that it had stopped, and it has not.
+        assert await status(server.client, toy) == "started"
+        assert (await server.client.post(f"{toy}/stop")).status == 204
+        assert nodes() == set()
+
+
+# In time -------------------------------------------------------------------------------
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(240)
+async def test_two_hundred_nodes_and_stalled_clients_end_within_ten_seconds(serve, nodes, tmp_path):
+    big = tmp_path / "big"
+    with big.open("wb") as file:
+        file.truncate(200_000_000)
+    async with serve() as server, contextlib.AsyncExitStack() as stalled:
+        ids = [ID, *(str(uuid.uuid4()) for _ in range(7))]
+        toys = [
+            await make(server.client, ids[n % 8], mode="good" if n % 5 else "ignores-term")
+            for n in range(200)
+        ]
+        started = await asyncio.gather(*(server.client.post(f"{toy}/start") for toy in toys))
+        assert {answer.status for answer in started} == {204}
+        assert len(nodes()) == 200
+        location = f'{{"location": "{big}"}}'
+        for _ in range(20):
+            for head, body in (
+                ("GET /v1/notifications", ""),
+                (f"GET {PROJECT}/notifications", ""),
+                ("GET /v1/files/stream", location),
+                ("POST /v1/projects", '{"name": "never'),
+                ("POST /upload", "never"),
+            ):
+                size = len(body) if body == location else 10_000 * len(body)
+                lines = (f"{head} HTTP/1.1", "Host: localhost", f"Content-Length: {size}", "", body)
+                _, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+                stalled.callback(writer.close)
+                writer.write("\r\n".join(lines).encode())
+        # The answer tells that the server has met all those who came before.
+        assert (await server.client.get("/v1/version")).status == 200
+        async with asyncio.timeout(10):
+            await server.end()
+        assert nodes() == set()
+
+
+# One server --------------------------------------------------------------------------
+
+
+async def test_a_second_server_says_who_the_first_one_is(serve, gns3_settings):
+    async with serve("--local") as server:
+        with pytest.raises(RuntimeError) as refused:
+            async with serve():
+                pytest.fail("a second server started")
+        said = str(refused.value)
+        assert f"another server has {gns3_settings.state_path}: process {server.pid} " in said
+        assert "--local" in said
+        assert "Traceback" not in said
+        assert (await server.client.get("/v1/version")).status == 200
+
+
+async def test_a_lock_that_was_left_behind_is_no_obstacle(serve, gns3_settings):
+    gns3_settings.state_path.mkdir()
+    lock = gns3_settings.state_path / "server.lock"
+    # As if its pid had been given to this process.
+    lock.write_text(f"process {os.getpid()} since yesterday, started as gns3server\n" * 9)
+    for _ in range(2):
+        async with serve() as server:
+            assert lock.read_text().startswith(f"process {server.pid} since ")
+            assert lock.read_text().count("process") == 1
+            await server.kill()
