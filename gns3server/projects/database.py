@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gns3server.durable import sync_directory, sync_file
 from gns3server.errors import StorageFailed
+from gns3server.projects.migrations import Migrations, copy_database, upgrade
 
 Statement = tuple[str, Sequence[Any]]
 """One SQL statement and its parameters."""
@@ -60,15 +60,14 @@ class DatabaseThread:
         self._opened: set[Database] = set()
         self.commits = 0
 
-    async def open(self, path: Path, script: str, version: int) -> Database:
-        """Open a file, creating it with ``script`` when it is new.
+    async def open(self, path: Path, migrations: Migrations) -> Database:
+        """Open a file in the newest version of its format, creating it when it is new.
 
-        :param version: the schema version that ``script`` makes and this server reads.
-        :raises DatabaseError: damaged, locked by another process, or of another version.
+        :raises DatabaseError: damaged, locked by another process, or of a newer version.
         """
         database = Database(path)
         self._opened.add(database)
-        await self._submit(_Job(database, call=lambda db: _open(db, script, version)))
+        await self._submit(_Job(database, call=lambda db: _open(db, migrations)))
         return database
 
     async def commit(self, database: Database, *statements: Statement) -> None:
@@ -158,7 +157,7 @@ def _finish(job: _Job, call: Callable[[Database], Any] | None) -> None:
         job.done.set_result(result)
 
 
-def _open(database: Database, script: str, version: int) -> None:
+def _open(database: Database, migrations: Migrations) -> None:
     try:
         connection = sqlite3.connect(
             database.path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=64
@@ -167,36 +166,22 @@ def _open(database: Database, script: str, version: int) -> None:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            # Takes the exclusive lock now, not at the first change.
+            connection.executescript("BEGIN IMMEDIATE; COMMIT")
+            upgrade(connection, database.path, migrations)
+            # Only now: a script that rebuilds a table must not set off its ON DELETE.
             connection.execute("PRAGMA foreign_keys = ON")
-            _bring_to_version(connection, script, version)
         except BaseException:
             connection.close()
             raise
-    except sqlite3.Error as error:
+    except (OSError, sqlite3.Error) as error:
         raise DatabaseError(f"{database.path} cannot be opened: {error}") from error
     database.connection = connection
 
 
-def _bring_to_version(connection: sqlite3.Connection, script: str, version: int) -> None:
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found == 0:
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {version}; COMMIT"
-        )
-    elif found != version:
-        raise sqlite3.DatabaseError(
-            f"its format is version {found}, this server reads version {version}"
-        )
-    else:
-        # Takes the exclusive lock now, not at the first change.
-        connection.executescript("BEGIN IMMEDIATE; COMMIT")
-
-
 def _copy(database: Database, path: Path) -> None:
     try:
-        _connection(database).execute("VACUUM INTO ?", (str(path),))
-        sync_file(path)
-        sync_directory(path.parent)
+        copy_database(_connection(database), path)
     except (OSError, sqlite3.Error) as error:
         raise StorageFailed(
             f"{database.path} could not be copied to {path}: {error}; nothing was changed."

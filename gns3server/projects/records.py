@@ -11,12 +11,13 @@ from typing import Any
 from gns3server.nodes.home import NodeRecord, RunRecord
 from gns3server.nodes.nio import Nio
 from gns3server.projects.database import Database, DatabaseThread, Statement
+from gns3server.projects.migrations import Migrations
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.spec import LaunchSpec
 
 PROJECT_FILE = "project.db"
-PROJECT_VERSION = 1
-PROJECT_TABLES = """
+PROJECT_MIGRATIONS: Migrations = (
+    """
 CREATE TABLE project (id TEXT PRIMARY KEY, name TEXT, temporary INTEGER NOT NULL);
 CREATE TABLE node (
     id TEXT PRIMARY KEY, type TEXT NOT NULL, name TEXT NOT NULL,
@@ -32,7 +33,8 @@ CREATE TABLE run (
     id TEXT PRIMARY KEY, node_id TEXT NOT NULL, spec TEXT NOT NULL, processes TEXT NOT NULL);
 CREATE TABLE allocated_port (number INTEGER PRIMARY KEY);
 CREATE TABLE removed_node (id TEXT PRIMARY KEY, type TEXT NOT NULL);
-"""
+""",
+)
 
 SAVE_NODE = """
 INSERT INTO node VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
@@ -40,12 +42,13 @@ SET name = excluded.name, console = excluded.console, properties = excluded.prop
 """
 
 SERVER_FILE = "server.db"
-SERVER_VERSION = 1
-SERVER_TABLES = """
+SERVER_MIGRATIONS: Migrations = (
+    """
 CREATE TABLE project (
     id TEXT PRIMARY KEY, path TEXT NOT NULL UNIQUE, open INTEGER NOT NULL,
     made_directory INTEGER NOT NULL);
-"""
+""",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,7 @@ class ServerRecords:
 
         :raises gns3server.projects.database.DatabaseError: damaged, or another server has them.
         """
-        database = await thread.open(directory / SERVER_FILE, SERVER_TABLES, SERVER_VERSION)
+        database = await thread.open(directory / SERVER_FILE, SERVER_MIGRATIONS)
         return cls(thread, database)
 
     async def places(self) -> list[ProjectPlace]:
@@ -134,7 +137,7 @@ class ProjectRecords:
 
         :raises gns3server.projects.database.DatabaseError: they cannot be used.
         """
-        database = await thread.open(directory / PROJECT_FILE, PROJECT_TABLES, PROJECT_VERSION)
+        database = await thread.open(directory / PROJECT_FILE, PROJECT_MIGRATIONS)
         return cls(thread, database)
 
     async def close(self) -> None:

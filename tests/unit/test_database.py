@@ -27,7 +27,7 @@ async def thread() -> AsyncIterator[DatabaseThread]:
 
 @pytest.fixture
 async def database(thread, tmp_path):
-    return await thread.open(tmp_path / "test.db", TABLES, 1)
+    return await thread.open(tmp_path / "test.db", [TABLES])
 
 
 async def ids(thread: DatabaseThread, database: Database) -> list[int]:
@@ -51,7 +51,7 @@ class Busy:
 async def test_what_was_committed_is_there_for_the_next_server(tmp_path):
     for number in range(3):
         thread = DatabaseThread()
-        database = await thread.open(tmp_path / "test.db", TABLES, 1)
+        database = await thread.open(tmp_path / "test.db", [TABLES])
         assert await ids(thread, database) == [*range(number)]
         await thread.commit(database, (INSERT, (number, "x")))
         await thread.close_database(database)
@@ -66,7 +66,7 @@ async def test_files_are_kept_as_the_design_asks(thread, database):
 
 async def test_closing_the_thread_finishes_what_is_queued(tmp_path):
     thread = DatabaseThread()
-    database = await thread.open(tmp_path / "test.db", TABLES, 1)
+    database = await thread.open(tmp_path / "test.db", [TABLES])
     busy = Busy(thread, database)
     changes = [asyncio.ensure_future(thread.commit(database, (INSERT, (1, "x"))))]
     await asyncio.sleep(0)
@@ -90,7 +90,7 @@ async def test_a_change_whose_client_went_away_is_made_all_the_same(thread, data
 
 
 async def test_changes_that_queue_up_share_one_commit(thread, database, tmp_path):
-    other = await thread.open(tmp_path / "other.db", TABLES, 1)
+    other = await thread.open(tmp_path / "other.db", [TABLES])
     before = thread.commits
     busy = Busy(thread, database)
     changes = [
@@ -173,7 +173,7 @@ def fill(path: Path) -> None:
 
 
 async def test_a_disk_that_is_full_is_survived(thread, small_disk):
-    database = await thread.open(small_disk / "test.db", TABLES, 1)
+    database = await thread.open(small_disk / "test.db", [TABLES])
     await thread.commit(database, (INSERT, (1, "x")))
     ballast = small_disk / "ballast"
     fill(ballast)
@@ -187,7 +187,7 @@ async def test_a_disk_that_is_full_is_survived(thread, small_disk):
 
 
 async def test_a_failure_of_one_file_leaves_the_others_alone(thread, database, tmp_path):
-    other = await thread.open(tmp_path / "other.db", TABLES, 1)
+    other = await thread.open(tmp_path / "other.db", [TABLES])
     await thread.read(database, "PRAGMA query_only = ON")
     busy = Busy(thread, database)
     changes = [
@@ -216,7 +216,7 @@ async def test_a_closed_file_takes_no_changes(thread, database):
 async def test_a_second_opener_is_refused(thread, database):
     second = DatabaseThread()
     with pytest.raises(DatabaseError, match="locked"):
-        await second.open(database.path, TABLES, 1)
+        await second.open(database.path, [TABLES])
     await second.close()
     await thread.commit(database, (INSERT, (1, "x")))
 
@@ -247,7 +247,7 @@ async def test_a_file_that_is_no_database_is_named(thread, tmp_path, content, re
     else:
         path.write_bytes(content)
     with pytest.raises(DatabaseError, match=reason) as refused:
-        await thread.open(path, TABLES, 1)
+        await thread.open(path, [TABLES])
     assert str(path) in str(refused.value)
     if content is not None:
         assert path.read_bytes() == content
@@ -256,20 +256,6 @@ async def test_a_file_that_is_no_database_is_named(thread, tmp_path, content, re
 async def test_a_file_that_lacks_its_tables_is_named(thread, tmp_path):
     with closing(sqlite3.connect(tmp_path / "test.db")) as connection:
         connection.execute("PRAGMA user_version = 1")
-    database = await thread.open(tmp_path / "test.db", TABLES, 1)
+    database = await thread.open(tmp_path / "test.db", [TABLES])
     with pytest.raises(DatabaseError, match=r"test\.db cannot be read: no such table: item"):
         await ids(thread, database)
-
-
-async def test_a_file_of_another_version_is_refused(thread, database):
-    await thread.close_database(database)
-    with pytest.raises(DatabaseError, match="format is version 1, this server reads version 2"):
-        await thread.open(database.path, TABLES, 2)
-
-
-async def test_a_script_that_fails_leaves_nothing_half_made(thread, tmp_path):
-    path = tmp_path / "test.db"
-    with pytest.raises(DatabaseError):
-        await thread.open(path, "CREATE TABLE a (x); CREATE TABLE nonsense", 1)
-    database = await thread.open(path, "CREATE TABLE a (x)", 1)
-    assert await thread.read(database, "SELECT * FROM a") == []
