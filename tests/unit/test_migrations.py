@@ -71,7 +71,7 @@ async def make(thread, tmp_path):
     """Makes a file by scripts and puts a row into its first table; tells the path."""
 
     async def make(*migrations: str) -> Path:
-        path = tmp_path / "test.db"
+        path: Path = tmp_path / "test.db"
         database = await thread.open(path, migrations)
         await thread.commit(database, ("INSERT INTO item (id, text) VALUES (1, 'x')", ()))
         await thread.close_database(database)
