@@ -68,6 +68,12 @@ what to do next:
   http://127.0.0.1:8000/docs describes the API and lets you try it out.
 """
 
+WITHOUT_RECORDS = (
+    "No project is lost with this file: each is whole in its own directory, in project.db. To do "
+    "without, move it away, start the server and open each project again by its id and path"
+)
+"""What to say when the list of projects cannot be read."""
+
 
 def make_parser() -> argparse.ArgumentParser:
     """The options of the command line; what is not given leaves the settings alone."""
@@ -242,17 +248,17 @@ def run(config: Config, pid: Path | None) -> int:
     # would be a tenth of the start.
     gc.disable()
     from gns3server.plugin_host import PluginFailed
-    from gns3server.projects.database import DatabaseError
+    from gns3server.projects.examining import DatabaseError, DatabaseLocked
 
     raise_descriptor_limit()
     try:
         set_up_logging(config.current)
         with pid_file(pid):
             asyncio.run(serve(config))
+    except DatabaseLocked as error:
+        log.critical("the server cannot run: %s Or choose another state_path", error)
     except DatabaseError as error:
-        log.critical(
-            "%s; is another gns3server running? Choose another state_path for a second one", error
-        )
+        log.critical("the server cannot run: %s %s", error, WITHOUT_RECORDS)
     except (OSError, PluginFailed, SettingsError, AlreadyRunning) as error:
         log.critical("the server cannot run: %s", error)
     else:

@@ -112,7 +112,7 @@ async def serving(
     :param plugin_seconds: how long one call into a plugin may take.
     :raises SettingsError: HTTPS is wanted, and its certificate or key cannot be used.
     :raises OSError: the address, a directory or the record cannot be used.
-    :raises gns3server.projects.database.DatabaseError: another server has the records.
+    :raises gns3server.projects.examining.DatabaseError: another server has the records.
     """
     settings = config.current
     tls = await asyncio.to_thread(make_tls, settings)

@@ -177,7 +177,7 @@ def make_endpoint(
         call = Call(lab, route, request, path, await load(request))
         if lab.record is not None:
             lab.record(request)
-        if scoped:
+        if scoped and not (route.damaged_too and path["project_id"] in lab.manager.damaged):
             call.found_project = find_project(lab, path["project_id"])
         result = await _carry_out(call)
         if route.stream:
@@ -198,6 +198,7 @@ def find_project(lab: Lab, project_id: str) -> Project:
 
     :raises InvalidRequest: that is no id.
     :raises NotFound: nobody has that id.
+    :raises Conflict: it is damaged.
     """
     try:
         return lab.manager.get(project_id)

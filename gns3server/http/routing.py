@@ -38,7 +38,8 @@ PARAMETER = re.compile(r"{(\w+)(?::([^{}]+))?}")
 class Scope(Enum):
     """What a request works on, and so what it queues for.
 
-    A path with ``{project_id}`` always gets its project looked up.
+    A path with ``{project_id}`` always gets its project looked up. Unless the route
+    says otherwise, a damaged one is refused.
     """
 
     SERVER = "nothing: no lock is taken"
@@ -141,6 +142,8 @@ class Route:
     :param scope: what it works on.
     :param node_type: for scope NODE, the type its node must have.
     :param creates: for scope PROJECT, the body may hold the id of the node to make.
+    :param damaged_too: it works on damaged projects as well; of such a one
+        :attr:`Call.found_project` is ``None``.
     :param changes: it changes something, so that a client that hangs up must not stop it
         halfway.
     :param stream: the handler makes the response itself.
@@ -166,6 +169,7 @@ class Route:
     scope: Scope = Scope.SERVER
     node_type: str = ""
     creates: bool = False
+    damaged_too: bool = False
     changes: bool = True
     stream: bool = False
     raw: bool = False

@@ -160,6 +160,15 @@ class EventSchema(Schema):
     event = fields.Dict()
 
 
+class DamagedProjectSchema(Schema):
+    """A project that could not be opened, why, and what to do about it."""
+
+    id = UuidText(data_key="project_id", required=True)
+    path = fields.String(required=True)
+    reason = fields.String(required=True)
+    remedy = fields.String(required=True)
+
+
 class InterfaceSchema(Schema):
     """A network interface of the server's machine, with its first IPv4 address if it has one."""
 

@@ -10,26 +10,37 @@ second server can write to it.
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gns3server.errors import StorageFailed
+from gns3server.projects.examining import (
+    BUSY_SECONDS,
+    DatabaseLocked,
+    DatabaseMissing,
+    NoRoomToExamine,
+    Reader,
+    examine,
+    primary_code,
+    refusal,
+)
 from gns3server.projects.migrations import Migrations, copy_database, upgrade
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 Statement = tuple[str, Sequence[Any]]
 """One SQL statement and its parameters."""
-
-BUSY_SECONDS = 0.5
-
-
-class DatabaseError(Exception):
-    """A database file cannot be used; the text says which and why."""
 
 
 @dataclass(eq=False)
@@ -60,15 +71,37 @@ class DatabaseThread:
         self._opened: set[Database] = set()
         self.commits = 0
 
-    async def open(self, path: Path, migrations: Migrations) -> Database:
-        """Open a file in the newest version of its format, creating it when it is new.
+    async def open(
+        self,
+        path: Path,
+        migrations: Migrations,
+        *,
+        read: Reader = lambda _: None,
+        new: bool = True,
+    ) -> Database:
+        """Open a file in the newest version of its format. One that is refused is not touched.
 
+        :param read: reads all that is in it, to find out whether that is possible.
+        :param new: there may be no such file yet.
         :raises DatabaseError: damaged, locked by another process, or of a newer version.
         """
+        await asyncio.to_thread(self._examine, path, migrations, read, new)
         database = Database(path)
-        self._opened.add(database)
         await self._submit(_Job(database, call=lambda db: _open(db, migrations)))
+        self._opened.add(database)
         return database
+
+    def _examine(self, path: Path, migrations: Migrations, read: Reader, new: bool) -> None:
+        if any(_is_same(path, database.path) for database in list(self._opened)):
+            raise DatabaseLocked(path, os.getpid())
+        try:
+            examine(path, migrations, read)
+        except DatabaseMissing:
+            if not new:
+                raise
+        except NoRoomToExamine as error:
+            # A full disk must not keep closed what could run on it.
+            log.warning("%s is opened without a look at it before: %s", path, error)
 
     async def commit(self, database: Database, *statements: Statement) -> None:
         """Make one change durable: all its statements or none.
@@ -82,15 +115,22 @@ class DatabaseThread:
 
         :raises DatabaseError: the file is damaged.
         """
+        return await self.read_with(database, lambda db: db.execute(sql, parameters).fetchall())
 
-        def fetch(db: Database) -> list[Any]:
+    async def read_with(self, database: Database, read: Callable[[sqlite3.Connection], T]) -> T:
+        """What a function reads.
+
+        :raises DatabaseError: the file is damaged.
+        """
+
+        def call(db: Database) -> T:
             try:
-                return _connection(db).execute(sql, parameters).fetchall()
-            except sqlite3.Error as error:
-                raise DatabaseError(f"{db.path} cannot be read: {error}") from error
+                return read(_connection(db))
+            except (sqlite3.Error, ValueError) as error:
+                raise refusal(db.path, error) from error
 
-        rows: list[Any] = await self._submit(_Job(database, call=fetch))
-        return rows
+        result: T = await self._submit(_Job(database, call=call))
+        return result
 
     async def copy(self, database: Database, path: Path) -> None:
         """Copy a file as it is now, durably, to where no database is.
@@ -175,8 +215,16 @@ def _open(database: Database, migrations: Migrations) -> None:
             connection.close()
             raise
     except (OSError, sqlite3.Error) as error:
-        raise DatabaseError(f"{database.path} cannot be opened: {error}") from error
+        raise refusal(database.path, error) from error
     database.connection = connection
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Whether two names are one file's: SQLite's locks do not tell, within a process."""
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
 
 
 def _copy(database: Database, path: Path) -> None:
@@ -225,13 +273,23 @@ def _commit_together(database: Database, jobs: list[_Job]) -> None:
 
 def _roll_back(database: Database) -> None:
     if database.connection is not None and database.connection.in_transaction:
-        database.connection.rollback()
+        # What fails on a broken file must not end the thread that all files depend on.
+        with suppress(sqlite3.Error):
+            database.connection.rollback()
 
 
 def _explain(database: Database, error: Exception) -> Exception:
-    if isinstance(error, sqlite3.OperationalError):
-        return StorageFailed(
-            f"The change could not be written to {database.path} ({error}); nothing was changed. "
-            "Free some disk space, or make the directory writable, and try again."
+    if not isinstance(error, sqlite3.Error):
+        return error
+    remedy = "Free some disk space, or make the directory writable, and try again."
+    if primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        remedy = (
+            "The file is damaged: copy the files of the project that you want to keep, then "
+            "delete it, or put back a sound copy of the file while no server runs."
         )
-    return error
+    elif not isinstance(error, sqlite3.OperationalError):
+        return error
+    return StorageFailed(
+        f"The change could not be written to {database.path} ({error}); nothing was changed. "
+        + remedy
+    )

@@ -7,20 +7,24 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gns3server.config import Config
-from gns3server.errors import Conflict, FilesFailed, Forbidden, NotFound
+from gns3server.errors import Conflict, Forbidden, NotFound
 from gns3server.locks import Entry, FairLock, KeyedLocks
 from gns3server.nodes.home import Machine
 from gns3server.projects import paths
-from gns3server.projects.database import DatabaseError, DatabaseThread
+from gns3server.projects.damage import DamagedProjects, end_runs
+from gns3server.projects.database import DatabaseThread
+from gns3server.projects.examining import DatabaseError
 from gns3server.projects.node_set import Surroundings
 from gns3server.projects.opening import move_project, open_project
 from gns3server.projects.places import Places
 from gns3server.projects.project import ITSELF, Project
-from gns3server.projects.records import ProjectPlace, ServerRecords
+from gns3server.projects.records import ServerRecords
+from gns3server.projects.stored import ProjectPlace
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +49,7 @@ class ProjectManager:
         self._observer = observer
         self._places = Places(config, records)
         self._projects: dict[str, Project] = {}
-        self._damaged: dict[str, str] = {}
+        self.damaged = DamagedProjects()
         self._coming: set[str] = set()
         self._stopping = False
         self._opening = FairLock()
@@ -75,11 +79,7 @@ class ProjectManager:
         project = self._projects.get(project_id)
         if project is not None:
             return project
-        if project_id in self._damaged:
-            raise Conflict(
-                f"Project {project_id} is damaged: {self._damaged[project_id]}. Put its records in "
-                "order and create it again with its id and path, or delete it."
-            )
+        self.damaged.check(project_id)
         raise NotFound(f"Project {project_id} is not open on this server: create or open it first.")
 
     # Opening -----------------------------------------------------------------
@@ -89,10 +89,9 @@ class ProjectManager:
         for place in await self._places.load():
             if place.open:
                 try:
-                    await self._open(place, None)
+                    await self._open(place, None, expected=True)
                 except Exception as error:
-                    self._damaged[place.id] = str(error)
-                    log.exception("project %s in %s is left closed", place.id, place.path)
+                    self.damaged.note(place, error)
         await asyncio.to_thread(self._purge, self._places.paths)
 
     def _purge(self, keep: set[Path]) -> None:
@@ -121,10 +120,7 @@ class ProjectManager:
             try:
                 return await self._create(project_id, values)
             except DatabaseError as error:
-                raise Conflict(
-                    f"Project {project_id} cannot be opened: {error}. Put its records in order, or "
-                    "choose another path."
-                ) from error
+                raise Conflict(f"Project {project_id} cannot be opened: {error}") from error
             finally:
                 self._coming.remove(project_id)
 
@@ -132,8 +128,16 @@ class ProjectManager:
         known = self._places.get(project_id)
         default = known.path if known else self.location / project_id
         path = await self._places.resolve(values.get("path") or str(default))
-        async with self._places.claimed(project_id, path) as place:
-            return await self._open(place, values)
+        here = known is not None and known.path == path
+        # What a project had is never replaced by an empty one of the same name.
+        expected = here or project_id in self.damaged
+        try:
+            async with self._places.claimed(project_id, path, make=not expected) as place:
+                return await self._open(place, values, expected=expected)
+        except DatabaseError as error:
+            if known is not None and here:
+                self.damaged.note(known, error)
+            raise
 
     def _check_room(self) -> None:
         if self._stopping:
@@ -154,9 +158,13 @@ class ProjectManager:
                 "or start the server with --local."
             )
 
-    async def _open(self, place: ProjectPlace, values: Mapping[str, Any] | None) -> Project:
-        project = await open_project(self._thread, self._shared, self._places, place, values)
-        self._damaged.pop(place.id, None)
+    async def _open(
+        self, place: ProjectPlace, values: Mapping[str, Any] | None, *, expected: bool
+    ) -> Project:
+        project = await open_project(
+            self._thread, self._shared, self._places, place, values, expected=expected
+        )
+        self.damaged.forget(place.id)
         self._projects[place.id] = project
         await self._observer("opened", project)
         return project
@@ -232,6 +240,28 @@ class ProjectManager:
         async with self._leaving(project):
             await self._end(project, keep_files=False, open_again=False)
 
+    async def delete_damaged(self, project_id: str) -> None:
+        """Stop what runs in a damaged project, and remove its files.
+
+        Files that are another project's by now stay.
+
+        :raises NotFound: it is not damaged any more.
+        :raises Conflict: another process has its file.
+        :raises FilesFailed: the files cannot be removed.
+        """
+        async with Entry(self._opening, inner=self._ids, key=project_id):
+            damage = self.damaged.get(project_id)
+            if damage is None:
+                raise NotFound(f"Project {project_id} was opened or deleted meanwhile.")
+            if await end_runs(self.machine.runner, damage.place):
+                await self._places.delete(damage.place, partial(self._forget_damage, project_id))
+            else:
+                await self._places.remove(project_id)
+                self.damaged.forget(project_id)
+
+    async def _forget_damage(self, project_id: str) -> None:
+        self.damaged.forget(project_id)
+
     async def shutdown(self, *, open_again: bool) -> None:
         """Stop all nodes and let go of all projects; temporary ones are deleted.
 
@@ -279,7 +309,7 @@ class ProjectManager:
                     await self._places.close(project.id)
                 await self._let_go(project)
             else:
-                await self._remove(project, place)
+                await self._places.delete(place, lambda: self._let_go(project))
         finally:
             # A project may be gone although some of its files are not.
             if project.closed:
@@ -288,26 +318,3 @@ class ProjectManager:
     async def _let_go(self, project: Project) -> None:
         del self._projects[project.id]
         await project.shut()
-
-    async def _remove(self, project: Project, place: ProjectPlace) -> None:
-        whole = place.made_directory
-        try:
-            aside = await asyncio.to_thread(paths.set_aside, place.path, whole)
-        except OSError as error:
-            raise FilesFailed(
-                f"Project {project.id} could not be deleted: {error}. It is still open: make "
-                f"{place.path} and its parent writable, then delete it again."
-            ) from error
-        try:
-            await self._places.remove(project.id)
-        except BaseException:
-            await asyncio.to_thread(paths.bring_back, place.path, aside, whole)
-            raise
-        await self._let_go(project)
-        try:
-            await asyncio.to_thread(paths.discard, aside)
-        except OSError as error:
-            raise FilesFailed(
-                f"Project {project.id} was deleted, but some of its files could not be removed: "
-                f"{error}. They are in {aside}: remove them by hand."
-            ) from error

@@ -15,8 +15,9 @@ from gns3server.projects.database import DatabaseThread
 from gns3server.projects.node_set import Surroundings
 from gns3server.projects.places import Places
 from gns3server.projects.project import Project
-from gns3server.projects.records import ProjectPlace, ProjectRecords
+from gns3server.projects.records import ProjectRecords
 from gns3server.projects.restore import load_records, restore, stored_owner
+from gns3server.projects.stored import ProjectPlace
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +28,17 @@ async def open_project(
     places: Places,
     place: ProjectPlace,
     values: Mapping[str, Any] | None,
+    *,
+    expected: bool,
 ) -> Project:
     """Open the project at ``place`` as it is stored, making it when it is new.
 
     :param values: a create request's; ``None`` when an earlier server had it open.
+    :param expected: its records must be there already.
+    :raises gns3server.projects.examining.DatabaseError: they cannot be used.
     """
     known = places.get(place.id)
-    records, fresh = await load_records(thread, place)
+    records, fresh = await load_records(thread, place, expected=expected)
     project = None
     try:
         wanted = values or {}

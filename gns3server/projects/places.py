@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from gns3server.config import Config
 from gns3server.durable import missing_directories
+from gns3server.errors import FilesFailed
 from gns3server.projects import paths
-from gns3server.projects.records import ProjectPlace, ServerRecords
+from gns3server.projects.records import ServerRecords
+from gns3server.projects.stored import ProjectPlace
 
 
 class Places:
@@ -58,12 +60,15 @@ class Places:
         return await asyncio.to_thread(paths.real_path, path, reserved)
 
     @asynccontextmanager
-    async def claimed(self, project_id: str, path: Path) -> AsyncIterator[ProjectPlace]:
+    async def claimed(
+        self, project_id: str, path: Path, *, make: bool = True
+    ) -> AsyncIterator[ProjectPlace]:
         """Keep other projects out of a directory while it is being taken into use.
 
-        The directory is made if it is missing, and removed again if the context fails.
         :meth:`save` within the context makes the claim last.
 
+        :param make: the directory is made if it is missing, and removed again if the context
+            fails.
         :raises gns3server.errors.Conflict: another project's files are, or would be, in it.
         :raises gns3server.errors.FilesFailed: it cannot be made.
         """
@@ -77,8 +82,9 @@ class Places:
         missing: list[Path] = []
         self._claims.append(claim)
         try:
-            missing = await asyncio.to_thread(self._missing, path)
-            made = await asyncio.to_thread(paths.make_project_directory, path)
+            if make:
+                missing = await asyncio.to_thread(self._missing, path)
+            made = make and await asyncio.to_thread(paths.make_project_directory, path)
             recorded = known is not None and known.path == path and known.made_directory
             yield ProjectPlace(id=project_id, path=path, open=True, made_directory=made or recorded)
         except BaseException:
@@ -106,3 +112,31 @@ class Places:
         """Forget a project."""
         await self._records.remove(project_id)
         del self._places[project_id]
+
+    async def delete(self, place: ProjectPlace, let_go: Callable[[], Awaitable[None]]) -> None:
+        """Forget a project and remove what may be removed of its directory.
+
+        :param let_go: awaited when the project is forgotten and its files are out of the way.
+        :raises FilesFailed: its files cannot be removed, or not all of them.
+        """
+        whole = place.made_directory
+        try:
+            aside = await asyncio.to_thread(paths.set_aside, place.path, whole)
+        except OSError as error:
+            raise FilesFailed(
+                f"Project {place.id} could not be deleted: {error}. It is still there: make "
+                f"{place.path} and its parent writable, then delete it again."
+            ) from error
+        try:
+            await self.remove(place.id)
+        except BaseException:
+            await asyncio.to_thread(paths.bring_back, place.path, aside, whole)
+            raise
+        await let_go()
+        try:
+            await asyncio.to_thread(paths.discard, aside)
+        except OSError as error:
+            raise FilesFailed(
+                f"Project {place.id} was deleted, but some of its files could not be removed: "
+                f"{error}. They are in {aside}: remove them by hand."
+            ) from error

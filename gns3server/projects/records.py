@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from gns3server.nodes.home import NodeRecord, RunRecord
 from gns3server.nodes.nio import Nio
 from gns3server.projects.database import Database, DatabaseThread, Statement
 from gns3server.projects.migrations import Migrations
-from gns3server.running.identity import ProcessIdentity
-from gns3server.running.spec import LaunchSpec
+from gns3server.projects.stored import ProjectPlace, StoredProject, read_places, read_project
 
 PROJECT_FILE = "project.db"
 PROJECT_MIGRATIONS: Migrations = (
@@ -51,20 +50,6 @@ CREATE TABLE project (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectPlace:
-    """What the server knows of a project: where it is and what may be removed with it.
-
-    :param made_directory: the server made the directory or found it empty, so
-        the whole of it goes when the project is deleted.
-    """
-
-    id: str
-    path: Path
-    open: bool
-    made_directory: bool
-
-
 class ServerRecords:
     """``server.db``: which projects exist, where, open or not."""
 
@@ -76,25 +61,14 @@ class ServerRecords:
     async def load(cls, thread: DatabaseThread, directory: Path) -> ServerRecords:
         """Open the server's records.
 
-        :raises gns3server.projects.database.DatabaseError: damaged, or another server has them.
+        :raises gns3server.projects.examining.DatabaseError: damaged, or another server has them.
         """
-        database = await thread.open(directory / SERVER_FILE, SERVER_MIGRATIONS)
+        database = await thread.open(directory / SERVER_FILE, SERVER_MIGRATIONS, read=read_places)
         return cls(thread, database)
 
     async def places(self) -> list[ProjectPlace]:
         """All known projects."""
-        rows = await self._thread.read(
-            self._database, "SELECT id, path, open, made_directory FROM project"
-        )
-        return [
-            ProjectPlace(
-                id=row[0],
-                path=Path(row[1]),
-                open=bool(row[2]),
-                made_directory=bool(row[3]),
-            )
-            for row in rows
-        ]
+        return await self._thread.read_with(self._database, read_places)
 
     async def save(self, place: ProjectPlace) -> None:
         """Store a project's place, replacing what was known under its id."""
@@ -110,20 +84,6 @@ class ServerRecords:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredProject:
-    """Everything that a ``project.db`` holds, as it is read when a project is opened."""
-
-    name: str | None
-    temporary: bool
-    nodes: list[NodeRecord]
-    nios: dict[str, dict[tuple[int, int], Nio]]
-    runs: list[RunRecord]
-    allocated_ports: list[int]
-    removed_nodes: list[tuple[str, str]]
-    staged_files: dict[tuple[str, str], dict[str, bytes]]
-
-
 class ProjectRecords:
     """``project.db``: the project, its nodes, NIOs, ports and what runs."""
 
@@ -132,12 +92,25 @@ class ProjectRecords:
         self._database = database
 
     @classmethod
-    async def load(cls, thread: DatabaseThread, directory: Path) -> ProjectRecords:
-        """Open a project's records, making them if the directory has none.
+    async def load(
+        cls, thread: DatabaseThread, directory: Path, *, owner: str | None = None
+    ) -> ProjectRecords:
+        """Open a project's records.
 
-        :raises gns3server.projects.database.DatabaseError: they cannot be used.
+        :param owner: the project that they must belong to; without it any will do, and
+            they are made if the directory has none.
+        :raises gns3server.projects.examining.DatabaseError: they cannot be used.
         """
-        database = await thread.open(directory / PROJECT_FILE, PROJECT_MIGRATIONS)
+
+        def read(connection: sqlite3.Connection) -> None:
+            stored = read_project(connection)
+            if owner is not None and (stored is None or stored.id != owner):
+                whose = f"of project {stored.id}" if stored else "of no project"
+                raise ValueError(f"it holds the records {whose}, not of {owner}")
+
+        database = await thread.open(
+            directory / PROJECT_FILE, PROJECT_MIGRATIONS, read=read, new=owner is None
+        )
         return cls(thread, database)
 
     async def close(self) -> None:
@@ -164,44 +137,13 @@ class ProjectRecords:
     async def stored(self) -> StoredProject:
         """Read everything."""
 
-        async def read(sql: str) -> list[Any]:
-            return await self._thread.read(self._database, sql)
+        def read(connection: sqlite3.Connection) -> StoredProject:
+            stored = read_project(connection)
+            if stored is None:
+                raise ValueError("it holds no project")
+            return stored
 
-        ((name, temporary),) = await read("SELECT name, temporary FROM project")
-        nodes = await read(
-            "SELECT id, type, name, console, number, properties FROM node ORDER BY rowid"
-        )
-        nios: dict[str, dict[tuple[int, int], Nio]] = {}
-        for node_id, adapter, port, kind, fields in await read(
-            "SELECT node_id, adapter, port, type, fields FROM nio"
-        ):
-            nios.setdefault(node_id, {})[adapter, port] = Nio(kind, json.loads(fields))
-        staged: dict[tuple[str, str], dict[str, bytes]] = {}
-        for node_id, kind, file_name, content in await read(
-            "SELECT node_id, type, staged_file.name, content FROM staged_file "
-            "JOIN node ON node.id = node_id"
-        ):
-            staged.setdefault((kind, node_id), {})[file_name] = content
-        return StoredProject(
-            name=name,
-            temporary=bool(temporary),
-            nodes=[
-                NodeRecord(
-                    id=row[0],
-                    type=row[1],
-                    name=row[2],
-                    console=row[3],
-                    number=row[4],
-                    properties=json.loads(row[5]),
-                )
-                for row in nodes
-            ],
-            nios=nios,
-            runs=[_run(row) for row in await read("SELECT id, node_id, spec, processes FROM run")],
-            allocated_ports=[row[0] for row in await read("SELECT number FROM allocated_port")],
-            removed_nodes=await read("SELECT type, id FROM removed_node"),
-            staged_files=staged,
-        )
+        return await self._thread.read_with(self._database, read)
 
     async def save_project(self, project_id: str, name: str | None, temporary: bool) -> None:
         """Store the project's own values."""
@@ -274,12 +216,3 @@ class ProjectRecords:
     async def forget_ports_and_removed(self) -> None:
         """What a close lets go: allocated ports and the list of removed nodes (contract 4.3)."""
         await self._commit(("DELETE FROM allocated_port", ()), ("DELETE FROM removed_node", ()))
-
-
-def _run(row: tuple[str, str, str, str]) -> RunRecord:
-    return RunRecord(
-        id=row[0],
-        node_id=row[1],
-        spec=LaunchSpec.from_json(json.loads(row[2])),
-        processes=tuple(ProcessIdentity(**identity) for identity in json.loads(row[3])),
-    )

@@ -13,23 +13,25 @@ from gns3server.nodes.home import NodeRecord
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.registry import Registry
 from gns3server.ports import Holder, Ports, Use
-from gns3server.projects.database import DatabaseError, DatabaseThread
+from gns3server.projects.database import DatabaseThread
+from gns3server.projects.examining import DatabaseError
 from gns3server.projects.project import Project
-from gns3server.projects.records import (
-    PROJECT_FILE,
-    ProjectPlace,
-    ProjectRecords,
-    StoredProject,
-)
+from gns3server.projects.records import PROJECT_FILE, ProjectRecords
+from gns3server.projects.stored import ProjectPlace, StoredProject
 
 log = logging.getLogger(__name__)
 
 
-async def load_records(thread: DatabaseThread, place: ProjectPlace) -> tuple[ProjectRecords, bool]:
+async def load_records(
+    thread: DatabaseThread, place: ProjectPlace, *, expected: bool = False
+) -> tuple[ProjectRecords, bool]:
     """Open the records in a project's directory; also tells whether they are new.
 
-    :raises gns3server.projects.database.DatabaseError: they cannot be used.
+    :param expected: they must be there, and be this project's.
+    :raises gns3server.projects.examining.DatabaseError: they cannot be used.
     """
+    if expected:
+        return await ProjectRecords.load(thread, place.path, owner=place.id), False
     records = await ProjectRecords.load(thread, place.path)
     try:
         owner = await records.stored_id()
@@ -60,7 +62,7 @@ async def stored_owner(thread: DatabaseThread, directory: Path) -> str | None:
         finally:
             await records.close()
     except DatabaseError as error:
-        raise Conflict(f"{directory} cannot be used: {error}. Choose another path.") from error
+        raise Conflict(f"{directory} cannot be used: {error} Or choose another path.") from error
 
 
 async def restore(project: Project, stored: StoredProject, registry: Registry) -> None:

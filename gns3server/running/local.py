@@ -17,6 +17,7 @@ from gns3server.running.ladder import take_down
 from gns3server.running.launching import TimerSlack, launch
 from gns3server.running.local_run import LocalRun
 from gns3server.running.logs import bound_log
+from gns3server.running.procfs import run_ids_below
 from gns3server.running.reader import KernelReader
 from gns3server.running.record import Record
 from gns3server.running.spec import LaunchSpec
@@ -63,6 +64,9 @@ class LocalRunner:
         ids = frozenset(run_ids)
         await asyncio.shield(self._own(take_down(record, self._reader, ids)))
         return len(record.identities)
+
+    async def runs_in(self, directory: Path) -> set[str]:
+        return await self._in_thread(run_ids_below, str(directory))
 
     async def close(self) -> None:
         self._reader.withdraw_all()

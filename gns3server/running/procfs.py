@@ -157,5 +157,22 @@ def run_id_carriers() -> dict[str, list[ProcessStat]]:
     return found
 
 
+def run_ids_below(directory: str) -> set[str]:
+    """Return the run ids of our user's processes that work in a directory or below it.
+
+    One that is gone, or was moved, is found by the path that it has, or had, when it went.
+    """
+    found = set()
+    for run_id, stats in run_id_carriers().items():
+        for stat in stats:
+            try:
+                place = os.readlink(f"/proc/{stat.pid}/cwd").removesuffix(" (deleted)")
+            except _GONE:
+                continue
+            if place == directory or place.startswith(f"{directory}/"):
+                found.add(run_id)
+    return found
+
+
 def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from gns3server.running.identity import ProcessIdentity
@@ -104,6 +105,9 @@ class Runner(Protocol):
 
     async def sweep(self, run_ids: Collection[str]) -> int:
         """Stop all processes of our user that carry one of these run ids; return their number."""
+
+    async def runs_in(self, directory: Path) -> set[str]:
+        """Return the run ids of our user's processes that work in a directory or below it."""
 
     async def close(self) -> None:
         """Let go of all runs without stopping them; stops that were begun are carried through."""

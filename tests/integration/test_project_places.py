@@ -205,7 +205,7 @@ async def test_files_that_cannot_be_moved_leave_the_project_open(client, project
         patch.setattr(paths, "set_aside", refuse)
         answer = await client.delete(project)
         assert answer.status == 500
-        assert "still open" in answer.json["message"]
+        assert "still there" in answer.json["message"]
     assert (await client.get(project)).status == 200
     assert tree(path) == before
     # It works on as before, and can be deleted later.

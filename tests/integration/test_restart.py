@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gns3server.projects.database import DatabaseError
+from gns3server.projects.examining import DatabaseError
 from gns3server.testing import processes_of
 
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
@@ -105,7 +105,7 @@ def spoil(directory: Path, how: str) -> None:
     else:
         database.unlink()
         with closing(sqlite3.connect(database)) as connection:
-            connection.execute(f"PRAGMA user_version = {99 if how == "future" else 1}")
+            connection.execute(f"PRAGMA user_version = {99 if how == 'future' else 1}")
 
 
 @pytest.mark.parametrize("how", ["garbage", "future", "no tables", "missing"])

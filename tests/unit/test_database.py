@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from gns3server.errors import StorageFailed
-from gns3server.projects.database import Database, DatabaseError, DatabaseThread, _Job
+from gns3server.projects.database import Database, DatabaseThread, _Job
+from gns3server.projects.examining import DatabaseError
 
 TABLES = "CREATE TABLE item (id INTEGER PRIMARY KEY, text TEXT NOT NULL)"
 INSERT = "INSERT INTO item VALUES (?, ?)"
@@ -238,7 +239,7 @@ async def test_a_program_outside_is_refused_until_the_file_is_closed(thread, dat
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"no database " * 1000, "not a database"), (None, "unable to open")]
+    ("content", "reason"), [(b"no database " * 1000, "not a database"), (None, "no regular file")]
 )
 async def test_a_file_that_is_no_database_is_named(thread, tmp_path, content, reason):
     path = tmp_path / "test.db"
@@ -256,6 +257,5 @@ async def test_a_file_that_is_no_database_is_named(thread, tmp_path, content, re
 async def test_a_file_that_lacks_its_tables_is_named(thread, tmp_path):
     with closing(sqlite3.connect(tmp_path / "test.db")) as connection:
         connection.execute("PRAGMA user_version = 1")
-    database = await thread.open(tmp_path / "test.db", [TABLES])
-    with pytest.raises(DatabaseError, match=r"test\.db cannot be read: no such table: item"):
-        await ids(thread, database)
+    with pytest.raises(DatabaseError, match=r"test\.db cannot be used: it has no table 'item'"):
+        await thread.open(tmp_path / "test.db", [TABLES])

@@ -10,15 +10,16 @@ import pytest
 
 from gns3server.nodes.home import NodeRecord, RunRecord
 from gns3server.nodes.nio import Nio
-from gns3server.projects.database import DatabaseError, DatabaseThread
+from gns3server.projects.database import DatabaseThread
+from gns3server.projects.examining import DatabaseError
 from gns3server.projects.migrations import Migrations
 from gns3server.projects.records import (
     PROJECT_MIGRATIONS,
     SERVER_MIGRATIONS,
-    ProjectPlace,
     ProjectRecords,
     ServerRecords,
 )
+from gns3server.projects.stored import ProjectPlace
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.spec import LaunchSpec, Port
 
@@ -184,7 +185,7 @@ async def test_an_earlier_copy_is_never_overwritten(thread, make):
 async def test_a_script_that_fails_changes_nothing(thread, make):
     path = await make(ONE)
     before = path.read_bytes()
-    with pytest.raises(DatabaseError, match=r"test\.db cannot be opened: no such table: absent"):
+    with pytest.raises(DatabaseError, match=r"test\.db cannot be used: no such table: absent"):
         await thread.open(path, [ONE, TWO, "INSERT INTO absent VALUES (1)"])
     assert path.read_bytes() == before
     assert [*path.parent.iterdir()] == [path]
@@ -204,7 +205,7 @@ async def test_without_a_copy_nothing_is_changed(thread, make):
     path = await make(ONE)
     before = path.read_bytes()
     path.with_name("test.db.v1.part").mkdir()
-    with pytest.raises(DatabaseError, match=r"test\.db cannot be opened: .*test\.db\.v1\.part"):
+    with pytest.raises(DatabaseError, match=r"test\.db cannot be used: .*test\.db\.v1\.part"):
         await thread.open(path, [ONE, TWO])
     assert path.read_bytes() == before
 

@@ -9,12 +9,14 @@ from aiohttp import web
 
 from gns3server.http.routing import Call, Lab, Route
 from gns3server.http.schemas import (
+    DamagedProjectSchema,
     EventSchema,
     ProjectCreateSchema,
     ProjectObjectSchema,
     ProjectUpdateSchema,
 )
 from gns3server.http.streams import stream
+from gns3server.projects.damage import Damage
 from gns3server.projects.project import Project
 
 TAG = "projects"
@@ -65,8 +67,16 @@ async def close(call: Call) -> None:
 
 
 async def delete(call: Call) -> None:
-    """Delete a project with its files."""
-    await call.lab.manager.delete(call.project)
+    """Delete a project with its files, damaged or not."""
+    if call.found_project is None:
+        await call.lab.manager.delete_damaged(call.path["project_id"])
+    else:
+        await call.lab.manager.delete(call.project)
+
+
+async def list_damaged(call: Call) -> list[Damage]:
+    """All projects that could not be opened."""
+    return list(call.lab.manager.damaged)
 
 
 async def listen(call: Call) -> web.StreamResponse:
@@ -101,10 +111,21 @@ ROUTES = (
         answer=ProjectObjectSchema,
         errors={
             403: "A path was given and the server is not local",
-            409: "The path cannot be a project's, or too many projects are open",
+            409: "The path cannot be a project's, its records are damaged, or too many "
+            "projects are open",
             500: "The directory cannot be made",
             507: "The records cannot be written",
         },
+    ),
+    Route(
+        method="GET",
+        path="/v1/projects/damaged",
+        handler=list_damaged,
+        changes=False,
+        tag=TAG,
+        summary="Projects that could not be opened, why, and what to do about it",
+        answer=DamagedProjectSchema,
+        many=True,
     ),
     Route(
         method="GET",
@@ -155,10 +176,15 @@ ROUTES = (
         method="DELETE",
         path=PROJECT,
         handler=delete,
+        damaged_too=True,
         tag=TAG,
         status=204,
-        summary="Close a project and remove its files",
-        errors={500: "The files cannot be removed", 507: "The records cannot be written"},
+        summary="Close a project and remove its files, damaged or not",
+        errors={
+            409: "The project is damaged, and another process has its records",
+            500: "The files cannot be removed",
+            507: "The records cannot be written",
+        },
     ),
     Route(
         method="GET",
