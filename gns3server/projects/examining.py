@@ -202,7 +202,7 @@ def _check(connection: sqlite3.Connection, migrations: Migrations, read: Reader)
     """
     (problem,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if problem != "ok":
-        raise ValueError(" ".join(problem.split()))
+        raise ValueError(f"it is malformed: {problem.splitlines()[-1]}")
     outdated, found = is_outdated(connection, migrations), version_of(connection)
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
         bring_up_to_date(model, migrations[:found])

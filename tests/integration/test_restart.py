@@ -1,6 +1,5 @@
 """What comes back after the server has ended."""
 
-import shutil
 import socket
 import sqlite3
 from contextlib import closing
@@ -93,37 +92,6 @@ async def test_temporary_projects_end_with_the_server(serve, path, tmp_path, bui
     assert [*directory.parent.glob("*")] == []
     async with serve() as server:
         assert (await server.client.get("/v1/projects")).json == []
-
-
-def spoil(directory: Path, how: str) -> None:
-    """Damage the records of a project."""
-    database = directory / "project.db"
-    if how == "missing":
-        shutil.rmtree(directory)
-    elif how == "garbage":
-        database.write_bytes(b"no database " * 1000)
-    else:
-        database.unlink()
-        with closing(sqlite3.connect(database)) as connection:
-            connection.execute(f"PRAGMA user_version = {99 if how == 'future' else 1}")
-
-
-@pytest.mark.parametrize("how", ["garbage", "future", "no tables", "missing"])
-async def test_one_damaged_project_harms_no_other(serve, build, tmp_path, how):
-    other = ID.replace("0", "f")
-    async with serve() as server:
-        await build(server.client, ID, path=str(tmp_path / "lab"))
-        await server.client.post("/v1/projects", {"project_id": other, "name": "fine"})
-    spoil(tmp_path / "lab", how)
-    async with serve() as server:
-        client = server.client
-        assert [p["name"] for p in (await client.get("/v1/projects")).json] == ["fine"]
-        answer = await client.get(PROJECT)
-        assert answer.status == 409
-        assert "damaged" in answer.json["message"]
-        if how != "missing":
-            assert (await client.post("/v1/projects", {"project_id": ID})).status == 409
-        assert (await client.delete(f"/v1/projects/{other}")).status == 204
 
 
 async def test_a_project_that_finds_no_ports_harms_no_other(serve, gns3_settings, build):

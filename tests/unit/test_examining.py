@@ -1,0 +1,214 @@
+"""Files are looked into without a trace, and nothing in them is believed unseen."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gns3server.projects.examining import (
+    DatabaseError,
+    DatabaseLocked,
+    DatabaseMissing,
+    examine,
+    lock_holder,
+    salvage,
+)
+from gns3server.projects.records import PROJECT_MIGRATIONS, SERVER_MIGRATIONS
+from gns3server.projects.stored import read_places, read_project
+
+FORMATS = Path(__file__).parent / "formats"
+NODE = "b481a455-5e82-4f46-92ba-b0c1d4f9ae01"
+SPEC = '{"argv": ["x"], "cwd": "/"}'
+
+
+def build(path: Path, *statements: str, kind: str = "project", wal: bool = True) -> Path:
+    """A file of version 1 after some statements: all of it in a log, or none."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {'WAL' if wal else 'DELETE'}")
+        connection.executescript((FORMATS / f"{kind}-1.sql").read_text())
+        for statement in statements:
+            connection.execute(statement)
+        names = [path.name, f"{path.name}-wal"] if wal else []
+        for name in names:
+            shutil.copy2(path.with_name(name), path.with_name(f"kept-{name}"))
+    for name in names:
+        path.with_name(f"kept-{name}").rename(path.with_name(name))
+    return path
+
+
+def traces(directory: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in [*directory.iterdir()]
+        if path.is_file()
+    } | {".": (b"", directory.stat().st_mtime_ns)}
+
+
+@pytest.mark.parametrize("wal", [True, False])
+def test_what_is_fine_is_left_as_it_is(tmp_path, wal):
+    path = build(tmp_path / "project.db", wal=wal)
+    before = traces(tmp_path)
+    assert len(before) == (3 if wal else 2)
+    examine(path, PROJECT_MIGRATIONS, read_project)
+    assert traces(tmp_path) == before
+
+
+def test_an_old_file_is_brought_up_to_date_in_memory_only(tmp_path):
+    path = build(tmp_path / "project.db")
+    before, read = traces(tmp_path), []
+    examine(
+        path,
+        [*PROJECT_MIGRATIONS, "CREATE TABLE extra AS SELECT name FROM node"],
+        lambda db: read.extend(db.execute("SELECT name FROM extra").fetchall()),
+    )
+    assert read == [("PC1",), ("PC2",)]
+    assert traces(tmp_path) == before
+
+
+def test_a_file_that_could_not_be_brought_up_to_date_is_refused(tmp_path):
+    path = build(tmp_path / "project.db")
+    with pytest.raises(DatabaseError, match="no such table: absent"):
+        examine(path, [*PROJECT_MIGRATIONS, "DROP TABLE absent"], read_project)
+
+
+def test_a_journal_that_was_left_is_heeded(tmp_path):
+    # Killed in the middle of a change: what the file says without its journal is not true.
+    path = build(tmp_path / "project.db", wal=False)
+    program = (
+        "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
+        "c.execute('PRAGMA cache_size = 1'); c.execute('BEGIN');"
+        "c.execute('UPDATE project SET name = 17');"
+        "c.executemany('INSERT INTO removed_node VALUES (?, ?)',"
+        " [(str(n) * 500, 'x') for n in range(200)]); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-I", "-c", program, str(path)], check=True)
+    before = traces(tmp_path)
+    assert "project.db-journal" in before
+    examine(path, PROJECT_MIGRATIONS, read_project)
+    assert salvage(path, "SELECT name FROM project") == [("lab",)]
+    assert traces(tmp_path) == before
+
+
+# Rows -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("UPDATE project SET id = 'x'", "the project's id is no id: 'x'"),
+        ("UPDATE project SET id = NULL", "the project's id is no id: None"),
+        ("UPDATE project SET name = x'00'", "the project's name is not readable"),
+        ("INSERT INTO project VALUES ('x', 'y', 0)", "it holds 2 projects"),
+        ("UPDATE node SET id = '../x' WHERE number = 0", "a node's id is no id"),
+        ("UPDATE node SET type = '../../..'", "cannot be a name in a directory"),
+        ("UPDATE node SET type = ''", "cannot be a name in a directory"),
+        ("UPDATE node SET name = x'00'", f"the name of node {NODE}"),
+        ("UPDATE node SET console = NULL", f"the console of node {NODE}"),
+        ("UPDATE node SET console = '80a'", f"the console of node {NODE}"),
+        ("UPDATE node SET number = 'x'", f"the number of node {NODE}"),
+        ("UPDATE node SET properties = '{'", f"the properties of node {NODE}"),
+        ("UPDATE node SET properties = '[]'", f"the properties of node {NODE}"),
+        ("UPDATE node SET properties = x'7b7d'", f"the properties of node {NODE}"),
+        ("UPDATE nio SET fields = '7'", f"a wire of node {NODE}"),
+        ("UPDATE nio SET port = 'x'", f"a wire of node {NODE}"),
+        ("UPDATE nio SET type = x'00'", f"a wire of node {NODE}"),
+        ("UPDATE staged_file SET name = '../x'", "cannot be a name in a directory"),
+        ("UPDATE staged_file SET content = 'x'", "a file of node"),
+        ("INSERT INTO run VALUES ('r', 'n', '{}', '[]')", "not a stored launch spec"),
+        ("INSERT INTO run VALUES ('r', 'n', '[]', '[]')", "run r is not readable"),
+        (f"INSERT INTO run VALUES ('r', 'n', '{SPEC}', '{{}}')", "run r is not readable"),
+        (f"INSERT INTO run VALUES ('r', 'n', '{SPEC}', '[1]')", "run r is not readable"),
+        (f"INSERT INTO run VALUES ('r', 'n', '{SPEC}', '[{{}}]')", "run r is not readable"),
+        ("UPDATE removed_node SET type = '../..'", "cannot be a name in a directory"),
+        ("UPDATE removed_node SET id = '..'", "a removed node's id is no id"),
+    ],
+)
+def test_a_row_that_no_server_has_stored_is_named(tmp_path, statement, reason):
+    path = build(tmp_path / "project.db", statement)
+    before = traces(tmp_path)
+    with pytest.raises(DatabaseError) as refused:
+        examine(path, PROJECT_MIGRATIONS, read_project)
+    assert reason in refused.value.reason
+    assert refused.value.reason.startswith(str(path))
+    assert traces(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("UPDATE project SET id = 'x'", "a project's id is no id"),
+        ("UPDATE project SET path = 'relative' || id", "a project's path is not absolute"),
+        ("UPDATE project SET path = CAST(id AS BLOB)", "a project's path is not readable"),
+    ],
+)
+def test_a_place_that_no_server_has_stored_is_named(tmp_path, statement, reason):
+    first = "DELETE FROM project WHERE open = 0"
+    path = build(tmp_path / "server.db", first, statement, kind="server")
+    with pytest.raises(DatabaseError, match=reason):
+        examine(path, SERVER_MIGRATIONS, read_places)
+
+
+# Files ------------------------------------------------------------------------------------
+
+
+def test_what_is_missing_is_named(tmp_path):
+    with pytest.raises(DatabaseMissing, match=r"project\.db is missing"):
+        examine(tmp_path / "project.db", PROJECT_MIGRATIONS, read_project)
+    with pytest.raises(DatabaseMissing, match="/a is missing"):
+        examine(tmp_path / "a" / "b" / "project.db", PROJECT_MIGRATIONS, read_project)
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path):
+    path = build(tmp_path / "project.db")
+    path.chmod(0)
+    program = (
+        "import sys; from pathlib import Path; from gns3server.projects.examining import *;"
+        "from gns3server.projects.records import PROJECT_MIGRATIONS;"
+        "from gns3server.projects.stored import read_project;"
+        "import os; os.getuid() or os.setuid(65534);"
+        "examine(Path(sys.argv[1]), PROJECT_MIGRATIONS, read_project)"
+    )
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
+    )
+    assert "project.db cannot be used: Permission denied. Make it a regular file" in result.stderr
+
+
+def test_who_has_a_file_is_named(tmp_path):
+    path = build(tmp_path / "project.db", wal=False)
+    assert lock_holder(path) is None
+    program = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN EXCLUSIVE');"
+        "print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-I", "-c", program, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        assert lock_holder(path) == process.pid
+        with pytest.raises(DatabaseLocked, match=f"locked by process {process.pid}"):
+            examine(path, PROJECT_MIGRATIONS, read_project)
+        process.communicate()
+    examine(path, PROJECT_MIGRATIONS, read_project)
+
+
+def test_what_can_be_salvaged(tmp_path):
+    path = build(tmp_path / "project.db", "DROP TABLE nio", wal=False)
+    assert salvage(path, "SELECT name FROM node") == [("PC1",), ("PC2",)]
+    assert salvage(path, "SELECT * FROM nio") == []
+    path.write_bytes(b"noise" * 1000)
+    assert salvage(path, "SELECT name FROM node") == []
+    path.unlink()
+    assert salvage(path, "SELECT name FROM node") == []
+    os.mkfifo(path)
+    assert salvage(path, "SELECT name FROM node") == []
