@@ -143,7 +143,7 @@ class Route:
     :param node_type: for scope NODE, the type its node must have.
     :param creates: for scope PROJECT, the body may hold the id of the node to make.
     :param damaged_too: it works on damaged projects as well; of such a one
-        :attr:`Call.found_project` is ``None``.
+        the call's ``found_project`` is ``None``.
     :param changes: it changes something, so that a client that hangs up must not stop it
         halfway.
     :param stream: the handler makes the response itself.

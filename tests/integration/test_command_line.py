@@ -71,6 +71,28 @@ async def test_a_second_server_on_the_same_records_ends_with_an_error(running, r
     assert "Traceback" not in out + err
 
 
+async def test_without_its_list_of_projects_it_ends_with_an_error_and_nothing_is_lost(
+    running, run, tmp_path
+):
+    async with running("--local") as (process, url, _), Client(url) as client:
+        made = (await client.post("/v1/projects", {"name": "lab"})).json
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    records = tmp_path / "state" / "server.db"
+    records.write_bytes(b"noise " * 2000)
+    code, out, err = await finish(await run())
+    assert (code, err) == (1, "")
+    assert f"{records} cannot be used: file is not a database. Put a sound copy" in out
+    assert "No project is lost" in out
+    assert records.read_bytes() == b"noise " * 2000
+    # What the message says to do.
+    records.rename(tmp_path / "away.db")
+    async with running("--local") as (_, url, _), Client(url) as client:
+        assert (await client.get("/v1/projects")).json == []
+        body = {"project_id": made["project_id"], "path": made["path"]}
+        assert (await client.post("/v1/projects", body)).json == made
+
+
 @pytest.mark.parametrize(
     ("args", "more", "wanted"),
     [
