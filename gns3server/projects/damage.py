@@ -77,13 +77,14 @@ class DamagedProjects:
         if isinstance(error, DatabaseError):
             reason, remedy = error.reason, error.remedy
         elif isinstance(error, LabError):
-            reason, remedy = error.message.removesuffix("."), "Do something about that."
+            reason, remedy = error.message.removesuffix("."), ""
         else:
             log.error("project %s in %s", place.id, place.path, exc_info=error)
             reason = f"the server failed to open it ({type(error).__name__}: {error})"
             remedy = "Look into the server's log, and please report it."
+        remedy = f"{remedy} {AGAIN}".lstrip()
         log.error("project %s in %s stays closed: %s. %s", place.id, place.path, reason, remedy)
-        self._damages[place.id] = Damage(place, reason, f"{remedy} {AGAIN}")
+        self._damages[place.id] = Damage(place, reason, remedy)
 
     def forget(self, project_id: str) -> None:
         """The project is open, or deleted."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import queue
 import sqlite3
 import threading
@@ -25,7 +24,8 @@ from typing import Any, TypeVar
 from gns3server.errors import StorageFailed
 from gns3server.projects.examining import (
     BUSY_SECONDS,
-    DatabaseLocked,
+    NO_ROOM_REMEDY,
+    DatabaseError,
     DatabaseMissing,
     NoRoomToExamine,
     Reader,
@@ -87,13 +87,18 @@ class DatabaseThread:
         """
         await asyncio.to_thread(self._examine, path, migrations, read, new)
         database = Database(path)
-        await self._submit(_Job(database, call=lambda db: _open(db, migrations)))
         self._opened.add(database)
+        try:
+            await self._submit(_Job(database, call=lambda db: _open(db, migrations)))
+        except DatabaseError:
+            self._opened.remove(database)
+            raise
         return database
 
     def _examine(self, path: Path, migrations: Migrations, read: Reader, new: bool) -> None:
         if any(_is_same(path, database.path) for database in list(self._opened)):
-            raise DatabaseLocked(path, os.getpid())
+            remedy = "Give each project files of its own: copy, and do not link."
+            raise DatabaseError(path, "is open already in this server", remedy)
         try:
             examine(path, migrations, read)
         except DatabaseMissing:
@@ -281,7 +286,7 @@ def _roll_back(database: Database) -> None:
 def _explain(database: Database, error: Exception) -> Exception:
     if not isinstance(error, sqlite3.Error):
         return error
-    remedy = "Free some disk space, or make the directory writable, and try again."
+    remedy = f"{NO_ROOM_REMEDY} Then try again."
     if primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         remedy = (
             "The file is damaged: copy the files of the project that you want to keep, then "

@@ -38,6 +38,16 @@ BUSY_SECONDS = 0.5
 
 COPY_STEP = 1024 * 1024
 
+NO_ROOM_REMEDY = "Free some disk space, or make the directory writable."
+
+DISK_CODES = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+)
+"""How SQLite says that not the file is at fault, but what it is on."""
+
 LOCK_START, LOCK_LENGTH = 0x40000000, 512
 """The bytes of a file by which processes lock each other out of it (SQLite's file format, 1.5)."""
 
@@ -91,8 +101,11 @@ def refusal(path: Path, error: Exception) -> DatabaseError:
         remedy = "Make it a regular file that the server's user may read and write."
     elif isinstance(error, NewerVersion):
         remedy = "Use the gns3server that has written it, or one that is newer."
-    elif isinstance(error, sqlite3.Error) and primary_code(error) == sqlite3.SQLITE_BUSY:
-        return DatabaseLocked(path, None)
+    elif isinstance(error, sqlite3.Error):
+        if primary_code(error) == sqlite3.SQLITE_BUSY:
+            return DatabaseLocked(path, None)
+        if primary_code(error) in DISK_CODES:
+            remedy = NO_ROOM_REMEDY
     return DatabaseError(path, f"cannot be used: {reason}", remedy)
 
 

@@ -7,7 +7,6 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -253,14 +252,15 @@ class ProjectManager:
             damage = self.damaged.get(project_id)
             if damage is None:
                 raise NotFound(f"Project {project_id} was opened or deleted meanwhile.")
-            if await end_runs(self.machine.runner, damage.place):
-                await self._places.delete(damage.place, partial(self._forget_damage, project_id))
-            else:
-                await self._places.remove(project_id)
+
+            async def forget() -> None:
                 self.damaged.forget(project_id)
 
-    async def _forget_damage(self, project_id: str) -> None:
-        self.damaged.forget(project_id)
+            if await end_runs(self.machine.runner, damage.place):
+                await self._places.delete(damage.place, forget)
+            else:
+                await self._places.remove(project_id)
+                await forget()
 
     async def shutdown(self, *, open_again: bool) -> None:
         """Stop all nodes and let go of all projects; temporary ones are deleted.

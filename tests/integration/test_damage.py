@@ -231,6 +231,22 @@ async def test_a_directory_that_was_not_ours_loses_our_files_only(serve, lab):
     assert [path.name for path in lab.iterdir()] == ["letter.txt"]
 
 
+async def test_projects_that_a_plugin_cannot_bring_back_are_told_of(
+    serve, lab, faulty_plugin, caplog
+):
+    fault = "def broken(*_):\n    raise ZeroDivisionError('odd')\n\nToyNode.__init__ = broken"
+    plugin = faulty_plugin(fault, name="toy", source="toy_emulator.py")
+    async with serve(plugins=[plugin]) as server:
+        damages = (await server.client.get(DAMAGED)).json
+        assert [damage["project_id"] for damage in damages] == [ID, FINE]
+        assert "ZeroDivisionError: odd" in damages[0]["reason"]
+        assert "Look into the server's log" in damages[0]["remedy"]
+        assert "Traceback" in caplog.text
+        assert (await server.client.get(PROJECT)).status == 409
+    async with serve() as server:
+        assert len((await server.client.get("/v1/projects")).json) == 2
+
+
 # Another process --------------------------------------------------------------------------
 
 LOCK = """

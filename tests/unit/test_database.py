@@ -222,6 +222,17 @@ async def test_a_second_opener_is_refused(thread, database):
     await thread.commit(database, (INSERT, (1, "x")))
 
 
+async def test_a_file_has_one_opener_whatever_its_name(thread, database, tmp_path):
+    # Closing either would let go of the locks of both.
+    (tmp_path / "other.db").hardlink_to(database.path)
+    with pytest.raises(DatabaseError, match=r"other\.db is open already in this server"):
+        await thread.open(tmp_path / "other.db", [TABLES])
+    second = DatabaseThread()
+    with pytest.raises(DatabaseError, match="locked"):
+        await second.open(database.path, [TABLES])
+    await second.close()
+
+
 async def test_a_program_outside_is_refused_until_the_file_is_closed(thread, database):
     program = (
         f"import sqlite3; c = sqlite3.connect({str(database.path)!r}, timeout=0);"

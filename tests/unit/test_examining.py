@@ -94,6 +94,16 @@ def test_a_journal_that_was_left_is_heeded(tmp_path):
     assert traces(tmp_path) == before
 
 
+def test_an_empty_file_is_fine_for_those_who_need_nothing_of_it(tmp_path):
+    # What a creation leaves that was killed at once.
+    path = tmp_path / "project.db"
+    path.touch()
+    read: list[object] = []
+    examine(path, PROJECT_MIGRATIONS, lambda db: read.append(read_project(db)))
+    assert read == [None]
+    assert path.read_bytes() == b""
+
+
 # Rows -------------------------------------------------------------------------------------
 
 
