@@ -49,7 +49,7 @@ DISK_CODES = (
 """How SQLite says that not the file is at fault, but what it is on."""
 
 LOCK_START, LOCK_LENGTH = 0x40000000, 512
-"""The bytes of a file by which processes lock each other out of it (SQLite's file format, 1.5)."""
+"""First and number of the bytes by which processes lock each other out of a database."""
 
 FLOCK = "hhqqi"
 """The beginning of struct flock (fcntl(2)): type, whence, start, length, pid."""
@@ -191,12 +191,30 @@ def _source(path: Path) -> Iterator[sqlite3.Connection]:
             yield source
         return
     # What a log means only a connection that may write to it can tell.
-    with TemporaryDirectory(prefix="gns3server-") as directory:
+    with _room() as directory:
         for file in (path, *logs):
             with file.open("rb") as stream:
-                _write(stream, Path(directory, file.name))
-        with closing(sqlite3.connect(Path(directory, path.name))) as source:
+                _write(stream, directory / file.name)
+        with closing(sqlite3.connect(directory / path.name)) as source:
+            # Else it would keep an index of the log in one more file.
+            source.execute("PRAGMA locking_mode = EXCLUSIVE")
             yield source
+
+
+@contextmanager
+def _room() -> Iterator[Path]:
+    """A directory for a copy, for as long as the context lasts."""
+    try:
+        directory = TemporaryDirectory(prefix="gns3server-")
+    except OSError as error:
+        raise NoRoomToExamine(str(error)) from error
+    with directory as name:
+        try:
+            yield Path(name)
+        except sqlite3.Error as error:
+            if primary_code(error) in DISK_CODES:
+                raise NoRoomToExamine(str(error)) from error
+            raise
 
 
 def _write(stream: BinaryIO, target: Path) -> None:

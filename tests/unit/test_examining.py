@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from gns3server.projects.examining import (
     DatabaseError,
     DatabaseLocked,
     DatabaseMissing,
+    NoRoomToExamine,
     examine,
     lock_holder,
     salvage,
@@ -102,6 +103,29 @@ def test_an_empty_file_is_fine_for_those_who_need_nothing_of_it(tmp_path):
     examine(path, PROJECT_MIGRATIONS, lambda db: read.append(read_project(db)))
     assert read == [None]
     assert path.read_bytes() == b""
+
+
+def fill(path: Path, spare: int) -> None:
+    """Leave only so many bytes of a disk."""
+    with suppress(OSError), path.open("wb", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(4096))
+    os.truncate(path, path.stat().st_size - spare)
+
+
+@pytest.mark.parametrize("spare", [None, 0, 4096, 8192, 65536, 131072])
+def test_without_room_for_a_copy_nothing_is_said(tmp_path, small_disk, monkeypatch, spare):
+    path = build(tmp_path / "project.db")
+    before = traces(tmp_path)
+    if spare is None:
+        monkeypatch.setattr("tempfile.tempdir", str(small_disk / "missing"))
+    else:
+        fill(small_disk / "ballast", spare)
+        monkeypatch.setattr("tempfile.tempdir", str(small_disk))
+    with pytest.raises(NoRoomToExamine) if spare != 131072 else nullcontext():
+        examine(path, PROJECT_MIGRATIONS, read_project)
+    assert {path.name for path in small_disk.iterdir()} <= {"ballast"}
+    assert traces(tmp_path) == before
 
 
 # Rows -------------------------------------------------------------------------------------
