@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gns3server.errors import Conflict, LabError
+from gns3server.errors import Conflict, LabError, NotFound
 from gns3server.projects.examining import DatabaseError, DatabaseLocked, lock_holder, salvage
+from gns3server.projects.places import Places
 from gns3server.projects.records import PROJECT_FILE
 from gns3server.projects.stored import ProjectPlace
 from gns3server.running.runner import Runner
@@ -59,10 +60,6 @@ class DamagedProjects:
     def __iter__(self) -> Iterator[Damage]:
         return iter(list(self._damages.values()))
 
-    def get(self, project_id: str) -> Damage | None:
-        """What is wrong with a project, if it is damaged."""
-        return self._damages.get(project_id)
-
     def check(self, project_id: str) -> None:
         """Refuse a project that is damaged.
 
@@ -90,8 +87,30 @@ class DamagedProjects:
         """The project is open, or deleted."""
         self._damages.pop(project_id, None)
 
+    async def delete(self, project_id: str, places: Places, runner: Runner) -> None:
+        """Stop what runs in a damaged project, and remove its files.
 
-async def end_runs(runner: Runner, place: ProjectPlace) -> bool:
+        Files that are another project's by now stay.
+
+        :raises NotFound: it is not damaged any more.
+        :raises DatabaseError: another process has its file.
+        :raises FilesFailed: the files cannot be removed.
+        """
+        damage = self._damages.get(project_id)
+        if damage is None:
+            raise NotFound(f"Project {project_id} was opened or deleted meanwhile.")
+
+        async def forget() -> None:
+            self.forget(project_id)
+
+        if await _end_runs(runner, damage.place):
+            await places.delete(damage.place, forget)
+        else:
+            await places.remove(project_id)
+            await forget()
+
+
+async def _end_runs(runner: Runner, place: ProjectPlace) -> bool:
     """Stop what runs in a damaged project before it is deleted.
 
     That is what its file names, as far as it can be read, and every process of a

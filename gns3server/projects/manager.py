@@ -15,7 +15,7 @@ from gns3server.errors import Conflict, Forbidden, NotFound
 from gns3server.locks import Entry, FairLock, KeyedLocks
 from gns3server.nodes.home import Machine
 from gns3server.projects import paths
-from gns3server.projects.damage import DamagedProjects, end_runs
+from gns3server.projects.damage import DamagedProjects
 from gns3server.projects.database import DatabaseThread
 from gns3server.projects.examining import DatabaseError
 from gns3server.projects.node_set import Surroundings
@@ -240,27 +240,9 @@ class ProjectManager:
             await self._end(project, keep_files=False, open_again=False)
 
     async def delete_damaged(self, project_id: str) -> None:
-        """Stop what runs in a damaged project, and remove its files.
-
-        Files that are another project's by now stay.
-
-        :raises NotFound: it is not damaged any more.
-        :raises Conflict: another process has its file.
-        :raises FilesFailed: the files cannot be removed.
-        """
+        """Delete a project that is not open; see :meth:`DamagedProjects.delete`."""
         async with Entry(self._opening, inner=self._ids, key=project_id):
-            damage = self.damaged.get(project_id)
-            if damage is None:
-                raise NotFound(f"Project {project_id} was opened or deleted meanwhile.")
-
-            async def forget() -> None:
-                self.damaged.forget(project_id)
-
-            if await end_runs(self.machine.runner, damage.place):
-                await self._places.delete(damage.place, forget)
-            else:
-                await self._places.remove(project_id)
-                await forget()
+            await self.damaged.delete(project_id, self._places, self.machine.runner)
 
     async def shutdown(self, *, open_again: bool) -> None:
         """Stop all nodes and let go of all projects; temporary ones are deleted.
