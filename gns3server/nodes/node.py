@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gns3server import durable as files
 from gns3server.errors import Conflict, StorageFailed
 from gns3server.images import Images
-from gns3server.nodes.home import Home, NodeRecord
+from gns3server.nodes.home import Home, News, NodeRecord
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.states import NodeState, check_move
 from gns3server.ports import Holder, Use
 from gns3server.running.tools import find_program
-
-log = logging.getLogger(__name__)
 
 CORE_FIELDS = frozenset({"id", "name", "console"})
 """What the core itself keeps of a create or update body; the rest is the plugin's."""
@@ -57,6 +55,7 @@ class Node:
         self.state = NodeState.STOPPED
         self.restored = False
         self._directory = (Path(), Path())
+        self._coming_files: Mapping[str, bytes] = {}
 
     # What an author may override -------------------------------------------
 
@@ -121,6 +120,8 @@ class Node:
 
     async def read_file(self, name: str) -> bytes | None:
         """Content of a file in the node's directory, ``None`` when there is none."""
+        if name in self._coming_files:
+            return self._coming_files[name]
         return await self.home.machine.files.read(f"{self.directory}/{name}")
 
     async def find_program(self, configured: str) -> str:
@@ -182,29 +183,37 @@ class Node:
             ports.release(self.console, self._holder(Use.CONSOLE))
         self.name, self.console, self.properties = name, console, properties
 
-    async def save(self, record: NodeRecord, new_files: Mapping[str, bytes]) -> None:
-        """Commit a node together with files: staged before the commit, in place after it.
+    async def preview(self, new_files: Mapping[str, bytes], state: NodeState) -> dict[str, Any]:
+        """The snapshot that new files and a state will make; for who is alone with the node."""
+        self._coming_files = new_files
+        try:
+            return {**await self.snapshot(), "state": state}
+        finally:
+            self._coming_files = {}
+
+    async def save(
+        self, record: NodeRecord, new_files: Mapping[str, bytes], news: News | None = None
+    ) -> None:
+        """Commit a node together with files: staged before the commit, in place before anybody
+        is told of it.
 
         :raises StorageFailed: nothing has changed.
         """
         if not new_files:
-            await self.home.records.save_node(record, {})
+            await self.home.records.save_node(record, {}, news=news)
             return
+        directory = self.directory
         try:
-            await asyncio.to_thread(files.stage, self.directory, new_files)
+            await asyncio.to_thread(files.stage, directory, new_files)
         except OSError as error:
             raise StorageFailed(
                 f"The files of VM {record.name!r} cannot be written: {error}. Nothing was changed: "
                 "free some disk space, or make the directory writable, and try again."
             ) from error
-        await self.home.records.save_node(record, new_files)
-        await asyncio.to_thread(files.replace, self.directory, new_files)
-        try:
-            await self.home.records.files_replaced(self.id)
-        except StorageFailed as error:
-            log.warning(
-                "files of VM %s will be written again at the next start: %s", self.id, error
-            )
+        placing = partial(files.replace, directory, new_files)
+        await self.home.records.save_node(record, new_files, placing, news)
+        await asyncio.to_thread(files.sync_directory, directory)
+        await self.home.records.files_replaced(self.id)
 
     def place(self, adapter: int, port: int) -> tuple[int, int]:
         """Where a NIO goes that a request wants at this adapter and port.

@@ -53,10 +53,16 @@ class Database:
 
 @dataclass(eq=False, slots=True)
 class _Job:
-    """Work for the writer thread: a change to group, or a function to call on its own."""
+    """Work for the writer thread: a change to group, or a function to call on its own.
+
+    :param placing: called in the thread once the change is durable.
+    :param told: called in the thread then, with the row that the last statement inserted.
+    """
 
     database: Database
     statements: Sequence[Statement] = ()
+    placing: Callable[[], None] | None = None
+    told: Callable[[int], Any] | None = None
     call: Callable[[Database], Any] | None = None
     done: Future[Any] = field(default_factory=Future)
 
@@ -108,12 +114,27 @@ class DatabaseThread:
             # A full disk must not keep closed what could run on it.
             log.warning("%s is opened without a look at it before: %s", path, error)
 
-    async def commit(self, database: Database, *statements: Statement) -> None:
+    async def commit(
+        self,
+        database: Database,
+        *statements: Statement,
+        placing: Callable[[], None] | None = None,
+        told: Callable[[int], None] | None = None,
+    ) -> None:
         """Make one change durable: all its statements or none.
 
+        :param placing: called off the loop when the change is durable, before anybody hears of
+            it: puts files in place that belong to it.
+        :param told: called on the loop before this returns, with the row id that the last
+            statement inserted; those of several changes are called in the order of their commits.
         :raises StorageFailed: it could not be written; nothing has changed.
+        :raises OSError: ``placing`` has; the change is made all the same.
         """
-        await self._submit(_Job(database, statements))
+        job = _Job(database, statements, placing=placing)
+        if told is not None:
+            loop = asyncio.get_running_loop()
+            job.told = lambda row: loop.call_soon_threadsafe(told, row)
+        await self._submit(job)
 
     async def read(self, database: Database, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """All rows of a query.
@@ -249,20 +270,21 @@ def _close(database: Database) -> None:
 
 def _commit_together(database: Database, jobs: list[_Job]) -> None:
     """Commit several changes at once. One that fails by itself does not take the others along."""
-    applied: list[_Job] = []
+    applied: list[tuple[_Job, int]] = []
     try:
         connection = _connection(database)
         connection.execute("BEGIN IMMEDIATE")
         for job in jobs:
             connection.execute("SAVEPOINT change")
+            cursor = connection.cursor()
             try:
                 for sql, parameters in job.statements:
-                    connection.execute(sql, parameters)
+                    cursor.execute(sql, parameters)
             except sqlite3.IntegrityError as error:
                 connection.execute("ROLLBACK TO change")
                 job.done.set_exception(error)
             else:
-                applied.append(job)
+                applied.append((job, cursor.lastrowid or 0))
             connection.execute("RELEASE change")
         connection.execute("COMMIT")
     except Exception as error:
@@ -272,8 +294,23 @@ def _commit_together(database: Database, jobs: list[_Job]) -> None:
             if not job.done.done():
                 job.done.set_exception(failure)
         return
-    for job in applied:
+    for job, row in applied:
+        _follow_up(job, row)
+
+
+def _follow_up(job: _Job, row: int) -> None:
+    failure: OSError | None = None
+    try:
+        if job.placing is not None:
+            job.placing()
+    except OSError as error:
+        failure = error
+    if job.told is not None:
+        job.told(row)
+    if failure is None:
         job.done.set_result(None)
+    else:
+        job.done.set_exception(failure)
 
 
 def _roll_back(database: Database) -> None:

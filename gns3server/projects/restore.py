@@ -100,6 +100,7 @@ async def _finish_files(project: Project, stored: StoredProject) -> None:
         directory = project.node_directory(node_type, node_id)
         await asyncio.to_thread(files.stage, directory, contents)
         await asyncio.to_thread(files.replace, directory, contents)
+        await asyncio.to_thread(files.sync_directory, directory)
         await project.records.files_replaced(node_id)
 
 
