@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from labbench import events, nodes, rates, starting
+from labbench import durability, events, nodes, rates, starting
 from labbench.box import INTERRUPTS, Box
 from labbench.report import Figure, table
 
@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "requests": rates.requests,
     "nodes": nodes.hundred,
     "events": events.delivery,
+    "durability": durability.creation,
     "idle": nodes.idle,
 }
 

@@ -22,6 +22,9 @@ PING_AFTER = 5.0
 QUEUE_LINES = 2000
 """Lines that may wait for one listener before it counts as fallen behind."""
 
+QUEUE_BYTES = 2 * 1024 * 1024
+"""Bytes that these lines may have together: an event holds a node's whole script."""
+
 
 def event_line(action: str, event: Any = None) -> bytes:
     """One notification as it goes over the wire: a JSON object with sorted keys, and a newline.
@@ -53,6 +56,7 @@ class Listener:
 
     def __init__(self, queue_lines: int, ping_after: float, *, numbered: bool = False) -> None:
         self._lines: deque[bytes] = deque([PING_LINE])
+        self._bytes = len(PING_LINE)
         self._queue_lines = queue_lines
         self._ping_after = ping_after
         self._waiter: asyncio.Future[None] | None = None
@@ -66,7 +70,8 @@ class Listener:
         """Queue a line; past the bound the listener is ended instead."""
         if self.ended:
             return
-        if len(self._lines) >= self._queue_lines:
+        full = len(self._lines) >= self._queue_lines or self._bytes > QUEUE_BYTES
+        if full:
             reason = (
                 "This listener fell too far behind and has missed events: "
                 "read the state again, then listen again."
@@ -76,6 +81,7 @@ class Listener:
             self.end()
             return
         self._lines.append(line)
+        self._bytes += len(line)
         self._wake()
 
     def end(self) -> None:
@@ -94,11 +100,13 @@ class Listener:
         loop = asyncio.get_running_loop()
         while True:
             while self._lines:
-                yield self._lines.popleft()
+                line = self._lines.popleft()
+                self._bytes -= len(line)
+                yield line
                 missed, self.missed = self.missed, None
                 if missed is not None:
-                    async for line in missed:
-                        yield line
+                    async for older in missed:
+                        yield older
             if self.ended:
                 return
             self._waiter = loop.create_future()

@@ -26,7 +26,7 @@ INSERT = "INSERT INTO event SELECT coalesce(max(seq), 0) + 1 + ?, ? FROM event"
 TRIM = "DELETE FROM event WHERE seq <= (SELECT max(seq) FROM event) - ?"
 AFTER = "SELECT seq, line FROM event WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 
-BATCH = 200
+BATCH = 50
 """Events that are read at once for a client that catches up."""
 
 TRIM_EVERY = 100
