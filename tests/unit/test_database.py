@@ -94,6 +94,8 @@ async def test_changes_that_queue_up_share_one_commit(thread, database, tmp_path
     other = await thread.open(tmp_path / "other.db", [TABLES])
     before = thread.commits
     busy = Busy(thread, database)
+    while thread._jobs.qsize():
+        await asyncio.sleep(0)
     changes = [
         asyncio.ensure_future(thread.commit(where, (INSERT, (number, "x"))))
         for number in range(50)
