@@ -8,6 +8,7 @@ reads the state again.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -25,6 +26,8 @@ EVENT_TABLE = "CREATE TABLE event (seq INTEGER PRIMARY KEY, line TEXT NOT NULL)"
 INSERT = "INSERT INTO event SELECT coalesce(max(seq), 0) + 1 + ?, ? FROM event"
 TRIM = "DELETE FROM event WHERE seq <= (SELECT max(seq) FROM event) - ?"
 AFTER = "SELECT seq, line FROM event WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+
+LINE = re.compile(r'\{"action": ".*\}\n')
 
 BATCH = 50
 """Events that are read at once for a client that catches up."""
@@ -146,7 +149,7 @@ class EventLog:
         while number != last:
             rows = await self._after(number, last)
             for found, line in rows:
-                if found != number + 1:
+                if found != number + 1 or not is_event(line):
                     break
                 number = found
                 yield numbered(line.encode(), number)
@@ -164,3 +167,8 @@ class EventLog:
         except (DatabaseError, StorageFailed) as error:
             log.warning("a client cannot be told what it has missed: %s", error)
             return []
+
+
+def is_event(line: Any) -> bool:
+    """Whether a stored line is one that can be sent: people hand projects on and edit them."""
+    return isinstance(line, str) and LINE.fullmatch(line) is not None

@@ -223,6 +223,19 @@ async def test_a_log_that_cannot_be_read_is_a_gap(open_log, thread, caplog):
     assert "cannot be told what it has missed" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "line", [b"{}\n", "", "{}\n", '{"action": "a"}\n{"action": "b"}\n', '{"action": "a"}']
+)
+async def test_what_no_server_has_stored_is_not_sent(open_log, line):
+    log = await open_log()
+    await log.commit(news=news())
+    await log.commit(("INSERT INTO event VALUES (2, ?)", (line,)))
+    await log.commit(news=news())
+    told = await replay(log, 0)
+    assert [message.get("seq") for message in told] == [1, None]
+    assert told[1] == {"action": "gap", "event": {"first": 4}}
+
+
 # Replay and live ----------------------------------------------------------------------------
 
 
