@@ -1,10 +1,8 @@
 """One thread that owns every SQLite file and groups concurrent changes into one commit.
 
-An fsync costs milliseconds and is paid per commit, not per change: whatever
-has queued up while the last commit was on its way to the disk travels in the
-next one. Each file is in WAL mode with synchronous FULL, so that a change is
-on the disk before anybody is told of it, and locked exclusively, so that no
-second server can write to it.
+An fsync costs milliseconds and is paid per commit, not per change: what has queued up during one
+commit travels in the next. Each file is in WAL mode with synchronous FULL, so that a change is on
+the disk before anybody is told of it, and locked exclusively: no second server can write to it.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,11 +52,7 @@ class Database:
 
 @dataclass(eq=False, slots=True)
 class _Job:
-    """Work for the writer thread: a change to group, or a function to call on its own.
-
-    :param placing: called in the thread once the change is durable.
-    :param told: called in the thread then, with the row that the last statement inserted.
-    """
+    """Work for the writer thread: a change to group, or a function to call on its own."""
 
     database: Database
     statements: Sequence[Statement] = ()
@@ -78,12 +73,7 @@ class DatabaseThread:
         self.commits = 0
 
     async def open(
-        self,
-        path: Path,
-        migrations: Migrations,
-        *,
-        read: Reader = lambda _: None,
-        new: bool = True,
+        self, path: Path, migrations: Migrations, *, read: Reader = lambda _: None, new: bool = True
     ) -> Database:
         """Open a file in the newest version of its format. One that is refused is not touched.
 
@@ -123,10 +113,9 @@ class DatabaseThread:
     ) -> None:
         """Make one change durable: all its statements or none.
 
-        :param placing: called off the loop when the change is durable, before anybody hears of
-            it: puts files in place that belong to it.
-        :param told: called on the loop before this returns, with the row id that the last
-            statement inserted; those of several changes are called in the order of their commits.
+        :param placing: called off the loop when the change is durable, but before ``told``.
+        :param told: called on the loop before this returns, in the order of the commits, with the
+            row id that the last statement inserted.
         :raises StorageFailed: it could not be written; nothing has changed.
         :raises OSError: ``placing`` has; the change is made all the same.
         """
@@ -299,18 +288,15 @@ def _commit_together(database: Database, jobs: list[_Job]) -> None:
 
 
 def _follow_up(job: _Job, row: int) -> None:
-    failure: OSError | None = None
+    settle = partial(job.done.set_result, None)
     try:
         if job.placing is not None:
             job.placing()
     except OSError as error:
-        failure = error
+        settle = partial(job.done.set_exception, error)
     if job.told is not None:
         job.told(row)
-    if failure is None:
-        job.done.set_result(None)
-    else:
-        job.done.set_exception(failure)
+    settle()
 
 
 def _roll_back(database: Database) -> None:
@@ -331,7 +317,5 @@ def _explain(database: Database, error: Exception) -> Exception:
         )
     elif not isinstance(error, sqlite3.OperationalError):
         return error
-    return StorageFailed(
-        f"The change could not be written to {database.path} ({error}); nothing was changed. "
-        + remedy
-    )
+    what = f"The change could not be written to {database.path} ({error}); nothing was changed."
+    return StorageFailed(f"{what} {remedy}")

@@ -121,6 +121,7 @@ class NodeSet:
             node = await self._make(node_type, node_id, number, values)
         except BaseException:
             if node_id in self._nodes:
+                # It was made and told, but a file of it is not in place.
                 raise
             del self._shared.node_ids[node_id]
             self._give_number_back(node_type, number)
