@@ -116,8 +116,7 @@ class DatabaseThread:
         :param placing: called off the loop when the change is durable, but before ``told``.
         :param told: called on the loop before this returns, in the order of the commits, with the
             row id that the last statement inserted.
-        :raises StorageFailed: it could not be written; nothing has changed.
-        :raises OSError: ``placing`` has; the change is made all the same.
+        :raises StorageFailed: nothing has changed. OSError: ``placing`` failed, after the change.
         """
         job = _Job(database, statements, placing=placing)
         if told is not None:
