@@ -85,7 +85,9 @@ class Disk:
             self._enter(new, call)
 
     def _enter(self, path: str, call: SystemCall) -> None:
-        if self._counts(path) and path not in self.seen:
+        # A move prepares in a directory that is removed in the end.
+        transient = "/.gns3_moving-" in path
+        if self._counts(path) and not transient and path not in self.seen:
             self.seen.add(path)
             self.entered[path] = call
 
