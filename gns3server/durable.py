@@ -55,10 +55,9 @@ def stage(directory: Path, files: Mapping[str, bytes]) -> None:
 
 
 def replace(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Put staged files in place, durably."""
+    """Put staged files in place; durable once the directory is synced."""
     for name in files:
         os.replace(directory / (name + STAGED_SUFFIX), directory / name)
-    sync_directory(directory)
 
 
 def read(path: Path) -> bytes | None:

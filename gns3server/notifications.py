@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,9 @@ PING_AFTER = 5.0
 
 QUEUE_LINES = 2000
 """Lines that may wait for one listener before it counts as fallen behind."""
+
+QUEUE_BYTES = 2 * 1024 * 1024
+"""Bytes that these lines may have together: an event holds a node's whole script."""
 
 
 def event_line(action: str, event: Any = None) -> bytes:
@@ -34,21 +37,31 @@ def event_line(action: str, event: Any = None) -> bytes:
     return (json.dumps(message, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
+def numbered(line: bytes, number: int) -> bytes:
+    """The same line with its number in the project's event log, as ``seq``."""
+    return line[:-2] + b', "seq": %d}\n' % number
+
+
 PING_LINE = event_line("ping")
 
 
 class Listener:
     """One subscriber: an asynchronous iterator of lines, ended by the hub or by leaving it.
 
-    Whoever serves it may set ``on_end``, called once when it is ended, and
-    ``connected``, asked whether there is still somebody who listens.
+    Whoever serves it may set ``on_end``, called once when it is ended, ``connected``, asked
+    whether there is still somebody who listens, and ``missed``, lines to send after the first.
+
+    :param numbered: the lines carry their numbers.
     """
 
-    def __init__(self, queue_lines: int, ping_after: float) -> None:
+    def __init__(self, queue_lines: int, ping_after: float, *, numbered: bool = False) -> None:
         self._lines: deque[bytes] = deque([PING_LINE])
+        self._bytes = len(PING_LINE)
         self._queue_lines = queue_lines
         self._ping_after = ping_after
         self._waiter: asyncio.Future[None] | None = None
+        self.numbered = numbered
+        self.missed: AsyncIterator[bytes] | None = None
         self.ended = False
         self.on_end: Callable[[], None] | None = None
         self.connected: Callable[[], bool] = lambda: True
@@ -57,7 +70,8 @@ class Listener:
         """Queue a line; past the bound the listener is ended instead."""
         if self.ended:
             return
-        if len(self._lines) >= self._queue_lines:
+        full = len(self._lines) >= self._queue_lines or self._bytes > QUEUE_BYTES
+        if full:
             reason = (
                 "This listener fell too far behind and has missed events: "
                 "read the state again, then listen again."
@@ -67,6 +81,7 @@ class Listener:
             self.end()
             return
         self._lines.append(line)
+        self._bytes += len(line)
         self._wake()
 
     def end(self) -> None:
@@ -85,7 +100,13 @@ class Listener:
         loop = asyncio.get_running_loop()
         while True:
             while self._lines:
-                yield self._lines.popleft()
+                line = self._lines.popleft()
+                self._bytes -= len(line)
+                yield line
+                missed, self.missed = self.missed, None
+                if missed is not None:
+                    async for older in missed:
+                        yield older
             if self.ended:
                 return
             self._waiter = loop.create_future()
@@ -123,18 +144,22 @@ class Hub:
         """
         return sum(listener.connected() for listener in self._of_project.get(project_id, ()))
 
-    def publish(self, project_id: str, action: str, event: Mapping[str, Any]) -> None:
-        """Send one event to the project's listeners and to the server-wide ones."""
-        listeners = [*self._of_project.get(project_id, ()), *self._everywhere]
-        if listeners:
-            line = event_line(action, event)
-            for listener in listeners:
-                listener.put(line)
+    def publish(self, project_id: str, line: bytes, number: int | None = None) -> None:
+        """Send one event to the project's listeners and to the server-wide ones.
+
+        :param number: its number in the project's event log, if it has one.
+        """
+        with_number = line if number is None else numbered(line, number)
+        for listener in [*self._of_project.get(project_id, ()), *self._everywhere]:
+            listener.put(with_number if listener.numbered else line)
 
     @contextmanager
-    def listen(self, project_id: str | None = None) -> Iterator[Listener]:
+    def listen(
+        self, project_id: str | None = None, *, numbered: bool = False
+    ) -> Iterator[Listener]:
         """Listen to one project, or to all of them, while the context lasts.
 
+        :param numbered: the lines carry their numbers.
         :raises Conflict: as many listeners as the server allows are there already.
         """
         if len(self._everywhere) + sum(map(len, self._of_project.values())) >= self.max_listeners:
@@ -142,7 +167,7 @@ class Hub:
                 f"{self.max_listeners} listeners are connected already, which is this server's "
                 "limit: close one of them first."
             )
-        listener = Listener(self._queue_lines, self._ping_after)
+        listener = Listener(self._queue_lines, self._ping_after, numbered=numbered)
         listener.ended = self._closed
         if project_id is None:
             group = self._everywhere

@@ -69,6 +69,7 @@ class ServerSettings:
     max_projects: int = option(1000, "how many projects may be open")
     max_nodes: int = option(10000, "how many nodes the open projects may have together")
     max_listeners: int = option(5000, "how many clients may listen to notifications")
+    max_events: int = option(5000, "how many events a project keeps for clients that were away")
     max_image_size: int = option(16384, "how large an uploaded image may be, in MiB")
     announced_version: str = option(__version__, "what GET /v1/version says")
     allowed_origins: str = option("", "web origins that may call the API, separated by commas")
@@ -215,7 +216,14 @@ def _check(server: ServerSettings) -> None:
     for kind in ("console", "udp"):
         within(f"{kind}_start_port_range", 1, 65535)
         within(f"{kind}_end_port_range", getattr(server, f"{kind}_start_port_range"), 65535)
-    for name in ("max_starting", "max_projects", "max_nodes", "max_listeners", "max_image_size"):
+    for name in (
+        "max_starting",
+        "max_projects",
+        "max_nodes",
+        "max_listeners",
+        "max_events",
+        "max_image_size",
+    ):
         within(name, 1, 1_000_000)
 
 

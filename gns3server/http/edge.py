@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
@@ -22,6 +23,7 @@ from gns3server.locks import Entry
 from gns3server.projects.project import Project
 
 SERVER = f"Python/{sys.version_info.major}.{sys.version_info.minor} GNS3/{__version__}"
+WHOLE_NUMBER = re.compile("[0-9]+")
 
 PREFLIGHT = {
     "Server": SERVER,
@@ -175,6 +177,8 @@ def make_endpoint(
             for name, value in request.match_info.items()
         }
         call = Call(lab, route, request, path, await load(request))
+        if route.query:
+            call.query = read_query(route, request)
         if lab.record is not None:
             lab.record(request)
         if scoped and not (route.damaged_too and path["project_id"] in lab.manager.damaged):
@@ -191,6 +195,18 @@ def make_endpoint(
 def read_integer(digits: str) -> int:
     """The number that digits mean, cut to one that is still greater than anything needs."""
     return int(digits.lstrip("0")[:20] or "0")
+
+
+def read_query(route: Route, request: web.Request) -> dict[str, int]:
+    """What the query holds of the numbers that the route reads.
+
+    :raises InvalidRequest: one of them is none.
+    """
+    given = {name: request.query[name] for name in route.query if name in request.query}
+    for name, text in given.items():
+        if not WHOLE_NUMBER.fullmatch(text):
+            raise InvalidRequest(f"Invalid request: {name} must be a whole number, not {text!r}.")
+    return {name: read_integer(text) for name, text in given.items()}
 
 
 def find_project(lab: Lab, project_id: str) -> Project:

@@ -104,7 +104,10 @@ class Document:
             "operationId": operation_id(route),
             "summary": route.summary,
             "tags": [route.tag],
-            "parameters": [parameter(name, rule) for name, rule in route.parameters],
+            "parameters": [
+                *(parameter(name, rule) for name, rule in route.parameters),
+                *(query_parameter(name, meaning) for name, meaning in route.query.items()),
+            ],
             "responses": self._responses(route),
         }
         if route.raw and route.body is None:
@@ -209,3 +212,9 @@ def is_optional(shape: type[Schema] | OneOf) -> bool:
     return not isinstance(shape, OneOf) and not any(
         field.required for field in shape().fields.values()
     )
+
+
+def query_parameter(name: str, meaning: str) -> Mapping[str, Any]:
+    """One number of a query."""
+    schema = {"type": "integer", "minimum": 0}
+    return {"name": name, "in": "query", "description": meaning, "schema": schema}

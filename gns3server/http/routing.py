@@ -83,6 +83,7 @@ class Call:
     """One request, validated, with what it works on.
 
     :param path: the path's parameters; those that match digits are integers.
+    :param query: those of the query that the route reads.
     :param body: the validated body, in the words of the code.
     :param request: the request itself, for streams.
     :param found_project: what :attr:`project` returns; set by the edge, as is ``found_node``.
@@ -93,6 +94,7 @@ class Call:
     request: web.Request
     path: Mapping[str, Any]
     body: Mapping[str, Any] = field(default_factory=dict)
+    query: Mapping[str, int] = field(default_factory=dict)
     found_project: Project | None = None
     found_node: Node | None = None
 
@@ -134,6 +136,7 @@ class Route:
         path, ``{name:.*}``.
     :param handler: gets a :class:`Call`, returns a plain object or mapping.
     :param summary: one line for the API document.
+    :param query: whole numbers that the query may hold, and what they mean; no other is read.
     :param body: schema of the request's body; without one any JSON is let through.
     :param answer: schema of the answer, or of a line of an endless one; without it the answer
         is empty, or a stream that the API document says nothing else of.
@@ -161,6 +164,7 @@ class Route:
     path: str
     handler: Handler
     summary: str
+    query: Mapping[str, str] = field(default_factory=dict)
     body: type[Schema] | OneOf | None = None
     answer: type[Schema] | OneOf | None = None
     many: bool = False

@@ -158,6 +158,7 @@ class EventSchema(Schema):
 
     action = fields.String(required=True)
     event = fields.Dict()
+    seq = fields.Integer()
 
 
 class DamagedProjectSchema(Schema):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gns3server.images import Images
 from gns3server.nodes.file_cache import FileCache
 from gns3server.nodes.nio import Nio, NioType
+from gns3server.nodes.states import NodeState
 from gns3server.ports import Ports
 from gns3server.running.gate import StartGate
 from gns3server.running.identity import ProcessIdentity
@@ -58,28 +59,53 @@ class RunRecord:
     processes: tuple[ProcessIdentity, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """An event, stored in one commit with the change that it tells of.
+
+    :param apply: takes the change into memory: called once it is on disk, before anybody is told.
+    """
+
+    action: str
+    event: Mapping[str, Any]
+    apply: Callable[[], None] | None = None
+
+
 class Records(Protocol):
     """A project's durable records; each call returns once its change is on disk.
 
-    Each raises :class:`~gns3server.errors.StorageFailed`, and then has changed nothing.
+    Each raises :class:`~gns3server.errors.StorageFailed`, and then has changed nothing. With
+    ``news`` the change is told as well, before the call returns.
     """
 
-    async def save_node(self, record: NodeRecord, files: Mapping[str, bytes]) -> None:
-        """Store a node, together with the content of files that are about to be replaced."""
+    async def save_node(
+        self,
+        record: NodeRecord,
+        files: Mapping[str, bytes],
+        placing: Callable[[], None] | None = None,
+        news: News | None = None,
+    ) -> None:
+        """Store a node, together with the content of files that ``placing`` then replaces."""
 
     async def files_replaced(self, node_id: str) -> None:
-        """Forget the stored content of a node's files: they are on disk now."""
+        """Forget the stored content of a node's files: they are on disk now.
+
+        Raises nothing: what cannot be forgotten is put in place again at the next opening.
+        """
 
     async def save_nio(
         self, node_id: str, place: tuple[int, int], nio: Nio | None, freed: int | None
     ) -> None:
         """Store what is plugged in at (adapter, port), and free an allocated UDP port with it."""
 
-    async def save_run(self, run: RunRecord) -> None:
+    async def save_run(self, run: RunRecord, news: News | None = None) -> None:
         """Store a run, or what is newly known of it."""
 
     async def remove_run(self, run_id: str) -> None:
         """Forget a run whose processes are all gone."""
+
+    async def end_run(self, run_id: str, news: News) -> None:
+        """Forget a run, and tell what came of it: even if nothing can be stored."""
 
 
 class Home(Protocol):
@@ -118,11 +144,26 @@ class Home(Protocol):
         :raises gns3server.errors.Conflict: no plugin offers it.
         """
 
-    async def announce(self, action: str, node: Node) -> None:
-        """Publish an event with the node's object."""
+    async def news(
+        self,
+        action: str,
+        node: Node,
+        *,
+        files: Mapping[str, bytes] | None = None,
+        state: NodeState | None = None,
+        apply: Callable[[], None] | None = None,
+    ) -> News:
+        """An event with the node's object as a change will make it.
 
-    def report(self, node: Node, message: str) -> None:
-        """Publish a ``log.error`` about the node."""
+        :param files: new content of files of the node.
+        :param state: the state that it will have; the present one by default.
+        """
+
+    async def announce(self, action: str, node: Node) -> None:
+        """Tell an event with the node's object that no stored change goes with."""
+
+    async def report(self, node: Node, message: str) -> None:
+        """Tell a ``log.error`` about the node."""
 
     def settle_later(self, node: Node) -> None:
         """Have an exit of the node settled as soon as nobody holds the node."""

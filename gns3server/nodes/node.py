@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gns3server import durable as files
 from gns3server.errors import Conflict, StorageFailed
 from gns3server.images import Images
-from gns3server.nodes.home import Home, NodeRecord
+from gns3server.nodes.home import Home, News, NodeRecord
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.states import NodeState, check_move
+from gns3server.nodes.wiring import Wiring
 from gns3server.ports import Holder, Use
 from gns3server.running.tools import find_program
-
-log = logging.getLogger(__name__)
 
 CORE_FIELDS = frozenset({"id", "name", "console"})
 """What the core itself keeps of a create or update body; the rest is the plugin's."""
@@ -53,10 +52,11 @@ class Node:
         self.console = record.console
         self.number = record.number
         self.properties: dict[str, Any] = dict(record.properties)
-        self.nios: dict[tuple[int, int], Nio] = {}
+        self.wiring = Wiring(self)
         self.state = NodeState.STOPPED
         self.restored = False
         self._directory = (Path(), Path())
+        self._coming_files: Mapping[str, bytes] = {}
 
     # What an author may override -------------------------------------------
 
@@ -124,6 +124,8 @@ class Node:
 
         :raises Conflict: it is there and cannot be read.
         """
+        if name in self._coming_files:
+            return self._coming_files[name]
         path = f"{self.directory}/{name}"
         try:
             return await self.home.machine.files.read(path)
@@ -149,7 +151,7 @@ class Node:
 
     def nio(self, adapter: int = 0, port: int = 0) -> Nio | None:
         """What is plugged in at this adapter and port."""
-        return self.nios.get((adapter, port))
+        return self.wiring.nios.get((adapter, port))
 
     # What the core calls ---------------------------------------------------
 
@@ -192,129 +194,40 @@ class Node:
             ports.release(self.console, self._holder(Use.CONSOLE))
         self.name, self.console, self.properties = name, console, properties
 
-    async def save(self, record: NodeRecord, new_files: Mapping[str, bytes]) -> None:
-        """Commit a node together with files: staged before the commit, in place after it.
+    async def preview(self, new_files: Mapping[str, bytes], state: NodeState) -> dict[str, Any]:
+        """The snapshot that new files and a state will make; for who is alone with the node."""
+        self._coming_files = new_files
+        try:
+            return {**await self.snapshot(), "state": state}
+        finally:
+            self._coming_files = {}
+
+    async def save(
+        self, record: NodeRecord, new_files: Mapping[str, bytes], news: News | None = None
+    ) -> None:
+        """Commit a node together with files: staged before the commit, in place before anybody
+        is told of it.
 
         :raises StorageFailed: nothing has changed.
         """
         if not new_files:
-            await self.home.records.save_node(record, {})
+            await self.home.records.save_node(record, {}, news=news)
             return
+        directory = self.directory
         try:
-            await asyncio.to_thread(files.stage, self.directory, new_files)
+            await asyncio.to_thread(files.stage, directory, new_files)
         except OSError as error:
             raise StorageFailed(
                 f"The files of VM {record.name!r} cannot be written: {error}. Nothing was changed: "
                 "free some disk space, or make the directory writable, and try again."
             ) from error
-        await self.home.records.save_node(record, new_files)
-        await asyncio.to_thread(files.replace, self.directory, new_files)
-        try:
-            await self.home.records.files_replaced(self.id)
-        except StorageFailed as error:
-            log.warning(
-                "files of VM %s will be written again at the next start: %s", self.id, error
-            )
+        placing = partial(files.replace, directory, new_files)
+        await self.home.records.save_node(record, new_files, placing, news)
+        await asyncio.to_thread(files.sync_directory, directory)
+        await self.home.records.files_replaced(self.id)
 
-    def place(self, adapter: int, port: int) -> tuple[int, int]:
-        """Where a NIO goes that a request wants at this adapter and port.
-
-        :raises Conflict: the node has no such adapter or port.
-        """
-        if self.type.adapters is None:
-            adapter = 0
-        elif adapter >= self.type.adapters:
-            raise Conflict(
-                f"VM {self.name!r} has no adapter {adapter}: its adapters are numbered "
-                f"0 to {self.type.adapters - 1}."
-            )
-        if port >= self.type.ports:
-            raise Conflict(
-                f"VM {self.name!r} has no port {port} on adapter {adapter}: "
-                f"ports are numbered 0 to {self.type.ports - 1}."
-            )
-        return adapter, port
-
-    async def add_nio(self, adapter: int, port: int, nio: Nio) -> None:
-        """Plug a NIO in, replacing the one that is there. A running node gets it at its next start.
-
-        :raises Conflict: the type does not fit the node, the port is taken, or
-            the NIO type's own check refuses.
-        """
-        place = self.place(adapter, port)
-        if nio.type not in self.type.nio_types:
-            takes = ", ".join(self.type.nio_types) or "none at all"
-            raise Conflict(
-                f"NIO of type {nio.type} is not supported by VM {self.name!r}: it takes {takes}."
-            )
-        nio_type = self.home.nio_type(nio.type)
-        if nio_type.check is not None:
-            await nio_type.check(nio.values)
-        await self._replace_nio(place, nio, nio_type.udp_port(nio))
-
-    async def remove_nio(self, adapter: int, port: int) -> None:
-        """Unplug what is there; nothing there is fine.
-
-        :raises Conflict: the node has no such adapter or port.
-        """
-        place = self.place(adapter, port)
-        if place in self.nios:
-            await self._replace_nio(place, None, None)
-
-    async def _replace_nio(
-        self, place: tuple[int, int], nio: Nio | None, udp_port: int | None
-    ) -> None:
-        udp, holder = self.home.machine.ports.udp, self._nio_holder(place)
-        old = self.nios.get(place)
-        old_port = self.home.nio_type(old.type).udp_port(old) if old else None
-        if udp_port is not None and udp_port != old_port:
-            udp.hold(udp_port, holder)
-        freed = self._freed_with(old_port, holder) if old_port != udp_port else None
-        try:
-            await self.home.records.save_nio(self.id, place, nio, freed)
-        except BaseException:
-            if udp_port is not None and udp_port != old_port:
-                udp.release(udp_port, holder)
-            raise
-        if nio is None:
-            self.nios.pop(place, None)
-        else:
-            self.nios[place] = nio
-        if old_port is not None and old_port != udp_port:
-            udp.release(old_port, holder)
-        if freed is not None:
-            udp.release_where(self.home.id, use=Use.ALLOCATED, port=freed)
-
-    def _freed_with(self, port: int | None, holder: Holder) -> int | None:
-        """``port``, if its allocation ends with this NIO: no other NIO names it (contract 2.3)."""
-        if port is None:
-            return None
-        others = self.home.machine.ports.udp.holders(port) - {holder}
-        return None if any(other.use is Use.NIO for other in others) else port
-
-    def freed_udp_ports(self) -> list[int]:
-        """The allocated ports that are free again when this node is gone."""
-        udp = self.home.machine.ports.udp
-        return [
-            port
-            for port in {port for port, _ in self.udp_ports()}
-            if all(h.use is not Use.NIO or h.node_id == self.id for h in udp.holders(port))
-        ]
-
-    def udp_ports(self) -> list[tuple[int, Holder]]:
-        """The UDP ports that this node's NIOs name, each with its NIO's hold on it."""
-        named = []
-        for place, nio in self.nios.items():
-            port = self.home.nio_type(nio.type).udp_port(nio)
-            if port is not None:
-                named.append((port, self._nio_holder(place)))
-        return named
-
-    def _holder(self, use: Use, detail: str = "") -> Holder:
-        return Holder(self.home.id, use, self.id, detail)
-
-    def _nio_holder(self, place: tuple[int, int]) -> Holder:
-        return self._holder(Use.NIO, f"{place[0]}/{place[1]}")
+    def _holder(self, use: Use) -> Holder:
+        return Holder(self.home.id, use, self.id)
 
     def _move(self, state: NodeState) -> None:
         check_move(self.name, self.state, state)

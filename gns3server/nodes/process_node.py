@@ -9,6 +9,8 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from gns3server.errors import Conflict, StorageFailed
@@ -56,16 +58,18 @@ class ProcessNode(Node, ABC):
             spec = await self.launch_spec()
             self._ports = self._ports_of(spec)
             self._ports.reserve()
-            self._run = await self._bring_up(spec)
+            await self._bring_up(spec)
         except BaseException:
             self._let_go()
             self._move(NodeState.STOPPED)
             raise
-        self._move(NodeState.STARTED)
-        await self.home.announce("vm.started", self)
         await self.settle()
 
-    async def _bring_up(self, spec: LaunchSpec) -> Run:
+    def _up(self, run: Run) -> None:
+        self._run = run
+        self._move(NodeState.STARTED)
+
+    async def _bring_up(self, spec: LaunchSpec) -> None:
         machine = self.home.machine
         record = RunRecord(id=uuid.uuid4().hex, node_id=self.id, spec=spec)
         try:
@@ -82,7 +86,6 @@ class ProcessNode(Node, ABC):
         except BaseException:
             await forget(self.home, record.id)
             raise
-        return run
 
     async def _until_ready(self, run: Run) -> None:
         try:
@@ -99,14 +102,10 @@ class ProcessNode(Node, ABC):
 
     async def _record(self, run: Run, record: RunRecord) -> None:
         try:
-            await self.home.records.save_run(
-                RunRecord(
-                    id=record.id,
-                    node_id=record.node_id,
-                    spec=record.spec,
-                    processes=run.processes,
-                )
+            news = await self.home.news(
+                "vm.started", self, state=NodeState.STARTED, apply=partial(self._up, run)
             )
+            await self.home.records.save_run(replace(record, processes=run.processes), news)
         except BaseException:
             await run.stop()
             raise
@@ -153,13 +152,12 @@ class ProcessNode(Node, ABC):
         await self._gone(run.run_id)
         if what:
             message = f"VM {self.name!r} has stopped by itself: {what}."
-            self.home.report(self, message + (f"\nIts log ends:\n{tail}" if tail else ""))
+            await self.home.report(self, message + (f"\nIts log ends:\n{tail}" if tail else ""))
 
     async def _gone(self, run_id: str) -> None:
         self._let_go()
         self._move(NodeState.STOPPED)
-        await forget(self.home, run_id)
-        await self.home.announce("vm.stopped", self)
+        await self.home.records.end_run(run_id, await self.home.news("vm.stopped", self))
 
     def adopt(self, run: Run, spec: LaunchSpec) -> None:
         """Go on with a run that an earlier server has started."""

@@ -1,10 +1,8 @@
 """One thread that owns every SQLite file and groups concurrent changes into one commit.
 
-An fsync costs milliseconds and is paid per commit, not per change: whatever
-has queued up while the last commit was on its way to the disk travels in the
-next one. Each file is in WAL mode with synchronous FULL, so that a change is
-on the disk before anybody is told of it, and locked exclusively, so that no
-second server can write to it.
+An fsync costs milliseconds and is paid per commit, not per change: what has queued up during one
+commit travels in the next. Each file is in WAL mode with synchronous FULL, so that a change is on
+the disk before anybody is told of it, and locked exclusively: no second server can write to it.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,6 +56,8 @@ class _Job:
 
     database: Database
     statements: Sequence[Statement] = ()
+    placing: Callable[[], None] | None = None
+    told: Callable[[int], Any] | None = None
     call: Callable[[Database], Any] | None = None
     done: Future[Any] = field(default_factory=Future)
 
@@ -72,12 +73,7 @@ class DatabaseThread:
         self.commits = 0
 
     async def open(
-        self,
-        path: Path,
-        migrations: Migrations,
-        *,
-        read: Reader = lambda _: None,
-        new: bool = True,
+        self, path: Path, migrations: Migrations, *, read: Reader = lambda _: None, new: bool = True
     ) -> Database:
         """Open a file in the newest version of its format. One that is refused is not touched.
 
@@ -108,12 +104,25 @@ class DatabaseThread:
             # A full disk must not keep closed what could run on it.
             log.warning("%s is opened without a look at it before: %s", path, error)
 
-    async def commit(self, database: Database, *statements: Statement) -> None:
+    async def commit(
+        self,
+        database: Database,
+        *statements: Statement,
+        placing: Callable[[], None] | None = None,
+        told: Callable[[int], None] | None = None,
+    ) -> None:
         """Make one change durable: all its statements or none.
 
-        :raises StorageFailed: it could not be written; nothing has changed.
+        :param placing: called off the loop when the change is durable, but before ``told``.
+        :param told: called on the loop before this returns, in the order of the commits, with the
+            row id that the last statement inserted.
+        :raises StorageFailed: nothing has changed. OSError: ``placing`` failed, after the change.
         """
-        await self._submit(_Job(database, statements))
+        job = _Job(database, statements, placing=placing)
+        if told is not None:
+            loop = asyncio.get_running_loop()
+            job.told = lambda row: loop.call_soon_threadsafe(told, row)
+        await self._submit(job)
 
     async def read(self, database: Database, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """All rows of a query.
@@ -249,20 +258,21 @@ def _close(database: Database) -> None:
 
 def _commit_together(database: Database, jobs: list[_Job]) -> None:
     """Commit several changes at once. One that fails by itself does not take the others along."""
-    applied: list[_Job] = []
+    applied: list[tuple[_Job, int]] = []
     try:
         connection = _connection(database)
         connection.execute("BEGIN IMMEDIATE")
         for job in jobs:
             connection.execute("SAVEPOINT change")
+            cursor = connection.cursor()
             try:
                 for sql, parameters in job.statements:
-                    connection.execute(sql, parameters)
+                    cursor.execute(sql, parameters)
             except sqlite3.IntegrityError as error:
                 connection.execute("ROLLBACK TO change")
                 job.done.set_exception(error)
             else:
-                applied.append(job)
+                applied.append((job, cursor.lastrowid or 0))
             connection.execute("RELEASE change")
         connection.execute("COMMIT")
     except Exception as error:
@@ -272,8 +282,20 @@ def _commit_together(database: Database, jobs: list[_Job]) -> None:
             if not job.done.done():
                 job.done.set_exception(failure)
         return
-    for job in applied:
-        job.done.set_result(None)
+    for job, row in applied:
+        _follow_up(job, row)
+
+
+def _follow_up(job: _Job, row: int) -> None:
+    settle = partial(job.done.set_result, None)
+    try:
+        if job.placing is not None:
+            job.placing()
+    except OSError as error:
+        settle = partial(job.done.set_exception, error)
+    if job.told is not None:
+        job.told(row)
+    settle()
 
 
 def _roll_back(database: Database) -> None:
@@ -294,7 +316,5 @@ def _explain(database: Database, error: Exception) -> Exception:
         )
     elif not isinstance(error, sqlite3.OperationalError):
         return error
-    return StorageFailed(
-        f"The change could not be written to {database.path} ({error}); nothing was changed. "
-        + remedy
-    )
+    what = f"The change could not be written to {database.path} ({error}); nothing was changed."
+    return StorageFailed(f"{what} {remedy}")

@@ -7,6 +7,7 @@ import logging
 import uuid
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,12 +124,13 @@ class NodeSet:
             number = self._take_number(node_type)
             node = await self._make(node_type, node_id, number, values)
         except BaseException:
+            if node_id in self._nodes:
+                # It was made and told, but a file of it is not in place.
+                raise
             del self._shared.node_ids[node_id]
             self._give_number_back(node_type, number)
             self._home.machine.ports.tcp.release_where(self._home.id, node_id=node_id)
             raise
-        self._nodes[node_id] = node
-        await self._home.announce("vm.created", node)
         return node
 
     async def _id_of(self, node_type: NodeType, values: Mapping[str, Any]) -> str:
@@ -183,9 +185,15 @@ class NodeSet:
         node = node_type.node_class(self._home, node_type, record)
         change = await node.prepare(values)
         node.properties.update(change.properties)
-        await node.save(replace(record, properties=node.properties), change.files)
-        self._removed = [known for known in self._removed if known[1] != node_id]
+        news = await self._home.news(
+            "vm.created", node, files=change.files, apply=partial(self._take_in, node)
+        )
+        await node.save(replace(record, properties=node.properties), change.files, news)
         return node
+
+    def _take_in(self, node: Node) -> None:
+        self._nodes[node.id] = node
+        self._removed = [known for known in self._removed if known[1] != node.id]
 
     def _numbers_of(self, node_type: NodeType) -> Numbers:
         return self._numbers.setdefault(node_type.name, Numbers(node_type.numbers or range(0)))
@@ -210,7 +218,7 @@ class NodeSet:
         """Stop a node and forget it; its directory stays until the project is committed."""
         await node.stop()
         udp = self._home.machine.ports.udp
-        freed = node.freed_udp_ports()
+        freed = node.wiring.freed_udp_ports()
         await self._records.remove_node(node.id, node.type.name, freed)
         del self._nodes[node.id]
         del self._shared.node_ids[node.id]

@@ -55,6 +55,7 @@ async def open_project(
             name=stored.name,
             temporary=stored.temporary,
         )
+        await project.open_events()
         if wanted.get("name") not in (None, stored.name):
             await project.save(wanted["name"], project.temporary)
         await asyncio.to_thread(paths.mark_temporary, place.path, project.temporary)

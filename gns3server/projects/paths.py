@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from gns3server.durable import make_directory, sync_directory
+from gns3server.durable import make_directory, sync_directory, sync_file
 from gns3server.errors import Conflict, FilesFailed
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,7 @@ def mark_temporary(path: Path, temporary: bool) -> None:
     try:
         if temporary:
             marker.write_text("1")
+            sync_file(marker)
         else:
             marker.unlink(missing_ok=True)
         sync_directory(path)

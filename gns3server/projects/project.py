@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from gns3server.errors import NotFound
 from gns3server.locks import Entry, FairLock, KeyedLocks
-from gns3server.nodes.home import Machine
+from gns3server.nodes.home import Machine, News
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.node import Node
+from gns3server.nodes.states import NodeState
 from gns3server.ports import Holder, Use
 from gns3server.projects import paths
 from gns3server.projects.adoption import Strays
@@ -97,15 +100,28 @@ class Project:
         """A NIO type by name; see :meth:`gns3server.nodes.registry.Registry.nio_type`."""
         return self._shared.registry.nio_type(name)
 
-    async def announce(self, action: str, node: Node) -> None:
-        """Publish an event with the node's object."""
-        self._shared.hub.publish(self.id, action, node.type.dump(await node.snapshot()))
+    async def news(
+        self,
+        action: str,
+        node: Node,
+        *,
+        files: Mapping[str, bytes] | None = None,
+        state: NodeState | None = None,
+        apply: Callable[[], None] | None = None,
+    ) -> News:
+        """An event with a node's object; see :class:`~gns3server.nodes.home.Home`."""
+        values = await node.preview(files or {}, state or node.state)
+        return News(action=action, event=node.type.dump(values), apply=apply)
 
-    def report(self, node: Node, message: str) -> None:
-        """Publish a ``log.error`` about a node, and log it."""
+    async def announce(self, action: str, node: Node) -> None:
+        """Tell an event with the node's object that no stored change goes with."""
+        await self.records.events.tell(await self.news(action, node))
+
+    async def report(self, node: Node, message: str) -> None:
+        """Tell a ``log.error`` about a node, and log it."""
         log.error("project %s, VM %s: %s", self.id, node.id, message)
         event = {"message": message, "project_id": self.id, "vm_id": node.id}
-        self._shared.hub.publish(self.id, "log.error", event)
+        await self.records.events.tell(News(action="log.error", event=event))
 
     def settle_later(self, node: Node) -> None:
         """Settle an exit of the node as soon as nobody holds it."""
@@ -147,6 +163,11 @@ class Project:
     async def stop(self) -> None:
         """Stop everything that runs in it."""
         await asyncio.gather(self.nodes.stop(), self.strays.stop())
+
+    async def open_events(self) -> None:
+        """Number and publish events from now on."""
+        hub, settings = self._shared.hub, self._shared.config.current.server
+        await self.records.events.open(partial(hub.publish, self.id), settings.max_events)
 
     async def shut(self) -> None:
         """Give back everything the project has in memory, and its file; what runs goes on."""

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from gns3server.nodes.home import NodeRecord, RunRecord
+from gns3server.errors import StorageFailed
+from gns3server.nodes.home import News, NodeRecord, RunRecord
 from gns3server.nodes.nio import Nio
 from gns3server.projects.database import Database, DatabaseThread, Statement
+from gns3server.projects.event_log import EVENT_TABLE, EventLog
 from gns3server.projects.migrations import Migrations
 from gns3server.projects.stored import ProjectPlace, StoredProject, read_places, read_project
+
+log = logging.getLogger(__name__)
 
 PROJECT_FILE = "project.db"
 PROJECT_MIGRATIONS: Migrations = (
@@ -33,12 +39,15 @@ CREATE TABLE run (
 CREATE TABLE allocated_port (number INTEGER PRIMARY KEY);
 CREATE TABLE removed_node (id TEXT PRIMARY KEY, type TEXT NOT NULL);
 """,
+    EVENT_TABLE,
 )
 
 SAVE_NODE = """
 INSERT INTO node VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
 SET name = excluded.name, console = excluded.console, properties = excluded.properties
 """
+
+REMOVE_RUN = "DELETE FROM run WHERE id = ?"
 
 SERVER_FILE = "server.db"
 SERVER_MIGRATIONS: Migrations = (
@@ -85,11 +94,12 @@ class ServerRecords:
 
 
 class ProjectRecords:
-    """``project.db``: the project, its nodes, NIOs, ports and what runs."""
+    """``project.db``: the project, its nodes, NIOs, ports, what runs and what has happened."""
 
     def __init__(self, thread: DatabaseThread, database: Database) -> None:
         self._thread = thread
         self._database = database
+        self.events = EventLog(self._write, self._read)
 
     @classmethod
     async def load(
@@ -126,16 +136,24 @@ class ProjectRecords:
         old, self._database = self._database, other._database
         await self._thread.close_database(old)
 
-    async def _commit(self, *statements: Statement) -> None:
-        await self._thread.commit(self._database, *statements)
+    async def _write(
+        self,
+        *statements: Statement,
+        placing: Callable[[], None] | None = None,
+        told: Callable[[int], None] | None = None,
+    ) -> None:
+        await self._thread.commit(self._database, *statements, placing=placing, told=told)
+
+    async def _read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        return await self._thread.read(self._database, sql, parameters)
 
     async def stored_id(self) -> str | None:
         """The id of the project whose records these are; ``None`` when they are new."""
-        rows = await self._thread.read(self._database, "SELECT id FROM project")
+        rows = await self._read("SELECT id FROM project")
         return rows[0][0] if rows else None
 
     async def stored(self) -> StoredProject:
-        """Read everything."""
+        """Read everything but the events."""
 
         def read(connection: sqlite3.Connection) -> StoredProject:
             stored = read_project(connection)
@@ -147,11 +165,17 @@ class ProjectRecords:
 
     async def save_project(self, project_id: str, name: str | None, temporary: bool) -> None:
         """Store the project's own values."""
-        await self._commit(
+        await self._write(
             ("INSERT OR REPLACE INTO project VALUES (?, ?, ?)", (project_id, name, temporary))
         )
 
-    async def save_node(self, record: NodeRecord, files: Mapping[str, bytes]) -> None:
+    async def save_node(
+        self,
+        record: NodeRecord,
+        files: Mapping[str, bytes],
+        placing: Callable[[], None] | None = None,
+        news: News | None = None,
+    ) -> None:
         """Store a node; see :class:`~gns3server.nodes.home.Records`."""
         row = (
             record.id,
@@ -161,22 +185,29 @@ class ProjectRecords:
             record.number,
             json.dumps(dict(record.properties)),
         )
-        await self._commit(
+        await self.events.commit(
             (SAVE_NODE, row),
             ("DELETE FROM removed_node WHERE id = ?", (record.id,)),
             *(
                 ("INSERT OR REPLACE INTO staged_file VALUES (?, ?, ?)", (record.id, name, content))
                 for name, content in files.items()
             ),
+            news=news,
+            placing=placing,
         )
 
     async def files_replaced(self, node_id: str) -> None:
         """Forget the stored content of a node's files."""
-        await self._commit(("DELETE FROM staged_file WHERE node_id = ?", (node_id,)))
+        try:
+            await self._write(("DELETE FROM staged_file WHERE node_id = ?", (node_id,)))
+        except StorageFailed as error:
+            log.warning(
+                "files of VM %s will be written again at the next opening: %s", node_id, error
+            )
 
     async def remove_node(self, node_id: str, node_type: str, freed: list[int]) -> None:
         """Forget a node, note its directory for the next commit, free allocated ports."""
-        await self._commit(
+        await self._write(
             ("DELETE FROM node WHERE id = ?", (node_id,)),
             ("INSERT OR REPLACE INTO removed_node VALUES (?, ?)", (node_id, node_type)),
             *(("DELETE FROM allocated_port WHERE number = ?", (port,)) for port in freed),
@@ -193,26 +224,30 @@ class ProjectRecords:
             statements.append(("INSERT INTO nio VALUES (?, ?, ?, ?, ?)", row))
         if freed is not None:
             statements.append(("DELETE FROM allocated_port WHERE number = ?", (freed,)))
-        await self._commit(*statements)
+        await self._write(*statements)
 
-    async def save_run(self, run: RunRecord) -> None:
+    async def save_run(self, run: RunRecord, news: News | None = None) -> None:
         """Store a run, or what is newly known of it."""
         processes = json.dumps([asdict(identity) for identity in run.processes])
         row = (run.id, run.node_id, json.dumps(run.spec.to_json()), processes)
-        await self._commit(("INSERT OR REPLACE INTO run VALUES (?, ?, ?, ?)", row))
+        await self.events.commit(("INSERT OR REPLACE INTO run VALUES (?, ?, ?, ?)", row), news=news)
 
     async def remove_run(self, run_id: str) -> None:
         """Forget a run."""
-        await self._commit(("DELETE FROM run WHERE id = ?", (run_id,)))
+        await self._write((REMOVE_RUN, (run_id,)))
+
+    async def end_run(self, run_id: str, news: News) -> None:
+        """Forget a run, and tell what came of it; see :class:`~gns3server.nodes.home.Records`."""
+        await self.events.tell(news, (REMOVE_RUN, (run_id,)))
 
     async def save_allocated_port(self, port: int) -> None:
         """Store that a client allocated a UDP port."""
-        await self._commit(("INSERT OR REPLACE INTO allocated_port VALUES (?)", (port,)))
+        await self._write(("INSERT OR REPLACE INTO allocated_port VALUES (?)", (port,)))
 
     async def forget_removed_node(self, node_id: str) -> None:
         """Forget a removed node whose directory has been dealt with."""
-        await self._commit(("DELETE FROM removed_node WHERE id = ?", (node_id,)))
+        await self._write(("DELETE FROM removed_node WHERE id = ?", (node_id,)))
 
     async def forget_ports_and_removed(self) -> None:
         """What a close lets go: allocated ports and the list of removed nodes (contract 4.3)."""
-        await self._commit(("DELETE FROM allocated_port", ()), ("DELETE FROM removed_node", ()))
+        await self._write(("DELETE FROM allocated_port", ()), ("DELETE FROM removed_node", ()))

@@ -99,6 +99,7 @@ async def _finish_files(project: Project, stored: StoredProject) -> None:
         directory = project.node_directory(node_type, node_id)
         await asyncio.to_thread(files.stage, directory, contents)
         await asyncio.to_thread(files.replace, directory, contents)
+        await asyncio.to_thread(files.sync_directory, directory)
         await project.records.files_replaced(node_id)
 
 
@@ -116,8 +117,8 @@ def _restore_node(
         return False
     for place, nio in stored.nios.get(node.id, {}).items():
         if nio.type in registry.nio_types:
-            node.nios[place] = nio
-    for port, holder in node.udp_ports():
+            node.wiring.nios[place] = nio
+    for port, holder in node.wiring.udp_ports():
         _hold(project.machine.ports, port, holder)
     return True
 

@@ -69,7 +69,7 @@ async def test_a_nio_is_plugged_in_replaced_and_unplugged(make_toy, base, wires,
     assert wires.reserved == 1
     for _ in range(2):
         assert await wires.unplug(toy) == 204
-        assert node.nios == {}
+        assert node.wiring.nios == {}
     assert wires.reserved == 0
 
 

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from gns3server.http import streams
-from gns3server.notifications import Hub
+from gns3server.notifications import Hub, event_line
 
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 PING = {"action": "ping"}
@@ -48,7 +48,7 @@ async def test_the_bytes_on_the_wire(raw, project, lab):
     assert not {"Content-Length", "Content-Encoding"} & set(headers)
     ping = b'{"action": "ping"}\n'
     assert await reader.readexactly(25) == b"13\r\n" + ping + b"\r\n"
-    lab.hub.publish(project.rpartition("/")[2], "vm.created", {"a": "b"})
+    lab.hub.publish(project.rpartition("/")[2], event_line("vm.created", {"a": "b"}))
     event = b'{"action": "vm.created", "event": {"a": "b"}}\n'
     assert await reader.readexactly(len(event) + 6) == b"2e\r\n" + event + b"\r\n"
     lab.hub.close()
@@ -282,7 +282,8 @@ async def test_who_does_not_read_holds_up_nobody_and_is_cut_off(
     async with client.listen(f"{project}/notifications") as events:
         assert await anext(events) == PING
         for number in range(3000):
-            lab.hub.publish(project_id, "vm.started", {"filling": "x" * 4000, "number": number})
+            event = {"filling": "x" * 4000, "number": number}
+            lab.hub.publish(project_id, event_line("vm.started", event))
             assert (await anext(events))["event"]["number"] == number
         assert (await client.get(project)).status == 200
         # Fallen behind, ended, given its grace, cut off: it no longer counts.
@@ -299,7 +300,7 @@ async def test_a_listener_that_goes_away_is_forgotten(raw, client, project, lab,
     writer.transport.abort()
     await heard_by(client, lab, project, 0)
     while lab.hub._of_project:
-        lab.hub.publish(project_id, "vm.started", {})
+        lab.hub.publish(project_id, event_line("vm.started", {}))
         await client.get("/v1/version")
     # That is nothing to worry the reader of the log with.
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []

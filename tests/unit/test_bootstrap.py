@@ -140,7 +140,7 @@ def bare(tmp_path):
 @pytest.fixture
 def machine(bare):
     """A machine that has all it needs."""
-    for program in ("vpcs", "telnet", "curl"):
+    for program in ("vpcs", "telnet", "curl", "strace"):
         bare.has(program)
     return bare
 
@@ -236,7 +236,7 @@ def test_root_installs_what_is_missing(bare):
     bare.has_apt()
     outcome = bare.run("test")
     assert outcome.code == 0
-    assert outcome.called("apt-get install -y --no-install-recommends", "vpcs telnet curl")
+    assert outcome.called("apt-get install -y --no-install-recommends", "vpcs telnet curl strace")
     assert not outcome.called("apt-get update")
 
 

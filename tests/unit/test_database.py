@@ -39,8 +39,13 @@ class Busy:
     """Keeps the writer thread busy until told to go on, so that changes queue up."""
 
     def __init__(self, thread: DatabaseThread, database: Database) -> None:
+        self.begun = threading.Event()
         self._go_on = threading.Event()
-        thread._jobs.put(_Job(database, call=lambda _: self._go_on.wait()))
+        thread._jobs.put(_Job(database, call=self._work))
+
+    def _work(self, _: Database) -> None:
+        self.begun.set()
+        self._go_on.wait()
 
     def end(self) -> None:
         self._go_on.set()
@@ -94,6 +99,7 @@ async def test_changes_that_queue_up_share_one_commit(thread, database, tmp_path
     other = await thread.open(tmp_path / "other.db", [TABLES])
     before = thread.commits
     busy = Busy(thread, database)
+    await asyncio.to_thread(busy.begun.wait)
     changes = [
         asyncio.ensure_future(thread.commit(where, (INSERT, (number, "x"))))
         for number in range(50)

@@ -1,5 +1,6 @@
 """Files of every version that was ever released: read, brought up to date, or left alone."""
 
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -134,6 +135,18 @@ async def test_all_of_a_project_of_every_version_is_read(thread, tmp_path, versi
     ]
     assert stored.allocated_ports == [10002]
     assert stored.removed_nodes == [("toy", THIRD)]
+
+
+@pytest.mark.parametrize("version", range(1, len(PROJECT_MIGRATIONS) + 1))
+async def test_the_events_of_a_project_of_every_version_are_read(thread, tmp_path, version):
+    build(tmp_path / "project.db", "project", version)
+    records = await ProjectRecords.load(thread, tmp_path)
+    await records.events.open(lambda _line, _number: None, 10)
+    lines = [json.loads(line) async for line in records.events.since(40 if version >= 2 else 0)]
+    assert lines == [
+        {"action": "vm.created", "event": {"name": "Zürich"}, "seq": 41},
+        {"action": "log.error", "event": {"message": "a\nb"}, "seq": 42},
+    ] * (version >= 2)
 
 
 @pytest.mark.parametrize("version", range(1, len(SERVER_MIGRATIONS) + 1))

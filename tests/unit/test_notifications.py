@@ -28,7 +28,7 @@ def queued(listener: Listener) -> list[bytes]:
 async def test_the_exact_bytes_of_the_contract():
     hub = quiet_hub()
     with hub.listen("p") as listener:
-        hub.publish("p", "vm.created", {"a": "b"})
+        hub.publish("p", event_line("vm.created", {"a": "b"}))
         hub.close()
         assert b"".join(await read_all(listener)) == (
             b'{"action": "ping"}\n{"action": "vm.created", "event": {"a": "b"}}\n'
@@ -56,13 +56,13 @@ async def test_who_hears_what():
     hub = quiet_hub()
     with hub.listen("p") as first, hub.listen("p") as second, hub.listen() as everywhere:
         with hub.listen("q") as other:
-            hub.publish("p", "one", {})
-            hub.publish("q", "two", {})
+            hub.publish("p", event_line("one", {}))
+            hub.publish("q", event_line("two", {}))
             one, two = event_line("one", {}), event_line("two", {})
             assert queued(first) == queued(second) == [PING_LINE, one]
             assert queued(other) == [PING_LINE, two]
             assert queued(everywhere) == [PING_LINE, one, two]
-        hub.publish("q", "three", {})
+        hub.publish("q", event_line("three", {}))
         assert queued(other) == [PING_LINE, two]
 
 
@@ -95,7 +95,7 @@ async def test_an_event_comes_without_waiting_for_the_ping():
         assert await anext(lines) == PING_LINE
         waiting = asyncio.ensure_future(anext(lines))
         await asyncio.sleep(0)
-        hub.publish("p", "one", {})
+        hub.publish("p", event_line("one", {}))
         assert await waiting == event_line("one", {})
 
 
@@ -107,7 +107,7 @@ async def test_no_timer_is_left_when_an_event_comes_first():
         for _ in range(3):
             waiting = asyncio.ensure_future(anext(lines))
             await asyncio.sleep(0)
-            hub.publish("p", "one", {})
+            hub.publish("p", event_line("one", {}))
             await waiting
         # One ping for this silence, not one for each event before it.
         assert await anext(lines) == PING_LINE
@@ -122,7 +122,7 @@ async def test_who_falls_behind_is_told_and_ended_and_others_notice_nothing():
     with hub.listen("p") as slow, hub.listen("p") as quick:
         lines, got = aiter(quick), []
         for number in range(5):
-            hub.publish("p", f"{number}", {})
+            hub.publish("p", event_line(f"{number}", {}))
             got.append(await anext(lines))
         got.append(await anext(lines))
         assert got == [PING_LINE, *(event_line(f"{n}", {}) for n in range(5))]
@@ -130,7 +130,7 @@ async def test_who_falls_behind_is_told_and_ended_and_others_notice_nothing():
         (last,) = await read_all(slow)
         assert json.loads(last)["action"] == "log.error"
         assert "fell too far behind" in json.loads(last)["event"]["message"]
-        hub.publish("p", "later", {})
+        hub.publish("p", event_line("later", {}))
         assert await read_all(slow) == []
 
 
@@ -138,7 +138,7 @@ async def test_as_many_lines_as_the_bound_says_may_wait():
     hub = quiet_hub(queue_lines=3)
     with hub.listen() as listener:
         for number in range(2):
-            hub.publish("p", f"{number}", {})
+            hub.publish("p", event_line(f"{number}", {}))
         assert len(queued(listener)) == 3
         assert not listener.ended
 
@@ -148,8 +148,8 @@ async def test_whoever_serves_a_listener_is_told_once_that_it_ended():
     with hub.listen("p") as listener:
         told = []
         listener.on_end = lambda: told.append(1)
-        hub.publish("p", "one", {})
-        hub.publish("p", "two", {})
+        hub.publish("p", event_line("one", {}))
+        hub.publish("p", event_line("two", {}))
         hub.end_project("p")
         hub.close()
         assert told == [1]
@@ -161,9 +161,9 @@ async def test_whoever_serves_a_listener_is_told_once_that_it_ended():
 async def test_the_end_of_a_project_ends_its_streams_after_what_was_queued():
     hub = quiet_hub()
     with hub.listen("p") as listener, hub.listen("q") as other, hub.listen() as everywhere:
-        hub.publish("p", "last", {})
+        hub.publish("p", event_line("last", {}))
         hub.end_project("p")
-        hub.publish("p", "too late", {})
+        hub.publish("p", event_line("too late", {}))
         assert await read_all(listener) == [PING_LINE, event_line("last", {})]
         assert not other.ended
         assert not everywhere.ended

@@ -59,13 +59,13 @@ async def add_nio(call: Call) -> Mapping[str, Any]:
     """Plug a NIO in."""
     values = dict(call.body)
     nio = Nio(values.pop("type"), values)
-    await call.node.add_nio(call.path["adapter_number"], call.path["port_number"], nio)
+    await call.node.wiring.add(call.path["adapter_number"], call.path["port_number"], nio)
     return nio.wire()
 
 
 async def remove_nio(call: Call) -> None:
     """Unplug a NIO."""
-    await call.node.remove_nio(call.path["adapter_number"], call.path["port_number"])
+    await call.node.wiring.remove(call.path["adapter_number"], call.path["port_number"])
 
 
 STORAGE = {507: "The records cannot be written"}

@@ -80,13 +80,13 @@ async def list_damaged(call: Call) -> list[Damage]:
 
 
 async def listen(call: Call) -> web.StreamResponse:
-    """Stream the events of one project."""
-    return await stream(call, call.project.id)
+    """Stream the events of one project, from a number on if one is given."""
+    return await stream(call, call.project, call.query.get("since"))
 
 
 async def listen_everywhere(call: Call) -> web.StreamResponse:
     """Stream the events of all projects."""
-    return await stream(call, None)
+    return await stream(call)
 
 
 ROUTES = (
@@ -196,6 +196,7 @@ ROUTES = (
         tag="notifications",
         summary="Events of a project, one JSON object a line",
         answer=EventSchema,
+        query={"since": "Number the events, and begin with those after this number"},
         errors={409: "Too many listeners"},
     ),
     *(

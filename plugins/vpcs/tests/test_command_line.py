@@ -103,7 +103,7 @@ async def test_a_host_without_an_address_is_refused_with_the_nio(new, host):
     answer = await new.client.post(f"{pc.path}/{PORT}", nio)
     assert answer.status == 409
     assert repr(host) in answer.json["message"]
-    assert pc.node.nios == {}
+    assert pc.node.wiring.nios == {}
     assert not new.server.ports.udp.holders(10000)
 
 

@@ -236,6 +236,17 @@ class TestScripts:
         assert (await lab.create(**values)).json == before
 
 
+async def test_a_new_pc_is_told_with_its_script(lab):
+    async with lab.client.listen(f"{lab.project}/notifications?since=0") as events:
+        assert (await anext(events))["action"] == "ping"
+        created = (await lab.create(startup_script="echo %h")).json
+        assert created["startup_script"] == "echo PC"
+        told = {"action": "vm.created", "event": created, "seq": 1}
+        assert await anext(events) == told
+    async with lab.client.listen(f"{lab.project}/notifications?since=0") as events:
+        assert [await anext(events), await anext(events)] == [{"action": "ping"}, told]
+
+
 @pytest.mark.statement("VPCS-23")
 async def test_the_256th_pc_is_refused_and_leaves_nothing(lab):
     pc = [await lab.pc() for _ in range(255)][-1]

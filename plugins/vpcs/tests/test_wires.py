@@ -186,7 +186,7 @@ async def test_where_and_what_can_be_plugged_in(lab, place, changed, status):
     nio = {"type": "nio_udp", "lport": 4242, "rhost": "127.0.0.1", "rport": 4343, **changed}
     answer = await lab.client.post(f"{pc.path}/{place}", nio)
     assert answer.status == status
-    assert bool(pc.node.nios) is (status == 201)
+    assert bool(pc.node.wiring.nios) is (status == 201)
     assert len(lab.server.ports.udp) == (status == 201)
 
 
