@@ -36,7 +36,7 @@ def make_directory(path: Path) -> None:
 
 def missing_directories(path: Path) -> list[Path]:
     """What of a directory and its parents is not there, the innermost first."""
-    return [place for place in (path, *path.parents) if not place.exists()]
+    return [place for place in (path, *path.parents) if not os.path.exists(place)]
 
 
 def stage(directory: Path, files: Mapping[str, bytes]) -> None:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,12 +73,15 @@ def _answers(port: int, request: bytes) -> bool:
         return False
 
 
-def start_ours(box: Box, home: Path, port: int | None = None) -> Server:
+def start_ours(
+    box: Box, home: Path, port: int | None = None, *, extra: Mapping[str, str] | None = None
+) -> Server:
     """Start the server as its user does, with the settings that it is shipped with.
 
-    port: of an earlier server in this home, whose nodes have their ports behind it.
+    :param port: where an earlier one listened, to be started again in the same place.
+    :param extra: more for its environment.
     """
-    port = port or free_ports(3 * NODES + 1)
+    port = free_ports(3 * NODES + 1) if port is None else port
     settings = {
         "HOST": HOST,
         "PORT": port,
@@ -91,10 +94,10 @@ def start_ours(box: Box, home: Path, port: int | None = None) -> Server:
         "UDP_START_PORT_RANGE": port + NODES + 1,
         "UDP_END_PORT_RANGE": port + 3 * NODES,
     }
-    extra = {f"GNS3_SERVER_{name}": str(value) for name, value in settings.items()}
+    environment = {f"GNS3_SERVER_{name}": str(value) for name, value in settings.items()}
     log = home / "server.log"
     with log.open("ab") as stream:
-        process = box.spawn(_our_command(), home, extra, stdout=stream)
+        process = box.spawn(_our_command(), home, {**environment, **(extra or {})}, stdout=stream)
     return Server(process, port, "/v1/version", log)
 
 

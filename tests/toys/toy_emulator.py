@@ -48,6 +48,9 @@ if mode.startswith("reports-term:"):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         socket.create_connection(("127.0.0.1", int(mode[13:]))).close()
     signal.signal(signal.SIGTERM, report)
+if mode.startswith("assassin:") and os.path.exists(mode[9:]):
+    os.unlink(mode[9:])
+    os.kill(os.getppid(), signal.SIGKILL)
 if mode.startswith("gated:"):
     gate = socket.create_connection(("127.0.0.1", int(mode[6:])))
     gate.recv(1)
@@ -69,8 +72,9 @@ while True:
 """
 """Modes: ``exit`` at once with an error, ``never`` becomes ready, ``ignores-term``,
 ``gated:N`` connects to port N and waits there, ``reports-term:N`` connects there at the first
-TERM and goes on, ``forks`` has a second process (``forks,MODE`` for both), and two ways
-to end when a client connects to the console."""
+TERM and goes on, ``forks`` has a second process (``forks,MODE`` for both), ``assassin:FILE``
+kills the server that has started it if the file exists, once, and two ways to end when a
+client connects to the console."""
 
 
 class ToyCreateSchema(NodeCreateSchema):

@@ -1,0 +1,164 @@
+"""Holds a restarted server against the model, and the model against what can be seen."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import replace
+from typing import Any
+
+import psutil
+
+from crashloop.client import Client, Violation
+from crashloop.durable import Remains
+from crashloop.emulators import Emulator
+from crashloop.model import Model, NodeModel, NodeState, Process, ProjectModel
+from crashloop.processes import bound_ports, processes_of_nodes
+
+Ports = range
+
+
+class Checker:
+    """Checks a server after each start of it."""
+
+    def __init__(self, model: Model, emulator: Emulator, consoles: Ports, udp: Ports) -> None:
+        self._model = model
+        self._emulator = emulator
+        self._consoles = consoles
+        self._udp = udp
+
+    async def check(self, client: Client, left: dict[str, Remains], dead: set[str]) -> None:
+        """Settle what no answer had told, and find what contradicts the model.
+
+        :param left: what was on the disk before the start, by project.
+        :param dead: nodes whose processes were ended while there was no server.
+        :raises Violation: says what is wrong.
+        """
+        for node in self._model.nodes:
+            if node.id in dead:
+                node.process = None
+                node.states = [state and replace(state, started=False) for state in node.states]
+        listed = await client.ask("GET", "/v1/projects")
+        names = {project["project_id"]: project["name"] for project in listed}
+        for project in self._model.projects:
+            name = names.get(project.id)
+            if name not in project.names:
+                raise Violation(f"project {project.id} is {name!r}, and should be {project.names}")
+            project.names = [name]
+            if name is None:
+                await client.open(project)
+                project.allocated = set()
+            else:
+                self._settle_ports(project, left[project.id])
+            project.allocating = 0
+            await self._check_nodes(client, project, left[project.id])
+        await self._check_processes()
+        await self._check_ports(client)
+
+    def _settle_ports(self, project: ProjectModel, left: Remains) -> None:
+        changing = {
+            state.wire
+            for node in project.nodes
+            if len(node.states) > 1
+            for state in node.states
+            if state is not None
+        }
+        if lost := project.allocated - left.allocated - changing:
+            raise Violation(f"UDP ports {lost} of project {project.id} are allocated no more")
+        new = left.allocated - project.allocated
+        if len(new) > project.allocating:
+            raise Violation(f"UDP ports {new} of project {project.id} were not freed")
+        project.allocated = left.allocated
+
+    async def _check_nodes(self, client: Client, project: ProjectModel, left: Remains) -> None:
+        path = f"/v1/projects/{project.id}/{self._emulator.type}/vms"
+        seen = {node["vm_id"]: node for node in await client.ask("GET", path)}
+        for node in project.nodes:
+            shown = seen.pop(node.id, None)
+            actual = None if shown is None else self._state(shown, left.wires.get(node.id))
+            fitting = [
+                s for s in node.states if s is actual is None or (s and actual and s.fits(actual))
+            ]
+            if not fitting:
+                raise Violation(f"node {node.id} is {actual}, and should be one of {node.states}")
+            if actual is None or not actual.started:
+                node.process = None
+            node.states = [actual]
+        if seen:
+            raise Violation(f"project {project.id} has nodes of nobody's: {seen}")
+
+    def _state(self, shown: dict[str, Any], wire: int | None) -> NodeState:
+        return NodeState(
+            name=shown["name"],
+            console=shown["console"],
+            text=shown[self._emulator.text],
+            wire=wire,
+            started=shown["status"] == "started",
+        )
+
+    async def _check_processes(self) -> None:
+        """Each started node has the process that it had, or one; nothing else runs."""
+        await asyncio.to_thread(self._compare_processes)
+
+    def _compare_processes(self) -> None:
+        ours: dict[str, dict[str, list[psutil.Process]]] = {n.id: {} for n in self._model.nodes}
+        for node_id, run_id, process in processes_of_nodes():
+            if node_id in ours:
+                ours[node_id].setdefault(run_id, []).append(process)
+        for node in self._model.nodes:
+            state, runs = node.known, ours[node.id]
+            if state is None or not state.started:
+                if runs:
+                    raise Violation(f"node {node.id} is {state} and has the processes {runs}")
+                continue
+            if len(runs) != 1:
+                raise Violation(f"node {node.id} is started and has {len(runs)} runs: {runs}")
+            ((main, *_),) = runs.values()
+            self._compare_process(node, state, main)
+
+    def _compare_process(self, node: NodeModel, state: NodeState, main: psutil.Process) -> None:
+        if node.process is None:
+            # Nobody has seen it start: what it was started with is what it has bound.
+            bound = bound_ports(main)
+            wire = state.wire if state.wire in bound else None
+            console = next((p for p in bound if p in self._consoles), state.console or 0)
+            node.process = Process(main.pid, console, wire)
+        if main.pid != node.process.pid:
+            raise Violation(f"node {node.id} has process {main.pid} instead of {node.process.pid}")
+        wanted = {node.process.console, node.process.wire} - {None}
+        if missing := wanted - bound_ports(main):
+            raise Violation(f"process {main.pid} of node {node.id} has lost the ports {missing}")
+
+    async def _check_ports(self, client: Client) -> None:
+        """The lowest free ports are what the model says: none is leaked and none is lost."""
+        project = ProjectModel(str(uuid.uuid4()), [None], [])
+        await client.open(project)
+        path = f"/v1/projects/{project.id}"
+        values = {**self._emulator.values, "name": "probe"}
+        node = await client.ask("POST", f"{path}/{self._emulator.type}/vms", values)
+        udp = (await client.ask("POST", f"{path}/{self._emulator.allocation}"))["udp_port"]
+        await client.ask("DELETE", path)
+        taken, wired = self._taken()
+        expected = next(port for port in self._consoles if port not in taken)
+        if node["console"] != expected:
+            raise Violation(f"the lowest free console is {node['console']}, not {expected}")
+        near = {
+            port + sign * c for port in wired for c in self._emulator.companions for sign in (1, -1)
+        }
+        expected = next(port for port in self._udp if port not in wired | near)
+        if udp != expected:
+            raise Violation(f"the lowest free UDP port is {udp}, not {expected}")
+
+    def _taken(self) -> tuple[set[int], set[int]]:
+        consoles, udp = set[int](), set[int]()
+        for project in self._model.projects:
+            udp |= project.allocated
+        for node in self._model.nodes:
+            state = node.known
+            if state is not None:
+                consoles.add(state.console or 0)
+                udp |= {state.wire} - {None}  # type: ignore[arg-type]
+            if node.process is not None:
+                consoles.add(node.process.console)
+                udp |= {node.process.wire} - {None}  # type: ignore[arg-type]
+        return consoles, udp

@@ -1,0 +1,250 @@
+"""A client that does what it likes, by a seed, and notes in the model what it was answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+
+from crashloop.emulators import Emulator
+from crashloop.model import Model, NodeModel, NodeState, Process, ProjectModel
+from crashloop.processes import main_process
+
+REQUEST_SECONDS = 60.0
+AT_ONCE = 4
+"""How many requests about one project are under way at the same time."""
+
+
+class Unanswered(Exception):
+    """The server has gone."""
+
+
+class Violation(Exception):
+    """The server has broken a promise."""
+
+
+class Client:
+    """Drives the server until it is gone.
+
+    :param consoles: ports that nodes may be given, a range of their own for each node.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        model: Model,
+        emulator: Emulator,
+        rng: random.Random,
+        consoles: Mapping[str, range],
+    ) -> None:
+        self._session = session
+        self._model = model
+        self._emulator = emulator
+        self._rng = rng
+        self._consoles = consoles
+        self.sent = 0
+        self.unanswered = 0
+        self.gone = False
+        self._sending = asyncio.Condition()
+
+    async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Do one request that must succeed.
+
+        :raises Unanswered: the server has gone.
+        :raises Violation: it refuses.
+        """
+        what = f"{method} {path} {json.dumps(body or {})}"
+        self.sent += 1
+        self.unanswered += 1
+        self._model.history.append(f"-> {what}")
+        async with self._sending:
+            self._sending.notify_all()
+        try:
+            async with self._session.request(method, path, json=body or {}) as answer:
+                status, content = answer.status, await answer.read()
+        except (aiohttp.ClientError, ConnectionError) as error:
+            self.gone = True
+            self._model.history.append(f"?? {what}: {type(error).__name__}")
+            # It stays counted: this is a change in flight.
+            raise Unanswered from error
+        self.unanswered -= 1
+        self._model.history.append(f"<- {what}: {status}")
+        if status >= 400:
+            raise Violation(f"{what} was answered with {status} {content.decode()}")
+        return json.loads(content) if content else None
+
+    async def busy(self, requests: int) -> None:
+        """Wait until so many requests were sent, and one of them waits for its answer."""
+        async with self._sending:
+            await self._sending.wait_for(lambda: self.sent >= requests and self.unanswered > 0)
+
+    async def drive(self) -> None:
+        """Do things with all projects until the server has gone."""
+        await asyncio.gather(*(self._work_on(project) for project in self._model.projects))
+
+    async def _work_on(self, project: ProjectModel) -> None:
+        while not self.gone:
+            steps: list[Awaitable[None]]
+            if not project.exists:
+                steps = [self.open(project)]
+            elif self._rng.random() < 0.15:
+                steps = [self._step_project(project)]
+            else:
+                nodes = self._rng.sample(project.nodes, AT_ONCE)
+                steps = [self._step_node(project, node) for node in nodes]
+            for result in await asyncio.gather(*steps, return_exceptions=True):
+                if isinstance(result, BaseException) and not isinstance(result, Unanswered):
+                    raise result
+
+    # Projects ----------------------------------------------------------------
+
+    async def open(self, project: ProjectModel) -> None:
+        """Create a project, or open one that is closed."""
+        name = f"lab {self._rng.randrange(1000)}"
+        project.names = [*project.names, name]
+        await self.ask("POST", "/v1/projects", {"project_id": project.id, "name": name})
+        project.names = [name]
+
+    async def _step_project(self, project: ProjectModel) -> None:
+        steps = [self._rename_project, self._commit, self._close, self._delete_project]
+        await self._rng.choices(steps, weights=[4, 4, 2, 1])[0](project)
+
+    async def _rename_project(self, project: ProjectModel) -> None:
+        name = f"lab {self._rng.randrange(1000)}"
+        project.names = [*project.names, name]
+        await self.ask("PUT", f"/v1/projects/{project.id}", {"name": name})
+        project.names = [name]
+
+    async def _commit(self, project: ProjectModel) -> None:
+        await self.ask("POST", f"/v1/projects/{project.id}/commit")
+
+    async def _close(self, project: ProjectModel) -> None:
+        project.names = [*project.names, None]
+        for node in project.nodes:
+            # Its console may be another's when it is open again.
+            closed = node.known and replace(node.known, started=False, console=None)
+            node.states = [node.known, node.known and replace(node.known, started=False), closed]
+        await self.ask("POST", f"/v1/projects/{project.id}/close")
+        project.names, project.allocated = [None], set()
+        for node in project.nodes:
+            node.states, node.process = node.states[-1:], None
+
+    async def _delete_project(self, project: ProjectModel) -> None:
+        project.names = [*project.names, None]
+        for node in project.nodes:
+            node.states = [node.known, node.known and replace(node.known, started=False), None]
+        await self.ask("DELETE", f"/v1/projects/{project.id}")
+        project.names = [None]
+        project.forget_nodes()
+
+    # Nodes -------------------------------------------------------------------
+
+    def _path(self, project: ProjectModel, node: NodeModel, end: str = "") -> str:
+        return f"/v1/projects/{project.id}/{self._emulator.type}/vms/{node.id}{end}"
+
+    async def _step_node(self, project: ProjectModel, node: NodeModel) -> None:
+        state = node.known
+        if state is None:
+            await self._create(project, node)
+            return
+        steps: dict[Callable[[ProjectModel, NodeModel, NodeState], Awaitable[None]], int] = {
+            self._update: 3,
+            self._stop: 2 if state.started else 1,
+            self._delete: 1,
+        }
+        if state.wire is None:
+            steps[self._wire] = 6
+        else:
+            steps |= {self._start: 6, self._unwire: 1, self._reload: 1}
+        step = self._rng.choices([*steps], weights=[*steps.values()])[0]
+        await step(project, node, state)
+
+    async def _create(self, project: ProjectModel, node: NodeModel) -> None:
+        new = NodeState(f"PC-{self._rng.randrange(1000)}", None, self._some_text())
+        node.states = [None, new]
+        values = {"name": new.name, "vm_id": node.id, self._emulator.text: new.text}
+        path = f"/v1/projects/{project.id}/{self._emulator.type}/vms"
+        made = await self.ask("POST", path, {**self._emulator.values, **values})
+        node.states = [replace(new, console=made["console"])]
+
+    def _some_text(self) -> str:
+        return f"echo {self._rng.randrange(10**6)}\n"
+
+    async def _update(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
+        changes: dict[str, tuple[str, Any]] = {
+            "name": ("name", f"PC-{self._rng.randrange(1000)}"),
+            "console": ("console", self._rng.choice(self._consoles[node.id])),
+            self._emulator.text: ("text", self._some_text()),
+        }
+        body, new = {}, state
+        for key in self._rng.sample([*changes], self._rng.randint(1, 3)):
+            own, value = changes[key]
+            body[key], new = value, replace(new, **{own: value})
+        node.states = [state, new]
+        await self.ask("PUT", self._path(project, node), body)
+        node.states = [new]
+
+    async def _wire(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
+        project.allocating += 1
+        path = f"/v1/projects/{project.id}/{self._emulator.allocation}"
+        port = (await self.ask("POST", path))["udp_port"]
+        project.allocating -= 1
+        project.allocated.add(port)
+        new = replace(state, wire=port)
+        node.states = [state, new]
+        nio = {"type": "nio_udp", "lport": port, "rhost": "127.0.0.1", "rport": port}
+        await self.ask("POST", self._path(project, node, f"/{self._emulator.place}"), nio)
+        node.states = [new]
+
+    async def _unwire(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
+        node.states = [state, replace(state, wire=None)]
+        await self.ask("DELETE", self._path(project, node, f"/{self._emulator.place}"))
+        node.states = node.states[1:]
+        project.allocated.discard(state.wire or 0)
+
+    async def _start(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
+        node.states = [state, replace(state, started=True)]
+        await self.ask("POST", self._path(project, node, "/start"))
+        node.states = node.states[1:]
+        if not state.started:
+            await self._note_process(node)
+
+    async def _reload(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
+        former = node.process and node.process.pid
+        node.process = None
+        node.states = [replace(state, started=False), replace(state, started=True)]
+        await self.ask("POST", self._path(project, node, "/reload"))
+        node.states = node.states[1:]
+        if former == await self._note_process(node):
+            raise Violation(f"node {node.id} was reloaded and has the process that it had before")
+
+    async def _stop(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
+        node.states = [state, replace(state, started=False)]
+        await self.ask("POST", self._path(project, node, "/stop"))
+        node.states, node.process = node.states[1:], None
+        await self._expect_no_process(node)
+
+    async def _delete(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
+        node.states = [state, replace(state, started=False), None]
+        await self.ask("DELETE", self._path(project, node))
+        node.states, node.process = [None], None
+        project.allocated.discard(state.wire or 0)
+        await self._expect_no_process(node)
+
+    async def _note_process(self, node: NodeModel) -> int:
+        state = node.known
+        pid = await asyncio.to_thread(main_process, node.id)
+        if pid is None or state is None or state.console is None:
+            raise Violation(f"node {node.id} was started and has no process")
+        node.process = Process(pid, state.console, state.wire)
+        return pid
+
+    async def _expect_no_process(self, node: NodeModel) -> None:
+        pid = await asyncio.to_thread(main_process, node.id)
+        if pid is not None:
+            raise Violation(f"node {node.id} was stopped and still has process {pid}")

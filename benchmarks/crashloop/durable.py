@@ -1,0 +1,53 @@
+"""What a killed server has left on the disk, read from copies so that nothing of it is changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(slots=True)
+class Remains:
+    """One project's records.
+
+    :param wires: local UDP port of each node that has a NIO.
+    :param unrecorded: ids of runs that were intended, and whose processes are not on record.
+    """
+
+    wires: dict[str, int] = field(default_factory=dict)
+    allocated: set[int] = field(default_factory=set)
+    unrecorded: set[str] = field(default_factory=set)
+
+
+def remains(directory: Path) -> Remains:
+    """Read the records of a project, empty ones if there are none."""
+    with tempfile.TemporaryDirectory() as place:
+        for name in ("project.db", "project.db-wal"):
+            if (directory / name).exists():
+                shutil.copy(directory / name, place)
+        copy = Path(place, "project.db")
+        if not copy.exists():
+            return Remains()
+        with closing(sqlite3.connect(copy)) as connection:
+            try:
+                return _read(connection)
+            except sqlite3.OperationalError:
+                # It was killed before the file had its tables.
+                return Remains()
+
+
+def _read(connection: sqlite3.Connection) -> Remains:
+    found = Remains()
+    for node_id, fields in connection.execute("SELECT node_id, fields FROM nio"):
+        found.wires[node_id] = json.loads(fields)["lport"]
+    for (port,) in connection.execute("SELECT number FROM allocated_port"):
+        found.allocated.add(port)
+    for run_id, processes in connection.execute("SELECT id, processes FROM run"):
+        if not json.loads(processes):
+            found.unrecorded.add(run_id)
+    return found
