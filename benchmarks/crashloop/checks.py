@@ -52,6 +52,8 @@ class Checker:
                 self._settle_ports(project, left[project.id])
             project.allocating = 0
             await self._check_nodes(client, project, left[project.id])
+            if project.closed_before:
+                await client.take_stock(project)
         await self._check_processes()
         await self._check_ports(client)
 

@@ -92,6 +92,8 @@ class Client:
             steps: list[Awaitable[None]]
             if not project.exists:
                 steps = [self.open(project)]
+            elif project.closed_before:
+                steps = [self.take_stock(project)]
             elif self._rng.random() < 0.15:
                 steps = [self._step_project(project)]
             else:
@@ -110,6 +112,20 @@ class Client:
         await self.ask("POST", "/v1/projects", {"project_id": project.id, "name": name})
         project.names = [name]
 
+    async def take_stock(self, project: ProjectModel) -> None:
+        """See which consoles the nodes of a project have that was closed, and unplug their wires:
+        its ports may be another's by now.
+        """
+        path = f"/v1/projects/{project.id}/{self._emulator.type}/vms"
+        consoles = {node["vm_id"]: node["console"] for node in await self.ask("GET", path)}
+        for node in project.nodes:
+            if node.known is not None:
+                state = replace(node.known, console=consoles[node.id])
+                node.states = [state]
+                if state.wire is not None:
+                    await self._unwire(project, node, state)
+        project.closed_before = False
+
     async def _step_project(self, project: ProjectModel) -> None:
         steps = [self._rename_project, self._commit, self._close, self._delete_project]
         await self._rng.choices(steps, weights=[4, 4, 2, 1])[0](project)
@@ -124,7 +140,7 @@ class Client:
         await self.ask("POST", f"/v1/projects/{project.id}/commit")
 
     async def _close(self, project: ProjectModel) -> None:
-        project.names = [*project.names, None]
+        project.names, project.closed_before = [*project.names, None], True
         for node in project.nodes:
             # Its console may be another's when it is open again.
             closed = node.known and replace(node.known, started=False, console=None)

@@ -62,6 +62,7 @@ class ProjectModel:
     :param names: what its name may be; ``None`` stands for a project that does not exist.
     :param allocated: UDP ports that are allocated; their NIOs may name them.
     :param allocating: how many allocations have no answer.
+    :param closed_before: since its nodes were wired, perhaps.
     """
 
     id: str
@@ -69,6 +70,7 @@ class ProjectModel:
     nodes: list[NodeModel]
     allocated: set[int] = field(default_factory=set)
     allocating: int = 0
+    closed_before: bool = False
 
     @property
     def exists(self) -> bool:
