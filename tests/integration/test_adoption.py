@@ -149,19 +149,18 @@ async def test_what_died_meanwhile_is_stopped(serve, nodes, build, caplog):
         assert caplog.text.count("it ended while no server ran") == told
 
 
-async def test_a_death_that_no_server_saw_is_announced(serve, nodes, build, monkeypatch):
+async def test_a_death_that_no_server_saw_is_announced(serve, nodes, build):
     async with serve() as server:
         await build(server.client, ID)
     (pid,) = nodes()
     end(pid)
-    announced = []
-
-    async def announce(_, action, node):
-        announced.append((action, node.name, node.state.value))
-
-    monkeypatch.setattr("gns3server.projects.project.Project.announce", announce)
-    async with serve():
-        assert announced == [("vm.stopped", "PC0", "stopped")]
+    async with serve() as server:
+        path = f"/v1/projects/{ID}/notifications?since=0"
+        async with server.client.listen(path) as events:
+            # The ping, both creations and the start; then what happened without a server.
+            *_, last = [await anext(events) for _ in range(5)]
+        assert (last["action"], last["event"]["name"]) == ("vm.stopped", "PC0")
+        assert last["event"]["status"] == "stopped"
 
 
 @pytest.mark.parametrize("what", ["start_time", "boot_id"])

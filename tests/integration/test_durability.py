@@ -92,8 +92,9 @@ class Disk:
             self.entered[path] = call
 
     def _counts(self, path: str) -> bool:
-        # What runs writes its own log, and SQLite removes its journal before it is done.
-        return path.startswith(self.root) and not path.endswith((".log", "-journal"))
+        # What runs writes its own log, SQLite removes its journal before it is done, and a lock
+        # means something only while there is a server.
+        return path.startswith(self.root) and not path.endswith((".log", "-journal", ".lock"))
 
     def _synced(self, call: SystemCall) -> None:
         self.syncs[PurePath(call.path).name] += 1

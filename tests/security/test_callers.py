@@ -125,6 +125,7 @@ async def test_no_line_of_a_client_becomes_a_header(raw, project, text):
             assert names <= {
                 *(
                     "allow",
+                    "x-request-id",
                     "cache-control",
                     "connection",
                     "content-length",
