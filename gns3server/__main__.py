@@ -16,6 +16,7 @@ from pathlib import Path
 from gns3server import __version__
 from gns3server.config import Config
 from gns3server.daemon import AlreadyRunning, go_into_background, pid_file
+from gns3server.log_files import LogFile, LogStream
 from gns3server.log_lines import OneLine
 from gns3server.settings import (
     ENVIRONMENT_PREFIX,
@@ -148,11 +149,11 @@ def set_up_logging(settings: Settings) -> None:
     server = settings.server
     handler: logging.Handler
     if server.log:
-        handler = logging.FileHandler(settings.expand(server.log), encoding="utf-8")
+        handler = LogFile(settings.expand(server.log), server.log_size)
     elif server.quiet:
         handler = logging.NullHandler()
     else:
-        handler = logging.StreamHandler(sys.stdout)
+        handler = LogStream(sys.stdout)
     level = logging.DEBUG if server.debug else logging.INFO
     handler.setFormatter(OneLine(FORMAT))
     logging.basicConfig(level=level, handlers=[handler])

@@ -251,7 +251,8 @@ async def _recorder(settings: Settings) -> AsyncIterator[Recorder | None]:
     if not settings.server.record:
         yield None
         return
-    recorder = Recorder(settings.expand(settings.server.record))
+    server = settings.server
+    recorder = Recorder(settings.expand(server.record), server.record_size)
     try:
         yield recorder
     finally:
