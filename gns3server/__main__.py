@@ -25,10 +25,14 @@ from gns3server.settings import (
     config_files,
     load,
 )
+from gns3server.threads import thread_pool
 
 log = logging.getLogger("gns3server")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+WORKERS = 8
+"""Threads for all that blocks: files above all."""
+
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 Group = argparse._ArgumentGroup  # noqa: SLF001  argparse has no public name for it
@@ -167,6 +171,7 @@ async def serve(config: Config) -> None:
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(thread_pool("worker", WORKERS))
     for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
     async with serving(config, stop=stop) as server:

@@ -7,7 +7,6 @@ import logging
 import shlex
 import subprocess
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -21,6 +20,7 @@ from gns3server.running.procfs import run_ids_below
 from gns3server.running.reader import KernelReader
 from gns3server.running.record import Record
 from gns3server.running.spec import LaunchSpec
+from gns3server.threads import thread_pool
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class LocalRunner:
         self._log_period = log_period
         self._reader = KernelReader()
         self._hurry = asyncio.Event()
-        self._spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
+        self._spawner = thread_pool("spawner")
         self._slack = TimerSlack()
         self._runs: set[LocalRun] = set()
         self._log_keeper: asyncio.Task[None] | None = None

@@ -23,7 +23,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *("daemon", "durable", "errors", "interfaces"),
-            *("locks", "log_files", "log_lines", "opening", "settings"),
+            *("locks", "log_files", "log_lines", "opening", "settings", "shortages", "threads"),
         }
     ),
     frozenset({"config", "greeting", "notifications", "uploads"}),

@@ -1,0 +1,23 @@
+"""Pools of threads that are there before they are needed."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+
+def thread_pool(name: str, size: int = 1) -> ThreadPoolExecutor:
+    """A pool all of whose threads run already.
+
+    A user who may have no more processes may have no more threads: one that was
+    made when it is needed would be missing just then.
+
+    :raises RuntimeError: not even now are there so many to be had.
+    """
+    pool = ThreadPoolExecutor(size, thread_name_prefix=name)
+    # Each waits for all others, so that none can do the work of two.
+    together = Barrier(size + 1)
+    for _ in range(size):
+        pool.submit(together.wait)
+    together.wait()
+    return pool
