@@ -49,6 +49,7 @@ async def make_toy(client, project: str, **values: Any) -> str:
 async def fails(client, method: str, path: str, status: int, *words: str, body: Any = None) -> None:
     """Ask for what must be refused, in words that help."""
     answer = await client.request(method, path, body)
+    print("TEXT", method, answer.status, answer.json["message"])
     assert answer.status == status, (method, path, answer.body)
     for word in words:
         assert word in answer.json["message"], answer.json["message"]
@@ -332,10 +333,7 @@ async def test_no_console_is_left(gns3_serving, make_entry_point, gns3_settings)
         client = server.client
         project = await make_project(client)
         toys = [await make_toy(client, project) for _ in range(2)]
-        words = (
-            f"No free TCP port is left between {first} and {first + 1}",
-            "console_end_port_range",
-        )
+        words = (f"No free TCP port is left between {first} and {first + 1}", "widen the range")
         await fails(client, "POST", f"{project}/toy/vms", 409, *words, body={"name": "third"})
         assert len((await client.get(f"{project}/toy/vms")).json) == 2
         for toy in toys:
