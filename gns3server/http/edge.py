@@ -96,7 +96,8 @@ def make_middleware(
             if isinstance(error, ConnectionError) and has_gone(request):
                 return _refuse(request, RequestTimeout(f"The client went away: {error}."))
             if isinstance(error, OSError) and (help_text := advice(error)):
-                return _refuse(request, Exhausted(f"This could not be done: {help_text}."))
+                what = f"{request.method} {request.rel_url.raw_path}"
+                return _refuse(request, Exhausted(f"{what} could not be done: {help_text}."))
             return _bug(request, error)
         log_outcome(request, response)
         return response

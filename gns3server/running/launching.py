@@ -89,7 +89,7 @@ def check_free(port: Port) -> None:
 
 def in_use(port: Port) -> str:
     """Say that a port is taken."""
-    return f"{port} is in use by another process of this machine"
+    return f"{port} is in use by another process of this machine: stop that or choose another port"
 
 
 def _why_not_bound(port: Port, error: OSError) -> str:

@@ -129,10 +129,13 @@ class LocalRunner:
         return run
 
     async def _keep_logs(self) -> None:
+        pause = self._log_period
         while self._runs:
-            await asyncio.sleep(self._log_period)
+            await asyncio.sleep(pause)
             logs = [(run.log_path, run.spec.log_limit) for run in self._runs]
-            await self._in_thread(_bound_logs, logs)
+            # A flood is no matter of seconds.
+            cut = await self._in_thread(_bound_logs, logs)
+            pause = self._log_period / 20 if cut else self._log_period
 
     def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
@@ -163,9 +166,11 @@ def _open_living(processes: Sequence[ProcessIdentity]) -> list[Handle]:
     return handles
 
 
-def _bound_logs(logs: Sequence[tuple[Path, int]]) -> None:
+def _bound_logs(logs: Sequence[tuple[Path, int]]) -> bool:
+    cut = False
     for path, limit in logs:
         try:
-            bound_log(path, limit)
+            cut |= bound_log(path, limit)
         except OSError as error:
             log.warning("cannot shorten %s: %s", path, error)
+    return cut

@@ -7,13 +7,10 @@ import contextlib
 import os
 import signal
 import uuid
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-
-from gns3server.testing import processes_of
 
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 PROJECT = f"/v1/projects/{ID}"

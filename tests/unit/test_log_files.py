@@ -20,7 +20,9 @@ def log():
     loggers = []
 
     def make(handler):
-        logger = logging.Logger("test")
+        logger = logging.getLogger(f"{__name__}.{id(handler)}")
+        logger.propagate = False
+        logger.setLevel(logging.INFO)
         logger.addHandler(handler)
         loggers.append(handler)
         return logger
@@ -91,12 +93,15 @@ def test_a_full_disk_is_told_once_and_the_gap_in_the_log(log, tmp_path, capsys):
 def test_a_stream_that_nobody_reads_any_more_is_told_once(log, capsys):
     reader, writer = os.pipe()
     os.close(reader)
-    with pytest.raises(BrokenPipeError), open(writer, "w") as stream:
-        logger = log(LogStream(stream))
-        for _ in range(1000):
-            logger.info("lost")
-        assert "Broken pipe" in (err := capsys.readouterr().err)
-        assert err.count("\n") == 1
+    stream = open(writer, "w")  # noqa: SIM115  it cannot be closed in order
+    logger = log(LogStream(stream))
+    for _ in range(1000):
+        logger.info("lost")
+    err = capsys.readouterr().err
+    assert "Broken pipe" in err
+    assert err.count("\n") == 1
+    with pytest.raises(BrokenPipeError):
+        stream.close()
 
 
 def test_nor_is_standard_error_needed(log, monkeypatch):
