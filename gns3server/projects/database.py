@@ -8,7 +8,6 @@ the disk before anybody is told of it, and locked exclusively: no second server 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import queue
 import sqlite3
@@ -213,7 +212,6 @@ def _finish(job: _Job, call: Callable[[Database], Any] | None) -> None:
 
 
 def _open(database: Database, migrations: Migrations) -> None:
-    new = not database.path.exists()
     try:
         connection = sqlite3.connect(
             database.path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=64
@@ -231,10 +229,6 @@ def _open(database: Database, migrations: Migrations) -> None:
             connection.close()
             raise
     except (OSError, sqlite3.Error) as error:
-        if new:
-            # Begun and not finished, on a full disk: nothing is in it.
-            with contextlib.suppress(OSError):
-                database.path.unlink()
         raise refusal(database.path, error) from error
     database.connection = connection
 

@@ -300,7 +300,8 @@ def ordinary():
 
 def process_limit(pid: int) -> str:
     limits = Path(f"/proc/{pid}/limits").read_text()
-    return re.findall(r"Max processes +(\w+)", limits)[0]
+    (soft,) = re.findall(r"Max processes +(\w+)", limits)
+    return str(soft)
 
 
 async def test_no_process_is_left(serve, nodes, ordinary):
