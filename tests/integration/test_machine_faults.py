@@ -213,6 +213,27 @@ logging.getLogger().addHandler(logging.StreamHandler(sys.stdout))
 """
 
 
+@pytest.mark.parametrize("trouble", ["disk", "size"])
+async def test_a_record_that_is_full_stops_nobody(
+    gns3_serving, make_entry_point, tmp_path, caplog, trouble
+):
+    record = Path("/dev/full") if trouble == "disk" else tmp_path / "record"
+    plugins = [make_entry_point("toy", "toy_emulator")]
+    async with gns3_serving(plugins=plugins, record=str(record), record_size=1) as server:
+        toy = await make_toy(server.client, await make_project(server.client))
+        for _ in range(6):
+            assert (await server.client.put(toy, {"note": "x" * 300_000})).status == 200
+    (warning,) = (r.getMessage() for r in caplog.records if "the record" in r.getMessage())
+    assert warning.startswith(f"the record {record} ends here: ")
+    assert {"disk": "No space left", "size": "it has reached 1 MiB (record_size)"}[
+        trouble
+    ] in warning
+    if trouble == "size":
+        (size, last) = 1024 * 1024, record.read_bytes()
+        assert size - 400_000 < len(last) <= size
+        assert last.endswith(b"}'\n")
+
+
 async def test_a_file_system_becomes_read_only(serve, nodes, mounted, gns3_settings):
     async with serve() as server:
         lost = await make_project(server.client)
