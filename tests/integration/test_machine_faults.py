@@ -23,6 +23,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.heavy
+
 OTHER_USER = 65534
 """Whom root lets the server run as where limits do not bind root."""
 
@@ -361,6 +363,16 @@ async def test_no_process_is_left(serve, nodes, ordinary):
     assert "Traceback" not in server.log
 
 
+async def test_a_start_without_processes_says_so(serve, ordinary):
+    under, environ = ordinary
+    with pytest.raises(
+        RuntimeError, match=r"CRITICAL .*no more processes are .*ulimit -u"
+    ) as ended:
+        async with serve(under=[*under, "prlimit", "--nproc=3"], environ=environ):
+            pass
+    assert "Traceback" not in str(ended.value)
+
+
 # Ports ------------------------------------------------------------------------------------
 
 
@@ -392,9 +404,8 @@ async def test_a_port_is_stolen_between_reservation_and_start(gns3_serving, make
         assert (await client.post(f"{toy}/adapters/0/ports/0/nio", nio)).status == 201
         shown = (await client.get(toy)).json
         port = shown["console"] if kind == "TCP" else wire
-        with socket.socket(
-            type=getattr(socket, {"TCP": "SOCK_STREAM", "UDP": "SOCK_DGRAM"}[kind])
-        ) as thief:
+        kinds = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
+        with socket.socket(type=kinds[kind]) as thief:
             thief.bind(("127.0.0.1", port))
             if kind == "TCP":
                 thief.listen()
@@ -408,18 +419,19 @@ async def test_a_port_is_stolen_between_reservation_and_start(gns3_serving, make
 
 # Nodes ------------------------------------------------------------------------------------
 
-SHORT = """
+IMPATIENT = """
 from dataclasses import replace
 launch_spec = ToyNode.launch_spec
 async def impatient(self):
-    return replace(await launch_spec(self), ready_limit=1, log_limit=10_000)
+    limit = 2 if self.properties["mode"] == "never" else 30
+    return replace(await launch_spec(self), ready_limit=limit, log_limit=10_000)
 ToyNode.launch_spec = impatient
 PROGRAM = PROGRAM.replace("listener = ", FLOOD + "listener = ", 1)
 """
 
 FLOOD = '''
 FLOOD = """
-if mode.startswith("floods"):
+if mode == "floods":
     import threading
     def flood():
         while True:
@@ -431,8 +443,8 @@ if mode.startswith("floods"):
 
 @pytest.fixture
 async def impatient(gns3_serving, faulty_plugin):
-    """A server whose toys have a second to start, a short log, and a mode that floods it."""
-    plugin = faulty_plugin(FLOOD + SHORT, name="toy", source="toy_emulator.py")
+    """A server whose toys have short logs and a mode that floods them; ``never`` fails soon."""
+    plugin = faulty_plugin(FLOOD + IMPATIENT, name="toy", source="toy_emulator.py")
     async with gns3_serving(plugins=[plugin]) as server:
         yield server
 
@@ -467,7 +479,7 @@ async def test_a_node_that_freezes_while_it_starts_is_given_up(impatient, until)
     answer = await starting
     assert answer.status == 409
     assert "VM 'toy' did not start" in answer.json["message"]
-    assert "was not ready within 1 s: TCP port" in answer.json["message"]
+    assert "was not ready within 2 s: TCP port" in answer.json["message"]
     assert await status(client, toy) == "stopped"
     assert impatient.processes() == {}
     assert (await client.put(toy, {"mode": "good"})).status == 200
@@ -510,7 +522,6 @@ time.time = lambda: now() + float(jump.read_text())
 """
 
 
-@pytest.mark.heavy
 async def test_the_clock_jumps(serve, nodes, tmp_path, gate):
     jump = tmp_path / "jump"
     jump.write_text("0")
