@@ -16,6 +16,7 @@ from pathlib import Path
 from gns3server import __version__
 from gns3server.config import Config
 from gns3server.daemon import AlreadyRunning, go_into_background, pid_file
+from gns3server.log_files import LogFile, LogStream
 from gns3server.log_lines import OneLine
 from gns3server.settings import (
     ENVIRONMENT_PREFIX,
@@ -24,10 +25,14 @@ from gns3server.settings import (
     config_files,
     load,
 )
+from gns3server.threads import thread_pool
 
 log = logging.getLogger("gns3server")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+WORKERS = 8
+"""Threads for all that blocks: files above all."""
+
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 Group = argparse._ArgumentGroup  # noqa: SLF001  argparse has no public name for it
@@ -148,11 +153,11 @@ def set_up_logging(settings: Settings) -> None:
     server = settings.server
     handler: logging.Handler
     if server.log:
-        handler = logging.FileHandler(settings.expand(server.log), encoding="utf-8")
+        handler = LogFile(settings.expand(server.log), server.log_size)
     elif server.quiet:
         handler = logging.NullHandler()
     else:
-        handler = logging.StreamHandler(sys.stdout)
+        handler = LogStream(sys.stdout)
     level = logging.DEBUG if server.debug else logging.INFO
     handler.setFormatter(OneLine(FORMAT))
     logging.basicConfig(level=level, handlers=[handler])
@@ -166,6 +171,7 @@ async def serve(config: Config) -> None:
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(thread_pool("worker", WORKERS))
     for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
     async with serving(config, stop=stop) as server:

@@ -35,6 +35,7 @@ from gns3server.projects.records import ServerRecords
 from gns3server.running.gate import StartGate
 from gns3server.running.local import LocalRunner
 from gns3server.settings import Settings, SettingsError, host_names, split_list
+from gns3server.shortages import advice
 
 log = logging.getLogger(__name__)
 
@@ -236,11 +237,18 @@ async def _watching(config: Config) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _records(settings: Settings) -> AsyncIterator[tuple[DatabaseThread, ServerRecords]]:
-    await asyncio.to_thread(make_directory, settings.state_path)
-    lock = await asyncio.to_thread(lock_state, settings.state_path)
+    path = settings.state_path
+    try:
+        await asyncio.to_thread(make_directory, path)
+        lock = await asyncio.to_thread(lock_state, path)
+    except OSError as error:
+        raise OSError(
+            f"its records in {path} cannot be kept: {advice(error) or error}, or choose another "
+            "state_path"
+        ) from error
     thread = DatabaseThread()
     try:
-        yield thread, await ServerRecords.load(thread, settings.state_path)
+        yield thread, await ServerRecords.load(thread, path)
     finally:
         await thread.close()
         os.close(lock)
@@ -251,7 +259,8 @@ async def _recorder(settings: Settings) -> AsyncIterator[Recorder | None]:
     if not settings.server.record:
         yield None
         return
-    recorder = Recorder(settings.expand(settings.server.record))
+    server = settings.server
+    recorder = Recorder(settings.expand(server.record), server.record_size)
     try:
         yield recorder
     finally:

@@ -38,6 +38,10 @@ class FilesFailed(LabError):
     """500: files or directories of a project could not be made or removed (PRJ-27, PRJ-29)."""
 
 
+class Exhausted(LabError):
+    """500: the machine, or the user's share of it, has no more of what the request needs."""
+
+
 class InvalidRequest(LabError):
     """400: the request itself is wrong: not JSON, or not what the route's schema asks for.
 

@@ -9,7 +9,7 @@ import contextlib
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -77,16 +77,20 @@ class ServerProcess:
 
 @asynccontextmanager
 async def server_process(
-    settings: Settings, *args: str, environ: Mapping[str, str] | None = None
+    settings: Settings,
+    *args: str,
+    environ: Mapping[str, str] | None = None,
+    under: Sequence[str] = (),
 ) -> AsyncIterator[ServerProcess]:
     """Run a server with these settings and arguments; in the end it is asked to stop.
 
+    :param under: a command that turns into the one that is put behind it, as ``prlimit`` does.
     :raises RuntimeError: it does not come up; the text is what it printed.
     """
     from gns3server.http.client import Client
 
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gns3server", *args),
+        *(*under, sys.executable, "-m", "gns3server", *args),
         env={**settings.environ, **_variables(settings), **(environ or {})},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

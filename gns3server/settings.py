@@ -56,7 +56,11 @@ class ServerSettings:
         False, "log everything: reads, the JSON of requests and answers, command lines"
     )
     log: str = option("", "write the log to this file instead of standard output")
+    log_size: int = option(
+        10, "how large the log file may become, in MiB; three older ones are kept beside it"
+    )
     record: str = option("", "append every accepted request to this file, as a curl line")
+    record_size: int = option(100, "how large that file may become, in MiB; then recording ends")
     projects_path: str = option("~/GNS3/projects", "where new projects are made")
     project_directory: str = option("", "overrides projects_path")
     images_path: str = option("~/GNS3/images", "where emulator images are kept")
@@ -217,12 +221,8 @@ def _check(server: ServerSettings) -> None:
         within(f"{kind}_start_port_range", 1, 65535)
         within(f"{kind}_end_port_range", getattr(server, f"{kind}_start_port_range"), 65535)
     for name in (
-        "max_starting",
-        "max_projects",
-        "max_nodes",
-        "max_listeners",
-        "max_events",
-        "max_image_size",
+        *("max_starting", "max_projects", "max_nodes", "max_listeners", "max_events"),
+        *("max_image_size", "log_size", "record_size"),
     ):
         within(name, 1, 1_000_000)
 

@@ -261,8 +261,9 @@ def gns3_process(gns3_settings: Settings) -> Iterator[ProcessFactory]:
             await server.client.get("/v1/version")
             await server.kill()
 
-    ``environ`` adds to its environment. Nodes outlive a server that was killed: the
-    test fails if one is left at its end.
+    ``environ`` adds to its environment; ``under`` is a command that it is run under, as
+    ``("prlimit", "--nofile=64")``. Nodes outlive a server that was killed: the test fails if
+    one is left at its end.
     """
     yield partial(server_process, gns3_settings)
     left = processes_of(gns3_settings.environ[TEST_VARIABLE])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from gns3server.http.access import Authenticator
 from gns3server.http.connections import connection_factory
 from gns3server.http.edge import header, make_endpoint, make_middleware
 from gns3server.http.handlers import browser, files, pages, projects, server
+from gns3server.http.listener import listen
 from gns3server.http.reading import BODY_LIMIT, expect_nothing_yet
 from gns3server.http.request_log import name_answer
 from gns3server.http.routing import Lab, OneOf, Route, Scope
@@ -35,12 +35,6 @@ SCOPE_PARAMETERS = {
     Scope.NODE: frozenset({"project_id", "vm_id"}),
 }
 """What the path of a route must name, by the route's scope."""
-
-WAITING_CONNECTIONS = 1024
-"""Connections that may wait to be accepted."""
-
-ACCEPTED_AT_ONCE = 32
-"""How many of them are before any of these is looked at, and perhaps refused."""
 
 SHUTDOWN_SECONDS = 1.5
 """How long requests may take to end when the server stops, and then once more: until they
@@ -130,28 +124,12 @@ async def listening(
     )
     await runner.setup()
     try:
-        server = await _listen(cast(web.Server, runner.server), host, port, tls)
+        make = connection_factory(cast(web.Server, runner.server))
+        listeners = await listen(make, host, port, tls)
         try:
-            address = server.sockets[0].getsockname()
-            yield address[0], address[1]
+            yield listeners[0].address
         finally:
-            server.close()
+            for listener in listeners:
+                await listener.close()
     finally:
         await runner.cleanup()
-
-
-async def _listen(
-    server: web.Server, host: str, port: int, tls: ssl.SSLContext | None
-) -> asyncio.Server:
-    make, loop = connection_factory(server), asyncio.get_running_loop()
-    try:
-        bound = await loop.create_server(make, host, port, ssl=tls, backlog=ACCEPTED_AT_ONCE)
-    except OSError as error:
-        raise OSError(
-            f"it cannot listen on {host or 'all addresses'}, port {port}: {error}. Stop what "
-            "uses the port, or choose another address (host) or port."
-        ) from error
-    for listener in bound.sockets:
-        with listener.dup() as own:
-            own.listen(WAITING_CONNECTIONS)
-    return bound

@@ -11,7 +11,14 @@ from typing import Any
 from aiohttp import web
 
 from gns3server import __version__
-from gns3server.errors import InvalidRequest, LabError, NotFound, RequestTimeout, Unavailable
+from gns3server.errors import (
+    Exhausted,
+    InvalidRequest,
+    LabError,
+    NotFound,
+    RequestTimeout,
+    Unavailable,
+)
 from gns3server.http.access import Authenticator
 from gns3server.http.encoding import encode
 from gns3server.http.parsing import make_loader, unknown_id
@@ -21,6 +28,7 @@ from gns3server.http.routing import JSON, Call, Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.locks import Entry
 from gns3server.projects.project import Project
+from gns3server.shortages import advice
 
 SERVER = f"Python/{sys.version_info.major}.{sys.version_info.minor} GNS3/{__version__}"
 WHOLE_NUMBER = re.compile("[0-9]+")
@@ -87,6 +95,9 @@ def make_middleware(
         except Exception as error:
             if isinstance(error, ConnectionError) and has_gone(request):
                 return _refuse(request, RequestTimeout(f"The client went away: {error}."))
+            if isinstance(error, OSError) and (help_text := advice(error)):
+                what = f"{request.method} {request.rel_url.raw_path}"
+                return _refuse(request, Exhausted(f"{what} could not be done: {help_text}."))
             return _bug(request, error)
         log_outcome(request, response)
         return response

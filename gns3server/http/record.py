@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 from pathlib import Path
 
@@ -13,16 +14,24 @@ from gns3server.http.reading import PARSED
 
 log = logging.getLogger(__name__)
 
+MIB = 1024 * 1024
+
 
 class Recorder:
     """Appends a curl line for each accepted request to a file.
 
+    A record without its beginning is of no use: past its size it is ended, not rotated.
+
+    :param size: how large the file may become, in MiB.
     :raises OSError: the file cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
-        # Line by line: what was accepted is on record when it is carried out.
-        self._file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+    def __init__(self, path: Path, size: int) -> None:
+        self._path = path
+        self._size = size
+        # Unbuffered: what was accepted is on record when it is carried out.
+        self._file = path.open("ab", buffering=0)
+        self._complete = True
 
     def __call__(self, request: web.Request) -> None:
         """Record one request; its credentials are left out."""
@@ -30,10 +39,27 @@ class Recorder:
         words = ["curl", "-X", request.method, f"{request.scheme}://{host}{request.path_qs}"]
         if PARSED in request:
             words += ["-d", compact(request[PARSED])]
+        if self._complete:
+            self._append((shlex.join(words) + "\n").encode(errors="backslashreplace"))
+
+    def _append(self, line: bytes) -> None:
+        """Write a whole line, or none and no other from then on."""
+        end = os.fstat(self._file.fileno()).st_size
+        reason = f"it has reached {self._size} MiB (record_size)"
         try:
-            self._file.write(shlex.join(words) + "\n")
+            if end + len(line) <= self._size * MIB:
+                if self._file.write(line) == len(line):
+                    return
+                reason = "its disk is full"
+                self._file.truncate(end)
         except OSError as error:
-            log.warning("a request is missing in the record: %s", error)
+            reason = error.strerror or str(error)
+        self._complete = False
+        log.warning(
+            "the record %s ends here: %s; move it away and start the server again to record on",
+            self._path,
+            reason,
+        )
 
     def close(self) -> None:
         """Close the file."""

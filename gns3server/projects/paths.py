@@ -16,6 +16,7 @@ from pathlib import Path
 
 from gns3server.durable import make_directory, sync_directory, sync_file
 from gns3server.errors import Conflict, FilesFailed
+from gns3server.shortages import advice
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +77,9 @@ def make_project_directory(path: Path) -> bool:
             raise PermissionError(f"{path} is not writable")
     except OSError as error:
         raise FilesFailed(
-            f"The project directory {path} cannot be made or used: {error}. "
-            "Make it writable for the server's user, or choose another path."
+            f"The project directory {path} cannot be made or used: "
+            + (advice(error) or f"{error}. Make it writable for the server's user")
+            + ", or choose another path."
         ) from error
     return ours
 
@@ -102,8 +104,8 @@ def mark_temporary(path: Path, temporary: bool) -> None:
         if temporary:
             marker.unlink(missing_ok=True)
         raise FilesFailed(
-            f"The mark of a temporary project in {path} cannot be changed: {error}. "
-            "Make the directory writable, or free some disk space."
+            f"The mark of a temporary project in {path} cannot be changed: "
+            f"{advice(error) or f'{error}. Make the directory writable'}."
         ) from error
 
 

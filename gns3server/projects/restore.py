@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from gns3server.ports import Holder, Ports, Use
 from gns3server.projects.adoption import adopt_runs
 from gns3server.projects.database import DatabaseThread
 from gns3server.projects.examining import DatabaseError
+from gns3server.projects.paths import remove_what_was_made
 from gns3server.projects.project import Project
 from gns3server.projects.records import PROJECT_FILE, ProjectRecords
 from gns3server.projects.stored import ProjectPlace, StoredProject
@@ -33,7 +35,14 @@ async def load_records(
     """
     if expected:
         return await ProjectRecords.load(thread, place.path, owner=place.id), False
-    records = await ProjectRecords.load(thread, place.path)
+    new = not await asyncio.to_thread(os.path.lexists, place.path / PROJECT_FILE)
+    try:
+        records = await ProjectRecords.load(thread, place.path)
+    except DatabaseError:
+        if new:
+            # Begun and not finished, on a full disk: nothing is in it.
+            await asyncio.to_thread(remove_what_was_made, place.path)
+        raise
     try:
         owner = await records.stored_id()
     except BaseException:

@@ -17,18 +17,9 @@ from gns3server.running.logs import open_log
 from gns3server.running.procfs import RUN_ID_VARIABLE
 from gns3server.running.runner import LaunchFailed
 from gns3server.running.spec import LaunchSpec, Port
+from gns3server.shortages import advice
 
 PR_SET_TIMERSLACK = 29  # linux/prctl.h
-
-_ADVICE = {
-    errno.EAGAIN: "no more processes are allowed: stop some, or raise the limit (ulimit -u)",
-    errno.EMFILE: "the server has no file descriptor left: raise its limit (ulimit -n)",
-    errno.ENFILE: "the machine has no file descriptor left: raise fs.file-max",
-    errno.ENOMEM: "the machine has no memory left: stop something",
-    errno.ENOSPC: "the disk is full: make room on it",
-    errno.EDQUOT: "the disk quota is used up: make room",
-    errno.ENOEXEC: "it is not a program of this machine: check the configured path",
-}
 
 
 class Launched(NamedTuple):
@@ -98,7 +89,7 @@ def check_free(port: Port) -> None:
 
 def in_use(port: Port) -> str:
     """Say that a port is taken."""
-    return f"{port} is in use by another process of this machine"
+    return f"{port} is in use by another process of this machine: stop that or choose another port"
 
 
 def _why_not_bound(port: Port, error: OSError) -> str:
@@ -176,4 +167,6 @@ def _end(popen: subprocess.Popen[bytes]) -> None:
 
 
 def _advice(error: OSError) -> str:
-    return _ADVICE.get(error.errno or 0) or error.strerror or str(error)
+    if error.errno == errno.ENOEXEC:
+        return "it is not a program of this machine: check the configured path"
+    return advice(error) or error.strerror or str(error)

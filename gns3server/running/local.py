@@ -7,7 +7,6 @@ import logging
 import shlex
 import subprocess
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -21,6 +20,7 @@ from gns3server.running.procfs import run_ids_below
 from gns3server.running.reader import KernelReader
 from gns3server.running.record import Record
 from gns3server.running.spec import LaunchSpec
+from gns3server.threads import thread_pool
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class LocalRunner:
         self._log_period = log_period
         self._reader = KernelReader()
         self._hurry = asyncio.Event()
-        self._spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
+        self._spawner = thread_pool("spawner")
         self._slack = TimerSlack()
         self._runs: set[LocalRun] = set()
         self._log_keeper: asyncio.Task[None] | None = None
@@ -129,10 +129,13 @@ class LocalRunner:
         return run
 
     async def _keep_logs(self) -> None:
+        pause = self._log_period
         while self._runs:
-            await asyncio.sleep(self._log_period)
+            await asyncio.sleep(pause)
             logs = [(run.log_path, run.spec.log_limit) for run in self._runs]
-            await self._in_thread(_bound_logs, logs)
+            # A flood is no matter of seconds.
+            cut = await self._in_thread(_bound_logs, logs)
+            pause = self._log_period / 20 if cut else self._log_period
 
     def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
@@ -163,9 +166,11 @@ def _open_living(processes: Sequence[ProcessIdentity]) -> list[Handle]:
     return handles
 
 
-def _bound_logs(logs: Sequence[tuple[Path, int]]) -> None:
+def _bound_logs(logs: Sequence[tuple[Path, int]]) -> bool:
+    cut = False
     for path, limit in logs:
         try:
-            bound_log(path, limit)
+            cut |= bound_log(path, limit)
         except OSError as error:
             log.warning("cannot shorten %s: %s", path, error)
+    return cut

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -26,18 +27,24 @@ def older_part(path: Path) -> Path:
     return path.with_name(f"{path.name}.1")
 
 
-def bound_log(path: Path, limit: int) -> None:
+def bound_log(path: Path, limit: int) -> bool:
     """Move the last `limit` bytes of a log that is longer aside and empty it; raise OSError.
 
-    What is written during the cut is lost.
+    Tells whether it was. What is written during the cut is lost, and where no copy can be made
+    (disk full) the rest as well: emptying the log is what makes room.
     """
     if _regular_size(path) <= limit:
-        return
+        return False
     tail = _read_tail(path, limit)
     beside = path.with_name(f".{path.name}.new")
-    beside.write_bytes(tail)
-    beside.replace(older_part(path))
+    try:
+        beside.write_bytes(tail)
+        beside.replace(older_part(path))
+    except OSError:
+        with suppress(OSError):
+            beside.unlink()
     os.truncate(path, 0)
+    return True
 
 
 def log_tail(path: Path, limit: int) -> str:

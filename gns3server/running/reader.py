@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from gns3server.running.identity import Handle, ProcessIdentity, open_all
 from gns3server.running.procfs import ProcessStat, ProcessTable, processes, run_id_carriers
 from gns3server.running.readiness import Answer, Question, discard, look
+from gns3server.threads import thread_pool
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class KernelReader:
     """
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernel-reader")
+        self._pool = thread_pool("kernel-reader")
         self._asked: dict[Question, Callable[[Answer], None]] = {}
         self._rounds: asyncio.Task[None] | None = None
         self._processes = _Shared(self._pool, processes)

@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from gns3server.http.client import Client
 from gns3server.projects.database import Database, _Job
 from gns3server.projects.project import Project
 from gns3server.testing import TEST_VARIABLE, processes_of
+
+TOYS = Path(__file__).parents[1] / "toys"
 
 
 class Gate:
@@ -226,3 +228,37 @@ async def listens(process: asyncio.subprocess.Process) -> str:
         assert line, printed
         printed += line
     return url[1]
+
+
+@pytest.fixture
+def serve(gns3_process, tmp_path):
+    """Starts servers with the toy emulator, one after the other on the same directories.
+
+    The source of one more plugin can be given, and what they are run under.
+    """
+    site = tmp_path / "site"
+    folder = site / "toys-1.0.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n")
+
+    def serve(
+        *args: str, plugin: str = "", environ: Mapping[str, str] | None = None, **options: Any
+    ) -> Any:
+        (site / "one_more.py").write_text(plugin)
+        points = "[gns3server.plugins]\ntoy = toy_emulator\n"
+        (folder / "entry_points.txt").write_text(points + ("more = one_more\n" if plugin else ""))
+        more = {"PYTHONPATH": f"{site}:{TOYS}", **(environ or {})}
+        return gns3_process(*args, environ=more, **options)
+
+    return serve
+
+
+@pytest.fixture
+def nodes(gns3_settings):
+    """Tells the processes of nodes by pid: those of the test's servers left out."""
+
+    def nodes() -> set[int]:
+        found = processes_of(gns3_settings.environ["GNS3_TEST_ID"])
+        return {pid for pid, command in found.items() if "-m gns3server" not in command}
+
+    return nodes

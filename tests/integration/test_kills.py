@@ -7,53 +7,18 @@ import contextlib
 import os
 import signal
 import uuid
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from gns3server.testing import processes_of
-
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 PROJECT = f"/v1/projects/{ID}"
-TOYS = Path(__file__).parents[1] / "toys"
 
 
 @pytest.fixture
 def server():
     """None in this process: it is only what the gate for toys is set up after."""
-
-
-@pytest.fixture
-def serve(gns3_process, tmp_path):
-    """Starts servers with the toy emulator, one after the other on the same directories.
-
-    The source of one more plugin can be given.
-    """
-    site = tmp_path / "site"
-    folder = site / "toys-1.0.dist-info"
-    folder.mkdir(parents=True)
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n")
-
-    def serve(*args: str, plugin: str = "") -> Any:
-        (site / "one_more.py").write_text(plugin)
-        points = "[gns3server.plugins]\ntoy = toy_emulator\n"
-        (folder / "entry_points.txt").write_text(points + ("more = one_more\n" if plugin else ""))
-        return gns3_process(*args, environ={"PYTHONPATH": f"{site}:{TOYS}"})
-
-    return serve
-
-
-@pytest.fixture
-def nodes(gns3_settings):
-    """Tells the processes of nodes by pid: those of the test's servers left out."""
-
-    def nodes() -> set[int]:
-        found = processes_of(gns3_settings.environ["GNS3_TEST_ID"])
-        return {pid for pid, command in found.items() if "-m gns3server" not in command}
-
-    return nodes
 
 
 async def make(client, project_id: str = ID, **values: Any) -> str:

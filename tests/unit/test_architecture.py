@@ -23,10 +23,10 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *("daemon", "durable", "errors", "interfaces"),
-            *("locks", "log_lines", "opening", "settings"),
+            *("locks", "log_files", "log_lines", "opening", "settings", "shortages"),
         }
     ),
-    frozenset({"config", "greeting", "notifications", "uploads"}),
+    frozenset({"config", "greeting", "notifications", "threads", "uploads"}),
     frozenset({"images", "ports", "running"}),
     frozenset({"nodes"}),
     frozenset({"projects"}),

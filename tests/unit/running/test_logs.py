@@ -27,6 +27,15 @@ def test_a_long_log_is_cut_under_its_writer(tmp_path: Path) -> None:
     assert log_tail(path, 2) == "cc"
 
 
+def test_a_long_log_is_cut_where_no_copy_can_be_made(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"x" * 2 * LIMIT)
+    (tmp_path / ".log.new").mkdir()
+    assert bound_log(path, LIMIT)
+    assert path.stat().st_size == 0
+    assert not older_part(path).exists()
+
+
 def test_a_short_log_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"x" * LIMIT)
