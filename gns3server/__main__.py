@@ -45,6 +45,7 @@ gns3server {__version__}: builds, wires and runs network labs. Drive it over HTT
   gns3server --port 8080   serve on another port
   gns3server demo          two virtual PCs ping each other, every step shown
   gns3server plugins       what this server can run, and what is wrong with it
+  gns3server doctor        what is wrong with its labs, files and machine
   gns3server --daemon --pid /tmp/gns3server.pid --log /tmp/gns3server.log
 """
 
@@ -85,7 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
     files = "\n".join(f"    {path}" for path in config_files({"HOME": "~"}))
     parser = argparse.ArgumentParser(
         prog="gns3server",
-        usage="%(prog)s [serve | demo | plugins] [options]",
+        usage="%(prog)s [serve | demo | plugins | doctor] [options]",
         description=DESCRIPTION,
         epilog=EPILOG.format(files=files),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -95,9 +96,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=["serve", "demo", "plugins"],
+        choices=["serve", "demo", "plugins", "doctor"],
         default="serve",
-        help="serve (default); demo: two virtual PCs ping each other; plugins: what is installed",
+        help="serve (default); demo: two virtual PCs ping each other; plugins: what is installed; "
+        "doctor: what is not in order",
     )
     parser.add_argument("-v", "--version", action="version", version=__version__)
     _add_access(parser.add_argument_group("who may reach it, and what for"))
@@ -146,6 +148,9 @@ def _add_process(group: Group) -> None:
         action="store_true",
         help="do not start when a plugin cannot be used",
     )
+    group.add_argument(
+        "--clean", action="store_true", help="doctor: also stop orphans and remove leftovers"
+    )
 
 
 def set_up_logging(settings: Settings) -> None:
@@ -191,29 +196,6 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def show_plugins(settings: Settings) -> int:
-    """Print every installed plugin, and the traceback of each that failed."""
-    from gns3server.http.application import CORE_ROUTES
-    from gns3server.nodes.registry import Registry
-    from gns3server.plugin_host import PluginHost
-
-    host = PluginHost(settings)
-    host.load()
-    host.gather(Registry(), CORE_ROUTES)
-    for plugin in host.plugins:
-        report = plugin.report()
-        print(
-            f"{plugin.name} {plugin.version or '-'} ({plugin.distribution or '-'}): "
-            f"{report['status']}"
-        )
-        for title in ("node_types", "nio_types", "routes"):
-            for item in report[title]:
-                print(f"    {title.removesuffix('s').replace('_', ' ')}: {item}")
-        if plugin.trace:
-            print(f"    failed in {plugin.phase}:\n{plugin.trace}")
-    return 0 if all(plugin.phase is None for plugin in host.plugins) else 1
-
-
 def speak_utf8() -> None:
     """Begin again in UTF-8 if the locale has another encoding (RUN-08).
 
@@ -231,16 +213,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         speak_utf8()
-    flags = vars(make_parser().parse_args(argv))
-    command, daemon, pid = (flags.pop(name, None) for name in ("command", "daemon", "pid"))
+    parser = make_parser()
+    flags = vars(parser.parse_args(argv))
+    command, daemon, pid, cleaning = (
+        flags.pop(name, None) for name in ("command", "daemon", "pid", "clean")
+    )
+    if cleaning and command != "doctor":
+        parser.error("--clean goes with doctor")
     try:
         config = Config(lambda: load(os.environ, flags))
     except SettingsError as error:
         print(f"gns3server: {error}", file=sys.stderr)
         return 2
     if command == "plugins":
-        logging.basicConfig(handlers=[logging.NullHandler()])
+        from gns3server.doctor.plugins import show_plugins
+
         return show_plugins(config.current)
+    if command == "doctor":
+        from gns3server.doctor.examination import run_doctor
+
+        return run_doctor(config.current, cleaning=bool(cleaning))
     if command == "demo":
         from gns3server.demo import run_demo
 

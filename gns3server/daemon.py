@@ -84,7 +84,7 @@ def lock_state(directory: Path) -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            who = os.pread(lock, 4096, 0).decode(errors="replace").strip()
+            who = _read_owner(lock)
             raise AlreadyRunning(
                 f"another server has {directory}: {who or 'a process that is just starting'}. "
                 "Stop it first, or choose another state_path for this one"
@@ -97,3 +97,22 @@ def lock_state(directory: Path) -> int:
         os.close(lock)
         raise
     return lock
+
+
+def state_owner(directory: Path) -> str:
+    """Who has locked a state directory last: the process, since when, started how. Blocks.
+
+    It may be long gone.
+    """
+    try:
+        lock = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return _read_owner(lock)
+    finally:
+        os.close(lock)
+
+
+def _read_owner(lock: int) -> str:
+    return os.pread(lock, 4096, 0).decode(errors="replace").strip()

@@ -5,6 +5,7 @@ All of it blocks: call it off the loop.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -12,6 +13,7 @@ import os
 import re
 import threading
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from gns3server.durable import make_directory, sync_directory
@@ -125,8 +127,11 @@ def make_hidden(directory: Path) -> tuple[int, Path]:
         os.close(descriptor)
 
 
-def remove_remains(directory: Path) -> None:
-    """Remove the unfinished files of a server that has crashed; what is still written stays."""
+def remains(directory: Path) -> Iterator[Path]:
+    """The unfinished files of a server that has crashed, but not what is still written.
+
+    Nobody else can take one for remains while it is dealt with.
+    """
     for path in directory.glob(f"{PREFIX}*"):
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -134,11 +139,19 @@ def remove_remains(directory: Path) -> None:
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink(missing_ok=True)
         except OSError:
             continue
+        else:
+            yield path
         finally:
             os.close(descriptor)
+
+
+def remove_remains(directory: Path) -> None:
+    """Remove the unfinished files of a server that has crashed; what is still written stays."""
+    for path in remains(directory):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def checksum_file(path: Path) -> Path:

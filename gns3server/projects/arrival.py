@@ -14,6 +14,12 @@ from gns3server.durable import sync_directory, sync_file
 from gns3server.errors import Conflict
 from gns3server.projects.paths import DATABASE
 
+MOVING = ".gns3_moving-"
+"""What the names of hidden directories begin with that files of a project come through."""
+
+REPLACED = "replaced"
+"""Where in it files are kept that were there before, as long as the way back is open."""
+
 
 class Arrival:
     """The files of a project on their way into a directory.
@@ -24,8 +30,8 @@ class Arrival:
 
     def __init__(self, target: Path) -> None:
         self._target = target
-        self._room = target / f".gns3_moving-{uuid.uuid4().hex}"
-        self._replaced = self._room / "replaced"
+        self._room = target / f"{MOVING}{uuid.uuid4().hex}"
+        self._replaced = self._room / REPLACED
         self._renamed: list[tuple[Path, Path]] = []
         self.copy = self._room / "copy"
 

@@ -137,6 +137,15 @@ def _find_runs(place: ProjectPlace) -> tuple[set[str], bool]:
         holder = None
     if holder is not None:
         raise DatabaseLocked(file, holder)
-    owners = salvage(file, "SELECT id FROM project")
-    foreign = bool(owners) and (place.id,) not in owners
-    return {str(row[0]) for row in salvage(file, "SELECT id FROM run")}, foreign
+    owners = owners_of(file)
+    return runs_of(file), bool(owners) and place.id not in owners
+
+
+def owners_of(file: Path) -> set[str]:
+    """The ids of the projects whose records a file holds, one at most if it is sound. Blocks."""
+    return {str(row[0]) for row in salvage(file, "SELECT id FROM project")}
+
+
+def runs_of(file: Path) -> set[str]:
+    """The ids of the runs that a file names, as far as it can be read. Blocks."""
+    return {str(row[0]) for row in salvage(file, "SELECT id FROM run")}

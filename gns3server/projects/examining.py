@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from gns3server.errors import Conflict
 from gns3server.projects.migrations import (
@@ -30,6 +30,8 @@ from gns3server.projects.migrations import (
     version_of,
 )
 
+T = TypeVar("T")
+
 Reader = Callable[[sqlite3.Connection], Any]
 """Reads everything in a database; raises ValueError for what nobody could have stored."""
 
@@ -37,6 +39,12 @@ BUSY_SECONDS = 0.5
 """How long to wait for another process that has the file open."""
 
 COPY_STEP = 1024 * 1024
+
+COPY_TRIES = 5
+"""How often a file is copied that somebody writes to meanwhile."""
+
+LOG_HEADER = 32
+"""Bytes at the start of a write-ahead log; others whenever it is begun anew (fileformat2.html)."""
 
 NO_ROOM_REMEDY = "Free some disk space, or make the directory writable."
 
@@ -115,9 +123,16 @@ def primary_code(error: sqlite3.Error) -> int:
     return code & 0xFF
 
 
-def examine(path: Path, migrations: Migrations, read: Reader) -> None:
-    """Find out whether a file could be opened, brought up to date and read.
+def examine(
+    path: Path,
+    migrations: Migrations,
+    read: Callable[[sqlite3.Connection], T],
+    *,
+    user: int | None = None,
+) -> T:
+    """Find out whether a file could be opened, brought up to date and read; returns what was read.
 
+    :param user: the process that may have it: it is read all the same, as it is then.
     :raises DatabaseMissing: there is no file.
     :raises DatabaseLocked: another process has it.
     :raises DatabaseError: it cannot be used.
@@ -126,9 +141,9 @@ def examine(path: Path, migrations: Migrations, read: Reader) -> None:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise OSError("it is no regular file")
-        _wait_for_lock(path)
+        _wait_for_lock(path, user)
         with closing(_in_memory(path)) as connection:
-            _check(connection, migrations, read)
+            return _check(connection, migrations, read)
     except (FileNotFoundError, NotADirectoryError):
         raise DatabaseMissing(path) from None
     except (OSError, sqlite3.Error, ValueError) as error:
@@ -160,16 +175,45 @@ def lock_holder(path: Path) -> int | None:
     return None if kind == fcntl.F_UNLCK else max(pid, 0)
 
 
-def _wait_for_lock(path: Path) -> None:
+def _wait_for_lock(path: Path, user: int | None) -> None:
     end = time.monotonic() + BUSY_SECONDS
-    while (pid := lock_holder(path)) is not None:
+    while (pid := lock_holder(path)) not in (None, user):
         if time.monotonic() > end:
             raise DatabaseLocked(path, pid)
         time.sleep(BUSY_SECONDS / 10)
 
 
 def _in_memory(path: Path) -> sqlite3.Connection:
-    """A copy of what is in a file and its logs, in memory and apart from it."""
+    """A copy of what is in a file and its logs, in memory and apart from it.
+
+    As long as a log is not begun anew, all that goes into the file from it is still
+    in it: then the copy is whole, whoever writes to the file meanwhile.
+
+    :raises OSError: it is written to so busily that no copy is.
+    """
+    for _ in range(COPY_TRIES):
+        begun = _log_header(path)
+        try:
+            memory = _copy_to_memory(path)
+        except (sqlite3.Error, FileNotFoundError):
+            if _log_header(path) == begun:
+                raise
+            continue
+        if _log_header(path) == begun:
+            return memory
+        memory.close()
+    raise OSError("it is written to all the time")
+
+
+def _log_header(path: Path) -> bytes:
+    try:
+        with path.with_name(f"{path.name}-wal").open("rb") as stream:
+            return stream.read(LOG_HEADER)
+    except FileNotFoundError:
+        return b""
+
+
+def _copy_to_memory(path: Path) -> sqlite3.Connection:
     memory = sqlite3.connect(":memory:", isolation_level=None)
     try:
         with _source(path) as source:
@@ -226,8 +270,12 @@ def _write(stream: BinaryIO, target: Path) -> None:
             raise NoRoomToExamine(str(error)) from error
 
 
-def _check(connection: sqlite3.Connection, migrations: Migrations, read: Reader) -> None:
-    """Check pages, version, tables and rows.
+def _check(
+    connection: sqlite3.Connection,
+    migrations: Migrations,
+    read: Callable[[sqlite3.Connection], T],
+) -> T:
+    """Check pages, version, tables and rows; returns what was read.
 
     :raises sqlite3.Error, ValueError: something is not what it should be.
     """
@@ -247,7 +295,7 @@ def _check(connection: sqlite3.Connection, migrations: Migrations, read: Reader)
         raise ValueError("its tables are another program's")
     if outdated:
         bring_up_to_date(connection, migrations)
-    read(connection)
+    return read(connection)
 
 
 def _columns(connection: sqlite3.Connection) -> dict[str, list[Any]]:

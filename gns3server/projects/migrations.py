@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 Migrations = Sequence[str]
 """SQL scripts, the one of version 1 first. None holds a transaction of its own."""
 
+PART_SUFFIX = ".part"
+"""The end of the name of a copy that is being written."""
+
 
 class NewerVersion(sqlite3.DatabaseError):
     """A newer server has written the file."""
@@ -97,7 +100,7 @@ def copy_database(connection: sqlite3.Connection, path: Path) -> None:
     :param path: what is there is replaced; it must be no database in use.
     :raises OSError, sqlite3.Error: it cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(path.name + PART_SUFFIX)
     try:
         part.unlink(missing_ok=True)
         connection.execute("VACUUM INTO ?", (str(part),))

@@ -24,6 +24,9 @@ FILES_DIRECTORY = "project-files"
 TEMPORARY_MARKER = ".gns3_temporary"
 DATABASE = "project.db"
 
+DELETED = ".gns3_deleted-"
+"""What the names of hidden directories begin with that files to be removed are put into."""
+
 
 def real_path(path: str, reserved: Iterable[Path]) -> Path:
     """The real path of a directory that a project may have.
@@ -145,7 +148,7 @@ def set_aside(path: Path, whole: bool) -> Path | None:
     """
     if not path.is_dir():
         return None
-    name = f".gns3_deleted-{uuid.uuid4().hex}"
+    name = f"{DELETED}{uuid.uuid4().hex}"
     aside = path.with_name(name) if whole else path / name
     try:
         if whole:

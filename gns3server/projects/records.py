@@ -7,6 +7,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from gns3server.nodes.nio import Nio
 from gns3server.projects.database import Database, DatabaseThread, Statement
 from gns3server.projects.event_log import EVENT_TABLE, EventLog
 from gns3server.projects.migrations import Migrations
-from gns3server.projects.stored import ProjectPlace, StoredProject, read_places, read_project
+from gns3server.projects.stored import (
+    ProjectPlace,
+    StoredProject,
+    read_places,
+    read_project,
+    read_project_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -111,13 +118,7 @@ class ProjectRecords:
             they are made if the directory has none.
         :raises gns3server.projects.examining.DatabaseError: they cannot be used.
         """
-
-        def read(connection: sqlite3.Connection) -> None:
-            stored = read_project(connection)
-            if owner is not None and (stored is None or stored.id != owner):
-                whose = f"of project {stored.id}" if stored else "of no project"
-                raise ValueError(f"it holds the records {whose}, not of {owner}")
-
+        read = read_project if owner is None else partial(read_project_of, owner=owner)
         database = await thread.open(
             directory / PROJECT_FILE, PROJECT_MIGRATIONS, read=read, new=owner is None
         )

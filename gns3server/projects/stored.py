@@ -92,6 +92,15 @@ def read_project(connection: sqlite3.Connection) -> StoredProject | None:
     )
 
 
+def read_project_of(connection: sqlite3.Connection, owner: str) -> StoredProject:
+    """All of the project whose records these must be."""
+    stored = read_project(connection)
+    if stored is None or stored.id != owner:
+        whose = f"of project {stored.id}" if stored else "of no project"
+        raise ValueError(f"it holds the records {whose}, not of {owner}")
+    return stored
+
+
 def _nodes(connection: sqlite3.Connection) -> list[NodeRecord]:
     return [
         NodeRecord(

@@ -93,7 +93,7 @@ class LocalRunner:
         self, spec: LaunchSpec, run_id: str, processes: tuple[ProcessIdentity, ...]
     ) -> LocalRun | None:
         handles = await self._in_thread(_open_living, processes)
-        if len(handles) == len(processes) > spec.children:
+        if spec.goes_on(len(processes), len(handles)):
             return self._watch(spec, run_id, handles, None)
         record = Record()
         record.add_all(handles)

@@ -8,7 +8,7 @@ raised as OSError, so that nobody takes an unread process for a dead one.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 RUN_ID_VARIABLE = "GNS3_RUN_ID"
@@ -128,6 +128,38 @@ def socket_inodes(pid: int) -> set[int]:
     return found
 
 
+def socket_owners(inodes: Collection[int]) -> dict[int, set[int]]:
+    """Return the pids of the processes that hold sockets open, by the sockets' inodes.
+
+    Those that are not ours to look into are left out.
+    """
+    found: dict[int, set[int]] = {}
+    for pid in _pids():
+        for inode in socket_inodes(pid).intersection(inodes):
+            found.setdefault(inode, set()).add(pid)
+    return found
+
+
+def command_line(pid: int) -> str:
+    """Return the command that a process was started with, empty when that cannot be read."""
+    try:
+        words = read_bytes(f"/proc/{pid}/cmdline").split(b"\0")
+    except _GONE:
+        return ""
+    return " ".join(os.fsdecode(word) for word in words if word)
+
+
+def working_directory(pid: int) -> str | None:
+    """Return where a process works; one that is gone by the path that it had when it went.
+
+    None when that cannot be read.
+    """
+    try:
+        return os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)")
+    except _GONE:
+        return None
+
+
 def run_id_carriers() -> dict[str, list[ProcessStat]]:
     """Return the living processes of our user that carry a run id, by run id.
 
@@ -158,18 +190,12 @@ def run_id_carriers() -> dict[str, list[ProcessStat]]:
 
 
 def run_ids_below(directory: str) -> set[str]:
-    """Return the run ids of our user's processes that work in a directory or below it.
-
-    One that is gone, or was moved, is found by the path that it has, or had, when it went.
-    """
+    """Return the run ids of our user's processes that work in a directory or below it."""
     found = set()
     for run_id, stats in run_id_carriers().items():
         for stat in stats:
-            try:
-                place = os.readlink(f"/proc/{stat.pid}/cwd").removesuffix(" (deleted)")
-            except _GONE:
-                continue
-            if place == directory or place.startswith(f"{directory}/"):
+            place = working_directory(stat.pid)
+            if place is not None and f"{place}/".startswith(f"{directory}/"):
                 found.add(run_id)
     return found
 

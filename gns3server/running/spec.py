@@ -115,6 +115,13 @@ class LaunchSpec:
         if self.stop_signal not in signal.valid_signals():
             raise ValueError(f"stop_signal: {self.stop_signal!r} is not a signal")
 
+    def goes_on(self, recorded: int, living: int) -> bool:
+        """Tell whether a run can be gone on with, by how many of its recorded processes live.
+
+        One that was never recorded, or has lost a process, cannot.
+        """
+        return living == recorded > self.children
+
     def to_json(self) -> dict[str, Any]:
         """Return the spec as a dict of JSON types; ``from_json`` reads it back."""
         return {

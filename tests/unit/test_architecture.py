@@ -32,7 +32,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"projects"}),
     frozenset({"http"}),
     frozenset({"plugin_host", "plugin_calls", "plugin_checks"}),
-    frozenset({"app"}),
+    frozenset({"app", "doctor"}),
     frozenset({"__main__"}),
 )
 """The rooms from the bottom up. A room imports what lies below it, and itself."""
@@ -66,7 +66,7 @@ THIRD_PARTY = {
     "pluggy": {"hookspecs", "plugin_host"},
     "pytest": {"testing", "conformance"},
     "openapi_schema_validator": {"api_checks"},
-    "ctypes": {"running"},
+    "ctypes": {"running", "doctor"},
     "subprocess": {"running", "demo"},
     "psutil": {"interfaces"},
 }
@@ -510,4 +510,5 @@ def test_a_start_imports_nothing_that_it_does_not_need(tmp_path):
     loaded = set(run_python(SERVE, str(tmp_path), cwd=tmp_path).split())
     assert {"gns3server.app", "aiohttp", "toy_emulator"} <= loaded
     needless = {"apispec", "psutil", "ctypes", "yaml", "gns3server.http.openapi"}
+    needless |= {name for name in loaded if name.startswith("gns3server.doctor")}
     assert loaded & (needless | {"gns3server.testing", "gns3server.demo", "pytest"}) == set()

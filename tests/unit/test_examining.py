@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gns3server.projects import examining
 from gns3server.projects.examining import (
     DatabaseError,
     DatabaseLocked,
@@ -230,10 +231,41 @@ def test_who_has_a_file_is_named(tmp_path):
         assert process.stdout is not None
         assert process.stdout.readline() == b"\n"
         assert lock_holder(path) == process.pid
-        with pytest.raises(DatabaseLocked, match=f"locked by process {process.pid}"):
-            examine(path, PROJECT_MIGRATIONS, read_project)
+        for user in (None, process.pid + 1):
+            with pytest.raises(DatabaseLocked, match=f"locked by process {process.pid}"):
+                examine(path, PROJECT_MIGRATIONS, read_project, user=user)
+        stored = examine(path, PROJECT_MIGRATIONS, read_project, user=process.pid)
+        assert stored is not None
+        assert [node.name for node in stored.nodes] == ["PC1", "PC2"]
         process.communicate()
     examine(path, PROJECT_MIGRATIONS, read_project)
+
+
+@pytest.mark.parametrize("wal", [True, False])
+def test_a_copy_that_was_overtaken_is_made_again(tmp_path, wal, monkeypatch):
+    path = build(tmp_path / "project.db", wal=wal)
+    copied: list[sqlite3.Connection] = []
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+
+        def copy(path):
+            memory = copy_to_memory(path)
+            copied.append(memory)
+            if len(copied) <= 2:
+                # All of the log goes into the file, and the log is begun anew.
+                writer.execute("PRAGMA wal_checkpoint(RESTART)")
+                writer.execute(f"UPDATE project SET name = 'name {len(copied)}'")
+            return memory
+
+        copy_to_memory = examining._copy_to_memory
+        monkeypatch.setattr(examining, "_copy_to_memory", copy)
+        stored = examine(path, PROJECT_MIGRATIONS, read_project)
+        assert stored is not None
+        assert (stored.name, len(copied)) == ("name 2", 3)
+        copied.clear()
+        monkeypatch.setattr(examining, "COPY_TRIES", 2)
+        with pytest.raises(DatabaseError, match="it is written to all the time"):
+            examine(path, PROJECT_MIGRATIONS, read_project)
 
 
 def test_what_can_be_salvaged(tmp_path):
