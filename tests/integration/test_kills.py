@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import uuid
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,7 +16,6 @@ from gns3server.testing import processes_of
 
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 PROJECT = f"/v1/projects/{ID}"
-TOYS = Path(__file__).parents[1] / "toys"
 
 
 @pytest.fixture
@@ -26,21 +24,20 @@ def server():
 
 
 @pytest.fixture
-def serve(gns3_process, tmp_path):
+def serve(gns3_process, install_plugins, tmp_path):
     """Starts servers with the toy emulator, one after the other on the same directories.
 
     The source of one more plugin can be given.
     """
     site = tmp_path / "site"
-    folder = site / "toys-1.0.dist-info"
-    folder.mkdir(parents=True)
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n")
 
     def serve(*args: str, plugin: str = "") -> Any:
+        more = {"more": "one_more"} if plugin else {}
+        found_at = install_plugins(site, toy="toy_emulator", **more)
         (site / "one_more.py").write_text(plugin)
-        points = "[gns3server.plugins]\ntoy = toy_emulator\n"
-        (folder / "entry_points.txt").write_text(points + ("more = one_more\n" if plugin else ""))
-        return gns3_process(*args, environ={"PYTHONPATH": f"{site}:{TOYS}"})
+        environ = {"PYTHONPATH": found_at}
+        # Not strict: toys fail an installed plugin that has their types.
+        return gns3_process(*args, environ=environ, strict_plugins=False)
 
     return serve
 
