@@ -14,6 +14,7 @@ import pytest
 
 from gns3server.projects.database import Database, _Job
 from gns3server.projects.project import Project
+from gns3server.testing import TEST_VARIABLE, processes_of
 
 TOYS = Path(__file__).parents[1] / "toys"
 
@@ -109,6 +110,17 @@ def check_wire():
         assert not server.ports.udp.holders(port)
 
     return check
+
+
+@pytest.fixture
+def nodes(gns3_settings):
+    """Tells the processes of nodes by pid: those of the test's servers left out."""
+
+    def nodes() -> set[int]:
+        found = processes_of(gns3_settings.environ[TEST_VARIABLE])
+        return {pid for pid, command in found.items() if "-m gns3server" not in command}
+
+    return nodes
 
 
 @pytest.fixture

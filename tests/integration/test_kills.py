@@ -12,8 +12,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gns3server.testing import processes_of
-
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 PROJECT = f"/v1/projects/{ID}"
 
@@ -40,17 +38,6 @@ def serve(gns3_process, install_plugins, tmp_path):
         return gns3_process(*args, environ=environ, strict_plugins=False)
 
     return serve
-
-
-@pytest.fixture
-def nodes(gns3_settings):
-    """Tells the processes of nodes by pid: those of the test's servers left out."""
-
-    def nodes() -> set[int]:
-        found = processes_of(gns3_settings.environ["GNS3_TEST_ID"])
-        return {pid for pid, command in found.items() if "-m gns3server" not in command}
-
-    return nodes
 
 
 async def make(client, project_id: str = ID, **values: Any) -> str:
