@@ -45,6 +45,8 @@ def test_the_tutorial_shows_every_file_of_its_plugin() -> None:
     assert files == shown | {"pyproject.toml"}
 
 
+@pytest.mark.heavy
+@pytest.mark.timeout(180)
 def test_the_tests_of_the_tutorial_pass(example: Path) -> None:
     (example / "tox.ini").write_text("[pytest]\nasyncio_mode = auto\n")
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "tests"]
