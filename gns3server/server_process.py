@@ -11,11 +11,12 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gns3server.http.client import Client
-    from gns3server.settings import Settings
+    from gns3server.settings import ServerSettings, Settings
 
 
 class ServerProcess:
@@ -81,35 +82,43 @@ async def server_process(
     *args: str,
     environ: Mapping[str, str] | None = None,
     under: Sequence[str] = (),
+    **server: Any,
 ) -> AsyncIterator[ServerProcess]:
     """Run a server with these settings and arguments; in the end it is asked to stop.
 
-    :param under: a command that turns into the one that is put behind it, as ``prlimit`` does.
+    :param environ: adds to its environment.
+    :param under: a command that turns into the one that is put behind it, as ``prlimit`` and
+        ``strace -D`` do.
+    :param server: other values of its ``[Server]`` settings.
     :raises RuntimeError: it does not come up; the text is what it printed.
     """
     from gns3server.http.client import Client
 
+    settings = replace(settings, server=replace(settings.server, **server))
     process = await asyncio.create_subprocess_exec(
         *(*under, sys.executable, "-m", "gns3server", *args),
-        env={**settings.environ, **_variables(settings), **(environ or {})},
+        env={**settings.environ, **variables(settings.server), **(environ or {})},
+        cwd=settings.home,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    server = ServerProcess(process, settings)
+    running = ServerProcess(process, settings)
     try:
-        listens = await server.says(r"listens on (\S+)")
-        async with Client(listens[1]) as server.client:
-            yield server
-            await server.end()
+        listens = await running.says(r"listens on (\S+)")
+        async with Client(listens[1]) as running.client:
+            yield running
+            await running.end()
     except BaseException:
-        await server.kill()
+        await running.kill()
         raise
 
 
-def _variables(settings: Settings) -> dict[str, str]:
-    """The environment that gives a server the settings of a test."""
-    server = settings.server
-    names = ("port", "projects_path", "images_path", "state_path", "local")
-    ranges = (f"{kind}_{end}_port_range" for kind in ("console", "udp") for end in ("start", "end"))
-    return {f"GNS3_SERVER_{name.upper()}": str(getattr(server, name)) for name in (*names, *ranges)}
+def variables(server: ServerSettings) -> dict[str, str]:
+    """The environment that gives a server these settings, as far as they are not the usual ones."""
+    values = {setting: getattr(server, setting.name) for setting in fields(server)}
+    return {
+        f"GNS3_SERVER_{setting.name.upper()}": str(value)
+        for setting, value in values.items()
+        if value != setting.default
+    }

@@ -193,7 +193,12 @@ def gns3_settings(tmp_path: Path) -> Iterator[Settings]:
                 udp_end_port_range=ports.last,
                 strict_plugins=True,
             ),
-            environ={**os.environ, "HOME": str(tmp_path), TEST_VARIABLE: test_id},
+            environ={
+                **os.environ,
+                "HOME": str(tmp_path),
+                "XDG_CONFIG_HOME": str(tmp_path / "config"),
+                TEST_VARIABLE: test_id,
+            },
         )
         left = processes_of(test_id)
         assert not left, f"processes were left behind: {left}"
@@ -261,9 +266,9 @@ def gns3_process(gns3_settings: Settings) -> Iterator[ProcessFactory]:
             await server.client.get("/v1/version")
             await server.kill()
 
-    ``environ`` adds to its environment; ``under`` is a command that it is run under, as
-    ``("prlimit", "--nofile=64")``. Nodes outlive a server that was killed: the test fails if
-    one is left at its end.
+    ``environ`` adds to its environment; keywords replace ``[Server]`` settings; ``under`` is a
+    command that it is run under, as ``("prlimit", "--nofile=64")``. Nodes outlive a server that
+    was killed: the test fails if one is left at its end.
     """
     yield partial(server_process, gns3_settings)
     left = processes_of(gns3_settings.environ[TEST_VARIABLE])

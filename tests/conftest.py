@@ -5,22 +5,43 @@ or as a program, and a client that sends bytes.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from gns3server.server_process import variables
+
 GROUP = "gns3server.plugins"
 TOYS = Path(__file__).parent / "toys"
+
+
+def install_plugins(
+    site: Path, distribution: str = "toys", version: str = "1", **plugins: str
+) -> str:
+    """Have modules found as installed plugins; tells the PYTHONPATH that a server needs for it.
+
+    :param site: a directory, made if need be, which the modules are in unless they are toys.
+    :param plugins: the module of each plugin; those of an earlier call are forgotten.
+    """
+    info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True, exist_ok=True)
+    metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+    (info / "METADATA").write_text(metadata)
+    points = "".join(f"{name} = {module}\n" for name, module in plugins.items())
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{points}")
+    return f"{site}{os.pathsep}{TOYS}"
 
 
 def entry_point(name: str, module: str) -> EntryPoint:
@@ -32,6 +53,12 @@ def entry_point(name: str, module: str) -> EntryPoint:
 def make_entry_point():
     """Makes entry points: ``make_entry_point("toy", "toy_emulator")``."""
     return entry_point
+
+
+@pytest.fixture(name="install_plugins")
+def offer_install_plugins():
+    """Makes plugins installed ones: see :func:`install_plugins`."""
+    return install_plugins
 
 
 @pytest.fixture
@@ -52,9 +79,15 @@ def faulty_plugin(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-async def server(gns3_serving):
-    """A server whose only plugin is the toy emulator."""
-    async with gns3_serving(plugins=[entry_point("toy", "toy_emulator")]) as running:
+def plugins():
+    """The plugins of ``server``, name and module: the toy emulator unless a test has others."""
+    return {"toy": "toy_emulator"}
+
+
+@pytest.fixture
+async def server(gns3_serving, plugins):
+    """A server with the test's plugins and no other."""
+    async with gns3_serving(plugins=[*starmap(entry_point, plugins.items())]) as running:
         yield running
 
 
@@ -102,6 +135,12 @@ def small_disk(tmp_path):
 def lab(server):
     """The wired-up core behind ``server``."""
     return server.running.lab
+
+
+@pytest.fixture
+def images(lab):
+    """The image files of ``server``."""
+    return lab.images
 
 
 async def becomes_true(condition: Callable[[], Awaitable[bool]], limit: float = 30.0) -> None:
@@ -198,22 +237,10 @@ def raw(server) -> RawClient:
 
 
 @pytest.fixture
-def environ(gns3_settings, tmp_path):
+def environ(gns3_settings):
     """An environment in which the program shares nothing with any other."""
-    server = gns3_settings.server
-    return {
-        **gns3_settings.environ,
-        "XDG_CONFIG_HOME": str(tmp_path / "config"),
-        "PYTHONPATH": "",
-        **{
-            f"GNS3_SERVER_{name.upper()}": str(getattr(server, name))
-            for name in (
-                *("projects_path", "images_path", "state_path", "port"),
-                *("console_start_port_range", "console_end_port_range"),
-                *("udp_start_port_range", "udp_end_port_range"),
-            )
-        },
-    }
+    server = replace(gns3_settings.server, local=False, strict_plugins=False)
+    return {**gns3_settings.environ, "PYTHONPATH": "", **variables(server)}
 
 
 @pytest.fixture

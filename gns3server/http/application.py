@@ -65,6 +65,9 @@ def make_application(
             application.router.add_route(
                 method, route.path, endpoint, expect_handler=expect_nothing_yet
             )
+    for resource in application.router.resources():
+        if isinstance(resource, web.PlainResource):
+            resource.add_route("*", _refuse_method)
 
     async def let_origins_read(request: web.Request, response: web.StreamResponse) -> None:
         origin = gatekeeper.allowed_origin(header(request, "Origin"))
@@ -79,6 +82,13 @@ def make_application(
 def methods(route: Route) -> tuple[str, ...]:
     """The methods that a route answers to: HEAD wherever GET is, unless its answer never ends."""
     return ("GET", "HEAD") if route.method == "GET" and not route.endless else (route.method,)
+
+
+async def _refuse_method(request: web.Request) -> web.StreamResponse:
+    """Answer 405 on a path without parameters: no pattern that it fits as well is asked."""
+    resource = request.match_info.route.resource
+    offered = {route.method for route in resource or ()} - {"*"}
+    raise web.HTTPMethodNotAllowed(request.method, offered)
 
 
 def check_route(route: Route) -> None:

@@ -79,10 +79,14 @@ def open_pidfd(identity: ProcessIdentity) -> int | None:
 def open_all(stats: Iterable[ProcessStat]) -> list[Handle]:
     """Open those of the processes that still live. Raise OSError with none left open."""
     boot_id = read_boot_id()
+    return open_living(ProcessIdentity(stat.pid, stat.start_time, boot_id) for stat in stats)
+
+
+def open_living(processes: Iterable[ProcessIdentity]) -> list[Handle]:
+    """Open those of the processes that still live. Raise OSError with none left open."""
     handles: list[Handle] = []
     try:
-        for stat in stats:
-            identity = ProcessIdentity(stat.pid, stat.start_time, boot_id)
+        for identity in processes:
             fd = open_pidfd(identity)
             if fd is not None:
                 handles.append(Handle(identity, fd))

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from gns3server.running.identity import Handle, ProcessIdentity, close_all, open_pidfd
+from gns3server.running.identity import Handle, ProcessIdentity, open_living
 from gns3server.running.ladder import take_down
 from gns3server.running.launching import TimerSlack, launch
 from gns3server.running.local_run import LocalRun
@@ -92,7 +92,7 @@ class LocalRunner:
     async def _adopt(
         self, spec: LaunchSpec, run_id: str, processes: tuple[ProcessIdentity, ...]
     ) -> LocalRun | None:
-        handles = await self._in_thread(_open_living, processes)
+        handles = await self._in_thread(open_living, processes)
         if spec.goes_on(len(processes), len(handles)):
             return self._watch(spec, run_id, handles, None)
         record = Record()
@@ -151,19 +151,6 @@ class LocalRunner:
 def _stop_unwanted(task: asyncio.Task[LocalRun]) -> None:
     if not task.cancelled() and task.exception() is None:
         task.result().begin_stop()
-
-
-def _open_living(processes: Sequence[ProcessIdentity]) -> list[Handle]:
-    handles: list[Handle] = []
-    try:
-        for identity in processes:
-            fd = open_pidfd(identity)
-            if fd is not None:
-                handles.append(Handle(identity, fd))
-    except BaseException:
-        close_all(handles)
-        raise
-    return handles
 
 
 def _bound_logs(logs: Sequence[tuple[Path, int]]) -> bool:

@@ -1,14 +1,12 @@
 """A short crash loop; the long one is ``benchmarks/crash_loop.py``."""
 
 import secrets
-from pathlib import Path
 
 import pytest
 from crashloop.emulators import Emulator
 from crashloop.loop import CrashLoop
 from labbench.box import Box
 
-TOYS = Path(__file__).parents[1] / "toys"
 KILLS = 10
 
 
@@ -19,13 +17,9 @@ def box(tmp_path):
 
 
 @pytest.fixture
-def toy(box) -> Emulator:
+def toy(box, install_plugins) -> Emulator:
     """The toy, as a plugin that a server of its own finds."""
     site = box.directory("site")
-    info = site / "toys-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[gns3server.plugins]\ntoy = toy_emulator\n")
     armed = site / "armed"
     return Emulator(
         type="toy",
@@ -33,7 +27,7 @@ def toy(box) -> Emulator:
         text="note",
         allocation="ports/toy",
         values={"mode": f"assassin:{armed}"},
-        environ={"PYTHONPATH": f"{TOYS}:{site}"},
+        environ={"PYTHONPATH": install_plugins(site, toy="toy_emulator")},
     )
 
 

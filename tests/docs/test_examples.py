@@ -10,25 +10,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "gns3server-web"
 TUTORIAL = EXAMPLE.parents[1] / "tutorial.rst"
-GROUP = "gns3server.plugins"
 
 
-def install(folder: Path) -> None:
-    """Do what ``pip install`` does as far as the server sees it.
+@pytest.fixture
+def example(install_plugins, tmp_path: Path) -> Path:
+    """A copy of the plugin, installed as far as a server in this directory sees it.
 
-    Not by pip itself: environments that tests run in need not have it.
+    Not by pip: environments that tests run in need not have it.
     """
+    folder = tmp_path / "web"
     shutil.copytree(EXAMPLE, folder)
     setup = configparser.ConfigParser()
     setup.read(folder / "setup.cfg")
-    name, version = setup["metadata"]["name"], setup["metadata"]["version"]
-    entry_points = setup["options.entry_points"][GROUP]
-    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{entry_points.strip()}\n")
+    entry_points = setup["options.entry_points"]["gns3server.plugins"].strip().splitlines()
+    plugins = dict(line.split(" = ") for line in entry_points)
+    install_plugins(folder, setup["metadata"]["name"], setup["metadata"]["version"], **plugins)
+    return folder
 
 
 def test_the_tutorial_shows_every_file_of_its_plugin() -> None:
@@ -44,21 +45,19 @@ def test_the_tutorial_shows_every_file_of_its_plugin() -> None:
     assert files == shown | {"pyproject.toml"}
 
 
-def test_the_tests_of_the_tutorial_pass(tmp_path: Path) -> None:
-    install(tmp_path / "web")
-    (tmp_path / "web" / "tox.ini").write_text("[pytest]\nasyncio_mode = auto\n")
+@pytest.mark.heavy
+@pytest.mark.timeout(180)
+def test_the_tests_of_the_tutorial_pass(example: Path) -> None:
+    (example / "tox.ini").write_text("[pytest]\nasyncio_mode = auto\n")
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "tests"]
-    env = {**os.environ, "PYTHONPATH": str(tmp_path / "web"), "PYTEST_ADDOPTS": ""}
-    done = subprocess.run(
-        argv, cwd=tmp_path / "web", env=env, capture_output=True, text=True, check=False
-    )
+    env = {**os.environ, "PYTHONPATH": str(example), "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(argv, cwd=example, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"\b\d\d passed in ", done.stdout), done.stdout
 
 
-def test_the_server_shows_the_plugin(tmp_path: Path) -> None:
-    install(tmp_path / "web")
+def test_the_server_shows_the_plugin(example: Path, tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "gns3server", "plugins"]
-    env = {**os.environ, "PYTHONPATH": str(tmp_path / "web"), "HOME": str(tmp_path)}
+    env = {**os.environ, "PYTHONPATH": str(example), "HOME": str(tmp_path)}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     assert "web 0.1.0 (gns3server-web): ok" in done.stdout, done.stdout + done.stderr

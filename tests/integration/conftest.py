@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import re
-import signal
-import sys
 import threading
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gns3server.http.client import Client
 from gns3server.projects.database import Database, _Job
 from gns3server.projects.project import Project
-from gns3server.testing import TEST_VARIABLE, processes_of
+from gns3server.testing import processes_of
 
 TOYS = Path(__file__).parents[1] / "toys"
 
@@ -134,19 +129,6 @@ def hold_disk(lab):
     return hold
 
 
-@dataclass
-class OwnProcess:
-    """A server that is a process of its own."""
-
-    pid: int
-    url: str
-    client: Client
-
-    def kill(self) -> None:
-        """End it as a crash does."""
-        os.kill(self.pid, signal.SIGKILL)
-
-
 NOTES = """
 async def prepare(self, values, plain=ToyNode.prepare):
     change, note = await plain(self, values), values.get("note")
@@ -160,95 +142,39 @@ ToyNode.prepare = prepare
 
 
 @pytest.fixture
-def toys_at(tmp_path):
+def toys_at(install_plugins, tmp_path):
     """A directory in which a server of its own finds the toy, as one that keeps files."""
     site = tmp_path / "site"
-    info = site / "toys-1.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[gns3server.plugins]\ntoy = own_toy\n")
-    source = Path(__file__).parents[1] / "toys" / "toy_emulator.py"
-    (site / "own_toy.py").write_text(source.read_text() + NOTES)
+    install_plugins(site, toy="own_toy")
+    (site / "own_toy.py").write_text((TOYS / "toy_emulator.py").read_text() + NOTES)
     return site
 
 
 @pytest.fixture
-def own_process(gns3_settings, toys_at, tmp_path):
-    """Runs a server as a process of its own, as often as wanted, on the same directories.
-
-    ``async with own_process("strace", ..., max_events=5)``: runs it under another program, and
-    with another setting.
+def toy_process(gns3_process, toys_at):
+    """Makes servers that are processes of their own, as ``gns3_process`` does, with toys that
+    keep files. Not strict: they fail an installed plugin that has their types.
     """
-    test_id = gns3_settings.environ[TEST_VARIABLE]
-
-    @contextlib.asynccontextmanager
-    async def run(*under: str, **settings: Any) -> AsyncIterator[OwnProcess]:
-        server = gns3_settings.server
-        names = ("port", "local", "projects_path", "images_path", "state_path")
-        ports = [f"{k}_{e}_port_range" for k in ("console", "udp") for e in ("start", "end")]
-        wanted = {name: getattr(server, name) for name in (*names, *ports)} | settings
-        process = await asyncio.create_subprocess_exec(
-            *(*under, sys.executable, "-m", "gns3server"),
-            env={
-                **gns3_settings.environ,
-                **{f"GNS3_SERVER_{name.upper()}": str(value) for name, value in wanted.items()},
-                "PYTHONPATH": str(toys_at),
-                "XDG_CONFIG_HOME": str(tmp_path / "config"),
-            },
-            cwd=tmp_path,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        try:
-            url = await listens(process)
-            program = f"{sys.executable} -m gns3server"
-            (pid,) = (
-                pid for pid, line in processes_of(test_id).items() if line.startswith(program)
-            )
-            async with Client(url) as client:
-                yield OwnProcess(pid, url, client)
-        finally:
-            while left := processes_of(test_id):
-                for pid in left:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                await asyncio.sleep(0)
-            await process.communicate()
-
-    return run
-
-
-async def listens(process: asyncio.subprocess.Process) -> str:
-    """Read what a server prints until it says where it listens."""
-    assert process.stdout is not None
-    printed = ""
-    while not (url := re.search(r"listens on (\S+)", printed)):
-        line = (await process.stdout.readline()).decode()
-        assert line, printed
-        printed += line
-    return url[1]
+    return partial(gns3_process, environ={"PYTHONPATH": str(toys_at)}, strict_plugins=False)
 
 
 @pytest.fixture
-def serve(gns3_process, tmp_path):
+def serve(gns3_process, install_plugins, tmp_path):
     """Starts servers with the toy emulator, one after the other on the same directories.
 
     The source of one more plugin can be given, and what they are run under.
     """
     site = tmp_path / "site"
-    folder = site / "toys-1.0.dist-info"
-    folder.mkdir(parents=True)
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n")
 
     def serve(
         *args: str, plugin: str = "", environ: Mapping[str, str] | None = None, **options: Any
     ) -> Any:
+        more = {"more": "one_more"} if plugin else {}
+        found_at = install_plugins(site, toy="toy_emulator", **more)
         (site / "one_more.py").write_text(plugin)
-        points = "[gns3server.plugins]\ntoy = toy_emulator\n"
-        (folder / "entry_points.txt").write_text(points + ("more = one_more\n" if plugin else ""))
-        more = {"PYTHONPATH": f"{site}:{TOYS}", **(environ or {})}
-        return gns3_process(*args, environ=more, **options)
+        # Not strict: toys fail an installed plugin that has their types.
+        options.setdefault("strict_plugins", False)
+        return gns3_process(*args, environ={"PYTHONPATH": found_at, **(environ or {})}, **options)
 
     return serve
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from gns3server.http.client import Client
-from gns3server.testing import processes_of
 
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 PROJECT = f"/v1/projects/{ID}"
@@ -24,17 +23,6 @@ def serve(gns3_serving, make_entry_point):
     """Makes servers one after the other on the same directories, which leave nodes running."""
     plugins = [make_entry_point("toy", "toy_emulator")]
     return lambda **options: gns3_serving(**{"plugins": plugins, "keep_nodes": True, **options})
-
-
-@pytest.fixture
-def nodes(gns3_settings):
-    """Tells the processes of nodes by pid."""
-
-    def nodes() -> set[int]:
-        found = processes_of(gns3_settings.environ["GNS3_TEST_ID"])
-        return {pid for pid, command in found.items() if "-m gns3server" not in command}
-
-    return nodes
 
 
 def toy_path(node: dict[str, Any]) -> str:

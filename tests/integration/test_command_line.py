@@ -5,7 +5,6 @@ import os
 import shlex
 import signal
 import socket
-from pathlib import Path
 
 import pytest
 
@@ -13,22 +12,6 @@ from gns3server import __version__
 from gns3server.__main__ import main
 from gns3server.http.client import Client
 from gns3server.testing import processes_of
-
-TOYS = Path(__file__).parents[1] / "toys"
-
-
-@pytest.fixture
-def installed(tmp_path):
-    """Makes a plugin one that the program finds on the path that is returned."""
-
-    def install(name: str, module: str) -> str:
-        info = tmp_path / "site" / "toys-1.2.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.2\n")
-        (info / "entry_points.txt").write_text(f"[gns3server.plugins]\n{name} = {module}\n")
-        return f"{info.parent}{os.pathsep}{TOYS}"
-
-    return install
 
 
 async def finish(process) -> tuple[int, str, str]:
@@ -47,9 +30,9 @@ async def test_it_says_what_it_is_and_serves(running, tmp_path):
 @pytest.mark.statement("SRV-03")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"])
 async def test_signals_end_it_with_its_nodes_and_temporary_projects(
-    running, installed, environ, name, tmp_path
+    running, install_plugins, environ, name, tmp_path
 ):
-    toys = {"PYTHONPATH": installed("toy", "toy_emulator")}
+    toys = {"PYTHONPATH": install_plugins(tmp_path / "site", toy="toy_emulator")}
     async with running("--local", **toys) as (process, url, _), Client(url) as client:
         bodies = [{"name": "gone", "temporary": True}, {"name": "kept"}]
         made = [(await client.post("/v1/projects", body)).json["project_id"] for body in bodies]
@@ -164,16 +147,16 @@ async def test_the_locale_does_not_decide_which_names_there_may_be(running, tmp_
         assert path.name in out
 
 
-async def test_plugins_are_listed_and_their_failures_are_no_log(run, installed):
-    site = {"PYTHONPATH": installed("absent", "no_such_module")}
+async def test_plugins_are_listed_and_their_failures_are_no_log(run, install_plugins, tmp_path):
+    site = {"PYTHONPATH": install_plugins(tmp_path / "site", absent="no_such_module")}
     code, out, err = await finish(await run("plugins", **site))
     assert (code, err) == (1, "")
-    assert "absent 1.2 (toys): failed" in out
+    assert "absent 1 (toys): failed" in out
     code, out, err = await finish(
         await run("plugins", **site, GNS3_SERVER_DISABLED_PLUGINS="absent")
     )
     assert (code, err) == (0, "")
-    assert "absent 1.2 (toys): disabled" in out
+    assert "absent 1 (toys): disabled" in out
 
 
 def test_listing_plugins_leaves_logging_as_it_was(environ, monkeypatch, tmp_path):

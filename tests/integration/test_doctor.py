@@ -63,9 +63,9 @@ def doctor(run, toys_at):
 
 
 @pytest.fixture
-def serve(gns3_process, toys_at):
+def serve(toy_process):
     """Runs servers, one after the other on the same directories."""
-    return lambda *args: gns3_process(*args, environ={"PYTHONPATH": str(toys_at)})
+    return toy_process
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ def strace(tmp_path):
     program = shutil.which("strace")
     assert program, "this test needs strace: apt-get install strace"
     trace = tmp_path / "trace"
-    return [program, "-f", "-y", "-s", "200", "-o", str(trace), "-e", f"trace={CALLS}"], trace
+    return [program, "-D", "-f", "-y", "-s", "200", "-o", str(trace), "-e", f"trace={CALLS}"], trace
 
 
 NIO = {"type": "nio_udp", "lport": 40000, "rhost": "127.0.0.1", "rport": 40001}
@@ -164,9 +164,9 @@ CHANGES: list[tuple[str, str, Any, set[str]]] = [
 
 
 @pytest.mark.heavy
-async def test_every_change_is_synced_before_it_is_answered(own_process, strace, tmp_path):
+async def test_every_change_is_synced_before_it_is_answered(toy_process, strace, tmp_path):
     under, trace = strace
-    async with own_process(*under) as server:
+    async with toy_process(under=under) as server:
         for method, path, body, _ in CHANGES:
             values = {"path": str(tmp_path / "new" / "place")} if body == MOVE else body
             answer = await server.client.request(method, path, values)

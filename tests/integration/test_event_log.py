@@ -152,7 +152,7 @@ async def test_a_project_keeps_as_many_events_as_the_setting_says(gns3_serving, 
 
 
 @pytest.mark.heavy
-async def test_a_killed_server_has_every_event_of_what_it_answered(own_process):
+async def test_a_killed_server_has_every_event_of_what_it_answered(toy_process):
     """Clients write and follow while servers are killed at random; numbers go on all the same."""
     chance = random.Random(SEED)
     project_id = "00010203-0405-0607-0809-0a0b0c0d0e0f"
@@ -177,14 +177,14 @@ async def test_a_killed_server_has_every_event_of_what_it_answered(own_process):
                     return
 
     for _ in range(3):
-        async with own_process() as server:
+        async with toy_process() as server:
             answer = await server.client.post("/v1/projects", {"project_id": project_id})
             assert answer.status == 201
             writers = [asyncio.ensure_future(write(server.client, n)) for n in range(6)]
             await follow(server.client, len(followed) + chance.randrange(20, 50))
-            server.kill()
+            await server.kill()
             await asyncio.gather(*writers, return_exceptions=True)
-    async with own_process() as server:
+    async with toy_process() as server:
         # What was there when the last server was killed, and was not followed then.
         node = (await server.client.post(f"{project}/toy/vms", {"name": "last"})).json["vm_id"]
         answered.append(node)

@@ -75,6 +75,8 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(client):
         ("PATCH", "/v1/projects", "GET,HEAD,POST"),
         ("OPTIONS", "/v1/projects", "GET,HEAD,POST"),
         ("POST", "/v1/projects/x", "DELETE,GET,HEAD,PUT"),
+        ("PUT", "/v1/projects/damaged", "GET,HEAD"),
+        ("OPTIONS", "/v1/projects/damaged", "GET,HEAD"),
         ("GET", "/v1/projects/x/close", "POST"),
         ("GET", "/v1/projects/x/toy/vms/y/adapters/0/ports/0/nio", "DELETE,POST"),
     ]:

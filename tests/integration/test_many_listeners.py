@@ -96,10 +96,10 @@ def unsent(port: int) -> list[int]:
 @pytest.mark.heavy
 @pytest.mark.timeout(180)
 @pytest.mark.usefixtures("many_descriptors")
-async def test_a_thousand_listeners_half_of_which_never_read(own_process):
+async def test_a_thousand_listeners_half_of_which_never_read(toy_process):
     loop = asyncio.get_running_loop()
-    async with own_process() as server:
-        client, port = server.client, int(server.url.rpartition(":")[2])
+    async with toy_process() as server:
+        client, port = server.client, server.port
         project = f"/v1/projects/{(await client.post('/v1/projects')).json['project_id']}"
         request = f"GET {project}/notifications HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
         listeners: list[Reader] = []

@@ -17,15 +17,9 @@ BOUNDARY = "----the-boundary"
 
 
 @pytest.fixture
-async def server(gns3_serving, make_entry_point):
-    """A server with two kinds of images."""
-    async with gns3_serving(plugins=[make_entry_point("shelf", "toy_images")]) as running:
-        yield running
-
-
-@pytest.fixture
-def images(server):
-    return server.running.lab.images
+def plugins():
+    """One that has two kinds of images."""
+    return {"shelf": "toy_images"}
 
 
 def field(name, content, filename=None):

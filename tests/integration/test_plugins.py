@@ -401,18 +401,15 @@ def test_the_manual_renders_every_hook(request):
 
 
 @pytest.fixture
-def run_with_plugin(tmp_path):
+def run_with_plugin(install_plugins, tmp_path):
     """Runs ``gns3server`` as a process that finds one more installed plugin."""
     site = tmp_path / "site"
-    info = site / "toy_dist-1.2.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-dist\nVersion: 1.2\n")
-    (info / "entry_points.txt").write_text("[gns3server.plugins]\nmine = toy_installed\n")
+    found_at = install_plugins(site, "toy-dist", "1.2", mine="toy_installed")
 
     def run(source, *arguments):
         (site / "toy_installed.py").write_text(source)
         environ = {name: value for name, value in os.environ.items() if "GNS3" not in name}
-        environ.update(PYTHONPATH=str(site), HOME=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")
+        environ.update(PYTHONPATH=found_at, HOME=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")
         return subprocess.run(
             [sys.executable, "-m", "gns3server", *arguments],
             env=environ,

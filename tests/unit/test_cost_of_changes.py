@@ -3,8 +3,6 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import pytest
-
 from gns3server.durable import make_directory
 from gns3server.nodes.home import News, NodeRecord, RunRecord
 from gns3server.nodes.nio import Nio
@@ -64,13 +62,6 @@ async def pages_of_changes(thread: DatabaseThread, directory: Path, nodes: int) 
         await change(records)
         pages[name] = (directory / "project.db-wal").stat().st_size // 4096
     return pages
-
-
-@pytest.fixture
-async def thread():
-    thread = DatabaseThread()
-    yield thread
-    await thread.close()
 
 
 async def test_a_change_costs_the_same_in_a_large_lab(thread, tmp_path):

@@ -5,7 +5,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -17,13 +16,6 @@ from gns3server.projects.examining import DatabaseError
 
 TABLES = "CREATE TABLE item (id INTEGER PRIMARY KEY, text TEXT NOT NULL)"
 INSERT = "INSERT INTO item VALUES (?, ?)"
-
-
-@pytest.fixture
-async def thread() -> AsyncIterator[DatabaseThread]:
-    thread = DatabaseThread()
-    yield thread
-    await thread.close()
 
 
 @pytest.fixture

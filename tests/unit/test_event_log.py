@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,11 @@ from gns3server.errors import StorageFailed
 from gns3server.nodes.home import News
 from gns3server.notifications import Hub
 from gns3server.projects import event_log
-from gns3server.projects.database import DatabaseThread
 from gns3server.projects.event_log import EventLog
 from gns3server.projects.records import ProjectRecords
 
 PROJECT = "p"
 SEED = 20261127
-
-
-@pytest.fixture
-async def thread() -> AsyncIterator[DatabaseThread]:
-    thread = DatabaseThread()
-    yield thread
-    await thread.close()
 
 
 @pytest.fixture

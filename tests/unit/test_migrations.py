@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 
 from gns3server.nodes.home import NodeRecord, RunRecord
 from gns3server.nodes.nio import Nio
-from gns3server.projects.database import DatabaseThread
 from gns3server.projects.examining import DatabaseError
 from gns3server.projects.migrations import Migrations
 from gns3server.projects.records import (
@@ -59,13 +57,6 @@ def schema(path: Path) -> list[tuple[str, str]]:
         return [
             (n, str(connection.execute(f"PRAGMA table_xinfo('{n}')").fetchall())) for (n,) in names
         ]
-
-
-@pytest.fixture
-async def thread() -> AsyncIterator[DatabaseThread]:
-    thread = DatabaseThread()
-    yield thread
-    await thread.close()
 
 
 @pytest.fixture

@@ -263,11 +263,8 @@ def test_strict_mode_raises_and_names_the_plugin(make_host, faulty_plugin, fault
     assert isinstance(failed.value.__cause__, ZeroDivisionError)
 
 
-def test_the_report_names_distribution_and_version(tmp_path, monkeypatch):
-    info = tmp_path / "toy_dist-1.2.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-dist\nVersion: 1.2\n")
-    (info / "entry_points.txt").write_text("[gns3server.plugins]\ntoy = toy_emulator\n")
+def test_the_report_names_distribution_and_version(install_plugins, tmp_path, monkeypatch):
+    install_plugins(tmp_path, "toy-dist", "1.2", toy="toy_emulator")
     monkeypatch.syspath_prepend(tmp_path)
     host = PluginHost(SETTINGS)
     host.load()

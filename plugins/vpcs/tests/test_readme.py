@@ -133,6 +133,7 @@ def let_others_in(home: Path) -> None:
     (inside / "of-the-tests.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(300)
 def test_the_readme_from_top_to_bottom(newcomer: Newcomer, clone: Path) -> None:
     todo = [block for block in blocks(README) if block.language in ("sh", "text")]

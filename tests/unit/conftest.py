@@ -1,0 +1,14 @@
+"""What more than one module of unit tests has."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gns3server.projects.database import DatabaseThread
+
+
+@pytest.fixture
+async def thread() -> AsyncIterator[DatabaseThread]:
+    thread = DatabaseThread()
+    yield thread
+    await thread.close()
