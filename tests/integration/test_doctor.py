@@ -23,7 +23,6 @@ from gns3server.http.client import Client
 from gns3server.projects.arrival import MOVING, REPLACED
 from gns3server.projects.paths import DELETED
 from gns3server.running.procfs import RUN_ID_VARIABLE
-from gns3server.testing import processes_of
 
 LAB, NOISE, MOVED, CLOSED = (str(uuid.UUID(int=number)) for number in range(1, 5))
 TOYS = f"/v1/projects/{LAB}/toy/vms"
@@ -66,17 +65,6 @@ def doctor(run, toys_at):
 def serve(toy_process):
     """Runs servers, one after the other on the same directories."""
     return toy_process
-
-
-@pytest.fixture
-def nodes(gns3_settings):
-    """Tells the processes that are no server's, by pid."""
-
-    def nodes() -> set[int]:
-        found = processes_of(gns3_settings.environ["GNS3_TEST_ID"])
-        return {pid for pid, command in found.items() if "-m gns3server" not in command}
-
-    return nodes
 
 
 @pytest.fixture
