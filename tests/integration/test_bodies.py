@@ -49,6 +49,15 @@ async def test_compressed_bodies_are_read(raw, vms):
     assert (answer.status, answer.json["name"]) == (201, "PC1")
 
 
+async def test_the_beginning_of_a_compressed_body_is_not_taken_for_none(raw, lab):
+    whole = gzip.compress(b'{"name": "PC1"}')
+    for length in (1, 10, 12, 20):
+        answer = await raw.request(
+            "POST", "/v1/projects", "Content-Encoding: gzip", body=whole[:length]
+        )
+        assert (length, answer.status, lab.manager.projects) == (length, 400, [])
+
+
 @pytest.mark.statement("HTTP-07")
 async def test_no_body_is_an_empty_object(raw, client, vms):
     assert (await raw.request("POST", "/v1/projects")).status == 201
