@@ -1,6 +1,7 @@
 """Bodies of requests: what is read, what is refused, and what the refusal says."""
 
 import gzip
+import json
 from typing import Any
 
 import pytest
@@ -56,6 +57,13 @@ async def test_the_beginning_of_a_compressed_body_is_not_taken_for_none(raw, lab
             "POST", "/v1/projects", "Content-Encoding: gzip", body=whole[:length]
         )
         assert (length, answer.status, lab.manager.projects) == (length, 400, [])
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b"1", b'"name"'])
+async def test_what_is_no_object_is_said_to_be_none(raw, vms, body):
+    answer = await raw.request("POST", vms, body=body)
+    assert (answer.status, answer.json["request"]) == (400, json.loads(body))
+    assert "must be a JSON object" in answer.json["message"]
 
 
 @pytest.mark.statement("HTTP-07")
