@@ -49,7 +49,7 @@ class ServerSettings:
     user: str = option("", "who may call when auth is on")
     password: str = option("", "the password of that user")
     allow_remote_console: bool = option(
-        False, "emulators that can choose let consoles be reached from other machines; VPCS cannot"
+        False, "emulators that can choose let consoles be reached from other machines"
     )
     quiet: bool = option(False, "write no log to standard output")
     debug: bool = option(
