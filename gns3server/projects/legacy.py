@@ -6,6 +6,7 @@ All functions block: call them off the loop.
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -88,6 +89,8 @@ def copy_across(source: Path, target: Path) -> None:
     try:
         shutil.copytree(source, copy, symlinks=True)
         copy.rename(target)
+        # Durable before the only other copy goes.
+        os.sync()
     except shutil.Error as error:
         raise OSError("; ".join(str(why) for _, _, why in error.args[0])) from error
     finally:
