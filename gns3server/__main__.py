@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import io
 import logging
 import os
 import resource
@@ -154,11 +155,19 @@ def _add_process(group: Group) -> None:
 
 
 def set_up_logging(settings: Settings) -> None:
-    """Send the log where the settings say."""
+    """Send the log where the settings say.
+
+    :raises OSError: it cannot be written there; the text says what to do.
+    """
     server = settings.server
     handler: logging.Handler
     if server.log:
-        handler = LogFile(settings.expand(server.log), server.log_size)
+        try:
+            handler = LogFile(settings.expand(server.log), server.log_size)
+        except OSError as error:
+            raise OSError(
+                f"the log cannot be written: {error}. Choose another file for --log"
+            ) from error
     elif server.quiet:
         handler = logging.NullHandler()
     else:
@@ -201,9 +210,13 @@ def speak_utf8() -> None:
 
     Projects, nodes and files may have any name, which must not depend on the
     language of whoever starts the server. Python decides on this only once.
+    What the output still cannot show (``PYTHONIOENCODING``) is escaped there.
     """
     if sys.getfilesystemencoding() != "utf-8":
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -237,12 +250,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from gns3server.demo import run_demo
 
         return run_demo(config.current)
-    if daemon:
-        go_into_background()
-    return run(config, Path(pid).absolute() if pid else None)
+    return run(config, Path(pid).absolute() if pid else None, daemon=bool(daemon))
 
 
-def run(config: Config, pid: Path | None) -> int:
+def run(config: Config, pid: Path | None, *, daemon: bool) -> int:
     """Serve, and say in one line why that was not possible."""
     # What is made while the server starts lives as long as it does: looking for garbage in it
     # would be a tenth of the start.
@@ -251,8 +262,13 @@ def run(config: Config, pid: Path | None) -> int:
     from gns3server.projects.examining import DatabaseError, DatabaseLocked
 
     raise_descriptor_limit()
+    if daemon:
+        os.umask(0o077)
     try:
+        # While there is somebody to read that it is not possible.
         set_up_logging(config.current)
+        if daemon:
+            go_into_background()
         with pid_file(pid):
             asyncio.run(serve(config))
     except DatabaseLocked as error:

@@ -26,7 +26,6 @@ def go_into_background() -> None:
     # A second fork: a session leader could get a terminal again.
     if os.fork():
         os._exit(0)
-    os.umask(0o077)
     sys.stdout.flush()
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
@@ -39,7 +38,7 @@ def pid_file(path: Path | None) -> Iterator[None]:
     """Have our pid in a file while the context lasts; without a path nothing is done.
 
     :raises AlreadyRunning: it names a living process.
-    :raises OSError: it cannot be written.
+    :raises OSError: it cannot be written; the text says what to do.
     """
     if path is None:
         yield
@@ -52,7 +51,10 @@ def pid_file(path: Path | None) -> Iterator[None]:
                 f"{path} says that process {pid} is a running server: stop it first, or remove "
                 "the file if that process is something else"
             )
-    path.write_text(f"{os.getpid()}\n")
+    try:
+        path.write_text(f"{os.getpid()}\n")
+    except OSError as error:
+        raise OSError(f"{error}. Choose another file for --pid") from error
     try:
         yield
     finally:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import cast
 
 from aiohttp import web
+from aiohttp.web_urldispatcher import MatchInfoError
 from marshmallow import Schema
 
 from gns3server.http.access import Authenticator
@@ -41,6 +42,35 @@ SHUTDOWN_SECONDS = 1.5
 have ended after they were told to."""
 
 
+class NoRoute(MatchInfoError):
+    """What aiohttp does with a request that no route is for."""
+
+    @property
+    def expect_handler(self) -> Callable[[web.Request], Awaitable[None]]:
+        """Leave ``Expect`` to the middleware, as on all routes."""
+        return expect_nothing_yet
+
+
+class Elsewhere(web.PlainResource):
+    """The resource of all requests that no route of a router is for; to be registered last.
+
+    Without it aiohttp itself would answer ``Expect`` on them, before anything is checked.
+    """
+
+    def __init__(self, router: web.UrlDispatcher) -> None:
+        super().__init__("/")
+        self._others = list(router.resources())
+
+    async def resolve(self, request: web.Request) -> tuple[NoRoute, set[str]]:
+        """404, or 405 if the path has other methods."""
+        allowed: set[str] = set()
+        for resource in self._others:
+            allowed |= (await resource.resolve(request))[1]
+        if allowed:
+            return NoRoute(web.HTTPMethodNotAllowed(request.method, allowed)), allowed
+        return NoRoute(web.HTTPNotFound()), allowed
+
+
 def make_application(
     lab: Lab,
     routes: Iterable[Route],
@@ -67,7 +97,8 @@ def make_application(
             )
     for resource in application.router.resources():
         if isinstance(resource, web.PlainResource):
-            resource.add_route("*", _refuse_method)
+            resource.add_route("*", _refuse_method, expect_handler=expect_nothing_yet)
+    application.router.register_resource(Elsewhere(application.router))
 
     async def let_origins_read(request: web.Request, response: web.StreamResponse) -> None:
         origin = gatekeeper.allowed_origin(header(request, "Origin"))

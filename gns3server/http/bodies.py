@@ -22,9 +22,14 @@ class BodyParser(AIOHTTPParser):
     """
 
     async def load_json(self, req: web.Request, schema: Schema) -> Any:
-        """Read and decode the body, and keep it for the answer to a bad one."""
+        """Read and decode the body, and keep it for the answer to a bad one.
+
+        :raises InvalidRequest: it is no JSON, or no object.
+        """
         value = decode(await read_body(req))
         req[PARSED] = value
+        if not isinstance(value, dict):
+            raise InvalidRequest("Invalid request: the body must be a JSON object: {...}.")
         return value
 
     def handle_error(

@@ -24,7 +24,8 @@ Builds, wires and runs network labs.
 
 Bodies of requests are read as JSON whatever their content type says, and one that is absent counts
 as `{}`. A path that is not here answers 404, a method that a path does not have 405, both in the
-shape of every error. HEAD is there wherever GET is, except on streams that do not end.
+shape of every error. HEAD is there wherever GET is, except on streams that do not end. Each answer
+names its request in the header `X-Request-Id`, as the server's log does.
 """
 
 EVERYWHERE = {

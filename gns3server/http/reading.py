@@ -50,8 +50,16 @@ async def read_body(request: web.Request) -> bytes:
     :raises RequestTimeout: it took longer than :data:`READ_LIMIT`, or the client went away.
     :raises InvalidRequest: its transfer or content coding is broken.
     """
-    if not request.can_read_body:
-        return b""
+    body = await _receive(request) if request.can_read_body else b""
+    if not body and request.body_exists and request.content.total_compressed_bytes:
+        # The beginning of something: an absent body would be carried out.
+        raise InvalidRequest(
+            "The request's body is compressed, and nothing is in it: send all of it, or none."
+        )
+    return body
+
+
+async def _receive(request: web.Request) -> bytes:
     try:
         async with asyncio.timeout(READ_LIMIT):
             return await request.read()

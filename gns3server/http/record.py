@@ -23,14 +23,20 @@ class Recorder:
     A record without its beginning is of no use: past its size it is ended, not rotated.
 
     :param size: how large the file may become, in MiB.
-    :raises OSError: the file cannot be opened.
+    :raises OSError: the file cannot be opened; the text says what to do.
     """
 
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
         self._size = size
-        # Unbuffered: what was accepted is on record when it is carried out.
-        self._file = path.open("ab", buffering=0)
+        try:
+            # Unbuffered: what was accepted is on record when it is carried out.
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise OSError(
+                f"the record of requests cannot be written: {error}. Choose another file for "
+                "--record"
+            ) from error
         self._complete = True
 
     def __call__(self, request: web.Request) -> None:

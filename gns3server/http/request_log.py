@@ -7,6 +7,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
 
 from aiohttp import web
 
@@ -38,12 +39,8 @@ def begin(request: web.Request, request_id: str) -> None:
 
 
 async def name_answer(request: web.Request, response: web.StreamResponse) -> None:
-    """Say in an answer what the log calls its request.
-
-    aiohttp answers an impossible ``Expect`` to an unknown path before anything of ours is asked.
-    """
-    if ID in request:
-        response.headers["X-Request-Id"] = request[ID]
+    """Say in an answer what the log calls its request."""
+    response.headers["X-Request-Id"] = request[ID]
 
 
 def log_outcome(
@@ -53,14 +50,15 @@ def log_outcome(
     *,
     bug: Exception | None = None,
 ) -> None:
-    """One line a request: changes and errors at info, reads at debug, our bugs as errors.
+    """One line a request: changes and refusals at info, reads at debug, 5xx as errors.
 
     :param reason: why the answer is an error, empty if it is none.
     :param bug: logged with its traceback.
     """
     route = request.get(ROUTE)
     quiet = not reason and (route is None or not route.changes)
-    level = logging.ERROR if bug else logging.DEBUG if quiet else logging.INFO
+    failed = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    level = logging.ERROR if failed else logging.DEBUG if quiet else logging.INFO
     if log.isEnabledFor(level):
         log.log(
             level,

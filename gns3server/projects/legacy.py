@@ -5,6 +5,10 @@ All functions block: call them off the loop.
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +71,28 @@ def convert(legacy: LegacyNode, new_directory: Path) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename a directory unless it is missing or the target is there."""
-    if source.is_dir() and not source.is_symlink() and not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
+    """Move a directory unless it is missing or the target is there."""
+    if not source.is_dir() or source.is_symlink() or target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
         source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy_across(source, target)
+
+
+def copy_across(source: Path, target: Path) -> None:
+    """Move a directory to another file system: all of it is copied before anything is removed."""
+    copy = target.with_name(f".gns3_moving-{uuid.uuid4().hex}")
+    try:
+        shutil.copytree(source, copy, symlinks=True)
+        copy.rename(target)
+        # Durable before the only other copy goes.
+        os.sync()
+    except shutil.Error as error:
+        raise OSError("; ".join(str(why) for _, _, why in error.args[0])) from error
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
+    shutil.rmtree(source)

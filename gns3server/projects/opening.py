@@ -56,10 +56,10 @@ async def open_project(
             temporary=stored.temporary,
         )
         await project.open_events()
-        if wanted.get("name") not in (None, stored.name):
-            await project.save(wanted["name"], project.temporary)
         await asyncio.to_thread(paths.mark_temporary, place.path, project.temporary)
         await restore(project, stored, shared.registry)
+        if wanted.get("name") not in (None, stored.name):
+            await project.save(wanted["name"], project.temporary)
         if values is not None:
             await places.save(place)
     except BaseException:

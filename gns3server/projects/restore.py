@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gns3server import durable as files
-from gns3server.errors import Conflict
+from gns3server.errors import Conflict, StorageFailed
 from gns3server.nodes.home import NodeRecord
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.registry import Registry
@@ -103,12 +103,22 @@ async def restore(project: Project, stored: StoredProject, registry: Registry) -
 
 
 async def _finish_files(project: Project, stored: StoredProject) -> None:
-    """Put files in place whose change was committed but perhaps not carried out."""
+    """Put files in place whose change was committed but perhaps not carried out.
+
+    :raises StorageFailed: that is not possible; it is tried again at the next opening.
+    """
     for (node_type, node_id), contents in stored.staged_files.items():
         directory = project.node_directory(node_type, node_id)
-        await asyncio.to_thread(files.stage, directory, contents)
-        await asyncio.to_thread(files.replace, directory, contents)
-        await asyncio.to_thread(files.sync_directory, directory)
+        try:
+            await asyncio.to_thread(files.stage, directory, contents)
+            await asyncio.to_thread(files.replace, directory, contents)
+            await asyncio.to_thread(files.sync_directory, directory)
+        except OSError as error:
+            raise StorageFailed(
+                f"Project {project.id} cannot be opened, because a changed file of VM {node_id} "
+                f"cannot be put in place: {error}. Free some disk space, or make the directory "
+                "writable, and try again."
+            ) from error
         await project.records.files_replaced(node_id)
 
 

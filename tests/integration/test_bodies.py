@@ -1,6 +1,7 @@
 """Bodies of requests: what is read, what is refused, and what the refusal says."""
 
 import gzip
+import json
 from typing import Any
 
 import pytest
@@ -47,6 +48,22 @@ async def test_compressed_bodies_are_read(raw, vms):
     body = gzip.compress(b'{"name": "PC1"}')
     answer = await raw.request("POST", vms, "Content-Encoding: gzip", body=body)
     assert (answer.status, answer.json["name"]) == (201, "PC1")
+
+
+async def test_the_beginning_of_a_compressed_body_is_not_taken_for_none(raw, lab):
+    whole = gzip.compress(b'{"name": "PC1"}')
+    for length in (1, 10, 12, 20):
+        answer = await raw.request(
+            "POST", "/v1/projects", "Content-Encoding: gzip", body=whole[:length]
+        )
+        assert (length, answer.status, lab.manager.projects) == (length, 400, [])
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b"1", b'"name"'])
+async def test_what_is_no_object_is_said_to_be_none(raw, vms, body):
+    answer = await raw.request("POST", vms, body=body)
+    assert (answer.status, answer.json["request"]) == (400, json.loads(body))
+    assert "must be a JSON object" in answer.json["message"]
 
 
 @pytest.mark.statement("HTTP-07")

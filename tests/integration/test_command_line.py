@@ -119,6 +119,15 @@ async def test_wrong_settings_end_it_before_it_begins(run, args, more, wanted):
 
 
 @pytest.mark.statement("RUN-02")
+@pytest.mark.parametrize(
+    ("option", "more"), [("--log", ()), ("--log", ("--daemon",)), ("--pid", ()), ("--record", ())]
+)
+async def test_a_file_that_cannot_be_written_is_said_with_its_option(run, tmp_path, option, more):
+    code, out, err = await finish(await run(option, str(tmp_path), *more))
+    assert code == 1
+    assert f"{tmp_path}'. Choose another file for {option}" in (out + err)
+
+
 async def test_version_and_help(run):
     for option in ("-v", "--version"):
         assert await finish(await run(option)) == (0, f"{__version__}\n", "")
@@ -130,8 +139,12 @@ async def test_version_and_help(run):
 
 
 @pytest.mark.statement("RUN-08")
-async def test_the_locale_does_not_decide_which_names_there_may_be(running, tmp_path):
+@pytest.mark.parametrize(("printing", "shown"), [("", str), ("ascii", lambda n: ascii(n)[1:-1])])
+async def test_the_locale_does_not_decide_which_names_there_may_be(
+    running, tmp_path, printing, shown
+):
     old = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    old |= {"PYTHONIOENCODING": printing}
     path = tmp_path / "\u540d\u524d-\u00e4"
     # Names are also printed: the log takes every character.
     async with (
@@ -144,7 +157,7 @@ async def test_the_locale_does_not_decide_which_names_there_may_be(running, tmp_
         process.terminate()
         code, out, err = await finish(process)
         assert (code, err) == (0, "")
-        assert path.name in out
+        assert shown(path.name) in out
 
 
 async def test_plugins_are_listed_and_their_failures_are_no_log(run, install_plugins, tmp_path):

@@ -249,3 +249,26 @@ async def test_the_port_of_a_running_process_stays_taken_whatever_its_console(
     assert can_bind("TCP", old)
     assert not can_bind("TCP", old + 5)
     assert (await client.post(vms, {"name": "PC"})).json["console"] == old
+
+
+async def test_a_node_is_not_reached_through_another_type(
+    gns3_serving, make_entry_point, faulty_plugin
+):
+    plugins = [make_entry_point("toy", "toy_emulator"), faulty_plugin()]
+    async with gns3_serving(plugins=plugins) as server:
+        client, project = server.client, await other_project(server.client)
+        toy = (await client.post(f"{project}/toy/vms", {"name": "PC1"})).json
+        wrong = f"{project}/mine/vms/{toy['vm_id']}"
+        for method, path, body in (
+            ("GET", wrong, None),
+            ("PUT", wrong, {"name": "PC2"}),
+            ("DELETE", wrong, None),
+            ("POST", f"{wrong}/start", None),
+            ("POST", f"{wrong}/stop", None),
+        ):
+            answer = await client.request(method, path, body)
+            assert (method, answer.status) == (method, 404)
+        assert (await client.get(f"{project}/mine/vms")).json == []
+        body = {"name": "PC2", "vm_id": toy["vm_id"]}
+        assert (await client.post(f"{project}/mine/vms", body)).status == 409
+        assert (await client.get(f"{project}/toy/vms")).json == [toy]

@@ -214,8 +214,22 @@ async def test_what_else_is_expected_is_417(raw, lab):
         answer = await raw.request("POST", "/v1/projects", f"Expect: {expected}", body=b"{}")
         assert (answer.status, set(answer.json)) == (417, {"message", "status"})
         assert repr(expected) in answer.json["message"]
+    assert (await raw.request("PATCH", "/v1/version", "Expect: tea")).json["status"] == 417
     assert lab.manager.projects == []
-    assert (await raw.request("GET", "/v1/nothing", "Expect: tea")).status == 417
+
+
+@pytest.mark.parametrize("expected", ["tea", "100-continue"])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("POST", "/v1/nothing", 404), ("PATCH", "/v1/projects/x", 405), ("OPTIONS", "*", 404)],
+)
+async def test_where_no_route_is_nothing_else_is_said_than_that(
+    raw, expected, method, path, status
+):
+    expects = f"Expect: {expected}"
+    answer = await raw.request(method, path, expects)
+    assert (answer.status, answer.json["status"]) == (status, status)
+    assert (await raw.request(method, path, expects, "Origin: http://evil.example")).status == 403
 
 
 # HEAD and OPTIONS -------------------------------------------------------------------

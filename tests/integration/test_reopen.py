@@ -1,6 +1,8 @@
 """What comes back when a closed project is opened again."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -83,13 +85,14 @@ async def test_an_opening_that_fails_leaves_nothing_behind(client, server, lab, 
     for port in range(tcp.first, tcp.last + 1):
         tcp.hold(port, thief)
     for _ in range(2):
-        answer = await client.post("/v1/projects", {"project_id": ID})
+        answer = await client.post("/v1/projects", {"project_id": ID, "name": "new"})
         assert answer.status == 409
         assert (await client.get(PROJECT)).status == 404
     assert len(server.ports.udp) == 0
     tcp.release_where("thief")
     assert len(tcp) == 0
-    assert (await client.post("/v1/projects", {"project_id": ID})).status == 201
+    answer = await client.post("/v1/projects", {"project_id": ID})
+    assert (answer.status, answer.json["name"]) == (201, "lab")
     assert (await client.get(f"{PROJECT}/toy/vms")).json == nodes
 
 
@@ -114,6 +117,32 @@ async def test_a_new_name_in_the_request_renames(client, build):
     await client.post(f"{PROJECT}/close")
     answer = await client.post("/v1/projects", {"project_id": ID})
     assert answer.json["name"] == "new"
+
+
+async def test_a_file_that_cannot_be_put_in_place_keeps_a_project_closed(client, build):
+    node = (await build(client, ID))[0]
+    path = Path((await client.get(PROJECT)).json["path"])
+    await client.post(f"{PROJECT}/close")
+    with closing(sqlite3.connect(path / "project.db")) as records, records:
+        row = (node["vm_id"], "note", b"committed")
+        records.execute("INSERT INTO staged_file VALUES (?, ?, ?)", row)
+    file = Path(node["vm_directory"]) / "note"
+    file.mkdir(parents=True)
+    answer = await client.post("/v1/projects", {"project_id": ID})
+    assert answer.status == 507
+    assert f"{file} is a directory" in answer.json["message"]
+    file.rmdir()
+    assert (await client.post("/v1/projects", {"project_id": ID})).status == 201
+    assert file.read_bytes() == b"committed"
+
+
+async def test_a_permanent_project_is_not_made_temporary_by_opening_it(client, build):
+    await build(client, ID)
+    await client.post(f"{PROJECT}/close")
+    answer = await client.post("/v1/projects", {"project_id": ID, "temporary": True})
+    assert (answer.status, answer.json["temporary"]) == (201, False)
+    await client.post(f"{PROJECT}/close")
+    assert (Path(answer.json["path"]) / "project.db").exists()
 
 
 @pytest.mark.statement("PRJ-37")

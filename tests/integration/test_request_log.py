@@ -68,6 +68,14 @@ async def test_an_error_is_told_with_its_reason_and_found_by_its_id(raw, project
         assert set(answer.json) >= {"message", "status"}
 
 
+async def test_what_the_machine_refuses_is_told_as_an_error(client, lines, tmp_path):
+    body = {"path": f"/proc/{tmp_path.name}"}
+    assert (await client.post("/v1/projects", body)).status == 500
+    ((status, reason),) = [(line["status"], str(line["reason"])) for line in lines("ERROR")]
+    assert status == "500"
+    assert "cannot be made" in reason
+
+
 async def test_refused_callers_are_told_of_as_well(raw, lines):
     answer = await raw.request("GET", "/v1/version", host="evil.example")
     (line,) = lines("INFO")
