@@ -14,7 +14,6 @@ from gns3server.config import Config
 from gns3server.errors import Conflict, Forbidden, NotFound
 from gns3server.locks import Entry, FairLock, KeyedLocks
 from gns3server.nodes.home import Machine
-from gns3server.projects import paths
 from gns3server.projects.damage import DamagedProjects
 from gns3server.projects.database import DatabaseThread
 from gns3server.projects.examining import DatabaseError
@@ -22,6 +21,7 @@ from gns3server.projects.node_set import Surroundings
 from gns3server.projects.opening import move_project, open_project
 from gns3server.projects.places import Places
 from gns3server.projects.project import ITSELF, Project
+from gns3server.projects.purging import purge
 from gns3server.projects.records import ServerRecords
 from gns3server.projects.stored import ProjectPlace
 
@@ -94,7 +94,7 @@ class ProjectManager:
                     await self._open(place, None, expected=True)
                 except Exception as error:
                     self.damaged.note(place, error)
-        await asyncio.to_thread(paths.purge, self.location, self._places.paths)
+        await purge(self.location, self._places.paths, self.machine.runner)
 
     async def create(self, values: Mapping[str, Any]) -> Project:
         """Create a project, open one that is closed, or return one that is open already.
@@ -304,5 +304,6 @@ class ProjectManager:
                 await self._observer("closed", project)
 
     async def _let_go(self, project: Project) -> None:
-        del self._projects[project.id]
         await project.shut()
+        # Not before: whoever opens it again must not come upon a file that is being closed.
+        del self._projects[project.id]

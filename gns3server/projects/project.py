@@ -129,7 +129,11 @@ class Project:
 
         async def settle() -> None:
             async with entry:
-                await node.settle()
+                try:
+                    await node.settle()
+                except Exception:
+                    # Nobody waits for an answer that would tell of it.
+                    log.exception("the end of VM %s could not be settled", node.id)
 
         _ = self._shared.own(settle())
 
@@ -172,7 +176,7 @@ class Project:
     async def shut(self) -> None:
         """Give back everything the project has in memory, and its file; what runs goes on."""
         self.closed = True
-        self.nodes.release_ids()
         self.machine.ports.release_project(self.id)
         self._shared.hub.end_project(self.id)
+        await asyncio.gather(self.nodes.leave(), self.strays.leave())
         await self.records.close()

@@ -151,6 +151,72 @@ async def test_a_server_killed_while_it_stops_a_node_has_it_again(serve, nodes, 
         assert nodes() == set()
 
 
+REMOVAL = """
+import os, signal
+from gns3server.projects.records import ServerRecords
+
+async def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+ServerRecords.remove = die
+"""
+"""A plugin that kills its server when the files of a project are out of the way and the
+project is still on record."""
+
+
+@pytest.mark.parametrize("action", ["delete", "close"])
+@pytest.mark.parametrize("whose", ["ours", "the user's"])
+async def test_a_server_killed_while_it_removes_a_project_has_it_again(
+    serve, tmp_path, whose, action
+):
+    body: dict[str, Any] = {"project_id": ID, "name": "lab", "temporary": action == "close"}
+    if whose == "the user's":
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "letter.txt").write_text("dear")
+        body["path"] = str(tmp_path / "mine")
+    async with serve("--local", plugin=REMOVAL) as server:
+        assert (await server.client.post("/v1/projects", body)).status == 201
+        toy = await make(server.client, note="mine")
+        shown = (await server.client.get(toy)).json
+        files = Path((await server.client.get(PROJECT)).json["path"], "project-files")
+        (files / "toy").mkdir(parents=True, exist_ok=True)
+        (files / "toy" / "kept").write_text("kept")
+        request = ("DELETE", PROJECT) if action == "delete" else ("POST", f"{PROJECT}/close")
+        with pytest.raises(aiohttp.ClientError):
+            await server.client.request(*request)
+        assert await server.ended() == -signal.SIGKILL
+    async with serve() as server:
+        assert (await server.client.get("/v1/projects/damaged")).json == []
+        assert (await server.client.get(toy)).json == shown
+        assert (files / "toy" / "kept").read_text() == "kept"
+        assert (await server.client.delete(PROJECT)).status == 204
+    left = [path.name for path in files.parent.iterdir()] if files.parent.exists() else []
+    assert left == (["letter.txt"] if whose == "the user's" else [])
+    assert not [*files.parent.parent.glob(".gns3*")]
+
+
+async def test_a_server_spares_the_temporary_projects_of_another(serve, nodes, tmp_path):
+    async with serve() as server:
+        toy = await make(server.client)
+        await server.client.put(PROJECT, {"temporary": True})
+        assert (await server.client.post(f"{toy}/start")).status == 204
+        shown = (await server.client.get(toy)).json
+        files = Path((await server.client.get(PROJECT)).json["path"])
+        environ = {"GNS3_SERVER_STATE_PATH": str(tmp_path / "other"), "GNS3_SERVER_PORT": "0"}
+        async with serve(**environ) as other:
+            assert (await other.client.get("/v1/projects")).json == []
+        assert (await server.client.get(toy)).json == shown
+        assert (files / "project.db").exists()
+        await server.kill()
+    # Nor does it remove what runs.
+    (pid,) = nodes()
+    async with serve(GNS3_SERVER_STATE_PATH=str(tmp_path / "third")) as server:
+        assert nodes() == {pid}
+        assert (await server.client.post("/v1/projects", {"project_id": ID})).status == 201
+        assert (await server.client.get(toy)).json == shown
+    assert nodes() == set()
+
+
 # In time -------------------------------------------------------------------------------
 
 
