@@ -159,9 +159,9 @@ class ProcessNode(Node, ABC):
         self._move(NodeState.STOPPED)
         try:
             news = await self.home.news("vm.stopped", self)
-        except Exception as error:
+        except Exception:
             # What a plugin cannot show has stopped all the same.
-            log.error("VM %s cannot be shown", self.id, exc_info=error)
+            log.exception("VM %s cannot be shown", self.id)
             await self.home.records.end_run(run_id)
             await self.home.report(self, f"VM {self.name!r} has stopped, and cannot be shown.")
         else:

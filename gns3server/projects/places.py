@@ -153,4 +153,4 @@ def _undo_deletions(places: list[ProjectPlace]) -> None:
             if paths.bring_back_interrupted(place.id, place.path, place.made_directory):
                 log.warning("project %s was not quite deleted: it is back", place.id)
         except OSError as error:
-            log.error("the files of project %s cannot be brought back: %s", place.id, error)
+            log.warning("the files of project %s cannot be brought back: %s", place.id, error)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from gns3server.errors import NotFound
 from gns3server.locks import Entry, FairLock, KeyedLocks
@@ -24,6 +25,18 @@ log = logging.getLogger(__name__)
 
 ITSELF = "project"
 """Among the keys of a project's locks, the one of its own values. The others are ids."""
+
+
+class Observer(Protocol):
+    """Somebody who is told what becomes of projects."""
+
+    async def observe(self, event: str, project: Project) -> None:
+        """Take note that a project was ``opened`` or ``committed``, is ``closing`` or was
+        ``closed``.
+        """
+
+    def hurry(self) -> None:
+        """Take little time from now on: the server stops."""
 
 
 class Project:

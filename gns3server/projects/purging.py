@@ -24,7 +24,8 @@ async def purge(projects: Path, keep: Collection[Path], runner: Runner) -> None:
     try:
         leftovers = await asyncio.to_thread(paths.temporary_leftovers, projects, keep)
         for path in leftovers:
-            if await runner.runs_in(path) or await asyncio.to_thread(_is_open, path):
+            is_open = await asyncio.to_thread(_is_open, path)
+            if is_open or await runner.runs_in(path):
                 log.warning("the temporary project in %s stays: it is in use", path)
                 continue
             await asyncio.to_thread(paths.remove_what_we_put_there, path)
