@@ -151,6 +151,35 @@ async def test_a_server_killed_while_it_stops_a_node_has_it_again(serve, nodes, 
         assert nodes() == set()
 
 
+SIGNALLER = """
+import os, signal
+from gns3server.plugin import hookimpl
+
+@hookimpl
+async def gns3_project_opened(project):
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+"""A plugin that has its server end while it opens projects."""
+
+
+async def test_a_server_that_is_told_to_end_while_it_opens_projects(serve, nodes):
+    ids = [str(uuid.uuid4()) for _ in range(3)]
+    async with serve() as server:
+        for project_id in ids:
+            toy = await make(server.client, project_id)
+            assert (await server.client.post(f"{toy}/start")).status == 204
+        await server.kill()
+    pids = nodes()
+    assert len(pids) == 3
+    for option in (["--keep-nodes"], []):
+        async with serve(*option, plugin=SIGNALLER) as server:
+            assert await server.ended() == 0
+        assert nodes() == (pids if option else set())
+    async with serve() as server:
+        listed = (await server.client.get("/v1/projects")).json
+        assert {project["project_id"] for project in listed} == set(ids)
+
+
 REMOVAL = """
 import os, signal
 from gns3server.projects.records import ServerRecords
