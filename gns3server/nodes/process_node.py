@@ -168,7 +168,10 @@ class ProcessNode(Node, ABC):
             await self.home.records.end_run(run_id, news)
 
     def adopt(self, run: Run, spec: LaunchSpec) -> None:
-        """Go on with a run that an earlier server has started."""
+        """Go on with a run that an earlier server has started.
+
+        Whether it was suspended is not on record: a type that can do that finds out here.
+        """
         self.restored = False
         self._run, self.state = run, NodeState.STARTED
         self._ports = self._ports_of(spec)
