@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import uuid
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -231,15 +232,14 @@ async def test_a_server_spares_the_temporary_projects_of_another(serve, nodes, t
         assert (await server.client.post(f"{toy}/start")).status == 204
         shown = (await server.client.get(toy)).json
         files = Path((await server.client.get(PROJECT)).json["path"])
-        environ = {"GNS3_SERVER_STATE_PATH": str(tmp_path / "other"), "GNS3_SERVER_PORT": "0"}
-        async with serve(**environ) as other:
+        async with serve(environ={"GNS3_SERVER_STATE_PATH": str(tmp_path / "other")}) as other:
             assert (await other.client.get("/v1/projects")).json == []
         assert (await server.client.get(toy)).json == shown
         assert (files / "project.db").exists()
         await server.kill()
     # Nor does it remove what runs.
     (pid,) = nodes()
-    async with serve(GNS3_SERVER_STATE_PATH=str(tmp_path / "third")) as server:
+    async with serve(environ={"GNS3_SERVER_STATE_PATH": str(tmp_path / "third")}) as server:
         assert nodes() == {pid}
         assert (await server.client.post("/v1/projects", {"project_id": ID})).status == 201
         assert (await server.client.get(toy)).json == shown
