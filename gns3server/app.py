@@ -170,7 +170,7 @@ async def _core(
             converting=asyncio.Lock(),
             own=tasks.own,
         )
-        manager = ProjectManager(config, shared, thread, records, host.observe)
+        manager = ProjectManager(config, shared, thread, records, host)
         lab = Lab(config, manager, registry, hub, tasks.own, host.reports, stop, recorder)
         yield lab, tasks
 

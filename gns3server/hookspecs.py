@@ -7,8 +7,9 @@ wants, marked with :data:`gns3server.plugin.hookimpl`.
 Hooks that register return data and change nothing themselves: the server
 checks all of a plugin's data, then installs all of it or none. Only the hooks
 that say so are awaited. A hook that raises, returns something unfit or takes
-longer than ten seconds puts its plugin, and no other, out of service: its
-hooks are not called any more, and requests to it answer 503 with the reason.
+longer than ten seconds (one while the server stops) puts its plugin, and no
+other, out of service: its hooks are not called any more, and requests to it
+answer 503 with the reason.
 What failed while the server runs is in service again after a restart.
 """
 

@@ -296,18 +296,20 @@ class PluginHost:
         try:
             yield
         finally:
-            if context is not None:
-                try:
-                    await self._caller.leave(context)
-                except Exception as error:
-                    self._note(plugin, hook, error)
+            try:
+                await self._caller.leave(context)
+            except Exception as error:
+                self._note(plugin, hook, error)
+
+    def hurry(self) -> None:
+        """Give all calls little time from now on, those under way included: the server stops."""
+        self._caller.hurry()
 
     async def observe(self, event: str, project: Project) -> None:
         """Tell the plugins that observe projects.
 
-        One that fails is out of service from then on, but what it offers stays
-        registered: its nodes must still be stopped with their projects, and
-        others may use its wires.
+        One that fails is out of service from then on, but what it offers stays registered: its
+        nodes must still be stopped with their projects, and others may use its wires.
         """
         hook = f"gns3_project_{event}"
         for plugin in self.plugins:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -12,7 +12,7 @@ import psutil
 from crashloop.client import Client, Violation
 from crashloop.durable import Remains
 from crashloop.emulators import Emulator
-from crashloop.model import Model, NodeModel, NodeState, Process, ProjectModel
+from crashloop.model import Model, NodeModel, NodeState, Process, ProjectModel, ProjectState
 from crashloop.processes import bound_ports, processes_of_nodes
 
 Ports = range
@@ -27,10 +27,10 @@ class Checker:
         self._consoles = consoles
         self._udp = udp
 
-    async def check(self, client: Client, left: dict[str, Remains], dead: set[str]) -> None:
+    async def check(self, client: Client, left: dict[Path, Remains], dead: set[str]) -> None:
         """Settle what no answer had told, and find what contradicts the model.
 
-        :param left: what was on the disk before the start, by project.
+        :param left: what was on the disk before the start, by directory.
         :param dead: nodes whose processes were ended while there was no server.
         :raises Violation: says what is wrong.
         """
@@ -38,24 +38,33 @@ class Checker:
             if node.id in dead:
                 node.process = None
                 node.states = [state and replace(state, started=False) for state in node.states]
-        listed = await client.ask("GET", "/v1/projects")
-        names = {project["project_id"]: project["name"] for project in listed}
+                node.events.append("vm.stopped")
+        if damaged := await client.ask("GET", "/v1/projects/damaged"):
+            raise Violation(f"there are damaged projects: {damaged}")
+        listed = {shown["project_id"]: shown for shown in await client.ask("GET", "/v1/projects")}
         for project in self._model.projects:
-            name = names.get(project.id)
-            if name not in project.names:
-                raise Violation(f"project {project.id} is {name!r}, and should be {project.names}")
-            project.names = [name]
-            if name is None:
-                await client.open(project)
-                project.allocated = set()
+            self._settle_project(project, listed.get(project.id))
+            there = left.get(project.known.path, Remains()) if project.known else Remains()
+            if project.is_open:
+                self._settle_ports(project, there)
             else:
-                self._settle_ports(project, left[project.id])
-            project.allocating = 0
-            await self._check_nodes(client, project, left[project.id])
+                await client.open(project)
+            await self._check_nodes(client, project, there)
+            await self._check_events(client, project)
             if project.closed_before:
                 await client.take_stock(project)
         await self._check_processes()
         await self._check_ports(client)
+
+    def _settle_project(self, project: ProjectModel, shown: dict[str, Any] | None) -> None:
+        if shown is None:
+            fitting = [state for state in project.states if state is None or not state.open]
+        else:
+            seen = ProjectState(shown["name"], Path(shown["path"]), shown["temporary"])
+            fitting = [state for state in project.states if state == seen]
+        if not fitting:
+            raise Violation(f"project {project.id} is {shown}, and should be {project.states}")
+        project.settle(fitting[0])
 
     def _settle_ports(self, project: ProjectModel, left: Remains) -> None:
         changing = {
@@ -70,7 +79,7 @@ class Checker:
         new = left.allocated - project.allocated
         if len(new) > project.allocating:
             raise Violation(f"UDP ports {new} of project {project.id} were not freed")
-        project.allocated = left.allocated
+        project.allocated, project.allocating = left.allocated, 0
 
     async def _check_nodes(self, client: Client, project: ProjectModel, left: Remains) -> None:
         path = f"/v1/projects/{project.id}/{self._emulator.type}/vms"
@@ -88,6 +97,29 @@ class Checker:
             node.states = [actual]
         if seen:
             raise Violation(f"project {project.id} has nodes of nobody's: {seen}")
+
+    async def _check_events(self, client: Client, project: ProjectModel) -> None:
+        """The event log tells of each change once, in order, and nothing else."""
+        told = await client.events(project)
+        if (numbers := [event["seq"] for event in told]) != [*range(1, len(told) + 1)]:
+            raise Violation(f"the events of project {project.id} are numbered {numbers}")
+        actions: dict[str, list[str]] = {node.id: [] for node in project.nodes}
+        for event in told:
+            actions.setdefault(event["event"]["vm_id"], []).append(event["action"])
+        for node in project.nodes:
+            found = actions.pop(node.id)
+            possible = [node.events + more for more in node.coming]
+            runs = bool(node.known and node.known.started)
+            if found not in possible or runs is not (found[-1:] == ["vm.started"]):
+                raise Violation(
+                    f"the log tells {found} of node {node.id}, which is {node.known}, and should "
+                    f"tell one of {possible}"
+                )
+            node.events, node.coming = found, [[]]
+        if actions:
+            raise Violation(
+                f"the log of project {project.id} tells of nodes of nobody's: {actions}"
+            )
 
     def _state(self, shown: dict[str, Any], wire: int | None) -> NodeState:
         return NodeState(
@@ -133,9 +165,7 @@ class Checker:
 
     async def _check_ports(self, client: Client) -> None:
         """The lowest free ports are what the model says: none is leaked and none is lost."""
-        project = ProjectModel(str(uuid.uuid4()), [None], [])
-        await client.open(project)
-        path = f"/v1/projects/{project.id}"
+        path = f"/v1/projects/{(await client.ask('POST', '/v1/projects'))['project_id']}"
         values = {**self._emulator.values, "name": "probe"}
         node = await client.ask("POST", f"{path}/{self._emulator.type}/vms", values)
         udp = (await client.ask("POST", f"{path}/{self._emulator.allocation}"))["udp_port"]
@@ -159,8 +189,7 @@ class Checker:
             state = node.known
             if state is not None:
                 consoles.add(state.console or 0)
-                udp |= {state.wire} - {None}  # type: ignore[arg-type]
             if node.process is not None:
                 consoles.add(node.process.console)
-                udp |= {node.process.wire} - {None}  # type: ignore[arg-type]
+            udp |= {user.wire for user in (state, node.process) if user and user.wire is not None}
         return consoles, udp

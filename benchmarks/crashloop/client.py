@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from crashloop.emulators import Emulator
-from crashloop.model import Model, NodeModel, NodeState, Process, ProjectModel
+from crashloop.model import Model, NodeModel, NodeState, Process, ProjectModel, ProjectState
 from crashloop.processes import main_process
 
 REQUEST_SECONDS = 60.0
@@ -90,12 +91,13 @@ class Client:
     async def _work_on(self, project: ProjectModel) -> None:
         while not self.gone:
             steps: list[Awaitable[None]]
-            if not project.exists:
+            state = project.known
+            if state is None or not state.open:
                 steps = [self.open(project)]
             elif project.closed_before:
                 steps = [self.take_stock(project)]
             elif self._rng.random() < 0.15:
-                steps = [self._step_project(project)]
+                steps = [self._step_project(project, state)]
             else:
                 nodes = self._rng.sample(project.nodes, AT_ONCE)
                 steps = [self._step_node(project, node) for node in nodes]
@@ -107,10 +109,19 @@ class Client:
 
     async def open(self, project: ProjectModel) -> None:
         """Create a project, or open one that is closed."""
-        name = f"lab {self._rng.randrange(1000)}"
-        project.names = [*project.names, name]
-        await self.ask("POST", "/v1/projects", {"project_id": project.id, "name": name})
-        project.names = [name]
+        before = project.known
+        if before is None:
+            # What it has left there when it moved would come with it.
+            await asyncio.to_thread(shutil.rmtree, project.home, ignore_errors=True)
+        new = ProjectState(self._some_name(), project.home)
+        if before is not None:
+            new = replace(before, name=new.name, open=True)
+        project.states = [before, new]
+        await self.ask("POST", "/v1/projects", {"project_id": project.id, "name": new.name})
+        project.settle(new)
+
+    def _some_name(self) -> str:
+        return f"lab {self._rng.randrange(1000)}"
 
     async def take_stock(self, project: ProjectModel) -> None:
         """See which consoles the nodes of a project have that was closed, and unplug their wires:
@@ -126,37 +137,56 @@ class Client:
                     await self._unwire(project, node, state)
         project.closed_before = False
 
-    async def _step_project(self, project: ProjectModel) -> None:
-        steps = [self._rename_project, self._commit, self._close, self._delete_project]
-        await self._rng.choices(steps, weights=[4, 4, 2, 1])[0](project)
+    async def _step_project(self, project: ProjectModel, state: ProjectState) -> None:
+        steps = [self._change_project, self._commit, self._close, self._delete_project]
+        await self._rng.choices(steps, weights=[6, 3, 2, 1])[0](project, state)
 
-    async def _rename_project(self, project: ProjectModel) -> None:
-        name = f"lab {self._rng.randrange(1000)}"
-        project.names = [*project.names, name]
-        await self.ask("PUT", f"/v1/projects/{project.id}", {"name": name})
-        project.names = [name]
+    async def _change_project(self, project: ProjectModel, state: ProjectState) -> None:
+        """Change some of its values at once, of which its path takes the longest."""
+        places = [project.home, *(project.home.with_name(f"{project.id}-{n}") for n in range(2))]
+        changes: dict[str, Any] = {
+            "name": self._some_name(),
+            "path": self._rng.choice(places),
+            "temporary": self._rng.random() < 0.5,
+        }
+        chosen = self._rng.sample([*changes], self._rng.randint(1, 3))
+        new = replace(state, **{key: changes[key] for key in chosen})
+        project.states = [state, new]
+        body = {key: getattr(new, key) for key in chosen} | {"path": str(new.path)}
+        await self.ask("PUT", f"/v1/projects/{project.id}", body)
+        project.settle(new)
 
-    async def _commit(self, project: ProjectModel) -> None:
+    async def _commit(self, project: ProjectModel, _: ProjectState) -> None:
         await self.ask("POST", f"/v1/projects/{project.id}/commit")
 
-    async def _close(self, project: ProjectModel) -> None:
-        project.names, project.closed_before = [*project.names, None], True
-        for node in project.nodes:
-            # Its console may be another's when it is open again.
-            closed = node.known and replace(node.known, started=False, console=None)
-            node.states = [node.known, node.known and replace(node.known, started=False), closed]
-        await self.ask("POST", f"/v1/projects/{project.id}/close")
-        project.names, project.allocated = [None], set()
-        for node in project.nodes:
-            node.states, node.process = node.states[-1:], None
+    async def _close(self, project: ProjectModel, state: ProjectState) -> None:
+        after = None if state.temporary else replace(state, open=False)
+        project.closed_before = True
+        await self._end(project, state, after, "POST", f"/v1/projects/{project.id}/close")
 
-    async def _delete_project(self, project: ProjectModel) -> None:
-        project.names = [*project.names, None]
+    async def _delete_project(self, project: ProjectModel, state: ProjectState) -> None:
+        await self._end(project, state, None, "DELETE", f"/v1/projects/{project.id}")
+
+    async def _end(
+        self,
+        project: ProjectModel,
+        before: ProjectState,
+        after: ProjectState | None,
+        method: str,
+        path: str,
+    ) -> None:
+        project.states = [before, after]
         for node in project.nodes:
-            node.states = [node.known, node.known and replace(node.known, started=False), None]
-        await self.ask("DELETE", f"/v1/projects/{project.id}")
-        project.names = [None]
-        project.forget_nodes()
+            state = node.known
+            # Its console may be another's when it is open again.
+            stopped = state and replace(state, started=False)
+            left = stopped and replace(stopped, console=None) if after else None
+            node.begin(state, stopped, left, events=_end_of(state))
+        await self.ask(method, path)
+        for node in project.nodes:
+            node.finish()
+            node.process = None
+        project.settle(after)
 
     # Nodes -------------------------------------------------------------------
 
@@ -182,10 +212,11 @@ class Client:
 
     async def _create(self, project: ProjectModel, node: NodeModel) -> None:
         new = NodeState(f"PC-{self._rng.randrange(1000)}", None, self._some_text())
-        node.states = [None, new]
+        node.begin(None, new, events=[["vm.created"]])
         values = {"name": new.name, "vm_id": node.id, self._emulator.text: new.text}
         path = f"/v1/projects/{project.id}/{self._emulator.type}/vms"
         made = await self.ask("POST", path, {**self._emulator.values, **values})
+        node.finish()
         node.states = [replace(new, console=made["console"])]
 
     def _some_text(self) -> str:
@@ -201,9 +232,9 @@ class Client:
         for key in self._rng.sample([*changes], self._rng.randint(1, 3)):
             own, value = changes[key]
             body[key], new = value, replace(new, **{own: value})
-        node.states = [state, new]
+        node.begin(state, new)
         await self.ask("PUT", self._path(project, node), body)
-        node.states = [new]
+        node.finish()
 
     async def _wire(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
         project.allocating += 1
@@ -211,44 +242,50 @@ class Client:
         port = (await self.ask("POST", path))["udp_port"]
         project.allocating -= 1
         project.allocated.add(port)
-        new = replace(state, wire=port)
-        node.states = [state, new]
+        node.begin(state, replace(state, wire=port))
         nio = {"type": "nio_udp", "lport": port, "rhost": "127.0.0.1", "rport": port}
         await self.ask("POST", self._path(project, node, f"/{self._emulator.place}"), nio)
-        node.states = [new]
+        node.finish()
 
     async def _unwire(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
-        node.states = [state, replace(state, wire=None)]
+        node.begin(state, replace(state, wire=None))
         await self.ask("DELETE", self._path(project, node, f"/{self._emulator.place}"))
-        node.states = node.states[1:]
+        node.finish()
         project.allocated.discard(state.wire or 0)
 
     async def _start(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
-        node.states = [state, replace(state, started=True)]
+        events = [] if state.started else [["vm.started"]]
+        node.begin(state, replace(state, started=True), events=events)
         await self.ask("POST", self._path(project, node, "/start"))
-        node.states = node.states[1:]
+        node.finish()
         if not state.started:
             await self._note_process(node)
 
     async def _reload(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
         former = node.process and node.process.pid
         node.process = None
-        node.states = [replace(state, started=False), replace(state, started=True)]
+        events = [["vm.started"]]
+        if state.started:
+            events = [["vm.stopped"], ["vm.stopped", "vm.started"]]
+        states = [replace(state, started=started) for started in (False, True)]
+        node.begin(*states, events=events)
         await self.ask("POST", self._path(project, node, "/reload"))
-        node.states = node.states[1:]
+        node.finish()
         if former == await self._note_process(node):
             raise Violation(f"node {node.id} was reloaded and has the process that it had before")
 
     async def _stop(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
-        node.states = [state, replace(state, started=False)]
+        node.begin(state, replace(state, started=False), events=_end_of(state))
         await self.ask("POST", self._path(project, node, "/stop"))
-        node.states, node.process = node.states[1:], None
+        node.finish()
+        node.process = None
         await self._expect_no_process(node)
 
     async def _delete(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
-        node.states = [state, replace(state, started=False), None]
+        node.begin(state, replace(state, started=False), None, events=_end_of(state))
         await self.ask("DELETE", self._path(project, node))
-        node.states, node.process = [None], None
+        node.finish()
+        node.process = None
         project.allocated.discard(state.wire or 0)
         await self._expect_no_process(node)
 
@@ -264,3 +301,22 @@ class Client:
         pid = await asyncio.to_thread(main_process, node.id)
         if pid is not None:
             raise Violation(f"node {node.id} was stopped and still has process {pid}")
+
+    async def events(self, project: ProjectModel) -> list[dict[str, Any]]:
+        """All that the event log of a project tells, oldest first."""
+        # The gap before a number that is not reached names the one that comes next.
+        (gap,) = await self._listen(project, 10**9, 1)
+        return await self._listen(project, 0, gap["event"]["first"] - 1)
+
+    async def _listen(self, project: ProjectModel, since: int, count: int) -> list[dict[str, Any]]:
+        path = f"/v1/projects/{project.id}/notifications?since={since}"
+        async with self._session.get(path) as answer:
+            ping, *told = [json.loads(await answer.content.readline()) for _ in range(count + 1)]
+        if ping != {"action": "ping"}:
+            raise Violation(f"a stream of project {project.id} began with {ping}")
+        return told
+
+
+def _end_of(state: NodeState | None) -> list[list[str]]:
+    """What is told of the end of a node in this state."""
+    return [["vm.stopped"]] if state is not None and state.started else []

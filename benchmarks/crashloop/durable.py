@@ -6,6 +6,7 @@ import json
 import shutil
 import sqlite3
 import tempfile
+import uuid
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,16 +25,24 @@ class Remains:
     unrecorded: set[str] = field(default_factory=set)
 
 
-def remains(directory: Path) -> Remains:
-    """Read the records of a project, empty ones if there are none."""
+def remains(project_id: str, directory: Path) -> Remains:
+    """Read the records of a project, empty ones if there are none.
+
+    They are in a hidden directory if the server was about to delete them.
+    """
+    aside = f".gns3_deleted-{uuid.UUID(project_id).hex}"
+    for place in (directory, directory.with_name(aside), directory / aside):
+        if (place / "project.db").exists():
+            return _read_copy(place)
+    return Remains()
+
+
+def _read_copy(directory: Path) -> Remains:
     with tempfile.TemporaryDirectory() as place:
         for name in ("project.db", "project.db-wal"):
             if (directory / name).exists():
                 shutil.copy(directory / name, place)
-        copy = Path(place, "project.db")
-        if not copy.exists():
-            return Remains()
-        with closing(sqlite3.connect(copy)) as connection:
+        with closing(sqlite3.connect(Path(place, "project.db"))) as connection:
             try:
                 return _read(connection)
             except sqlite3.OperationalError:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -81,16 +82,14 @@ class CrashLoop:
         self._box = box
         self._home = box.directory("crash")
         self.summary = Summary(seed)
-        self._model = Model(
-            [
-                ProjectModel(
-                    self._id(), [None], [NodeModel(self._id(), [None]) for _ in range(NODES_EACH)]
-                )
-                for _ in range(PROJECTS)
-            ]
-        )
+        self._model = Model([self._new_project() for _ in range(PROJECTS)])
         self._port: int | None = None
         self._plan: list[Way] = []
+
+    def _new_project(self) -> ProjectModel:
+        project_id = self._id()
+        nodes = [NodeModel(self._id(), [None]) for _ in range(NODES_EACH)]
+        return ProjectModel(project_id, self._home / "projects" / project_id, nodes)
 
     def _id(self) -> str:
         return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
@@ -120,7 +119,9 @@ class CrashLoop:
         return self.summary
 
     async def _start(self) -> Server:
-        server = start_ours(self._box, self._home, port=self._port, extra=self._emulator.environ)
+        # Local: else nobody could move a project.
+        extra = {"GNS3_SERVER_LOCAL": "true", **self._emulator.environ}
+        server = start_ours(self._box, self._home, port=self._port, extra=extra)
         self._port = server.port
         return server
 
@@ -218,7 +219,7 @@ class CrashLoop:
     async def _at_rest(self, server: Server, client: Client) -> None:
         """Kill it while nobody wants anything."""
         for project in self._model.projects:
-            if not project.exists:
+            if not project.is_open:
                 await client.open(project)
         await self._kill(server)
 
@@ -232,9 +233,13 @@ class CrashLoop:
         server.process.send_signal(signal.SIGKILL)
         await asyncio.to_thread(server.process.wait)
 
-    def _look_at_disk(self) -> dict[str, Remains]:
-        projects = self._home / "projects"
-        left = {project.id: remains(projects / project.id) for project in self._model.projects}
+    def _look_at_disk(self) -> dict[Path, Remains]:
+        left = {
+            state.path: remains(project.id, state.path)
+            for project in self._model.projects
+            for state in project.states
+            if state is not None
+        }
         unrecorded = set[str]().union(*(found.unrecorded for found in left.values()))
         if unrecorded:
             alive = {run_id for _, run_id, _ in processes_of_nodes()} & unrecorded

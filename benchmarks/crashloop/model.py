@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,15 @@ class NodeModel:
         it has no answer; ``None`` stands for a node that does not exist.
     :param process: unless the server was asked to start, reload or stop it and
         has not answered.
+    :param events: what must be told of it in the event log, in this order.
+    :param coming: how that may go on while a request has no answer.
     """
 
     id: str
     states: list[NodeState | None]
     process: Process | None = None
+    events: list[str] = field(default_factory=list)
+    coming: list[list[str]] = field(default_factory=lambda: [[]])
 
     @property
     def known(self) -> NodeState | None:
@@ -54,36 +60,73 @@ class NodeModel:
         (state,) = self.states
         return state
 
+    def begin(self, *states: NodeState | None, events: Sequence[list[str]] = ()) -> None:
+        """A request was sent that makes it the last of these; it may also become another.
+
+        :param events: what may be told of it then; what is told if all goes well comes last.
+        """
+        self.states, self.coming = list(states), [[], *events]
+
+    def finish(self) -> None:
+        """The request was answered."""
+        self.states = self.states[-1:]
+        self.events += self.coming[-1]
+        self.coming = [[]]
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectState:
+    """What a client can know of a project.
+
+    :param open: else it is closed, and its files are where they were.
+    """
+
+    name: str
+    path: Path
+    temporary: bool = False
+    open: bool = True
+
 
 @dataclass(slots=True)
 class ProjectModel:
     """One project.
 
-    :param names: what its name may be; ``None`` stands for a project that does not exist.
+    :param home: where it is unless it was moved.
+    :param states: what it may be; ``None`` stands for a project that does not exist.
     :param allocated: UDP ports that are allocated; their NIOs may name them.
     :param allocating: how many allocations have no answer.
     :param closed_before: since its nodes were wired, perhaps.
     """
 
     id: str
-    names: list[str | None]
+    home: Path
     nodes: list[NodeModel]
+    states: list[ProjectState | None] = field(default_factory=lambda: [None])
     allocated: set[int] = field(default_factory=set)
     allocating: int = 0
     closed_before: bool = False
 
     @property
-    def exists(self) -> bool:
-        """Whether it is open; to be asked only when no request about it is under way."""
-        (name,) = self.names
-        return name is not None
+    def known(self) -> ProjectState | None:
+        """What it is; to be asked only when no request about it is under way."""
+        (state,) = self.states
+        return state
 
-    def forget_nodes(self) -> None:
-        """The project is gone, and with it all of this."""
-        for node in self.nodes:
-            node.states, node.process = [None], None
-        self.allocated.clear()
-        self.allocating = 0
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open; to be asked only when no request about it is under way."""
+        return self.known is not None and self.known.open
+
+    def settle(self, state: ProjectState | None) -> None:
+        """It is this; what a project had that does not exist any more is gone with it."""
+        self.states = [state]
+        if state is None or not state.open:
+            self.allocated.clear()
+            self.allocating = 0
+        if state is None:
+            self.closed_before = False
+            for node in self.nodes:
+                node.states, node.process, node.events, node.coming = [None], None, [], [[]]
 
 
 @dataclass(slots=True)

@@ -135,8 +135,8 @@ def _deleted(survey: Survey, room: Path) -> Leftover:
     for project in survey.projects:
         if project.place.id in owners:
             what = (
-                f"Files of project {project.place.id}, whose deletion was not finished. To have "
-                f"them again, put them back into {project.path}; otherwise delete the project."
+                f"Files of project {project.place.id}, whose deletion was not finished. The next "
+                f"start of the server puts them back into {project.path}, if nothing is there."
             )
             return Leftover(room, what, problem=True)
     if file.exists() and not owners:

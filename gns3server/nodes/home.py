@@ -101,11 +101,12 @@ class Records(Protocol):
     async def save_run(self, run: RunRecord, news: News | None = None) -> None:
         """Store a run, or what is newly known of it."""
 
-    async def remove_run(self, run_id: str) -> None:
-        """Forget a run whose processes are all gone."""
+    async def end_run(self, run_id: str, news: News | None = None) -> None:
+        """Forget a run whose processes are all gone, and tell what came of it.
 
-    async def end_run(self, run_id: str, news: News) -> None:
-        """Forget a run, and tell what came of it: even if nothing can be stored."""
+        Raises nothing: what cannot be stored is told all the same, and found out again at the
+        next start.
+        """
 
 
 class Home(Protocol):

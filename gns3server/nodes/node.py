@@ -105,6 +105,9 @@ class Node:
     async def settle(self) -> None:
         """Take note of what has happened to the node by itself; called before each request."""
 
+    async def leave(self) -> None:
+        """Let what still runs be, and notice nothing of it any more: the node leaves memory."""
+
     # What an author may use ------------------------------------------------
 
     @property
@@ -186,12 +189,19 @@ class Node:
                 ),
                 change.files,
             )
+        except OSError:
+            # It is stored; a file of it is put in place at the next opening.
+            self._take(name, console, properties)
+            raise
         except BaseException:
             if moved:
                 ports.release(console, self._holder(Use.CONSOLE))
             raise
-        if moved:
-            ports.release(self.console, self._holder(Use.CONSOLE))
+        self._take(name, console, properties)
+
+    def _take(self, name: str, console: int, properties: dict[str, Any]) -> None:
+        if console != self.console:
+            self.home.machine.ports.tcp.release(self.console, self._holder(Use.CONSOLE))
         self.name, self.console, self.properties = name, console, properties
 
     async def preview(self, new_files: Mapping[str, bytes], state: NodeState) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from gns3server.errors import Conflict, StorageFailed
+from gns3server.errors import Conflict
 from gns3server.nodes.home import Home, NodeRecord, RunRecord
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType
@@ -81,10 +81,10 @@ class ProcessNode(Node, ABC):
                 await self._until_ready(run)
             await self._record(run, record)
         except LaunchFailed as failure:
-            await forget(self.home, record.id)
+            await self.home.records.end_run(record.id)
             raise Conflict(f"VM {self.name!r} did not start: {failure.reason}") from failure
         except BaseException:
-            await forget(self.home, record.id)
+            await self.home.records.end_run(record.id)
             raise
 
     async def _until_ready(self, run: Run) -> None:
@@ -157,10 +157,21 @@ class ProcessNode(Node, ABC):
     async def _gone(self, run_id: str) -> None:
         self._let_go()
         self._move(NodeState.STOPPED)
-        await self.home.records.end_run(run_id, await self.home.news("vm.stopped", self))
+        try:
+            news = await self.home.news("vm.stopped", self)
+        except Exception:
+            # What a plugin cannot show has stopped all the same.
+            log.exception("VM %s cannot be shown", self.id)
+            await self.home.records.end_run(run_id)
+            await self.home.report(self, f"VM {self.name!r} has stopped, and cannot be shown.")
+        else:
+            await self.home.records.end_run(run_id, news)
 
     def adopt(self, run: Run, spec: LaunchSpec) -> None:
-        """Go on with a run that an earlier server has started."""
+        """Go on with a run that an earlier server has started.
+
+        Whether it was suspended is not on record: a type that can do that finds out here.
+        """
         self.restored = False
         self._run, self.state = run, NodeState.STARTED
         self._ports = self._ports_of(spec)
@@ -168,6 +179,12 @@ class ProcessNode(Node, ABC):
         run.on_exit = self._exited
         if run.ending:
             self._exited(run)
+
+    async def leave(self) -> None:
+        """Let the process run on: it is another server's, or another opening's, to adopt."""
+        run, self._run = self._run, None
+        if run is not None:
+            await run.let_go()
 
     async def lost(self, run_id: str) -> None:
         """Take note that the node was started, and ended while no server ran."""
@@ -185,14 +202,6 @@ class ProcessNode(Node, ABC):
         if self._ports is not None:
             self._ports.release()
         self._run = self._ports = None
-
-
-async def forget(home: Home, run_id: str) -> None:
-    """Remove the record of a run; a full disk must not keep a node from stopping."""
-    try:
-        await home.records.remove_run(run_id)
-    except StorageFailed as error:
-        log.warning("the record of run %s stays until the next start: %s", run_id, error)
 
 
 def trouble(end: Exit) -> str:

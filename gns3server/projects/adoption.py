@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from gns3server.nodes.home import Home, RunRecord
-from gns3server.nodes.process_node import ProcessNode, forget
+from gns3server.nodes.process_node import ProcessNode
 from gns3server.nodes.running_ports import RunningPorts
 from gns3server.nodes.states import NodeState
 from gns3server.ports import Holder, Use
@@ -44,6 +44,11 @@ class Strays:
         """Stop all of them."""
         await asyncio.gather(*(self._end(run) for run in list(self._runs)))
 
+    async def leave(self) -> None:
+        """Let them run on, and notice nothing of them any more."""
+        runs, self._runs = list(self._runs), {}
+        await asyncio.gather(*(run.let_go() for run in runs))
+
     def _exited(self, node_id: str, run: Run) -> None:
         log.warning("project %s, VM %s: it has ended; no plugin knows it", self._home.id, node_id)
         _ = self._own(self._end(run))
@@ -53,7 +58,7 @@ class Strays:
         ports = self._runs.pop(run, None)
         if ports is not None:
             ports.release()
-            await forget(self._home, run.run_id)
+            await self._home.records.end_run(run.run_id)
 
 
 async def adopt_runs(
@@ -103,4 +108,4 @@ async def _tell_of_end(home: Home, nodes: NodeSet, record: RunRecord) -> None:
         )
         await node.lost(record.id)
     else:
-        await forget(home, record.id)
+        await home.records.end_run(record.id)

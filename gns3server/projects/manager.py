@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,14 @@ from gns3server.config import Config
 from gns3server.errors import Conflict, Forbidden, NotFound
 from gns3server.locks import Entry, FairLock, KeyedLocks
 from gns3server.nodes.home import Machine
-from gns3server.projects import paths
 from gns3server.projects.damage import DamagedProjects
 from gns3server.projects.database import DatabaseThread
 from gns3server.projects.examining import DatabaseError
 from gns3server.projects.node_set import Surroundings
 from gns3server.projects.opening import move_project, open_project
 from gns3server.projects.places import Places
-from gns3server.projects.project import ITSELF, Project
+from gns3server.projects.project import ITSELF, Observer, Project
+from gns3server.projects.purging import purge
 from gns3server.projects.records import ServerRecords
 from gns3server.projects.stored import ProjectPlace
 
@@ -29,9 +29,6 @@ log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 4.0
 """How long nodes may take to end when the server stops, however long their types give them."""
-
-Observer = Callable[[str, Project], Awaitable[None]]
-"""Told ``"opened"``, ``"closing"``, ``"closed"`` or ``"committed"`` and the project."""
 
 
 class ProjectManager:
@@ -94,7 +91,7 @@ class ProjectManager:
                     await self._open(place, None, expected=True)
                 except Exception as error:
                     self.damaged.note(place, error)
-        await asyncio.to_thread(paths.purge, self.location, self._places.paths)
+        await purge(self.location, self._places.paths, self.machine.runner)
 
     async def create(self, values: Mapping[str, Any]) -> Project:
         """Create a project, open one that is closed, or return one that is open already.
@@ -160,7 +157,7 @@ class ProjectManager:
         )
         self.damaged.forget(place.id)
         self._projects[place.id] = project
-        await self._observer("opened", project)
+        await self._observer.observe("opened", project)
         return project
 
     # Changing ----------------------------------------------------------------
@@ -209,7 +206,7 @@ class ProjectManager:
                 await project.nodes.discard(node_type, node_id)
         async with project.enter():
             project.check_open()
-            await self._observer("committed", project)
+            await self._observer.observe("committed", project)
 
     # Closing -----------------------------------------------------------------
 
@@ -246,6 +243,7 @@ class ProjectManager:
             ``keep_nodes`` nothing is stopped or deleted then: the next start has it all again.
         """
         self._stopping = True
+        self._observer.hurry()
         asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self.machine.runner.hurry)
         async with Entry(self._opening, exclusive=True):
             await asyncio.gather(
@@ -283,12 +281,12 @@ class ProjectManager:
                 project.closing.clear()
 
     async def _leave_running(self, project: Project) -> None:
-        await self._observer("closing", project)
+        await self._observer.observe("closing", project)
         await self._let_go(project)
-        await self._observer("closed", project)
+        await self._observer.observe("closed", project)
 
     async def _end(self, project: Project, *, keep_files: bool, open_again: bool) -> None:
-        await self._observer("closing", project)
+        await self._observer.observe("closing", project)
         await project.stop()
         place = self._places.of(project.id)
         try:
@@ -301,8 +299,9 @@ class ProjectManager:
         finally:
             # A project may be gone although some of its files are not.
             if project.closed:
-                await self._observer("closed", project)
+                await self._observer.observe("closed", project)
 
     async def _let_go(self, project: Project) -> None:
-        del self._projects[project.id]
         await project.shut()
+        # Not before: whoever opens it again must not come upon a file that is being closed.
+        del self._projects[project.id]

@@ -262,10 +262,11 @@ class NodeSet:
                     "VM %s of project %s was not stopped", node.id, self._home.id, exc_info=result
                 )
 
-    def release_ids(self) -> None:
-        """Let other projects use the ids: this one closes."""
+    async def leave(self) -> None:
+        """Let what still runs be: the project leaves memory, and others may use the ids."""
         for node_id in self._nodes:
             self._shared.node_ids.pop(node_id, None)
+        await asyncio.gather(*(node.leave() for node in self))
 
 
 async def _take_up(node: Node, values: Mapping[str, Any]) -> Node:

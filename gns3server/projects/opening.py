@@ -129,6 +129,6 @@ def _clear_up(arrival: Arrival, left: ProjectPlace | None) -> None:
     try:
         arrival.finish()
         if left is not None:
-            paths.discard(paths.set_aside(left.path, left.made_directory))
+            paths.discard(paths.set_aside(left.id, left.path, left.made_directory))
     except OSError as error:
         log.warning("files that a project has left could not be removed: %s", error)

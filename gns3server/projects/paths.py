@@ -128,17 +128,13 @@ def temporary_leftovers(projects: Path, keep: Collection[Path]) -> list[Path]:
     ]
 
 
-def purge(projects: Path, keep: Collection[Path]) -> None:
-    """Remove the temporary projects that no server has open, as far as that is possible."""
-    try:
-        for path in temporary_leftovers(projects, keep):
-            remove_what_we_put_there(path)
-            log.info("the temporary project in %s was removed", path)
-    except OSError as error:
-        log.warning("temporary projects in %s stay: %s", projects, error)
+def aside_of(project_id: str, path: Path, whole: bool) -> Path:
+    """Where the files of a project are while it is being deleted."""
+    name = f"{DELETED}{uuid.UUID(project_id).hex}"
+    return path.with_name(name) if whole else path / name
 
 
-def set_aside(path: Path, whole: bool) -> Path | None:
+def set_aside(project_id: str, path: Path, whole: bool) -> Path | None:
     """Take a project's files out of the way in one step, before they are removed.
 
     :param whole: the whole directory is ours; else only what we put into it goes.
@@ -148,20 +144,16 @@ def set_aside(path: Path, whole: bool) -> Path | None:
     """
     if not path.is_dir():
         return None
-    name = f"{DELETED}{uuid.uuid4().hex}"
-    aside = path.with_name(name) if whole else path / name
+    aside = aside_of(project_id, path, whole)
+    if aside.is_dir():
+        # Of an earlier project of this id, whose files could not be removed then.
+        discard(aside)
     try:
         if whole:
             path.rename(aside)
         else:
             aside.mkdir()
-            for entry in [
-                path / FILES_DIRECTORY,
-                path / TEMPORARY_MARKER,
-                *path.glob(f"{DATABASE}*"),
-            ]:
-                if os.path.lexists(entry):
-                    entry.rename(aside / entry.name)
+            _move(path, aside)
         sync_directory(aside.parent)
     except OSError:
         if aside.is_dir():
@@ -177,9 +169,31 @@ def bring_back(path: Path, aside: Path | None, whole: bool) -> None:
     if whole:
         aside.rename(path)
         return
-    for entry in list(aside.iterdir()):
-        entry.rename(path / entry.name)
+    _move(aside, path)
     aside.rmdir()
+
+
+def bring_back_interrupted(project_id: str, path: Path, whole: bool) -> bool:
+    """Undo a :func:`set_aside` if it is the last that was done before a crash; tells whether.
+
+    The records come last on both ways, so that they tell where the project is.
+
+    :raises OSError: its files cannot be moved.
+    """
+    aside = aside_of(project_id, path, whole)
+    if os.path.lexists(path / DATABASE) or not os.path.lexists(aside / DATABASE):
+        return False
+    bring_back(path, aside, whole)
+    sync_directory(aside.parent)
+    return True
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move what we put into a project's directory, its records last."""
+    records = sorted(source.glob(f"{DATABASE}*"), reverse=True)
+    for entry in [source / FILES_DIRECTORY, source / TEMPORARY_MARKER, *records]:
+        if os.path.lexists(entry):
+            entry.rename(target / entry.name)
 
 
 def discard(aside: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +17,8 @@ from gns3server.projects import paths
 from gns3server.projects.records import ServerRecords
 from gns3server.projects.stored import ProjectPlace
 
+log = logging.getLogger(__name__)
+
 
 class Places:
     """The places of all known projects, open or not, and claims on further directories."""
@@ -27,10 +30,11 @@ class Places:
         self._claims: list[tuple[str, Path]] = []
 
     async def load(self) -> list[ProjectPlace]:
-        """Read what earlier servers have stored."""
-        for place in await self._records.places():
-            self._places[place.id] = place
-        return list(self._places.values())
+        """Read what earlier servers have stored, and undo deletions that were not finished."""
+        places = await self._records.places()
+        await asyncio.to_thread(_undo_deletions, places)
+        self._places = {place.id: place for place in places}
+        return places
 
     def get(self, project_id: str) -> ProjectPlace | None:
         """The stored place of a project."""
@@ -121,7 +125,7 @@ class Places:
         """
         whole = place.made_directory
         try:
-            aside = await asyncio.to_thread(paths.set_aside, place.path, whole)
+            aside = await asyncio.to_thread(paths.set_aside, place.id, place.path, whole)
         except OSError as error:
             raise FilesFailed(
                 f"Project {place.id} could not be deleted: {error}. It is still there: make "
@@ -140,3 +144,13 @@ class Places:
                 f"Project {place.id} was deleted, but some of its files could not be removed: "
                 f"{error}. They are in {aside}: remove them by hand."
             ) from error
+
+
+def _undo_deletions(places: list[ProjectPlace]) -> None:
+    """Bring the files back of those that a server was about to delete when it was killed."""
+    for place in places:
+        try:
+            if paths.bring_back_interrupted(place.id, place.path, place.made_directory):
+                log.warning("project %s was not quite deleted: it is back", place.id)
+        except OSError as error:
+            log.warning("the files of project %s cannot be brought back: %s", place.id, error)

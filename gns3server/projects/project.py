@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from gns3server.errors import NotFound
 from gns3server.locks import Entry, FairLock, KeyedLocks
@@ -24,6 +25,18 @@ log = logging.getLogger(__name__)
 
 ITSELF = "project"
 """Among the keys of a project's locks, the one of its own values. The others are ids."""
+
+
+class Observer(Protocol):
+    """Somebody who is told what becomes of projects."""
+
+    async def observe(self, event: str, project: Project) -> None:
+        """Take note that a project was ``opened`` or ``committed``, is ``closing`` or was
+        ``closed``.
+        """
+
+    def hurry(self) -> None:
+        """Take little time from now on: the server stops."""
 
 
 class Project:
@@ -129,7 +142,11 @@ class Project:
 
         async def settle() -> None:
             async with entry:
-                await node.settle()
+                try:
+                    await node.settle()
+                except Exception:
+                    # Nobody waits for an answer that would tell of it.
+                    log.exception("the end of VM %s could not be settled", node.id)
 
         _ = self._shared.own(settle())
 
@@ -172,7 +189,7 @@ class Project:
     async def shut(self) -> None:
         """Give back everything the project has in memory, and its file; what runs goes on."""
         self.closed = True
-        self.nodes.release_ids()
         self.machine.ports.release_project(self.id)
         self._shared.hub.end_project(self.id)
+        await asyncio.gather(self.nodes.leave(), self.strays.leave())
         await self.records.close()

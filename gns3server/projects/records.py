@@ -54,8 +54,6 @@ INSERT INTO node VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
 SET name = excluded.name, console = excluded.console, properties = excluded.properties
 """
 
-REMOVE_RUN = "DELETE FROM run WHERE id = ?"
-
 SERVER_FILE = "server.db"
 SERVER_MIGRATIONS: Migrations = (
     """
@@ -233,13 +231,16 @@ class ProjectRecords:
         row = (run.id, run.node_id, json.dumps(run.spec.to_json()), processes)
         await self.events.commit(("INSERT OR REPLACE INTO run VALUES (?, ?, ?, ?)", row), news=news)
 
-    async def remove_run(self, run_id: str) -> None:
-        """Forget a run."""
-        await self._write((REMOVE_RUN, (run_id,)))
-
-    async def end_run(self, run_id: str, news: News) -> None:
+    async def end_run(self, run_id: str, news: News | None = None) -> None:
         """Forget a run, and tell what came of it; see :class:`~gns3server.nodes.home.Records`."""
-        await self.events.tell(news, (REMOVE_RUN, (run_id,)))
+        removal: Statement = ("DELETE FROM run WHERE id = ?", (run_id,))
+        if news is not None:
+            await self.events.tell(news, removal)
+            return
+        try:
+            await self._write(removal)
+        except StorageFailed as error:
+            log.warning("the record of run %s stays until the next start: %s", run_id, error)
 
     async def save_allocated_port(self, port: int) -> None:
         """Store that a client allocated a UDP port."""

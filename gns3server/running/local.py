@@ -77,7 +77,6 @@ class LocalRunner:
         while self._owned:
             await asyncio.wait(self._owned)
         await asyncio.gather(*[run.let_go() for run in self._runs])
-        self._runs.clear()
         if self._log_keeper is not None:
             self._log_keeper.cancel()
             await asyncio.wait([self._log_keeper])

@@ -30,7 +30,7 @@ class LocalRun:
     essential: those whose end is the end of the run, as far as they are known, main first.
     popen: of the main process, unless it was adopted.
     hurry: when it is set, nothing is given time to end any more.
-    released: called when everything has been stopped.
+    released: called when everything has been stopped, or is not watched any more.
     """
 
     def __init__(
@@ -131,12 +131,13 @@ class LocalRun:
         return await asyncio.to_thread(log_tail, self.log_path, limit)
 
     async def let_go(self) -> None:
-        """Stop watching and let the processes be; what has begun to end is brought to its end."""
+        self.on_exit = None
         if self._first is not None:
             await self._ended
         if self._ladder is not None:
             await asyncio.wait([self._ladder])
         self._record.forget()
+        self._released(self)
 
     @property
     def _name(self) -> str:

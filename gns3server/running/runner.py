@@ -81,6 +81,12 @@ class Run(Protocol):
         as wanted. Once begun it is carried through, even if the caller is cancelled.
         """
 
+    async def let_go(self) -> None:
+        """Stop watching and let the processes be; what has begun to end is brought to its end.
+
+        `on_exit` is not called any more.
+        """
+
     async def log_tail(self, limit: int = 2000) -> str:
         """Return the last `limit` bytes of the output as text; empty when there is none."""
 

@@ -8,6 +8,7 @@ import os
 import signal
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -193,6 +194,57 @@ async def test_ports_of_an_adopted_process_stay_its_own_until_it_is_gone(serve, 
         assert (await client.post(f"{toy}/reload")).status == 204
         assert (await client.put(other, {"console": console})).status == 200
         assert (await client.post(f"{PROJECT}/ports/toy")).json["udp_port"] == first
+
+
+async def test_an_opening_that_fails_leaves_alone_what_it_had_adopted(
+    serve, nodes, build, gns3_settings
+):
+    async with serve() as server:
+        toy = toy_path((await build(server.client, ID))[0])
+    (pid,) = nodes()
+    (gns3_settings.state_path / "server.db").unlink()
+    async with serve(keep_nodes=False) as server, server.client.listen() as told:
+        assert await anext(told) == {"action": "ping"}
+        client, records = server.client, server.running.lab.manager._places._records
+        await records._thread.read(records._database, "PRAGMA query_only = ON")
+        assert (await client.post("/v1/projects", {"project_id": ID})).status == 507
+        assert (nodes(), len(server.ports.tcp)) == ({pid}, 0)
+        await records._thread.read(records._database, "PRAGMA query_only = OFF")
+        assert (await client.post("/v1/projects", {"project_id": ID})).status == 201
+        assert await status(client, toy) == "started"
+        end(pid)
+        assert (await anext(told))["action"] == "vm.stopped"
+        # It is told once.
+        assert (await client.post(f"{toy}/start")).status == 204
+        assert (await anext(told))["action"] == "vm.started"
+
+
+async def test_a_node_that_cannot_be_shown_ends_all_the_same(serve, nodes, faulty_plugin, caplog):
+    fault = (
+        "async def snapshot(self, plain=ToyNode.snapshot):\n"
+        "    values = await plain(self)\n"
+        "    if self.state.value != 'starting' and self.directory.with_name('fault').exists():\n"
+        "        raise ZeroDivisionError\n"
+        "    return values\n"
+        "ToyNode.snapshot = snapshot"
+    )
+    plugins = [faulty_plugin(fault, name="toy", source="toy_emulator.py")]
+    async with serve(plugins=plugins) as server:
+        toys = [await make(server.client) for _ in range(2)]
+        for toy in toys:
+            assert (await server.client.post(f"{toy}/start")).status == 204
+        directory = Path((await server.client.get(toys[0])).json["vm_directory"])
+        directory.with_name("fault").touch()
+        async with server.client.listen() as told:
+            assert await anext(told) == {"action": "ping"}
+            assert (await server.client.post(f"{toys[0]}/stop")).status == 204
+            assert (await anext(told))["action"] == "log.error"
+    (pid,) = nodes()
+    end(pid)
+    async with serve(plugins=plugins) as server:
+        assert (await server.client.get("/v1/projects/damaged")).json == []
+        directory.with_name("fault").unlink()
+        assert [await status(server.client, toy) for toy in toys] == ["stopped"] * 2
 
 
 # A plugin that is missing --------------------------------------------------------------

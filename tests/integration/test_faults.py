@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gns3server import durable
 from gns3server.testing import processes_of
 
 BROKEN = {
@@ -87,6 +88,40 @@ async def test_a_driver_that_fails_in_a_stop_does_not_keep_the_project(serve, ca
         project = vm.partition("/toy/")[0]
         assert (await client.delete(project)).status == 204
         assert (await client.get(project)).status == 404
+
+
+NOTES_IN_FILES = """
+async def prepare(self, values, plain=ToyNode.prepare):
+    return Change(properties=(await plain(self, values)).properties, files={"note": b"b"})
+from gns3server.plugin import Change
+ToyNode.prepare = prepare
+"""
+
+
+async def test_a_change_is_made_although_a_file_of_it_is_not_in_place(
+    gns3_serving, faulty_plugin, monkeypatch
+):
+    plugins = [faulty_plugin(NOTES_IN_FILES, name="toy", source="toy_emulator.py")]
+    async with gns3_serving(plugins=plugins) as server:
+        client = server.client
+        toy = await make_vm(client)
+        shown = (await client.get(toy)).json
+        new = {"name": "new", "console": shown["console"] + 5, "note": "b"}
+        with monkeypatch.context() as patch:
+
+            def refuse(*_):
+                raise PermissionError("Operation not permitted")
+
+            patch.setattr(durable, "replace", refuse)
+            assert (await client.put(toy, new)).status == 500
+        changed = (await client.get(toy)).json
+        assert (changed["name"], changed["console"]) == ("new", new["console"])
+        assert server.ports.tcp.holders(new["console"])
+        assert not server.ports.tcp.holders(shown["console"])
+    async with gns3_serving(plugins=plugins) as server:
+        assert (await server.client.get(toy)).json == changed
+        note = Path(changed["vm_directory"], "note")
+        assert await asyncio.to_thread(note.read_text) == "b"
 
 
 # Disks ------------------------------------------------------------------------------------

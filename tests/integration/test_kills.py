@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import uuid
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -149,6 +150,100 @@ async def test_a_server_killed_while_it_stops_a_node_has_it_again(serve, nodes, 
         assert await status(server.client, toy) == "started"
         assert (await server.client.post(f"{toy}/stop")).status == 204
         assert nodes() == set()
+
+
+SIGNALLER = """
+import os, signal
+from gns3server.plugin import hookimpl
+
+@hookimpl
+async def gns3_project_opened(project):
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+"""A plugin that has its server end while it opens projects."""
+
+
+async def test_a_server_that_is_told_to_end_while_it_opens_projects(serve, nodes):
+    ids = [str(uuid.uuid4()) for _ in range(3)]
+    async with serve() as server:
+        for project_id in ids:
+            toy = await make(server.client, project_id)
+            assert (await server.client.post(f"{toy}/start")).status == 204
+        await server.kill()
+    pids = nodes()
+    assert len(pids) == 3
+    for option in (["--keep-nodes"], []):
+        async with serve(*option, plugin=SIGNALLER) as server:
+            assert await server.ended() == 0
+        assert nodes() == (pids if option else set())
+    async with serve() as server:
+        listed = (await server.client.get("/v1/projects")).json
+        assert {project["project_id"] for project in listed} == set(ids)
+
+
+REMOVAL = """
+import os, signal
+from gns3server.projects.records import ServerRecords
+
+async def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+ServerRecords.remove = die
+"""
+"""A plugin that kills its server when the files of a project are out of the way and the
+project is still on record."""
+
+
+@pytest.mark.parametrize("action", ["delete", "close"])
+@pytest.mark.parametrize("whose", ["ours", "the user's"])
+async def test_a_server_killed_while_it_removes_a_project_has_it_again(
+    serve, tmp_path, whose, action
+):
+    body: dict[str, Any] = {"project_id": ID, "name": "lab", "temporary": action == "close"}
+    if whose == "the user's":
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "letter.txt").write_text("dear")
+        body["path"] = str(tmp_path / "mine")
+    async with serve("--local", plugin=REMOVAL) as server:
+        assert (await server.client.post("/v1/projects", body)).status == 201
+        toy = await make(server.client, note="mine")
+        shown = (await server.client.get(toy)).json
+        files = Path((await server.client.get(PROJECT)).json["path"], "project-files")
+        (files / "toy").mkdir(parents=True, exist_ok=True)
+        (files / "toy" / "kept").write_text("kept")
+        request = ("DELETE", PROJECT) if action == "delete" else ("POST", f"{PROJECT}/close")
+        with pytest.raises(aiohttp.ClientError):
+            await server.client.request(*request)
+        assert await server.ended() == -signal.SIGKILL
+    async with serve() as server:
+        assert (await server.client.get("/v1/projects/damaged")).json == []
+        assert (await server.client.get(toy)).json == shown
+        assert (files / "toy" / "kept").read_text() == "kept"
+        assert (await server.client.delete(PROJECT)).status == 204
+    left = [path.name for path in files.parent.iterdir()] if files.parent.exists() else []
+    assert left == (["letter.txt"] if whose == "the user's" else [])
+    assert not [*files.parent.parent.glob(".gns3*")]
+
+
+async def test_a_server_spares_the_temporary_projects_of_another(serve, nodes, tmp_path):
+    async with serve() as server:
+        toy = await make(server.client)
+        await server.client.put(PROJECT, {"temporary": True})
+        assert (await server.client.post(f"{toy}/start")).status == 204
+        shown = (await server.client.get(toy)).json
+        files = Path((await server.client.get(PROJECT)).json["path"])
+        async with serve(environ={"GNS3_SERVER_STATE_PATH": str(tmp_path / "other")}) as other:
+            assert (await other.client.get("/v1/projects")).json == []
+        assert (await server.client.get(toy)).json == shown
+        assert (files / "project.db").exists()
+        await server.kill()
+    # Nor does it remove what runs.
+    (pid,) = nodes()
+    async with serve(environ={"GNS3_SERVER_STATE_PATH": str(tmp_path / "third")}) as server:
+        assert nodes() == {pid}
+        assert (await server.client.post("/v1/projects", {"project_id": ID})).status == 201
+        assert (await server.client.get(toy)).json == shown
+    assert nodes() == set()
 
 
 # In time -------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 import os
@@ -193,6 +194,24 @@ async def test_an_observer_that_hangs_or_is_not_async_is_given_up(serving_with, 
         assert (status, phase) == ("failed", "gns3_project_opened")
         assert message in text
         await check_that_all_else_works(server.client, project)
+
+
+@pytest.mark.parametrize("moment", ["opened", "closing", "closed"])
+@pytest.mark.parametrize("end", ["signal", "request"])
+async def test_a_plugin_that_hangs_does_not_hold_up_a_shutdown(serving_with, until, moment, end):
+    fault = async_hook(
+        f"gns3_project_{moment}", "project", "import asyncio; await asyncio.sleep(600)"
+    )
+    fault += lifespan(after="await asyncio.sleep(600)")
+    async with asyncio.timeout(60), serving_with(fault, plugin_seconds=600) as server:
+        opening = asyncio.create_task(server.client.post("/v1/projects", {}))
+        if moment == "opened":
+            await until(lambda: asyncio.sleep(0, bool(server.running.lab.manager.projects)))
+        else:
+            assert (await opening).status == 201
+        if end == "request":
+            assert (await server.client.post("/v1/server/shutdown")).status == 201
+    await asyncio.gather(opening, return_exceptions=True)
 
 
 async def test_a_lifespan_that_fails_at_its_end_hinders_no_other(

@@ -1,5 +1,6 @@
 """What comes back when a closed project is opened again."""
 
+import asyncio
 import shutil
 import sqlite3
 from contextlib import closing
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gns3server.ports import Holder, Use
+from gns3server.projects.database import DatabaseThread
 
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 PROJECT = f"/v1/projects/{ID}"
@@ -27,6 +29,28 @@ async def test_a_reopened_project_has_its_nodes_wires_and_consoles(
     assert (answer.status, answer.json["name"]) == (201, "lab")
     assert (await client.get(f"{PROJECT}/toy/vms")).json == nodes
     await check_wire(client, server, nodes[0])
+
+
+async def test_a_project_is_not_opened_while_its_file_is_being_closed(client, build, monkeypatch):
+    nodes = await build(client, ID)
+    closing, go_on = asyncio.Event(), asyncio.Event()
+    close = DatabaseThread.close_database
+
+    async def close_slowly(*arguments):
+        closing.set()
+        await go_on.wait()
+        await close(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DatabaseThread, "close_database", close_slowly)
+        closed = asyncio.create_task(client.post(f"{PROJECT}/close"))
+        await closing.wait()
+        # It counts as open until nothing of it is.
+        assert (await client.post("/v1/projects", {"project_id": ID})).status == 201
+        go_on.set()
+        assert (await closed).status == 204
+    assert (await client.post("/v1/projects", {"project_id": ID})).status == 201
+    assert (await client.get(f"{PROJECT}/toy/vms")).json == nodes
 
 
 async def test_a_console_that_was_lost_meanwhile_is_replaced(client, build):

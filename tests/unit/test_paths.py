@@ -9,6 +9,8 @@ import pytest
 from gns3server.errors import Conflict, FilesFailed
 from gns3server.projects import paths
 
+ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
+
 
 @pytest.fixture
 def places(tmp_path):
@@ -173,21 +175,21 @@ def lab(tmp_path):
 
 def test_a_directory_that_is_ours_goes_as_a_whole(lab, tmp_path):
     (tmp_path / "neighbour").write_text("")
-    aside = paths.set_aside(lab, whole=True)
+    aside = paths.set_aside(ID, lab, whole=True)
     assert not lab.exists()
     paths.discard(aside)
     assert tree(tmp_path) == {"neighbour"}
 
 
 def test_of_a_directory_that_is_not_ours_only_our_files_go(lab, tmp_path):
-    paths.discard(paths.set_aside(lab, whole=False))
+    paths.discard(paths.set_aside(ID, lab, whole=False))
     assert tree(lab) == THEIRS
 
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_removal_can_be_undone(lab, whole, tmp_path):
     before = tree(tmp_path)
-    aside = paths.set_aside(lab, whole)
+    aside = paths.set_aside(ID, lab, whole)
     assert tree(tmp_path) != before
     paths.bring_back(lab, aside, whole)
     assert tree(tmp_path) == before
@@ -195,12 +197,28 @@ def test_a_removal_can_be_undone(lab, whole, tmp_path):
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_what_an_earlier_removal_left_is_no_obstacle(lab, whole, tmp_path):
-    paths.set_aside(lab, whole)
+    paths.set_aside(ID, lab, whole)
     (lab / "project-files" / "toy").mkdir(parents=True)
     (lab / "project.db").write_text("new")
-    aside = paths.set_aside(lab, whole)
+    aside = paths.set_aside(ID, lab, whole)
     paths.discard(aside)
     assert not (lab / "project.db").exists()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_removal_that_was_interrupted_can_be_undone(lab, whole, tmp_path):
+    before = tree(tmp_path)
+    assert not paths.bring_back_interrupted(ID, lab, whole)
+    paths.set_aside(ID, lab, whole)
+    # What an earlier one has left is not taken for it.
+    lab.mkdir(exist_ok=True)
+    (lab / "project.db").write_text("new")
+    assert not paths.bring_back_interrupted(ID, lab, whole)
+    (lab / "project.db").unlink()
+    if whole:
+        lab.rmdir()
+    assert paths.bring_back_interrupted(ID, lab, whole)
+    assert tree(tmp_path) == before
 
 
 def test_a_removal_that_fails_halfway_leaves_everything_where_it_was(lab, monkeypatch):
@@ -213,14 +231,14 @@ def test_a_removal_that_fails_halfway_leaves_everything_where_it_was(lab, monkey
 
     monkeypatch.setattr(Path, "rename", fail_for_the_database)
     with pytest.raises(PermissionError):
-        paths.set_aside(lab, whole=False)
+        paths.set_aside(ID, lab, whole=False)
     assert tree(lab) == before
 
 
 def test_a_directory_with_the_longest_name_can_be_removed(tmp_path):
     lab = tmp_path / ("x" * 255)
     lab.mkdir()
-    paths.discard(paths.set_aside(lab, whole=True))
+    paths.discard(paths.set_aside(ID, lab, whole=True))
     assert tree(tmp_path) == set()
 
 
@@ -231,12 +249,12 @@ def test_links_are_removed_and_what_they_point_at_stays(lab, whole, tmp_path):
     (outside / "letter.txt").write_text("dear")
     (lab / "project-files" / "link").symlink_to(outside)
     (lab / "project.db-shm").symlink_to(outside / "letter.txt")
-    paths.discard(paths.set_aside(lab, whole))
+    paths.discard(paths.set_aside(ID, lab, whole))
     assert tree(outside) == {"letter.txt"}
 
 
 def test_nothing_there_is_nothing_to_remove(tmp_path):
-    aside = paths.set_aside(tmp_path / "missing", whole=True)
+    aside = paths.set_aside(ID, tmp_path / "missing", whole=True)
     paths.bring_back(tmp_path / "missing", aside, whole=True)
     paths.discard(aside)
     assert tree(tmp_path) == set()
