@@ -406,6 +406,8 @@ async def test_a_port_is_stolen_between_reservation_and_start(gns3_serving, make
         port = shown["console"] if kind == "TCP" else wire
         kinds = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
         with socket.socket(type=kinds[kind]) as thief:
+            # As emulators do it: connections of earlier tests that are fading out do not count.
+            thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, kind == "TCP")
             thief.bind(("127.0.0.1", port))
             if kind == "TCP":
                 thief.listen()
