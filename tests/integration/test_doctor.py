@@ -24,6 +24,8 @@ from gns3server.projects.arrival import MOVING, REPLACED
 from gns3server.projects.paths import DELETED
 from gns3server.running.procfs import RUN_ID_VARIABLE
 
+pytestmark = pytest.mark.heavy
+
 LAB, NOISE, MOVED, CLOSED = (str(uuid.UUID(int=number)) for number in range(1, 5))
 TOYS = f"/v1/projects/{LAB}/toy/vms"
 

@@ -13,6 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+pytestmark = pytest.mark.heavy
+
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 PROJECT = f"/v1/projects/{ID}"
 
@@ -249,7 +251,6 @@ async def test_a_server_spares_the_temporary_projects_of_another(serve, nodes, t
 # In time -------------------------------------------------------------------------------
 
 
-@pytest.mark.heavy
 @pytest.mark.timeout(240)
 async def test_two_hundred_nodes_and_stalled_clients_end_within_ten_seconds(serve, nodes, tmp_path):
     big = tmp_path / "big"
