@@ -96,6 +96,12 @@ class LocalRunner:
             return self._watch(spec, run_id, handles, None)
         record = Record()
         record.add_all(handles)
+        try:
+            # Not left to the ladder, which puts up with it: who cannot be found stays on record.
+            record.add_all(await self._reader.carriers([run_id], record.identities))
+        except OSError:
+            record.forget()
+            raise
         await take_down(
             record,
             self._reader,

@@ -106,7 +106,8 @@ class Runner(Protocol):
         """Take over a run that was ready, with the `processes` that it had, main first.
 
         None when an essential process is gone; what was left of the run has been stopped then.
-        The exit code of an adopted run is never known.
+        The exit code of an adopted run is never known. Raises OSError when processes cannot be
+        looked for: then the run may go on, and nothing has happened to it.
         """
 
     async def sweep(self, run_ids: Collection[str]) -> int:
