@@ -1,4 +1,7 @@
-"""A short crash loop; the long one is ``benchmarks/crash_loop.py``."""
+"""Crash loops with the toy emulator, a short and a long one.
+
+``benchmarks/crash_loop.py`` is the same with virtual PCs.
+"""
 
 import secrets
 
@@ -6,8 +9,6 @@ import pytest
 from crashloop.emulators import Emulator
 from crashloop.loop import CrashLoop
 from labbench.box import Box
-
-KILLS = 10
 
 
 @pytest.fixture
@@ -31,13 +32,18 @@ def toy(box, install_plugins) -> Emulator:
     )
 
 
-@pytest.mark.heavy
-@pytest.mark.timeout(180)
-async def test_killed_servers_keep_what_they_promised(box, toy):
-    loop = CrashLoop(box, toy, secrets.randbelow(10**6), KILLS)
+@pytest.mark.parametrize(
+    "kills",
+    [
+        pytest.param(10, marks=[pytest.mark.heavy, pytest.mark.timeout(180)]),
+        pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
+    ],
+)
+async def test_killed_servers_keep_what_they_promised(box, toy, kills):
+    loop = CrashLoop(box, toy, secrets.randbelow(10**6), kills)
     summary = await loop.run()
     print(summary)
-    assert summary.kills >= KILLS
+    assert summary.kills >= kills
     assert summary.phases["with a change in flight"] >= summary.kills / 2
     assert summary.phases["between spawn and record"] >= summary.kills / 10
     assert summary.adopted > 0

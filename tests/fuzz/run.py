@@ -38,6 +38,7 @@ def environment(home: str, ports: PortBlock) -> dict[str, str]:
         "GNS3_SERVER_UDP_START_PORT_RANGE": str(ports.first),
         "GNS3_SERVER_UDP_END_PORT_RANGE": str(ports.last - 1),
         "GNS3_SERVER_STRICT_PLUGINS": "yes",
+        "PYTHONHASHSEED": "0",  # sets are walked in the same order, as the seed alone cannot see to
     }
 
 
