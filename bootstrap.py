@@ -313,6 +313,7 @@ def run_server(arguments: "list[str]") -> None:
 
 
 def run_tests(arguments: "list[str]") -> None:
+    os.environ["HOME"] = home()
     tox = Environment(ROOT / ".tox" / "bootstrap", TOX, "tox")
     tox.prepare(("vpcs", "telnet", "curl", "strace"))
     os.environ.setdefault("UV_NATIVE_TLS", "1")  # trust what the rest of the system trusts
@@ -325,6 +326,21 @@ def run_tests(arguments: "list[str]") -> None:
         environment["TOX_INSTALL"] = "python -m pip install"
     os.chdir(str(ROOT))
     become([tox.program("tox"), "run", *arguments], environment)
+
+
+def home() -> str:
+    """Where pip, tox and uv keep caches; a change of user may have left HOME as it was."""
+    import pwd  # not on every system, and main() has excluded those by now
+
+    named = os.path.expanduser("~")
+    if os.access(named, os.W_OK | os.X_OK):
+        return named
+    with contextlib.suppress(KeyError):  # users need no entry
+        own = pwd.getpwuid(os.geteuid()).pw_dir
+        if os.access(own, os.W_OK | os.X_OK):
+            say("%s is not this user's home: taking %s" % (named, own))
+            return own
+    raise Problem("This user may not write in %s: set HOME to a folder that is theirs." % named)
 
 
 def uv_works(tox: Environment) -> bool:

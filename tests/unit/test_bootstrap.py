@@ -18,11 +18,12 @@ BOOTSTRAP = Path(__file__).resolve().parents[2] / "bootstrap.py"
 
 # Facts about a process that no script in PATH can pretend.
 DRIVER = """
-import json, os, runpy, sys
+import json, os, pwd, runpy, sys, types
 facts = json.loads(sys.argv[1])
 sys.executable, sys.platform = facts["python"], facts["platform"]
 sys.version_info = tuple(facts["version"])
 os.geteuid = lambda: facts["uid"]
+pwd.getpwuid = lambda uid: types.SimpleNamespace(pw_dir=facts["entry"])
 sys.modules["ensurepip"] = sys if facts["ensurepip"] else None
 sys.argv[:2] = [facts["script"]]
 sys.path[0] = os.path.dirname(facts["script"])
@@ -67,6 +68,7 @@ class Machine:
     ensurepip: bool = True
     version: tuple[int, int, int] = (3, 11, 2)
     platform: str = "linux"
+    entry: Path | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -102,6 +104,7 @@ class Machine:
             "python": str(self.programs / "running-python"),
             "script": str((clone or self.clone) / "bootstrap.py"),
             "uid": self.uid,
+            "entry": str(self.entry or self.home),
             "ensurepip": self.ensurepip,
             "version": self.version,
             "platform": self.platform,
@@ -451,6 +454,23 @@ def test_tox_finds_pyenv_last_and_downloads_no_python(machine):
     tox_that_shows(machine, "$PATH $UV_PYTHON_DOWNLOADS")
     outcome = machine.run("test")
     assert outcome.output.endswith(f"{machine.programs}{os.pathsep}{folder} never\n")
+
+
+def test_home_of_another_user_is_not_taken(machine):
+    machine.environment["HOME"] = str(machine.home / "of-another")
+    tox_that_shows(machine, "$HOME")
+    outcome = machine.run("test")
+    assert f"of-another is not this user's home: taking {machine.home}\n" in outcome.output
+    assert outcome.output.endswith(f"\n{machine.home}\n")
+
+
+def test_user_without_a_home_is_told_what_to_set(machine):
+    machine.entry = machine.home / "never-made"
+    machine.environment["HOME"] = str(machine.home / "of-another")
+    outcome = machine.run("test")
+    assert outcome.code == 1
+    assert "set HOME to a folder" in outcome.output
+    assert outcome.calls == []
 
 
 def test_tox_does_without_uv_where_uv_fails(machine):

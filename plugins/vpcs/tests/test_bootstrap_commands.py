@@ -80,7 +80,14 @@ def test_demo_shows_two_pcs_that_ping_each_other(fresh, tmp_path):
 
 @pytest.mark.heavy
 @pytest.mark.timeout(2 * LIMIT)
-def test_test_runs_an_environment(fresh):
-    done = fresh(readme("python3 bootstrap.py test") + " -- -e lint")
+def test_test_runs_an_environment_and_its_last_lines_say_what_failed(fresh, tmp_path):
+    command = readme("python3 bootstrap.py test") + " -- -e lint"
+    done = fresh(command)
     assert done.returncode == 0, done.stdout
     assert "lint: OK" in done.stdout
+    (tmp_path / "copy" / "gns3server" / "needless.py").write_text("import os\n")
+    done = fresh(command)
+    assert done.returncode == 1, done.stdout
+    summary, _, last = done.stdout.rpartition("lint: ruff check . failed:")
+    assert "lint: FAIL" in summary
+    assert "needless.py:1:8" in last
