@@ -8,7 +8,7 @@ raised as OSError, so that nobody takes an unread process for a dead one.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 RUN_ID_VARIABLE = "GNS3_RUN_ID"
@@ -126,27 +126,6 @@ def socket_inodes(pid: int) -> set[int]:
         if target.startswith("socket:["):
             found.add(int(target[8:-1]))
     return found
-
-
-def socket_owners(inodes: Collection[int]) -> dict[int, set[int]]:
-    """Return the pids of the processes that hold sockets open, by the sockets' inodes.
-
-    Those that are not ours to look into are left out.
-    """
-    found: dict[int, set[int]] = {}
-    for pid in _pids():
-        for inode in socket_inodes(pid).intersection(inodes):
-            found.setdefault(inode, set()).add(pid)
-    return found
-
-
-def command_line(pid: int) -> str:
-    """Return the command that a process was started with, empty when that cannot be read."""
-    try:
-        words = read_bytes(f"/proc/{pid}/cmdline").split(b"\0")
-    except _GONE:
-        return ""
-    return " ".join(os.fsdecode(word) for word in words if word)
 
 
 def working_directory(pid: int) -> str | None:

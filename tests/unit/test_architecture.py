@@ -68,7 +68,7 @@ THIRD_PARTY = {
     "openapi_schema_validator": {"api_checks"},
     "ctypes": {"running", "doctor"},
     "subprocess": {"running", "demo"},
-    "psutil": {"interfaces"},
+    "psutil": {"interfaces", "doctor"},
 }
 """Libraries that are the business of one room."""
 
