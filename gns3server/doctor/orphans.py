@@ -15,7 +15,7 @@ from gns3server.doctor.report import Entry, Section
 from gns3server.doctor.survey import KnownProject, Survey
 from gns3server.nodes.home import RunRecord
 from gns3server.projects.damage import runs_of
-from gns3server.projects.records import PROJECT_FILE
+from gns3server.projects.paths import PROJECT_FILE
 
 STOPPED = "--clean stops it."
 LEFT_ALONE = "It is left alone."

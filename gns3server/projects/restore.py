@@ -17,9 +17,9 @@ from gns3server.ports import Holder, Ports, Use
 from gns3server.projects.adoption import adopt_runs
 from gns3server.projects.database import DatabaseThread
 from gns3server.projects.examining import DatabaseError
-from gns3server.projects.paths import remove_what_was_made
+from gns3server.projects.paths import PROJECT_FILE, remove_what_was_made
 from gns3server.projects.project import Project
-from gns3server.projects.records import PROJECT_FILE, ProjectRecords
+from gns3server.projects.records import ProjectRecords
 from gns3server.projects.stored import ProjectPlace, StoredProject
 
 log = logging.getLogger(__name__)

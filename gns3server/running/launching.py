@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from gns3server.ports import try_port
 from gns3server.running.identity import Handle, open_handle
 from gns3server.running.logs import open_log
 from gns3server.running.procfs import RUN_ID_VARIABLE
@@ -75,14 +75,12 @@ class TimerSlack:
 
 
 def check_free(port: Port) -> None:
-    """Raise LaunchFailed when a port cannot be bound on all addresses right now."""
-    kind = socket.SOCK_STREAM if port.kind == "tcp" else socket.SOCK_DGRAM
+    """Refuse a port that cannot be bound on all addresses right now.
+
+    :raises LaunchFailed: says why.
+    """
     try:
-        with socket.socket(socket.AF_INET, kind) as probe:
-            if port.kind == "tcp":
-                # As servers do it: connections that are fading out do not count.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("0.0.0.0", port.number))  # noqa: S104 (as emulators do)
+        try_port(port.kind.upper(), port.number)
     except OSError as error:
         raise LaunchFailed(_why_not_bound(port, error)) from error
 

@@ -32,6 +32,7 @@ def toy(box, install_plugins) -> Emulator:
         armed=armed,
         text="note",
         allocation="ports/toy",
+        companions=(9,),
         values={"mode": f"assassin:{armed}"},
         environ={"PYTHONPATH": install_plugins(site, toy="toy_emulator")},
     )

@@ -26,8 +26,8 @@ LAYERS: tuple[frozenset[str], ...] = (
             *("locks", "log_files", "log_lines", "opening", "settings", "shortages"),
         }
     ),
-    frozenset({"config", "greeting", "notifications", "threads", "uploads"}),
-    frozenset({"images", "ports", "running"}),
+    frozenset({"config", "greeting", "notifications", "ports", "threads", "uploads"}),
+    frozenset({"images", "running"}),
     frozenset({"nodes"}),
     frozenset({"projects"}),
     frozenset({"http"}),
@@ -179,7 +179,7 @@ def test_imports_of_the_core_point_down():
     ("module", "target"),
     [
         ("gns3server.nodes.node", "gns3server.projects.project"),
-        ("gns3server.running.local", "gns3server.ports"),
+        ("gns3server.running.local", "gns3server.images"),
         ("gns3server.ports", "gns3server.running.spec"),
         ("gns3server.errors", "gns3server.settings"),
         ("gns3server.http.edge", "gns3server.plugin_host"),
