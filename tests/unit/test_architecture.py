@@ -22,7 +22,7 @@ CORE = ROOT / "gns3server"
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
-            *("daemon", "durable", "errors", "interfaces"),
+            *("console_client", "daemon", "durable", "errors", "interfaces"),
             *("locks", "log_files", "log_lines", "opening", "settings", "shortages"),
         }
     ),
@@ -44,13 +44,14 @@ PUBLIC = {
     },
     "hookspecs": set(),
     "testing": {
-        *("api_checks", "app", "config", "conformance", "http"),
-        *("ports", "server_process", "settings"),
+        *("api_checks", "app", "config", "conformance", "console_client", "http"),
+        *("lab_server", "ports", "server_process", "settings"),
     },
+    "lab_server": {"app", "http", "settings"},
     "api_checks": {"http"},
     "server_process": {"http", "settings"},
-    "conformance": {"http", "testing"},
-    "demo": {"app", "config", "http", "settings"},
+    "conformance": {"http", "lab_server"},
+    "demo": {"app", "config", "console_client", "http", "settings"},
 }
 """What is for plugin authors and users: what each of them imports."""
 
