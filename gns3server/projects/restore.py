@@ -11,6 +11,7 @@ from pathlib import Path
 from gns3server import durable as files
 from gns3server.errors import Conflict, StorageFailed
 from gns3server.nodes.home import NodeRecord
+from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.registry import Registry
 from gns3server.ports import Holder, Ports, Use
@@ -129,7 +130,7 @@ def _restore_node(
     record: NodeRecord,
     stored: StoredProject,
 ) -> bool:
-    node = node_type.node_class(project, node_type, record)
+    node: Node = node_type.node_class(project, node_type, record)
     node.restored = True
     if not project.nodes.restore(node):
         log.error("project %s: VM %s is open in another project", project.id, node.id)

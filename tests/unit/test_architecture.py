@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from graphlib import TopologicalSorter
 from importlib.metadata import EntryPoint, requires
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -174,6 +175,13 @@ def test_every_module_of_the_core_has_a_place_in_the_layers():
 
 def test_imports_of_the_core_point_down():
     assert [str(found) for found in OWN_IMPORTS if not is_allowed(found)] == []
+
+
+def test_no_modules_import_each_other_not_even_for_their_types():
+    order = TopologicalSorter[str]()
+    for found in OWN_IMPORTS:
+        order.add(found.module, found.target)
+    order.prepare()
 
 
 @pytest.mark.parametrize(
