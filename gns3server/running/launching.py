@@ -23,7 +23,7 @@ PR_SET_TIMERSLACK = 29  # linux/prctl.h
 
 
 class Launched(NamedTuple):
-    """A process that was just started: reap it by `popen`, close the pidfd in `main`."""
+    """A process that was just started: reap it by ``popen``, close the pidfd in ``main``."""
 
     popen: subprocess.Popen[bytes]
     main: Handle
@@ -32,7 +32,11 @@ class Launched(NamedTuple):
 def launch(
     spec: LaunchSpec, run_id: str, base_env: Mapping[str, str], slack: TimerSlack
 ) -> Launched:
-    """Start the program of a spec in a session of its own; raise LaunchFailed."""
+    """Start the program of a spec in a session of its own.
+
+    :param base_env: its environment, to which the spec adds.
+    :raises LaunchFailed: it cannot be started.
+    """
     _write_files(spec)
     for port in spec.ports:
         check_free(port)
@@ -54,7 +58,7 @@ class TimerSlack:
 
     @contextmanager
     def of(self, nanoseconds: int | None) -> Iterator[None]:
-        """Let the block's forks have this timer slack; None changes nothing."""
+        """Let the block's forks have this timer slack; ``None`` changes nothing."""
         if nanoseconds is None:
             yield
             return
@@ -86,7 +90,7 @@ def check_free(port: Port) -> None:
 
 
 def in_use(port: Port) -> str:
-    """Say that a port is taken."""
+    """What is said of a port that is taken."""
     return f"{port} is in use by another process of this machine: stop that or choose another port"
 
 
