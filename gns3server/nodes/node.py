@@ -204,6 +204,14 @@ class Node:
             self.home.machine.ports.tcp.release(self.console, self._holder(Use.CONSOLE))
         self.name, self.console, self.properties = name, console, properties
 
+    async def preview(self, new_files: Mapping[str, bytes], state: NodeState) -> dict[str, Any]:
+        """The snapshot that new files and a state will make; for who is alone with the node."""
+        self._coming_files = new_files
+        try:
+            return {**await self.snapshot(), "state": state}
+        finally:
+            self._coming_files = {}
+
     async def news(
         self,
         action: str,
@@ -218,11 +226,7 @@ class Node:
         :param state: the state that it will have; the present one by default.
         :param apply: see :class:`~gns3server.nodes.home.News`.
         """
-        self._coming_files = files or {}
-        try:
-            values = {**await self.snapshot(), "state": state or self.state}
-        finally:
-            self._coming_files = {}
+        values = await self.preview(files or {}, state or self.state)
         return News(action=action, event=self.type.dump(values), apply=apply)
 
     async def save(
