@@ -12,12 +12,13 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from gns3server import __version__
 from gns3server.config import Config
 from gns3server.daemon import AlreadyRunning, go_into_background, pid_file
-from gns3server.log_files import LogFile, LogStream
+from gns3server.log_files import LogFile, LogHandler
 from gns3server.log_lines import OneLine
 from gns3server.settings import (
     ENVIRONMENT_PREFIX,
@@ -163,15 +164,16 @@ def set_up_logging(settings: Settings) -> None:
     handler: logging.Handler
     if server.log:
         try:
-            handler = LogFile(settings.expand(server.log), server.log_size)
+            file = LogFile(settings.expand(server.log), server.log_size)
         except OSError as error:
             raise OSError(
                 f"the log cannot be written: {error}. Choose another file for --log"
             ) from error
+        handler = LogHandler(file.write)
     elif server.quiet:
         handler = logging.NullHandler()
     else:
-        handler = LogStream(sys.stdout)
+        handler = LogHandler(partial(print, file=sys.stdout, flush=True))
     level = logging.DEBUG if server.debug else logging.INFO
     handler.setFormatter(OneLine(FORMAT))
     logging.basicConfig(level=level, handlers=[handler])

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from gns3server.http.client import Answer
-    from gns3server.testing import LabServer, ServerFactory
+    from gns3server.lab_server import LabServer, ServerFactory
 
 PATIENCE = 30.0
 """Seconds that an event may take to arrive."""

@@ -12,8 +12,11 @@ import logging
 import re
 import shlex
 import tempfile
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from gns3server.console_client import ConsoleClient
 
 if TYPE_CHECKING:
     from gns3server.http.client import Client
@@ -27,61 +30,11 @@ UDP = (20101, 20299)
 PROMPT = "VPCS> "
 REPLY = re.compile(r"icmp_seq=\d+ .*time=")
 PINGS = 5
-TELNET_COMMAND = re.compile(rb"\xff[\xfb-\xfe].")
-"""A telnet negotiation: IAC, WILL to DONT, option (RFC 854)."""
-
 ANSWER_SECONDS = 20.0
-FIRST_PROMPT_SECONDS = 2.0
 
 
 class DemoFailed(Exception):
     """The demo cannot go on; the text says why and what to do."""
-
-
-class Console:
-    """A PC's console, as one would use it with telnet."""
-
-    def __init__(
-        self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        self.port = port
-        self._reader = reader
-        self._writer = writer
-
-    @classmethod
-    async def open(cls, port: int) -> Console:
-        """Connect, and wait for the first prompt."""
-        console = cls(port, *await asyncio.open_connection("127.0.0.1", port))
-        try:
-            await console._until_prompt(FIRST_PROMPT_SECONDS)
-        except TimeoutError:
-            # VPCS from 0.8b on says nothing before the client has (contract 5.4);
-            # older ones lose what is typed before their prompt.
-            console._writer.write(b"\r")
-            await console._until_prompt()
-        return console
-
-    async def _until_prompt(self, limit: float = ANSWER_SECONDS) -> str:
-        text = b""
-        async with asyncio.timeout(limit):
-            while not text.endswith(PROMPT.encode()):
-                more = await self._reader.read(4096)
-                if not more:
-                    raise DemoFailed(f"the console on port {self.port} was closed")
-                text = TELNET_COMMAND.sub(b"", text + more)
-        return text.decode(errors="replace")
-
-    async def command(self, line: str) -> list[str]:
-        """Type a line; returns what is printed before the next prompt."""
-        self._writer.write(line.encode() + b"\r")
-        lines = (await self._until_prompt()).replace("\r", "\n").splitlines()
-        return [text for text in lines if text.strip() not in ("", PROMPT.strip(), line)]
-
-    async def close(self) -> None:
-        """Leave the console; the PC goes on."""
-        self._writer.write(b"disconnect\r")
-        await self._reader.read()
-        self._writer.close()
 
 
 class Session:
@@ -122,15 +75,16 @@ async def build_lab(session: Session) -> list[int]:
     return [vm["console"] for vm in vms]
 
 
-async def run_command(console: Console, line: str) -> list[str]:
+async def run_command(console: ConsoleClient, line: str) -> list[str]:
     """Type a line on a console, and show it with what it prints."""
-    lines = await console.command(line)
+    shown = (await console.run(line)).removesuffix(PROMPT).replace("\r", "\n")
+    lines = [text for text in shown.splitlines() if text.strip()]
     print(f"\n$ telnet 127.0.0.1 {console.port}\n{PROMPT}{line}")
     print("\n".join(lines))
     return lines
 
 
-async def ping(consoles: list[Console]) -> int:
+async def ping(consoles: list[ConsoleClient]) -> int:
     """Give both PCs an address and ping the first from the second; returns the replies."""
     addresses = ("192.168.1.1", "192.168.1.2")
     print("\nEach PC gets an address, after a look whether anybody has it (3 seconds) ...")
@@ -158,11 +112,10 @@ async def session(settings: Settings) -> int:
                 f"the plugins {', '.join(sorted(missing))} are needed: "
                 "pip install ./plugins/udp ./plugins/vpcs"
             )
-        consoles = [await Console.open(port) for port in await build_lab(Session(client))]
-        replies = await ping(consoles)
-        for console in consoles:
-            await console.close()
-        return replies
+        async with AsyncExitStack() as stack:
+            ports = await build_lab(Session(client))
+            opening = [ConsoleClient.open(port, PROMPT, ANSWER_SECONDS) for port in ports]
+            return await ping([await stack.enter_async_context(one) for one in opening])
 
 
 def run_demo(settings: Settings) -> int:

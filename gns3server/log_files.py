@@ -1,18 +1,19 @@
 """Where the log goes: a file that cannot fill the disk, or a stream, and neither ever fails.
 
 A record that cannot be written (disk full, pipe closed) is lost. That is told once on standard
-error, and in the log itself as soon as it can be written again.
+error, and in the log itself as soon as it can be written again. The standard library's handlers
+print a traceback for each such record, and leave half lines.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
-from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
-from typing import TextIO
 
 MIB = 1024 * 1024
 
@@ -21,18 +22,15 @@ KEPT = 3
 
 
 class LogHandler(logging.Handler):
-    """A handler that outlives what it writes to."""
+    """A handler that outlives what it writes to.
 
-    def __init__(self) -> None:
+    :param write: is given one line at a time, without its end; raises OSError or ValueError.
+    """
+
+    def __init__(self, write: Callable[[str], object]) -> None:
         super().__init__()
-        self._lost = 0
-
-    @abstractmethod
-    def write(self, text: str) -> None:
-        """Write one record.
-
-        :raises OSError: it could not be written.
-        """
+        self._write = write
+        self._missing = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, after a gap with how many are missing."""
@@ -42,44 +40,35 @@ class LogHandler(logging.Handler):
             self.handleError(record)
             return
         try:
-            if self._lost:
-                self.write(self.format(_gap(self._lost)))
-                self._lost = 0
-            self.write(text)
+            if self._missing:
+                gap = f"{self._missing} records are missing here: the log could not be written"
+                about = {"name": __name__, "levelname": "WARNING", "msg": gap}
+                self._write(self.format(logging.makeLogRecord(about)))
+                self._missing = 0
+            self._write(text)
         except (OSError, ValueError) as error:
-            if not self._lost:
+            if not self._missing:
                 _tell(error)
-            self._lost += 1
+            self._missing += 1
 
 
-class LogStream(LogHandler):
-    """Writes to a stream."""
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__()
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        """Write one record, and hand it to the system at once."""
-        self._stream.write(f"{text}\n")
-        self._stream.flush()
-
-
-class LogFile(LogHandler):
-    """Appends to a file, and begins another when that has its size: FILE, FILE.1, FILE.2, FILE.3.
+class LogFile:
+    """A file that is put aside when it has its size: FILE, FILE.1, FILE.2, FILE.3.
 
     :param size: of each, in MiB.
     :raises OSError: it cannot be opened.
     """
 
     def __init__(self, path: Path, size: int) -> None:
-        super().__init__()
         self._path = path
         self._limit = size * MIB
         self._file = path.open("ab", buffering=0)
 
     def write(self, text: str) -> None:
-        """Write one record, whole or not at all."""
+        """Append one line, whole or not at all.
+
+        :raises OSError: it could not be written.
+        """
         line = f"{text}\n".encode(errors="backslashreplace")
         # What is no regular file has the size 0.
         size = os.fstat(self._file.fileno()).st_size
@@ -93,13 +82,12 @@ class LogFile(LogHandler):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-        super().close()
 
     def _begin_another(self) -> None:
         """Put the full file aside; where files cannot be renamed it is emptied."""
         names = [self._path, *(Path(f"{self._path}.{number}") for number in range(1, KEPT + 1))]
         try:
-            for older, newer in zip(reversed(names), reversed(names[:-1]), strict=False):
+            for newer, older in reversed([*pairwise(names)]):
                 if newer.exists():
                     newer.replace(older)
             new = self._path.open("ab", buffering=0)
@@ -110,21 +98,10 @@ class LogFile(LogHandler):
             self._file = new
 
 
-def _gap(lost: int) -> logging.LogRecord:
-    return logging.makeLogRecord(
-        {
-            "name": __name__,
-            "levelno": logging.WARNING,
-            "levelname": "WARNING",
-            "msg": f"{lost} records are missing here: the log could not be written",
-        }
-    )
-
-
 def _tell(error: Exception) -> None:
     """Say on standard error, which may be gone as well, that the log has a gap."""
-    with contextlib.suppress(OSError, ValueError):
-        reason = getattr(error, "strerror", None) or error
+    reason = getattr(error, "strerror", None) or error
+    with suppress(OSError, ValueError):
         print(
             f"gns3server: the log cannot be written ({reason}); records will be missing in it "
             "until there is room on its disk",

@@ -186,18 +186,26 @@ class Ports:
 
 
 def can_bind(kind: str, port: int) -> bool:
-    """Whether a new process could bind ``port`` on all addresses now.
+    """Whether a new process could bind ``port`` on all addresses now; see :func:`try_port`."""
+    try:
+        try_port(kind, port)
+    except OSError:
+        return False
+    return True
+
+
+def try_port(kind: str, port: int) -> None:
+    """Bind ``port`` on all addresses, and give it back.
 
     TCP is tried with address reuse, as emulators do, so that connections that
     linger after a console was closed are no obstacle. UDP is tried without:
     there, reuse would hide a port that another process has.
+
+    :param kind: ``"TCP"`` or ``"UDP"``.
+    :raises OSError: it cannot be bound now.
     """
     transport = socket.SOCK_STREAM if kind == "TCP" else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET, transport) as probe:
         if kind == "TCP":
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError:
-            return False
-    return True
+        probe.bind(("", port))

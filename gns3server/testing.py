@@ -34,18 +34,26 @@ pytest.register_assert_rewrite("gns3server.conformance", "gns3server.api_checks"
 
 from gns3server.api_checks import ResponseCheck, check_snapshot, part_of  # noqa: E402
 from gns3server.conformance import NodeTypeConformance  # noqa: E402
+from gns3server.console_client import ConsoleClient  # noqa: E402
+from gns3server.lab_server import (  # noqa: E402
+    TEST_VARIABLE,
+    LabServer,
+    ServerFactory,
+    processes_of,
+)
 from gns3server.server_process import ServerProcess, server_process  # noqa: E402
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from gns3server.app import RunningServer
     from gns3server.http.client import Answer, Client
     from gns3server.settings import Settings
 
 __all__ = [
+    "TEST_VARIABLE",
     "Answer",
     "Client",
+    "ConsoleClient",
     "LabServer",
     "NodeTypeConformance",
     "PortBlock",
@@ -74,9 +82,6 @@ def __getattr__(name: str) -> Any:
         return getattr(client, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-
-TEST_VARIABLE = "GNS3_TEST_ID"
-"""Set for every server of a test and inherited by whatever it starts."""
 
 RENEW = "--gns3-renew"
 """The option that writes snapshots anew."""
@@ -125,44 +130,7 @@ def claimed_ports() -> Iterator[PortBlock]:
     raise RuntimeError("all blocks of test ports are in use: are many test runs active?")
 
 
-def processes_of(test_id: str) -> dict[int, str]:
-    """The living processes that servers of a test have started, by pid, with command lines."""
-    wanted = f"{TEST_VARIABLE}={test_id}".encode()
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                    command = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
-                    found[int(entry.name)] = command.decode(errors="replace")
-    return found
-
-
-class LabServer:
-    """A real server of one test."""
-
-    def __init__(self, running: RunningServer, client: Client, settings: Settings) -> None:
-        self.running = running
-        self.client = client
-        self.settings = settings
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return self.running.url
-
-    def processes(self) -> dict[int, str]:
-        """The living processes of the test's nodes, by pid, with their command lines."""
-        return processes_of(self.settings.environ[TEST_VARIABLE])
-
-    @property
-    def ports(self) -> Any:
-        """Its port pools."""
-        return self.running.lab.manager.machine.ports
-
-
 SnapshotCheck = Callable[[Any], None]
-ServerFactory = Callable[..., AbstractAsyncContextManager[LabServer]]
 ProcessFactory = Callable[..., AbstractAsyncContextManager[ServerProcess]]
 
 

@@ -152,11 +152,7 @@ class Checker:
 
     def _compare_process(self, node: NodeModel, state: NodeState, main: psutil.Process) -> None:
         if node.process is None:
-            # Nobody has seen it start: what it was started with is what it has bound.
-            bound = bound_ports(main)
-            wire = state.wire if state.wire in bound else None
-            console = next((p for p in bound if p in self._consoles), state.console or 0)
-            node.process = Process(main.pid, console, wire)
+            node.process = as_seen(main, state, self._consoles, self._udp)
         if main.pid != node.process.pid:
             raise Violation(f"node {node.id} has process {main.pid} instead of {node.process.pid}")
         wanted = {node.process.console, node.process.wire} - {None}
@@ -193,3 +189,20 @@ class Checker:
                 consoles.add(node.process.console)
             udp |= {user.wire for user in (state, node.process) if user and user.wire is not None}
         return consoles, udp
+
+
+def as_seen(main: psutil.Process, state: NodeState, consoles: Ports, udp: Ports) -> Process:
+    """What is to be known of a process that nobody has seen start.
+
+    What it was started with is what it has bound: its node may have another console by now, and
+    another wire.
+
+    :param state: of its node.
+    :param consoles: the ports that nodes have for consoles.
+    :param udp: the ports that they have for wires.
+    """
+    bound = sorted(bound_ports(main))
+    console = next((port for port in bound if port in consoles), state.console or 0)
+    # The first: what an emulator binds besides is above.
+    wire = next((port for port in bound if port in udp), None)
+    return Process(main.pid, console, wire)

@@ -11,6 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+RECORDS = "project.db"
+
 
 @dataclass(slots=True)
 class Remains:
@@ -32,17 +34,17 @@ def remains(project_id: str, directory: Path) -> Remains:
     """
     aside = f".gns3_deleted-{uuid.UUID(project_id).hex}"
     for place in (directory, directory.with_name(aside), directory / aside):
-        if (place / "project.db").exists():
+        if (place / RECORDS).exists():
             return _read_copy(place)
     return Remains()
 
 
 def _read_copy(directory: Path) -> Remains:
     with tempfile.TemporaryDirectory() as place:
-        for name in ("project.db", "project.db-wal"):
+        for name in (RECORDS, f"{RECORDS}-wal"):
             if (directory / name).exists():
                 shutil.copy(directory / name, place)
-        with closing(sqlite3.connect(Path(place, "project.db"))) as connection:
+        with closing(sqlite3.connect(Path(place, RECORDS))) as connection:
             try:
                 return _read(connection)
             except sqlite3.OperationalError:

@@ -36,7 +36,7 @@ class Emulator:
     text: str
     allocation: str
     place: str = "adapters/0/ports/0/nio"
-    companions: tuple[int, ...] = (9,)
+    companions: tuple[int, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
 
@@ -55,6 +55,9 @@ class Emulator:
 
 def virtual_pcs(directory: Path) -> Emulator:
     """VPCS, as the plugin starts it, by way of a wrapper in ``directory``."""
+    # Only whoever runs it has the plugin.
+    from gns3server_vpcs.wires import RELAY_DISTANCE
+
     armed, wrapper = directory / "armed", directory / "vpcs-wrapper"
     wrapper.write_text(WRAPPER.format(armed=armed))
     os.chmod(wrapper, 0o700)
@@ -63,5 +66,6 @@ def virtual_pcs(directory: Path) -> Emulator:
         armed=armed,
         text="startup_script",
         allocation="ports/udp",
+        companions=(RELAY_DISTANCE,),
         environ={"GNS3_VPCS_VPCS_PATH": str(wrapper)},
     )

@@ -83,7 +83,7 @@ class CrashLoop:
         self._home = box.directory("crash")
         self.summary = Summary(seed)
         self._model = Model([self._new_project() for _ in range(PROJECTS)])
-        self._port: int | None = None
+        self._server: Server | None = None
         self._plan: list[Way] = []
 
     def _new_project(self) -> ProjectModel:
@@ -99,8 +99,8 @@ class CrashLoop:
 
         :raises Violation: with the seed and what was done before.
         """
-        server = await self._start()
         try:
+            server = await self._start()
             async with self._client(server) as client:
                 for project in self._model.projects:
                     await client.open(project)
@@ -108,22 +108,29 @@ class CrashLoop:
                 server = await self._round(server)
             await self._end(server)
         except BaseException as error:
-            server.process.kill()
-            server.process.wait()
+            log = self._stop()
             tail = "\n".join(self._model.history[-SHOWN:])
             raise Violation(
                 f"{error!r}\nafter {self.summary.kills} kills with seed {self.summary.seed}; "
                 f"the last {SHOWN} lines of {len(self._model.history)}:\n{tail}\n"
-                f"the server's log ends:\n{server.log.read_text()[-4000:]}"
+                f"the server's log ends:\n{log[-4000:]}"
             ) from error
         return self.summary
 
     async def _start(self) -> Server:
         # Local: else nobody could move a project.
         extra = {"GNS3_SERVER_LOCAL": "true", **self._emulator.environ}
-        server = start_ours(self._box, self._home, port=self._port, extra=extra)
-        self._port = server.port
-        return server
+        port = self._server.port if self._server else None
+        self._server = start_ours(self._box, self._home, port=port, extra=extra)
+        return self._server
+
+    def _stop(self) -> str:
+        """End the server that was started last, whoever waits for it; returns its log."""
+        if self._server is None:
+            return ""
+        self._server.process.kill()
+        self._server.process.wait()
+        return self._server.log.read_text()
 
     @asynccontextmanager
     async def _client(self, server: Server) -> AsyncIterator[Client]:
@@ -167,15 +174,24 @@ class CrashLoop:
             await self._kill_while_starting(server)
             server = await self._start()
         async with self._client(server) as client:
-            checker = Checker(
-                self._model,
-                self._emulator,
-                range(server.port + 1, server.port + NODES + 1),
-                range(server.port + NODES + 1, server.port + 3 * NODES + 1),
-            )
-            await checker.check(client, left, dead)
+            await self.check(server, client, left, dead)
         self.summary.adopted += sum(node.process is not None for node in self._model.nodes)
         return server
+
+    async def check(
+        self, server: Server, client: Client, left: dict[Path, Remains], dead: set[str]
+    ) -> None:
+        """Hold a server that was just started against the model.
+
+        :raises Violation: it has broken a promise.
+        """
+        checker = Checker(
+            self._model,
+            self._emulator,
+            range(server.port + 1, server.port + NODES + 1),
+            range(server.port + NODES + 1, server.port + 3 * NODES + 1),
+        )
+        await checker.check(client, left, dead)
 
     def _next_way(self) -> Way:
         if not self._plan:

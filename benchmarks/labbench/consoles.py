@@ -6,7 +6,9 @@ import asyncio
 import socket
 from collections.abc import Collection
 
-PROMPT = b"VPCS> "
+from gns3server.console_client import ConsoleClient
+
+PROMPT = "VPCS> "
 RETRY_SECONDS = 0.02
 LIMIT_SECONDS = 120.0
 
@@ -47,11 +49,8 @@ def _connect(port: int) -> socket.socket | None:
 
 
 async def _read_prompt(link: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    received = b""
-    with link:
-        while PROMPT not in received:
-            data = await loop.sock_recv(link, 65536)
-            if not data:
-                raise RuntimeError(f"a console closed before its prompt, after {received!r}")
-            received += data
+    reader, writer = await asyncio.open_connection(sock=link)
+    try:
+        await ConsoleClient(reader, writer, PROMPT, LIMIT_SECONDS).prompt()
+    finally:
+        writer.close()

@@ -27,7 +27,7 @@ NODES = 200
 class Server:
     """A child process that serves HTTP.
 
-    path: something that it answers with 200.
+    :param path: something that it answers with 200.
     """
 
     process: subprocess.Popen[bytes]

@@ -16,15 +16,21 @@ from pathlib import Path
 from gns3server.daemon import LOCK_FILE
 from gns3server.doctor.report import Entry, Section
 from gns3server.doctor.survey import KnownProject, Survey
-from gns3server.projects.arrival import MOVING, REPLACED
+from gns3server.projects.arrival import REPLACED
 from gns3server.projects.damage import owners_of
 from gns3server.projects.examining import lock_holder
 from gns3server.projects.migrations import PART_SUFFIX
-from gns3server.projects.paths import DATABASE, DELETED, FILES_DIRECTORY, TEMPORARY_MARKER
-from gns3server.projects.records import PROJECT_FILE, SERVER_FILE
+from gns3server.projects.paths import (
+    DATABASE_SUFFIXES,
+    DELETED,
+    FILES_DIRECTORY,
+    MOVING,
+    PROJECT_FILE,
+    TEMPORARY_MARKER,
+)
+from gns3server.projects.records import SERVER_FILE
 from gns3server.uploads import remains
 
-DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
 ROOM = re.compile(f"(?:{re.escape(MOVING)}|{re.escape(DELETED)})[0-9a-f]{{32}}")
 OLD_VERSION = re.compile(r".*\.v[0-9]+(-[0-9]+)?")
 
@@ -100,8 +106,8 @@ def _in_project(survey: Survey, project: KnownProject) -> Iterator[Leftover]:
     for path in _rooms(project.path, MOVING):
         yield _moved(path)
     for path in _entries(project.path):
-        if path.name.startswith(DATABASE):
-            yield from _beside(path, DATABASE)
+        if path.name.startswith(PROJECT_FILE):
+            yield from _beside(path, PROJECT_FILE)
     if project.stored is not None:
         nodes = {(node.type, node.id) for node in project.stored.nodes}
         removed = set(project.stored.removed_nodes)

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gns3server.doctor.processes import command_line, lives, working_directory
 from gns3server.doctor.report import Entry, Section
 from gns3server.doctor.survey import KnownProject, Survey
 from gns3server.nodes.home import RunRecord
 from gns3server.projects.damage import runs_of
-from gns3server.projects.records import PROJECT_FILE
-from gns3server.running.procfs import command_line, read_stat, working_directory
+from gns3server.projects.paths import PROJECT_FILE
 
 STOPPED = "--clean stops it."
 LEFT_ALONE = "It is left alone."
@@ -102,7 +102,7 @@ class _Strangers:
 
 
 def _places(pids: Sequence[int]) -> set[str]:
-    return {place for pid in pids if (place := working_directory(pid)) is not None}
+    return {place for pid in pids if (place := working_directory(pid))}
 
 
 def _working_in(survey: Survey, pids: Sequence[int]) -> KnownProject | None:
@@ -138,7 +138,7 @@ def _of(project: KnownProject, run_id: str, pids: Sequence[int]) -> Orphan:
 
 def _unknown(run_id: str, pids: Sequence[int]) -> Iterator[Orphan]:
     # Another server's run that has ended meanwhile is on no record any more.
-    if any((stat := read_stat(pid)) is not None and stat.alive for pid in pids):
+    if any(map(lives, pids)):
         where = " and ".join(sorted(_places(pids))) or "an unknown directory"
         why = (
             f"It works in {where} and no record that we know names it. It may be another "

@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from gns3server.doctor.processes import bound_ports, command_line, working_directory
 from gns3server.doctor.report import Entry, Section
 from gns3server.doctor.survey import Survey
 from gns3server.nodes.registry import Registry
 from gns3server.projects.stored import StoredProject
-from gns3server.running.procfs import (
-    command_line,
-    run_id_carriers,
-    socket_owners,
-    working_directory,
-)
-from gns3server.running.sockets import bound_sockets
+from gns3server.running.procfs import run_id_carriers
 from gns3server.running.spec import Port
 
 ALLOCATED = "allocation"
@@ -30,8 +25,7 @@ def reserved_ports(survey: Survey, registry: Registry) -> Section:
     :raises OSError: the kernel does not list its sockets.
     """
     reserved = _collect(survey, registry)
-    bound = bound_sockets(reserved)
-    owners = socket_owners({inode for inodes in bound.values() for inode in inodes})
+    bound = bound_ports()
     ours = _our_processes(survey)
     entries = []
     for port in sorted(reserved, key=lambda port: (port.kind, port.number)):
@@ -40,8 +34,7 @@ def reserved_ports(survey: Survey, registry: Registry) -> Section:
         if port not in bound:
             entries.append(Entry(f"{text}; not bound"))
             continue
-        pids = {pid for inode in bound[port] for pid in owners.get(inode, ())}
-        entries.append(_bound(text, pids, ours, reserved[port]))
+        entries.append(_bound(text, bound[port], ours, reserved[port]))
     return Section("Reserved ports", entries)
 
 
@@ -51,7 +44,7 @@ def _our_processes(survey: Survey) -> set[int]:
     recorded = {run_id for project in survey.projects for run_id in project.run_ids}
     for run_id, stats in run_id_carriers().items():
         for stat in stats:
-            place = working_directory(stat.pid) or ""
+            place = working_directory(stat.pid)
             if run_id in recorded or any(project.holds(place) for project in survey.projects):
                 ours.add(stat.pid)
     return ours

@@ -23,12 +23,8 @@ from gns3server.projects.examining import (
     lock_holder,
     refusal,
 )
-from gns3server.projects.records import (
-    PROJECT_FILE,
-    PROJECT_MIGRATIONS,
-    SERVER_FILE,
-    SERVER_MIGRATIONS,
-)
+from gns3server.projects.paths import PROJECT_FILE
+from gns3server.projects.records import PROJECT_MIGRATIONS, SERVER_FILE, SERVER_MIGRATIONS
 from gns3server.projects.stored import ProjectPlace, StoredProject, read_places, read_project_of
 from gns3server.running.identity import read_boot_id
 from gns3server.running.procfs import ProcessStat, ProcessTable, processes, run_id_carriers

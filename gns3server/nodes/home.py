@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from gns3server.images import Images
 from gns3server.nodes.file_cache import FileCache
 from gns3server.nodes.nio import Nio, NioType
-from gns3server.nodes.states import NodeState
 from gns3server.ports import Ports
 from gns3server.running.gate import StartGate
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.runner import Runner
 from gns3server.running.spec import LaunchSpec
-
-if TYPE_CHECKING:
-    from gns3server.nodes.node import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +65,13 @@ class News:
     action: str
     event: Mapping[str, Any]
     apply: Callable[[], None] | None = None
+
+
+class Subject(Protocol):
+    """What an event can be about: a node."""
+
+    async def news(self, action: str) -> News:
+        """An event with its object."""
 
 
 class Records(Protocol):
@@ -136,8 +139,8 @@ class Home(Protocol):
     def path(self) -> Path:
         """The project's directory: another object whenever that is another one."""
 
-    def directory_of(self, node: Node) -> Path:
-        """The node's own directory, below :attr:`path`; made when first needed."""
+    def node_directory(self, node_type: str, node_id: str) -> Path:
+        """The directory of a node, below :attr:`path`; made when first needed."""
 
     def nio_type(self, name: str) -> NioType:
         """A NIO type by name.
@@ -145,26 +148,11 @@ class Home(Protocol):
         :raises gns3server.errors.Conflict: no plugin offers it.
         """
 
-    async def news(
-        self,
-        action: str,
-        node: Node,
-        *,
-        files: Mapping[str, bytes] | None = None,
-        state: NodeState | None = None,
-        apply: Callable[[], None] | None = None,
-    ) -> News:
-        """An event with the node's object as a change will make it.
-
-        :param files: new content of files of the node.
-        :param state: the state that it will have; the present one by default.
-        """
-
-    async def announce(self, action: str, node: Node) -> None:
+    async def announce(self, action: str, node: Subject) -> None:
         """Tell an event with the node's object that no stored change goes with."""
 
-    async def report(self, node: Node, message: str) -> None:
-        """Tell a ``log.error`` about the node."""
+    async def report(self, node_id: str, message: str) -> None:
+        """Tell a ``log.error`` about a node."""
 
-    def settle_later(self, node: Node) -> None:
-        """Have an exit of the node settled as soon as nobody holds the node."""
+    def settle_later(self, node_id: str, settle: Callable[[], Awaitable[None]]) -> None:
+        """Have an exit of a node settled as soon as nobody holds the node."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -114,7 +114,7 @@ class Node:
     def directory(self) -> Path:
         """The node's own directory. It need not exist yet."""
         if self._directory[0] is not self.home.path:
-            self._directory = (self.home.path, self.home.directory_of(self))
+            self._directory = (self.home.path, self.home.node_directory(self.type.name, self.id))
         return self._directory[1]
 
     @property
@@ -211,6 +211,23 @@ class Node:
             return {**await self.snapshot(), "state": state}
         finally:
             self._coming_files = {}
+
+    async def news(
+        self,
+        action: str,
+        *,
+        files: Mapping[str, bytes] | None = None,
+        state: NodeState | None = None,
+        apply: Callable[[], None] | None = None,
+    ) -> News:
+        """An event with the node's object as a change will make it; for who is alone with it.
+
+        :param files: new content of files of the node.
+        :param state: the state that it will have; the present one by default.
+        :param apply: see :class:`~gns3server.nodes.home.News`.
+        """
+        values = await self.preview(files or {}, state or self.state)
+        return News(action=action, event=self.type.dump(values), apply=apply)
 
     async def save(
         self, record: NodeRecord, new_files: Mapping[str, bytes], news: News | None = None

@@ -102,8 +102,8 @@ class ProcessNode(Node, ABC):
 
     async def _record(self, run: Run, record: RunRecord) -> None:
         try:
-            news = await self.home.news(
-                "vm.started", self, state=NodeState.STARTED, apply=partial(self._up, run)
+            news = await self.news(
+                "vm.started", state=NodeState.STARTED, apply=partial(self._up, run)
             )
             await self.home.records.save_run(replace(record, processes=run.processes), news)
         except BaseException:
@@ -152,18 +152,18 @@ class ProcessNode(Node, ABC):
         await self._gone(run.run_id)
         if what:
             message = f"VM {self.name!r} has stopped by itself: {what}."
-            await self.home.report(self, message + (f"\nIts log ends:\n{tail}" if tail else ""))
+            await self.home.report(self.id, message + (f"\nIts log ends:\n{tail}" if tail else ""))
 
     async def _gone(self, run_id: str) -> None:
         self._let_go()
         self._move(NodeState.STOPPED)
         try:
-            news = await self.home.news("vm.stopped", self)
+            news = await self.news("vm.stopped")
         except Exception:
             # What a plugin cannot show has stopped all the same.
             log.exception("VM %s cannot be shown", self.id)
             await self.home.records.end_run(run_id)
-            await self.home.report(self, f"VM {self.name!r} has stopped, and cannot be shown.")
+            await self.home.report(self.id, f"VM {self.name!r} has stopped, and cannot be shown.")
         else:
             await self.home.records.end_run(run_id, news)
 
@@ -193,7 +193,7 @@ class ProcessNode(Node, ABC):
 
     def _exited(self, run: Run) -> None:
         if run is self._run and self.state in (NodeState.STARTED, NodeState.SUSPENDED):
-            self.home.settle_later(self)
+            self.home.settle_later(self.id, self.settle)
 
     def _ports_of(self, spec: LaunchSpec) -> RunningPorts:
         return RunningPorts(self.home.machine.ports, spec, self._holder(Use.RUNNING))

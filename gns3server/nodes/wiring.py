@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from gns3server.errors import Conflict
+from gns3server.nodes.home import Home
 from gns3server.nodes.nio import Nio
+from gns3server.nodes.node_type import NodeType
 from gns3server.ports import Holder, Use
 
-if TYPE_CHECKING:
-    from gns3server.nodes.node import Node
+
+class Wired(Protocol):
+    """What has adapters and ports: a node."""
+
+    id: str
+    name: str
+    type: NodeType
+    home: Home
 
 
 class Wiring:
     """The NIOs of one node, by adapter and port; see :class:`~gns3server.nodes.node.Node`."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Wired) -> None:
         self._node = node
         self.nios: dict[tuple[int, int], Nio] = {}
 

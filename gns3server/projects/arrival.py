@@ -12,10 +12,7 @@ from pathlib import Path
 
 from gns3server.durable import sync_directory, sync_file
 from gns3server.errors import Conflict
-from gns3server.projects.paths import DATABASE
-
-MOVING = ".gns3_moving-"
-"""What the names of hidden directories begin with that files of a project come through."""
+from gns3server.projects.paths import MOVING, PROJECT_FILE
 
 REPLACED = "replaced"
 """Where in it files are kept that were there before, as long as the way back is open."""
@@ -43,7 +40,7 @@ class Arrival:
 
         def records(directory: str, names: list[str]) -> set[str]:
             top = Path(directory) == old
-            return {name for name in names if top and name.startswith(DATABASE)}
+            return {name for name in names if top and name.startswith(PROJECT_FILE)}
 
         self._room.mkdir()
         try:
@@ -59,8 +56,8 @@ class Arrival:
 
     def keep_records(self, owner: str) -> None:
         """Set the records that are there already beside, under the id of their project."""
-        records = self._target / DATABASE
-        self._rename(records, records.with_name(f"{DATABASE}.{owner}"))
+        records = self._target / PROJECT_FILE
+        self._rename(records, records.with_name(f"{PROJECT_FILE}.{owner}"))
 
     def put_in_place(self) -> None:
         """Put the copy in its place, durably; a file that is there under the same name goes.

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from gns3server.errors import Conflict, LabError, NotFound
 from gns3server.projects.examining import DatabaseError, DatabaseLocked, lock_holder, salvage
+from gns3server.projects.paths import PROJECT_FILE
 from gns3server.projects.places import Places
-from gns3server.projects.records import PROJECT_FILE
 from gns3server.projects.stored import ProjectPlace
 from gns3server.running.runner import Runner
 

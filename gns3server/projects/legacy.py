@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gns3server.errors import FilesFailed
 from gns3server.nodes.node_type import NodeType
-from gns3server.projects.paths import FILES_DIRECTORY, is_plain_name
+from gns3server.projects.paths import FILES_DIRECTORY, MOVING, is_plain_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ def move(source: Path, target: Path) -> None:
 
 def copy_across(source: Path, target: Path) -> None:
     """Move a directory to another file system: all of it is copied before anything is removed."""
-    copy = target.with_name(f".gns3_moving-{uuid.uuid4().hex}")
+    copy = target.with_name(f"{MOVING}{uuid.uuid4().hex}")
     try:
         shutil.copytree(source, copy, symlinks=True)
         copy.rename(target)

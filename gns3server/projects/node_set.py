@@ -182,12 +182,10 @@ class NodeSet:
             number=number,
             properties={},
         )
-        node = node_type.node_class(self._home, node_type, record)
+        node: Node = node_type.node_class(self._home, node_type, record)
         change = await node.prepare(values)
         node.properties.update(change.properties)
-        news = await self._home.news(
-            "vm.created", node, files=change.files, apply=partial(self._take_in, node)
-        )
+        news = await node.news("vm.created", files=change.files, apply=partial(self._take_in, node))
         await node.save(replace(record, properties=node.properties), change.files, news)
         return node
 

@@ -22,10 +22,15 @@ log = logging.getLogger(__name__)
 
 FILES_DIRECTORY = "project-files"
 TEMPORARY_MARKER = ".gns3_temporary"
-DATABASE = "project.db"
+PROJECT_FILE = "project.db"
+DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
+"""What the names of a database's files end with (SQLite, "Temporary Files")."""
 
 DELETED = ".gns3_deleted-"
 """What the names of hidden directories begin with that files to be removed are put into."""
+
+MOVING = ".gns3_moving-"
+"""What the names of hidden directories begin with that files of a project come through."""
 
 
 def real_path(path: str, reserved: Iterable[Path]) -> Path:
@@ -181,7 +186,7 @@ def bring_back_interrupted(project_id: str, path: Path, whole: bool) -> bool:
     :raises OSError: its files cannot be moved.
     """
     aside = aside_of(project_id, path, whole)
-    if os.path.lexists(path / DATABASE) or not os.path.lexists(aside / DATABASE):
+    if os.path.lexists(path / PROJECT_FILE) or not os.path.lexists(aside / PROJECT_FILE):
         return False
     bring_back(path, aside, whole)
     sync_directory(aside.parent)
@@ -190,7 +195,7 @@ def bring_back_interrupted(project_id: str, path: Path, whole: bool) -> bool:
 
 def _move(source: Path, target: Path) -> None:
     """Move what we put into a project's directory, its records last."""
-    records = sorted(source.glob(f"{DATABASE}*"), reverse=True)
+    records = sorted(source.glob(f"{PROJECT_FILE}*"), reverse=True)
     for entry in [source / FILES_DIRECTORY, source / TEMPORARY_MARKER, *records]:
         if os.path.lexists(entry):
             entry.rename(target / entry.name)
@@ -207,8 +212,8 @@ def discard(aside: Path | None) -> None:
 
 def remove_what_was_made(path: Path) -> None:
     """Remove the records and the marker of a project whose creation failed."""
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        (path / f"{DATABASE}{suffix}").unlink(missing_ok=True)
+    for suffix in DATABASE_SUFFIXES:
+        (path / f"{PROJECT_FILE}{suffix}").unlink(missing_ok=True)
     (path / TEMPORARY_MARKER).unlink(missing_ok=True)
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from gns3server.errors import NotFound
 from gns3server.locks import Entry, FairLock, KeyedLocks
-from gns3server.nodes.home import Machine, News
+from gns3server.nodes.home import Machine, News, Subject
 from gns3server.nodes.nio import NioType
-from gns3server.nodes.node import Node
-from gns3server.nodes.states import NodeState
 from gns3server.ports import Holder, Use
 from gns3server.projects import paths
 from gns3server.projects.adoption import Strays
@@ -101,10 +99,6 @@ class Project:
         """Where the nodes of this project run."""
         return self._shared.machine
 
-    def directory_of(self, node: Node) -> Path:
-        """A node's own directory (PRJ-24)."""
-        return self.node_directory(node.type.name, node.id)
-
     def node_directory(self, node_type: str, node_id: str) -> Path:
         """The directory of a node that may be deleted already (PRJ-24)."""
         return self.path / paths.FILES_DIRECTORY / node_type / node_id
@@ -113,42 +107,29 @@ class Project:
         """A NIO type by name; see :meth:`gns3server.nodes.registry.Registry.nio_type`."""
         return self._shared.registry.nio_type(name)
 
-    async def news(
-        self,
-        action: str,
-        node: Node,
-        *,
-        files: Mapping[str, bytes] | None = None,
-        state: NodeState | None = None,
-        apply: Callable[[], None] | None = None,
-    ) -> News:
-        """An event with a node's object; see :class:`~gns3server.nodes.home.Home`."""
-        values = await node.preview(files or {}, state or node.state)
-        return News(action=action, event=node.type.dump(values), apply=apply)
-
-    async def announce(self, action: str, node: Node) -> None:
+    async def announce(self, action: str, node: Subject) -> None:
         """Tell an event with the node's object that no stored change goes with."""
-        await self.records.events.tell(await self.news(action, node))
+        await self.records.events.tell(await node.news(action))
 
-    async def report(self, node: Node, message: str) -> None:
+    async def report(self, node_id: str, message: str) -> None:
         """Tell a ``log.error`` about a node, and log it."""
-        log.error("project %s, VM %s: %s", self.id, node.id, message)
-        event = {"message": message, "project_id": self.id, "vm_id": node.id}
+        log.error("project %s, VM %s: %s", self.id, node_id, message)
+        event = {"message": message, "project_id": self.id, "vm_id": node_id}
         await self.records.events.tell(News(action="log.error", event=event))
 
-    def settle_later(self, node: Node) -> None:
-        """Settle an exit of the node as soon as nobody holds it."""
-        entry = self.enter(node.id)
+    def settle_later(self, node_id: str, settle: Callable[[], Awaitable[None]]) -> None:
+        """Settle an exit of a node as soon as nobody holds it."""
+        entry = self.enter(node_id)
 
-        async def settle() -> None:
+        async def settle_alone() -> None:
             async with entry:
                 try:
-                    await node.settle()
+                    await settle()
                 except Exception:
                     # Nobody waits for an answer that would tell of it.
-                    log.exception("the end of VM %s could not be settled", node.id)
+                    log.exception("the end of VM %s could not be settled", node_id)
 
-        _ = self._shared.own(settle())
+        _ = self._shared.own(settle_alone())
 
     # The project itself ----------------------------------------------------------
 

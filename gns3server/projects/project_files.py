@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gns3server.errors import Conflict, Forbidden, NotFound
 from gns3server.opening import MISSING, OpenFile, Outside, open_file
-from gns3server.projects.paths import DATABASE
+from gns3server.projects.paths import PROJECT_FILE
 
 UNLISTED_SUFFIX = ".ghost"
 """Memory of emulated routers: large, and of use to nobody (contract 2.4)."""
@@ -18,7 +18,7 @@ UNLISTED_SUFFIX = ".ghost"
 
 def is_record(path: str) -> bool:
     """Whether a path relative to a project's directory names the server's own records."""
-    return path.startswith(DATABASE) and "/" not in path
+    return path.startswith(PROJECT_FILE) and "/" not in path
 
 
 def names(directory: Path) -> Iterator[str]:

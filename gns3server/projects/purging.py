@@ -37,6 +37,6 @@ async def purge(projects: Path, keep: Collection[Path], runner: Runner) -> None:
 def _is_open(path: Path) -> bool:
     """Whether another server has a project's records."""
     try:
-        return lock_holder(path / paths.DATABASE) is not None
+        return lock_holder(path / paths.PROJECT_FILE) is not None
     except FileNotFoundError:
         return False

@@ -17,6 +17,7 @@ from gns3server.nodes.nio import Nio
 from gns3server.projects.database import Database, DatabaseThread, Statement
 from gns3server.projects.event_log import EVENT_TABLE, EventLog
 from gns3server.projects.migrations import Migrations
+from gns3server.projects.paths import PROJECT_FILE
 from gns3server.projects.stored import (
     ProjectPlace,
     StoredProject,
@@ -27,7 +28,6 @@ from gns3server.projects.stored import (
 
 log = logging.getLogger(__name__)
 
-PROJECT_FILE = "project.db"
 PROJECT_MIGRATIONS: Migrations = (
     """
 CREATE TABLE project (id TEXT PRIMARY KEY, name TEXT, temporary INTEGER NOT NULL);

@@ -11,15 +11,16 @@ from pathlib import Path
 from gns3server import durable as files
 from gns3server.errors import Conflict, StorageFailed
 from gns3server.nodes.home import NodeRecord
+from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.registry import Registry
 from gns3server.ports import Holder, Ports, Use
 from gns3server.projects.adoption import adopt_runs
 from gns3server.projects.database import DatabaseThread
 from gns3server.projects.examining import DatabaseError
-from gns3server.projects.paths import remove_what_was_made
+from gns3server.projects.paths import PROJECT_FILE, remove_what_was_made
 from gns3server.projects.project import Project
-from gns3server.projects.records import PROJECT_FILE, ProjectRecords
+from gns3server.projects.records import ProjectRecords
 from gns3server.projects.stored import ProjectPlace, StoredProject
 
 log = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ def _restore_node(
     record: NodeRecord,
     stored: StoredProject,
 ) -> bool:
-    node = node_type.node_class(project, node_type, record)
+    node: Node = node_type.node_class(project, node_type, record)
     node.restored = True
     if not project.nodes.restore(node):
         log.error("project %s: VM %s is open in another project", project.id, node.id)

@@ -3,70 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
 
 
 class StartGate:
-    """Lets `places` blocks in at a time, in order, each for `hold_limit` seconds at most.
+    """Lets some blocks in at a time, in order.
 
-    A block that takes longer goes on, but its place is given to the next: one program that
-    never gets ready must not hold up the others.
+    A block that takes longer than the limit goes on, but its place is given to the next: one
+    program that never gets ready must not hold up the others.
+
+    :param places: how many blocks are in at a time.
+    :param hold_limit: seconds for which a block has its place.
+    :raises ValueError: ``places`` is less than 1.
     """
 
     def __init__(self, places: int, hold_limit: float = 5.0) -> None:
         if places < 1:
             raise ValueError(f"places: {places} is less than 1")
-        self._free = places
+        self._places = asyncio.Semaphore(places)
         self._hold_limit = hold_limit
-        self._queue: deque[asyncio.Future[None]] = deque()
-
-    @property
-    def waiting(self) -> int:
-        """Number of those who wait for a place."""
-        return sum(not turn.done() for turn in self._queue)
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Wait for a place and hold it for the block, or for `hold_limit` seconds."""
-        await self._enter()
-        held = True
-
-        def give_back() -> None:
-            nonlocal held
-            if held:
-                held = False
-                self._leave()
-
-        timer = asyncio.get_running_loop().call_later(self._hold_limit, give_back)
-        try:
+        """Wait for a place and have it while the context lasts, but no longer than the limit."""
+        await self._places.acquire()
+        # What a stack has to do it does once, whoever closes it first.
+        with ExitStack() as held:
+            held.callback(self._places.release)
+            timer = asyncio.get_running_loop().call_later(self._hold_limit, held.close)
+            held.callback(timer.cancel)
             yield
-        finally:
-            timer.cancel()
-            give_back()
-
-    async def _enter(self) -> None:
-        if self._free and not self._queue:
-            self._free -= 1
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._queue.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.cancelled():
-                with suppress(ValueError):
-                    self._queue.remove(turn)
-            else:
-                # The place was given to us in the same moment: pass it on.
-                self._leave()
-            raise
-
-    def _leave(self) -> None:
-        while self._queue:
-            turn = self._queue.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1

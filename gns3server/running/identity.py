@@ -17,8 +17,9 @@ from gns3server.running.procfs import ProcessStat, read_bytes, read_stat
 class ProcessIdentity:
     """One process, for ever: no other one, on this boot or another, has the same three values.
 
-    start_time: field 22 of /proc/PID/stat (proc(5)), clock ticks since boot; unlike a time of
-    day it does not move when the clock is set.
+    :param start_time: field 22 of /proc/PID/stat (proc(5)), clock ticks since boot; unlike a
+        time of day it does not move when the clock is set.
+    :param boot_id: see :func:`read_boot_id`.
     """
 
     pid: int
@@ -27,19 +28,22 @@ class ProcessIdentity:
 
 
 class Handle(NamedTuple):
-    """A process and the pidfd that refers to it; whoever gets it must close `fd`."""
+    """A process and the pidfd that refers to it; whoever gets it must close ``fd``."""
 
     identity: ProcessIdentity
     fd: int
 
 
 def read_boot_id() -> str:
-    """Return the id that the kernel gave to this boot (random(4))."""
+    """The id that the kernel gave to this boot (random(4))."""
     return read_bytes("/proc/sys/kernel/random/boot_id").decode().strip()
 
 
 def open_handle(pid: int) -> Handle | None:
-    """Open a process and read its identity; None when no process has that pid. Raise OSError."""
+    """Open a process and read its identity; ``None`` when no process has that pid.
+
+    :raises OSError: it cannot be opened or read.
+    """
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -58,7 +62,10 @@ def open_handle(pid: int) -> Handle | None:
 
 
 def open_pidfd(identity: ProcessIdentity) -> int | None:
-    """Open a living process; None when it is gone, a zombie or another one. Raise OSError."""
+    """Open a living process; ``None`` when it is gone, a zombie or another one.
+
+    :raises OSError: it cannot be opened or read.
+    """
     if identity.boot_id != read_boot_id():
         return None
     try:
@@ -77,13 +84,19 @@ def open_pidfd(identity: ProcessIdentity) -> int | None:
 
 
 def open_all(stats: Iterable[ProcessStat]) -> list[Handle]:
-    """Open those of the processes that still live. Raise OSError with none left open."""
+    """Open those of the processes that still live.
+
+    :raises OSError: one cannot be opened or read; none is left open.
+    """
     boot_id = read_boot_id()
     return open_living(ProcessIdentity(stat.pid, stat.start_time, boot_id) for stat in stats)
 
 
 def open_living(processes: Iterable[ProcessIdentity]) -> list[Handle]:
-    """Open those of the processes that still live. Raise OSError with none left open."""
+    """Open those of the processes that still live.
+
+    :raises OSError: one cannot be opened or read; none is left open.
+    """
     handles: list[Handle] = []
     try:
         for identity in processes:
@@ -103,7 +116,7 @@ def close_all(handles: Iterable[Handle]) -> None:
 
 
 def _refers_to(fd: int, pid: int) -> bool:
-    """Tell whether the process behind a pidfd still owns its pid (fdinfo: -1 once reaped)."""
+    """Whether the process behind a pidfd still owns its pid (fdinfo: -1 once reaped)."""
     for line in read_bytes(f"/proc/self/fdinfo/{fd}").splitlines():
         if line.startswith(b"Pid:"):
             return int(line.split()[1]) == pid

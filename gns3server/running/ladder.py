@@ -29,8 +29,12 @@ async def take_down(
 ) -> None:
     """Stop the recorded processes, their descendants and all that carry one of the run ids.
 
-    Returns when they are gone; `stop_limit` is in seconds, and no longer waited for once `hurry`
-    is set. What is found on the way is added to the record. Nothing else is ever signalled.
+    Returns when they are gone. What is found on the way is added to the record. Nothing else is
+    ever signalled.
+
+    :param hurry: when it is set, nothing is waited for any more.
+    :param stop_signal: the signal that asks them to end.
+    :param stop_limit: seconds that they have to end before they are killed.
     """
     passes = 0
     while True:
@@ -51,7 +55,11 @@ async def take_down(
 
 
 async def _gone(record: Record, limit: float, hurry: asyncio.Event) -> bool:
-    """Wait until those that live have ended; False after `limit` seconds, or at `hurry`."""
+    """Wait until those that live have ended; tells whether they have.
+
+    :param limit: seconds that are waited for at most.
+    :param hurry: when it is set, no longer.
+    """
     gone = asyncio.ensure_future(record.gone(limit))
     hurried = asyncio.ensure_future(hurry.wait())
     try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from gns3server.ports import try_port
 from gns3server.running.identity import Handle, open_handle
 from gns3server.running.logs import open_log
 from gns3server.running.procfs import RUN_ID_VARIABLE
@@ -23,7 +23,7 @@ PR_SET_TIMERSLACK = 29  # linux/prctl.h
 
 
 class Launched(NamedTuple):
-    """A process that was just started: reap it by `popen`, close the pidfd in `main`."""
+    """A process that was just started: reap it by ``popen``, close the pidfd in ``main``."""
 
     popen: subprocess.Popen[bytes]
     main: Handle
@@ -32,7 +32,11 @@ class Launched(NamedTuple):
 def launch(
     spec: LaunchSpec, run_id: str, base_env: Mapping[str, str], slack: TimerSlack
 ) -> Launched:
-    """Start the program of a spec in a session of its own; raise LaunchFailed."""
+    """Start the program of a spec in a session of its own.
+
+    :param base_env: its environment, to which the spec adds.
+    :raises LaunchFailed: it cannot be started.
+    """
     _write_files(spec)
     for port in spec.ports:
         check_free(port)
@@ -54,7 +58,7 @@ class TimerSlack:
 
     @contextmanager
     def of(self, nanoseconds: int | None) -> Iterator[None]:
-        """Let the block's forks have this timer slack; None changes nothing."""
+        """Let the block's forks have this timer slack; ``None`` changes nothing."""
         if nanoseconds is None:
             yield
             return
@@ -75,20 +79,18 @@ class TimerSlack:
 
 
 def check_free(port: Port) -> None:
-    """Raise LaunchFailed when a port cannot be bound on all addresses right now."""
-    kind = socket.SOCK_STREAM if port.kind == "tcp" else socket.SOCK_DGRAM
+    """Refuse a port that cannot be bound on all addresses right now.
+
+    :raises LaunchFailed: says why.
+    """
     try:
-        with socket.socket(socket.AF_INET, kind) as probe:
-            if port.kind == "tcp":
-                # As servers do it: connections that are fading out do not count.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("0.0.0.0", port.number))  # noqa: S104 (as emulators do)
+        try_port(port.kind.upper(), port.number)
     except OSError as error:
         raise LaunchFailed(_why_not_bound(port, error)) from error
 
 
 def in_use(port: Port) -> str:
-    """Say that a port is taken."""
+    """What is said of a port that is taken."""
     return f"{port} is in use by another process of this machine: stop that or choose another port"
 
 

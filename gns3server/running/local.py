@@ -29,10 +29,10 @@ P = ParamSpec("P")
 
 
 class LocalRunner:
-    """Implements `Runner` with processes of this machine; to be made on the loop.
+    """A :class:`~gns3server.running.runner.Runner` of this machine; to be made on the loop.
 
-    base_env: the environment of every program, before its spec's own variables.
-    log_period: seconds between two looks at the sizes of the logs.
+    :param base_env: the environment of every program, before its spec's own variables.
+    :param log_period: seconds between two looks at the sizes of the logs.
     """
 
     def __init__(self, base_env: Mapping[str, str], *, log_period: float = 2.0) -> None:

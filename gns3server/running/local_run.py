@@ -25,12 +25,12 @@ GRACE = 0.5
 
 
 class LocalRun:
-    """Implements `Run`; to be made on the loop.
+    """A :class:`~gns3server.running.runner.Run` of this machine; to be made on the loop.
 
-    essential: those whose end is the end of the run, as far as they are known, main first.
-    popen: of the main process, unless it was adopted.
-    hurry: when it is set, nothing is given time to end any more.
-    released: called when everything has been stopped, or is not watched any more.
+    :param essential: those whose end is the end of the run, as far as they are known, main first.
+    :param hurry: when it is set, nothing is given time to end any more.
+    :param released: called when everything has been stopped, or is not watched any more.
+    :param popen: of the main process, unless it was adopted.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class LocalRun:
             await asyncio.shield(self._ladder)
 
     def begin_stop(self) -> None:
-        """Begin to stop, unless that has begun; `stop` waits for the end of it."""
+        """Begin to stop, unless that has begun; :meth:`stop` waits for the end of it."""
         if self._grace is not None:
             self._grace.cancel()
         ladder = self._ladder

@@ -8,7 +8,7 @@ raised as OSError, so that nobody takes an unread process for a dead one.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 RUN_ID_VARIABLE = "GNS3_RUN_ID"
@@ -19,7 +19,11 @@ _DEAD_STATES = (b"Z", b"X", b"x")
 
 
 class ProcessStat(NamedTuple):
-    """One line of /proc/PID/stat; `start_time` is in clock ticks since boot."""
+    """One line of /proc/PID/stat (proc(5)).
+
+    :param start_time: in clock ticks since boot.
+    :param alive: it is no zombie.
+    """
 
     pid: int
     parent: int
@@ -28,7 +32,10 @@ class ProcessStat(NamedTuple):
 
 
 def read_bytes(path: str) -> bytes:
-    """Read a whole file of /proc; raise OSError."""
+    """Read a whole file of /proc.
+
+    :raises OSError: it cannot be read.
+    """
     # Unbuffered: the io layer costs three times the system calls, and rounds read hundreds.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -54,7 +61,7 @@ def parse_stat(line: bytes) -> ProcessStat:
 
 
 def read_stat(pid: int) -> ProcessStat | None:
-    """Read the stat line of one process, None when there is none; zombies have one."""
+    """Read the stat line of one process, ``None`` when there is none; zombies have one."""
     try:
         line = read_bytes(f"/proc/{pid}/stat")
     except _GONE:
@@ -65,8 +72,8 @@ def read_stat(pid: int) -> ProcessStat | None:
 class ProcessTable:
     """The living processes of the machine and who started whom. Zombies count as dead.
 
-    A second `refresh` only reads what is new: whoever decides by it opens and verifies what it
-    found, and clears the table when that fails.
+    A second :meth:`refresh` only reads what is new: whoever decides by it opens and verifies what
+    it found, and clears the table when that fails.
     """
 
     def __init__(self) -> None:
@@ -74,7 +81,7 @@ class ProcessTable:
         self._children: dict[int, list[ProcessStat]] = {}
 
     def refresh(self) -> ProcessTable:
-        """Read the processes that are not in the table yet, drop those that are gone; return it."""
+        """Read the processes that are not in the table yet, drop those that are gone."""
         pids = _pids()
         known = self._stats
         fresh = {pid: known.get(pid) or read_stat(pid) for pid in pids}
@@ -85,17 +92,17 @@ class ProcessTable:
         return self
 
     def clear(self) -> None:
-        """Have the next `refresh` read everything."""
+        """Have the next :meth:`refresh` read everything."""
         self._stats = {}
         self._children = {}
 
     def holds(self, pid: int, start_time: int) -> bool:
-        """Tell whether this very process lives."""
+        """Whether this very process lives."""
         stat = self._stats.get(pid)
         return stat is not None and stat.start_time == start_time
 
     def descendants(self, roots: Iterable[int]) -> list[ProcessStat]:
-        """Return the children, grandchildren and so on of `roots`."""
+        """The children, grandchildren and so on of ``roots``."""
         found: dict[int, ProcessStat] = {}
         todo = list(roots)
         while todo:
@@ -112,7 +119,7 @@ def processes() -> ProcessTable:
 
 
 def socket_inodes(pid: int) -> set[int]:
-    """Return the inodes of the sockets that a process holds open."""
+    """The inodes of the sockets that a process holds open."""
     found: set[int] = set()
     try:
         names = os.listdir(f"/proc/{pid}/fd")
@@ -128,31 +135,10 @@ def socket_inodes(pid: int) -> set[int]:
     return found
 
 
-def socket_owners(inodes: Collection[int]) -> dict[int, set[int]]:
-    """Return the pids of the processes that hold sockets open, by the sockets' inodes.
-
-    Those that are not ours to look into are left out.
-    """
-    found: dict[int, set[int]] = {}
-    for pid in _pids():
-        for inode in socket_inodes(pid).intersection(inodes):
-            found.setdefault(inode, set()).add(pid)
-    return found
-
-
-def command_line(pid: int) -> str:
-    """Return the command that a process was started with, empty when that cannot be read."""
-    try:
-        words = read_bytes(f"/proc/{pid}/cmdline").split(b"\0")
-    except _GONE:
-        return ""
-    return " ".join(os.fsdecode(word) for word in words if word)
-
-
 def working_directory(pid: int) -> str | None:
-    """Return where a process works; one that is gone by the path that it had when it went.
+    """Where a process works, ``None`` when that cannot be read.
 
-    None when that cannot be read.
+    A directory that is gone is named by the path that it had when it went.
     """
     try:
         return os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)")
@@ -161,7 +147,7 @@ def working_directory(pid: int) -> str | None:
 
 
 def run_id_carriers() -> dict[str, list[ProcessStat]]:
-    """Return the living processes of our user that carry a run id, by run id.
+    """The living processes of our user that carry a run id, by run id.
 
     The environment is the one that the process was started with (or its parent, before an exec).
     This process itself is left out: whoever starts a server from within a node's shell must not
@@ -190,7 +176,7 @@ def run_id_carriers() -> dict[str, list[ProcessStat]]:
 
 
 def run_ids_below(directory: str) -> set[str]:
-    """Return the run ids of our user's processes that work in a directory or below it."""
+    """The run ids of our user's processes that work in a directory or below it."""
     found = set()
     for run_id, stats in run_id_carriers().items():
         for stat in stats:

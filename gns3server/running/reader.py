@@ -57,9 +57,9 @@ class KernelReader:
         self._carriers = _Shared(self._pool, run_id_carriers)
 
     def ask(self, question: Question, answered: Callable[[Answer], None]) -> None:
-        """Look again and again until there is an answer, then call `answered` once, on the loop.
+        """Look again and again until there is an answer.
 
-        `answered` becomes the owner of the pidfds in the answer.
+        :param answered: called once with it, on the loop; becomes the owner of its pidfds.
         """
         self._asked[question] = answered
         if self._rounds is None:
@@ -76,7 +76,7 @@ class KernelReader:
     async def family(self, known: Collection[ProcessIdentity]) -> list[Handle]:
         """Open the living descendants of processes which are not among the known themselves.
 
-        Raises OSError.
+        :raises OSError: they cannot be looked for.
         """
         table = await self._processes.get()
         roots = [
@@ -89,7 +89,7 @@ class KernelReader:
     ) -> list[Handle]:
         """Open the living processes that carry one of the run ids, but for the known ones.
 
-        Raises OSError.
+        :raises OSError: they cannot be looked for.
         """
         carriers = await self._carriers.get()
         found = [stat for run_id in run_ids for stat in carriers.get(run_id, ())]

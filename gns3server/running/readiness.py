@@ -23,7 +23,9 @@ from gns3server.running.spec import Port
 class Question:
     """What one start waits for, and what the looks have found so far.
 
-    missing: what was not there at the last look, for a message.
+    :param missing: what was not there at the last look, for a message.
+    :param foreign: ports that were somebody else's at the last look.
+    :param settled: inodes of the sockets that were found to be the run's own.
     """
 
     main: ProcessIdentity
@@ -67,7 +69,10 @@ class Look:
         return run_id_carriers()
 
     def answer(self, question: Question) -> Answer | None:
-        """Answer one question; None means that it must be asked again. Raise OSError."""
+        """Answer one question; ``None`` means that it must be asked again.
+
+        :raises OSError: the kernel's tables cannot be read.
+        """
         held = {port: self._sockets[port] for port in question.ports if port in self._sockets}
         unbound = [str(port) for port in question.ports if port not in held]
         inodes = set(chain.from_iterable(held.values()))
@@ -104,7 +109,7 @@ class Look:
         return [*family, *(stat for stat in carriers if stat.pid not in known)]
 
     def _owned(self, main: int, family: list[ProcessStat]) -> dict[int, int]:
-        """Return who of the family (a pid) holds which socket (an inode)."""
+        """Who of the family (a pid) holds which socket (an inode)."""
         return {
             inode: pid
             for pid in (main, *(stat.pid for stat in family))
@@ -128,9 +133,10 @@ class Look:
 
 
 def look(questions: Sequence[Question], table: ProcessTable) -> list[Answer | None]:
-    """Answer questions in their order. Raise OSError, having left no pidfd open.
+    """Answer questions in their order.
 
-    `table` is for successive looks: each reads the processes that came after the one before.
+    :param table: for successive looks: each reads the processes that came after the one before.
+    :raises OSError: the kernel's tables cannot be read; no pidfd is left open.
     """
     answers: list[Answer | None] = []
     try:

@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 class Member:
     """One watched process.
 
-    gone: it has ended (a killed grandchild may stay a zombie until init reaps it).
-    code: the exit code, negative for a signal; None while it lives, and if it is not our child.
+    It is ``gone`` once it has ended (a killed grandchild may stay a zombie until init reaps it).
+    Its ``code`` is negative for a signal; ``None`` while it lives, and if it is not our child.
     """
 
     __slots__ = ("code", "ended", "fd", "gone", "identity", "popen")
@@ -34,7 +34,10 @@ class Member:
 
 
 class Record:
-    """Some processes; `noticed` is called on the loop for each one that ends."""
+    """Some processes.
+
+    :param noticed: called on the loop for each one that ends.
+    """
 
     def __init__(self, noticed: Callable[[Member], None] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -80,7 +83,10 @@ class Record:
                 self._end(member)
 
     async def gone(self, limit: float | None = None) -> bool:
-        """Wait until those that live now have ended; False when `limit` seconds did not do."""
+        """Wait until those that live now have ended; tells whether they have.
+
+        :param limit: seconds that are waited for at most.
+        """
         waiting = [member.ended for member in self.alive]
         if not waiting:
             return True

@@ -12,7 +12,7 @@ from gns3server.running.spec import LaunchSpec
 
 
 class LaunchFailed(Exception):
-    """A program could not be started; `reason` is for the user's eyes."""
+    """A program could not be started; ``reason`` is for the user's eyes."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -23,10 +23,12 @@ class LaunchFailed(Exception):
 class Exit:
     """How a run ended.
 
-    code: exit code of the main process, negative when a signal ended it (the signal's number);
-    None when it cannot be had: the process was adopted, or had not ended yet when this was set.
-    first: the essential process that ended first.
-    outlived: an essential process was still alive a while after another one had ended unasked.
+    :param code: exit code of the main process, negative when a signal ended it (the signal's
+        number); ``None`` when it cannot be had: the process was adopted, or had not ended yet
+        when this was set.
+    :param first: the essential process that ended first.
+    :param outlived: an essential process was still alive a while after another one had ended
+        unasked.
     """
 
     code: int | None
@@ -38,7 +40,7 @@ class Run(Protocol):
     """One program that runs, or ran: its main process and what belongs to it."""
 
     on_exit: Callable[[Run], None] | None
-    """Called once, on the loop, when the run ended without `stop` having been called before.
+    """Called once, on the loop, when the run ended without :meth:`stop` having been called before.
 
     By then nothing of it is alive any more. Set it before anything else is awaited.
     """
@@ -57,25 +59,28 @@ class Run(Protocol):
 
     @property
     def exit(self) -> Exit | None:
-        """How it ended, None while it runs.
+        """How it ended, ``None`` while it runs.
 
         Set as soon as it is decided: at once when all essential processes have ended, else after
-        half a second of grace for those that take a little longer (`ending` is True meanwhile).
-        What has outlived the others is being stopped then; await `stop()` to know it is gone.
+        half a second of grace for those that take a little longer (:attr:`ending` is true
+        meanwhile). What has outlived the others is being stopped then; await :meth:`stop` to know
+        it is gone.
         """
 
     async def ready(self) -> None:
         """Wait until the spec's ports are bound by processes of this run.
 
-        Raises LaunchFailed when it ends before, takes longer than the spec's limit, or one of its
-        ports is in use by another process. It stops nothing: call `stop` after a failure.
+        It stops nothing: call :meth:`stop` after a failure.
+
+        :raises LaunchFailed: it ended before, took longer than the spec's limit, or one of its
+            ports is in use by another process.
         """
 
     async def ended(self) -> Exit:
         """Wait until it is decided how the run ended."""
 
     async def stop(self) -> None:
-        """Stop every process of the run; return when they are gone.
+        """Stop every process of the run; returns when they are gone.
 
         The spec's signal first, KILL after the spec's limit. Can be called at any time, as often
         as wanted. Once begun it is carried through, even if the caller is cancelled.
@@ -84,37 +89,45 @@ class Run(Protocol):
     async def let_go(self) -> None:
         """Stop watching and let the processes be; what has begun to end is brought to its end.
 
-        `on_exit` is not called any more.
+        :attr:`on_exit` is not called any more.
         """
 
     async def log_tail(self, limit: int = 2000) -> str:
-        """Return the last `limit` bytes of the output as text; empty when there is none."""
+        """The end of the output as text; empty when there is none.
+
+        :param limit: bytes of it.
+        """
 
 
 class Runner(Protocol):
     """Something that runs launch specs."""
 
     async def spawn(self, spec: LaunchSpec, *, run_id: str) -> Run:
-        """Start a program; raise LaunchFailed when that is not possible.
+        """Start a program. Nothing is left of it if the caller is cancelled.
 
-        Nothing is left of it if the caller is cancelled.
+        :param run_id: what all its processes carry in their environment.
+        :raises LaunchFailed: it cannot be started.
         """
 
     async def adopt(
         self, spec: LaunchSpec, *, run_id: str, processes: Sequence[ProcessIdentity]
     ) -> Run | None:
-        """Take over a run that was ready, with the `processes` that it had, main first.
+        """Take over a run that was ready.
 
-        None when an essential process is gone; what was left of the run has been stopped then.
-        The exit code of an adopted run is never known. Raises OSError when processes cannot be
-        looked for: then the run may go on, and nothing has happened to it.
+        The exit code of an adopted run is never known.
+
+        :param processes: that it had, main first.
+        :returns: ``None`` when an essential process is gone; what was left of the run has been
+            stopped then.
+        :raises OSError: processes cannot be looked for. The run may go on, and nothing has
+            happened to it.
         """
 
     async def sweep(self, run_ids: Collection[str]) -> int:
-        """Stop all processes of our user that carry one of these run ids; return their number."""
+        """Stop all processes of our user that carry one of these run ids; returns their number."""
 
     async def runs_in(self, directory: Path) -> set[str]:
-        """Return the run ids of our user's processes that work in a directory or below it."""
+        """The run ids of our user's processes that work in a directory or below it."""
 
     def hurry(self) -> None:
         """Give nothing time to end any more: what is stopped, or is being stopped, is killed."""

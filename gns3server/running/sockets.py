@@ -48,9 +48,11 @@ class BoundSocket(NamedTuple):
 
 
 def bound_sockets(ports: Collection[Port]) -> dict[Port, set[int]]:
-    """Return the inodes of the sockets bound to each of `ports`, free ports left out.
+    """The inodes of the sockets bound to each of ``ports``, free ports left out.
 
-    TCP sockets count when they listen: connections share their server's port. Raises OSError.
+    TCP sockets count when they listen: connections share their server's port.
+
+    :raises OSError: the kernel does not list its sockets.
     """
     found: dict[Port, set[int]] = {}
     for kind in {port.kind for port in ports}:
@@ -71,7 +73,11 @@ def _all_bound(kind: str) -> list[BoundSocket]:
 
 
 def netlink_sockets(kind: str) -> Iterator[BoundSocket]:
-    """Ask the kernel for all bound sockets of a kind ("tcp" or "udp"); raise OSError."""
+    """Ask the kernel for all bound sockets.
+
+    :param kind: ``"tcp"`` or ``"udp"``.
+    :raises OSError: it does not list them.
+    """
     protocol = socket.IPPROTO_TCP if kind == "tcp" else socket.IPPROTO_UDP
     states = 1 << TCP_LISTEN if kind == "tcp" else 0xFFFFFFFF
     with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_SOCK_DIAG) as link:
@@ -88,7 +94,11 @@ def netlink_sockets(kind: str) -> Iterator[BoundSocket]:
 
 
 def table_sockets(kind: str) -> Iterator[BoundSocket]:
-    """Read all bound sockets of a kind ("tcp" or "udp") from /proc; raise OSError."""
+    """Read all bound sockets from /proc.
+
+    :param kind: ``"tcp"`` or ``"udp"``.
+    :raises OSError: they cannot be read.
+    """
     for table in (kind, f"{kind}6"):
         try:
             lines = read_bytes(f"/proc/net/{table}").splitlines()[1:]
@@ -102,7 +112,7 @@ def table_sockets(kind: str) -> Iterator[BoundSocket]:
 
 
 def _messages(link: socket.socket) -> Iterator[memoryview]:
-    """Return the payloads of a dump, up to its end."""
+    """The payloads of a dump, up to its end."""
     while True:
         data = memoryview(link.recv(65536))
         while data:

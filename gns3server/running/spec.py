@@ -45,8 +45,8 @@ class LaunchSpec:
     :param ready_limit: seconds that it may take to become ready.
     :param stop_signal: the signal that asks it to end.
     :param stop_limit: seconds that it has to end before it is killed.
-    :param timer_slack_ns: nanoseconds by which the kernel may delay its timers; None is the
-        usual value.
+    :param timer_slack_ns: nanoseconds by which the kernel may delay its timers; ``None`` is
+        the usual value.
     :param children: number of child processes without which it is of no use.
     :param log_name: plain name of the file in ``cwd`` that takes its output.
     :param log_limit: bytes past which the output is cut back to its end.
@@ -116,14 +116,14 @@ class LaunchSpec:
             raise ValueError(f"stop_signal: {self.stop_signal!r} is not a signal")
 
     def goes_on(self, recorded: int, living: int) -> bool:
-        """Tell whether a run can be gone on with, by how many of its recorded processes live.
+        """Whether a run can be gone on with, by how many of its recorded processes live.
 
         One that was never recorded, or has lost a process, cannot.
         """
         return living == recorded > self.children
 
     def to_json(self) -> dict[str, Any]:
-        """Return the spec as a dict of JSON types; ``from_json`` reads it back."""
+        """The spec as a dict of JSON types; :meth:`from_json` reads it back."""
         return {
             "argv": list(self.argv),
             "cwd": self.cwd,
@@ -142,7 +142,10 @@ class LaunchSpec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LaunchSpec:
-        """Make a spec of what ``to_json`` returned; raise ValueError for anything else."""
+        """Make a spec of what :meth:`to_json` returned.
+
+        :raises ValueError: it is something else.
+        """
         try:
             values = dict(data)
             for name in ("ports", "may_bind"):

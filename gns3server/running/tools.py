@@ -40,21 +40,21 @@ async def run_tool(
     cwd: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> ToolResult:
-    """Run a short program to its end and return what it printed, errors included.
+    """Run a short program to its end; returns what it printed, errors included.
 
     What it leaves running in its process group is killed as well. A caller who is cancelled
     leaves at once, the program is then dealt with in the background. An exit code other than 0
     is not an error.
 
     :param limit: seconds that it may take; then it and its session's process group are killed.
-    :param env: its whole environment; None is the server's own.
+    :param env: its whole environment; ``None`` is the server's own.
     :raises ToolFailed: it cannot be started or takes too long.
     """
     return await asyncio.to_thread(_run, tuple(argv), limit, cwd, env)
 
 
 def find_program(name_or_path: str, search_path: str) -> str | None:
-    """Return the path of an executable file, None when there is none. Blocks.
+    """The path of an executable file, ``None`` when there is none. Blocks.
 
     A value with a slash is a path; any other is looked up in the directories of ``search_path``
     (as in PATH: separated by colons).
@@ -103,7 +103,7 @@ def _run(
 
 
 def _collect(process: subprocess.Popen[bytes], deadline: float) -> bytes | None:
-    """Return the output up to the end of the process, None when the deadline comes first."""
+    """The output up to the end of the process, ``None`` when the deadline comes first."""
     output = bytearray()
     pipe = cast(IO[bytes], process.stdout)
     pidfd = os.pidfd_open(process.pid)

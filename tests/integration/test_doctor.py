@@ -20,8 +20,8 @@ import pytest
 
 from gns3server.__main__ import main
 from gns3server.http.client import Client
-from gns3server.projects.arrival import MOVING, REPLACED
-from gns3server.projects.paths import DELETED
+from gns3server.projects.arrival import REPLACED
+from gns3server.projects.paths import DELETED, MOVING
 from gns3server.running.procfs import RUN_ID_VARIABLE
 
 pytestmark = pytest.mark.heavy

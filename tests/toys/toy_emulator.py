@@ -27,8 +27,6 @@ from gns3server.plugin import (
     port_field,
 )
 
-MODES = ("good", "exit", "never", "ignores-term", "dies", "crash-on-connect", "quit-on-connect")
-
 PROGRAM = r"""
 import os, signal, socket, sys
 mode, console, lport = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from graphlib import TopologicalSorter
 from importlib.metadata import EntryPoint, requires
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -22,12 +23,12 @@ CORE = ROOT / "gns3server"
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
-            *("daemon", "durable", "errors", "interfaces"),
+            *("console_client", "daemon", "durable", "errors", "interfaces"),
             *("locks", "log_files", "log_lines", "opening", "settings", "shortages"),
         }
     ),
-    frozenset({"config", "greeting", "notifications", "threads", "uploads"}),
-    frozenset({"images", "ports", "running"}),
+    frozenset({"config", "greeting", "notifications", "ports", "threads", "uploads"}),
+    frozenset({"images", "running"}),
     frozenset({"nodes"}),
     frozenset({"projects"}),
     frozenset({"http"}),
@@ -44,13 +45,14 @@ PUBLIC = {
     },
     "hookspecs": set(),
     "testing": {
-        *("api_checks", "app", "config", "conformance", "http"),
-        *("ports", "server_process", "settings"),
+        *("api_checks", "app", "config", "conformance", "console_client", "http"),
+        *("lab_server", "ports", "server_process", "settings"),
     },
+    "lab_server": {"app", "http", "settings"},
     "api_checks": {"http"},
     "server_process": {"http", "settings"},
-    "conformance": {"http", "testing"},
-    "demo": {"app", "config", "http", "settings"},
+    "conformance": {"http", "lab_server"},
+    "demo": {"app", "config", "console_client", "http", "settings"},
 }
 """What is for plugin authors and users: what each of them imports."""
 
@@ -68,7 +70,7 @@ THIRD_PARTY = {
     "openapi_schema_validator": {"api_checks"},
     "ctypes": {"running", "doctor"},
     "subprocess": {"running", "demo"},
-    "psutil": {"interfaces"},
+    "psutil": {"interfaces", "doctor"},
 }
 """Libraries that are the business of one room."""
 
@@ -175,11 +177,18 @@ def test_imports_of_the_core_point_down():
     assert [str(found) for found in OWN_IMPORTS if not is_allowed(found)] == []
 
 
+def test_no_modules_import_each_other_not_even_for_their_types():
+    order = TopologicalSorter[str]()
+    for found in OWN_IMPORTS:
+        order.add(found.module, found.target)
+    order.prepare()
+
+
 @pytest.mark.parametrize(
     ("module", "target"),
     [
         ("gns3server.nodes.node", "gns3server.projects.project"),
-        ("gns3server.running.local", "gns3server.ports"),
+        ("gns3server.running.local", "gns3server.images"),
         ("gns3server.ports", "gns3server.running.spec"),
         ("gns3server.errors", "gns3server.settings"),
         ("gns3server.http.edge", "gns3server.plugin_host"),

@@ -18,8 +18,10 @@ BOOTSTRAP = Path(__file__).resolve().parents[2] / "bootstrap.py"
 
 # Facts about a process that no script in PATH can pretend.
 DRIVER = """
-import json, os, pwd, runpy, sys, types
+import json, os, pwd, runpy, signal, sys, types
 facts = json.loads(sys.argv[1])
+# As on a terminal: what runs in the background may have inherited that it is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.executable, sys.platform = facts["python"], facts["platform"]
 sys.version_info = tuple(facts["version"])
 os.geteuid = lambda: facts["uid"]

@@ -4,36 +4,41 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import sys
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from gns3server.log_files import KEPT, MIB, LogFile, LogStream
+from gns3server.log_files import KEPT, MIB, LogFile, LogHandler
 
 LINE = "x" * (MIB // 10)
 
 
+def logger_to(write):
+    logger = logging.Logger(__name__)  # noqa: LOG001  nobody else hears what it is told
+    logger.addHandler(LogHandler(write))
+    return logger
+
+
 @pytest.fixture
 def log():
-    """Makes loggers of a handler."""
-    loggers = []
+    """Makes loggers of files of at most one MiB."""
+    files = []
 
-    def make(handler):
-        logger = logging.getLogger(f"{__name__}.{id(handler)}")
-        logger.propagate = False
-        logger.setLevel(logging.INFO)
-        logger.addHandler(handler)
-        loggers.append(handler)
-        return logger
+    def make(path):
+        files.append(LogFile(Path(path), 1))
+        return logger_to(files[-1].write)
 
     yield make
-    for handler in loggers:
-        handler.close()
+    for file in files:
+        file.close()
 
 
 def test_a_file_that_is_full_is_put_aside_and_few_are_kept(log, tmp_path):
-    logger = log(LogFile(tmp_path / "log", 1))
+    logger = log(tmp_path / "log")
     for number in range(60):
         logger.info("%d %s", number, LINE)
     files = sorted(tmp_path.iterdir())
@@ -46,12 +51,12 @@ def test_a_file_that_is_full_is_put_aside_and_few_are_kept(log, tmp_path):
 
 def test_a_file_that_is_there_is_appended_to(log, tmp_path):
     (tmp_path / "log").write_text("of before\n")
-    log(LogFile(tmp_path / "log", 1)).info("now")
+    log(tmp_path / "log").info("now")
     assert (tmp_path / "log").read_text() == "of before\nnow\n"
 
 
 def test_where_nothing_can_be_put_aside_the_file_begins_again(log, tmp_path):
-    logger = log(LogFile(tmp_path / "log", 1))
+    logger = log(tmp_path / "log")
     (tmp_path / f"log.{KEPT}" / "in the way").mkdir(parents=True)
     for number in range(60):
         logger.info("%d %s", number, LINE)
@@ -61,40 +66,67 @@ def test_where_nothing_can_be_put_aside_the_file_begins_again(log, tmp_path):
 
 
 def test_text_that_is_no_unicode_is_written_all_the_same(log, tmp_path):
-    log(LogFile(tmp_path / "log", 1)).info("a\udc80b")
+    log(tmp_path / "log").info("a\udc80b")
     assert (tmp_path / "log").read_text() == "a\\udc80b\n"
 
 
 def test_what_is_no_file_is_never_put_aside(log):
-    logger = log(LogFile(Path(os.devnull), 1))
+    logger = log(os.devnull)
     for _ in range(30):
         logger.info(LINE)
     assert Path(os.devnull).is_char_device()
 
 
-def test_a_full_disk_is_told_once_and_the_gap_in_the_log(log, tmp_path, capsys):
-    disk = tmp_path / "disk"
-    disk.symlink_to("/dev/full")
-    handler = LogFile(disk, 1)
-    logger = log(handler)
+@pytest.fixture
+def disks(tmp_path):
+    """A full disk and one that has room."""
+    full, roomy = LogFile(Path("/dev/full"), 1), LogFile(tmp_path / "log", 1)
+    with closing(full), closing(roomy):
+        yield [full, roomy]
+
+
+@pytest.fixture
+def logger(disks):
+    """A logger to the first of the disks."""
+    return logger_to(lambda text: disks[0].write(text))  # noqa: PLW0108  the first by then
+
+
+def test_a_full_disk_is_told_once_and_the_gap_in_the_log(logger, disks, tmp_path, capsys):
     for _ in range(1000):
         logger.info("lost")
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "the log cannot be written (No space left on device)" in err
-    with handler._file, open(tmp_path / "log", "ab", buffering=0) as handler._file:
-        logger.info("found")
+    disks.reverse()
+    logger.info("found")
     assert (tmp_path / "log").read_text() == (
         "1000 records are missing here: the log could not be written\nfound\n"
     )
     assert capsys.readouterr().err == ""
+    disks.reverse()
+    logger.info("lost")
+    assert capsys.readouterr().err == err
 
 
-def test_a_stream_that_nobody_reads_any_more_is_told_once(log, capsys):
+def test_what_does_not_fit_is_not_begun(log, tmp_path):
+    logger = log(tmp_path / "log")
+    logger.info("fits")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len("fits\nhal"), hard))
+    try:
+        logger.info("half of it")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    logger.info("fits")
+    gap = "1 records are missing here: the log could not be written"
+    assert (tmp_path / "log").read_text() == f"fits\n{gap}\nfits\n"
+
+
+def test_a_stream_that_nobody_reads_any_more_is_told_once(capsys):
     reader, writer = os.pipe()
     os.close(reader)
     stream = open(writer, "w")  # noqa: SIM115  it cannot be closed in order
-    logger = log(LogStream(stream))
+    logger = logger_to(partial(print, file=stream, flush=True))
     for _ in range(1000):
         logger.info("lost")
     err = capsys.readouterr().err
@@ -104,9 +136,10 @@ def test_a_stream_that_nobody_reads_any_more_is_told_once(log, capsys):
         stream.close()
 
 
-def test_nor_is_standard_error_needed(log, monkeypatch):
+def test_nor_is_standard_error_needed(logger, disks, tmp_path, monkeypatch):
     with open(os.devnull, "w") as gone:
         monkeypatch.setattr(sys, "stderr", gone)
-    handler = LogFile(Path("/dev/full"), 1)
-    log(handler).info("lost")
-    assert handler._lost == 1
+    logger.info("lost")
+    disks.reverse()
+    logger.info("found")
+    assert (tmp_path / "log").read_text().startswith("1 records are missing")

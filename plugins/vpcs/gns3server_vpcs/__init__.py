@@ -20,7 +20,7 @@ from gns3server_vpcs.schemas import (
     VpcsObjectSchema,
     VpcsUpdateSchema,
 )
-from gns3server_vpcs.wires import TAP, UDP, check_tap
+from gns3server_vpcs.wires import RELAY_DISTANCE, TAP, UDP, check_tap
 
 
 class VpcsConfigSchema(Schema):
@@ -53,7 +53,7 @@ def gns3_node_types(config: Mapping[str, Any]) -> list[NodeType]:
             # network (contract 5.6, VPCS-23).
             numbers=range(255),
             # Versions with a relay hub bind it at this distance (contract 5.5).
-            udp_companions=(9,),
+            udp_companions=(RELAY_DISTANCE,),
             legacy_directory="vpcs/pc-{id}",
             context=VpcsContext(config, BinaryProbe()),
         )

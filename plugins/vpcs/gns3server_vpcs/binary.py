@@ -43,7 +43,6 @@ class BinaryProbe:
 
     def __init__(self) -> None:
         self._asked: dict[Key, asyncio.Task[Binary]] = {}
-        self._asking = asyncio.Lock()
 
     async def examine(self, path: str) -> Binary:
         """What the program at ``path`` can do.

@@ -6,9 +6,10 @@ import asyncio
 import uuid
 
 import pytest
+from gns3server_vpcs.wires import RELAY_DISTANCE
 from vpcs_console import open_console
 from vpcs_kernel import foreign, holders, is_bound
-from vpcs_lab import PORT, RELAY, Lab
+from vpcs_lab import PORT, Lab
 
 pytestmark = pytest.mark.usefixtures("vpcs_program")
 
@@ -32,8 +33,8 @@ async def test_no_relay_port_is_in_the_way_of_a_neighbour(lab):
 async def test_a_port_where_a_relay_may_be_is_never_silently_dead(lab, order):
     first = lab.server.settings.server.udp_start_port_range
     below, above = await lab.pc(name="below"), await lab.pc(name="above")
-    await below.wire(first, first + RELAY)
-    await above.wire(first + RELAY, first)
+    await below.wire(first, first + RELAY_DISTANCE)
+    await above.wire(first + RELAY_DISTANCE, first)
     if order == "together":
         answers = list(await asyncio.gather(below.ask("start"), above.ask("start")))
     elif order == "above first":
@@ -45,7 +46,7 @@ async def test_a_port_where_a_relay_may_be_is_never_silently_dead(lab, order):
     refused = [answer for answer in answers if answer.status == 409]
     if refused:
         (answer,) = refused
-        assert f"UDP port {first + RELAY}" in answer.json["message"]
+        assert f"UDP port {first + RELAY_DISTANCE}" in answer.json["message"]
         if order == "below first":
             assert f"VM {below.id}" in answer.json["message"]
     else:
@@ -60,13 +61,13 @@ async def test_a_neighbours_relay_is_in_the_way_across_projects_too(lab):
     await below.do("start")
     await below.relay_up()
     above = await (await Lab.open(lab.server)).pc()
-    await above.wire(first + RELAY)
+    await above.wire(first + RELAY_DISTANCE)
     answer = await above.ask("start")
     if answer.status == 409:
         assert below.id in answer.json["message"]
         await below.do("stop")
         await above.do("start")
-    assert above.processes().pc in holders("udp", first + RELAY)
+    assert above.processes().pc in holders("udp", first + RELAY_DISTANCE)
 
 
 @pytest.mark.parametrize("kind", ["tcp", "udp"])

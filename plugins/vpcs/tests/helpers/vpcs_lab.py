@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from gns3server_vpcs.wires import RELAY_DISTANCE
 from vpcs_kernel import is_bound, parent
 
 from gns3server.testing import TEST_VARIABLE, LabServer, ServerProcess, processes_of
 
 PORT = "adapters/0/ports/0/nio"
-RELAY = 9
 WITH_RELAY = ("0.5b1", "0.5b2", "0.6")
 """The versions that bind a relay port and cannot be kept from it (contract 5.4)."""
 
@@ -86,7 +86,7 @@ class Pc:
         """Wait until it has bound its relay port as well, some time after its start."""
         if (await self.node._binary()).version in WITH_RELAY:
             lport = self.node.nio().values["lport"]
-            while not is_bound("udp", lport + RELAY):
+            while not is_bound("udp", lport + RELAY_DISTANCE):
                 assert await self.status() == "started"
 
 

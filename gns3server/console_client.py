@@ -1,0 +1,124 @@
+"""A client of consoles, as one would use telnet: it waits for prompts, never for time."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Self
+
+NEGOTIATION = re.compile(rb"\xff[\xfb-\xfe].", re.DOTALL)
+"""IAC, WILL to DONT, option (RFC 854). No server waits for an answer to it."""
+
+LIMIT = 50.0
+SILENCE = 2.0
+"""Seconds after which a person would press Enter to see whether anybody is there."""
+
+
+class ConsoleClient:
+    """One connection to a console.
+
+    What waits raises ``TimeoutError`` when it takes longer than the limit, and
+    ``ConnectionError`` when the other side closes the connection.
+
+    :param prompt: what the console shows when it takes a command.
+    :param limit: seconds that each command may take.
+    """
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        prompt: str,
+        limit: float = LIMIT,
+    ) -> None:
+        self.port: int = writer.get_extra_info("peername")[1]
+        self._reader = reader
+        self._writer = writer
+        self._prompt = prompt
+        self._limit = limit
+        self._raw = b""
+        self._read_to = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, port: int, prompt: str, limit: float = LIMIT) -> AsyncIterator[Self]:
+        """Connect to a console of this machine and wait for its prompt.
+
+        :raises OSError: nobody listens there.
+        """
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            console = cls(reader, writer, prompt, limit)
+            await console.greeting()
+            yield console
+        finally:
+            writer.close()
+
+    @property
+    def text(self) -> str:
+        """All that was shown so far."""
+        return NEGOTIATION.sub(b"", self._raw).decode(errors="replace")
+
+    async def greeting(self) -> None:
+        """Wait for the first prompt. Some consoles show none to some clients unless asked."""
+        async with asyncio.timeout(self._limit):
+            while not await self._shown(self._prompt):
+                self._press_enter()
+        self._take()
+
+    async def prompt(self) -> str:
+        """Wait for the prompt; returns what was shown since the one before."""
+        async with asyncio.timeout(self._limit):
+            while not await self._shown(self._prompt):
+                # Not to be hurried: Enter would wait in its input for the next command.
+                continue
+        return self._take()
+
+    async def enter(self, command: str) -> None:
+        """Type a command at the prompt, and press Enter once all of it is to be seen."""
+        async with asyncio.timeout(self._limit):
+            self._writer.write(command.encode())
+            while not await self._shown(command):
+                # Some lose what is typed in the moment when they show their prompt.
+                self._press_enter()
+                await self.prompt()
+                self._writer.write(command.encode())
+            # A second prompt may have come between; the answer's is behind the command.
+            self._read_to = self.text.index(command, self._read_to) + len(command)
+            self._press_enter()
+
+    async def run(self, command: str) -> str:
+        """Type a command at the prompt; returns what it shows, the next prompt included."""
+        await self.enter(command)
+        return await self.prompt()
+
+    async def read_to_end(self) -> str:
+        """Read until the other side closes the connection; returns all that was shown."""
+        async with asyncio.timeout(self._limit):
+            self._raw += await self._reader.read()
+        return self.text
+
+    def _press_enter(self) -> None:
+        self._writer.write(b"\r")
+
+    def _take(self) -> str:
+        """What was shown since the prompt before, up to the last one."""
+        end = self.text.rindex(self._prompt) + len(self._prompt)
+        shown = self.text[self._read_to : end]
+        self._read_to = end
+        return shown
+
+    async def _shown(self, wanted: str) -> bool:
+        """Wait until something is shown; False when nothing comes for a while."""
+        while wanted not in self.text[self._read_to :]:
+            try:
+                async with asyncio.timeout(SILENCE):
+                    shown = await self._reader.read(65536)
+            except TimeoutError:
+                return False
+            if not shown:
+                raise ConnectionError(f"the console was closed; it has shown:\n{self.text}")
+            self._raw += shown
+        return True
