@@ -12,11 +12,11 @@ from aiohttp.web_urldispatcher import MatchInfoError
 from marshmallow import Schema
 
 from gns3server.http.access import Authenticator
+from gns3server.http.bodies import BODY_LIMIT, expect_nothing_yet
 from gns3server.http.connections import connection_factory
 from gns3server.http.edge import header, make_endpoint, make_middleware
 from gns3server.http.handlers import browser, files, pages, projects, server
 from gns3server.http.listener import listen
-from gns3server.http.reading import BODY_LIMIT, expect_nothing_yet
 from gns3server.http.request_log import name_answer
 from gns3server.http.routing import Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper

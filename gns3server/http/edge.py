@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
@@ -20,9 +21,9 @@ from gns3server.errors import (
     Unavailable,
 )
 from gns3server.http.access import Authenticator
+from gns3server.http.bodies import answer_expectation
 from gns3server.http.encoding import encode
-from gns3server.http.parsing import make_loader, unknown_id
-from gns3server.http.reading import PARSED, answer_expectation
+from gns3server.http.parsing import PARSED, make_loader
 from gns3server.http.request_log import ID, ROUTE, USER, begin, log_outcome, request_ids
 from gns3server.http.routing import JSON, Call, Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
@@ -114,6 +115,15 @@ def header(request: web.Request, name: str) -> str | None:
 def has_gone(request: web.Request) -> bool:
     """Whether nobody is there any more to read the answer."""
     return request.transport is None or request.transport.is_closing()
+
+
+def unknown_id(kind: str, text: str, error: NotFound) -> NotFound | InvalidRequest:
+    """Which error an id deserves that nobody has: it may not be an id at all (HTTP-11)."""
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return InvalidRequest(f"{text!r} is no {kind} id: an id is a UUID of 36 characters.")
+    return error
 
 
 def _refuse(request: web.Request, error: LabError) -> web.Response:

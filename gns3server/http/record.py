@@ -10,7 +10,7 @@ from pathlib import Path
 from aiohttp import web
 
 from gns3server.http.encoding import compact
-from gns3server.http.reading import PARSED
+from gns3server.http.parsing import PARSED
 
 log = logging.getLogger(__name__)
 

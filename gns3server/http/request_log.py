@@ -12,7 +12,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from gns3server.http.encoding import compact, decode
-from gns3server.http.reading import PARSED
+from gns3server.http.parsing import PARSED
 from gns3server.http.routing import JSON, Route
 
 log = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from aiohttp import BodyPartReader, web
 
 from gns3server.errors import Forbidden, InvalidRequest
 from gns3server.http import pages
+from gns3server.http.bodies import form_parts, part_content
 from gns3server.http.edge import SERVER
 from gns3server.http.handlers.images import UPLOAD_ERRORS
-from gns3server.http.raw import form_parts, part_content
 from gns3server.http.routing import HTML, Call, Route
 from gns3server.http.schemas import UploadFormSchema
 from gns3server.images import ImageKind, plain_name
