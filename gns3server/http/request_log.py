@@ -32,15 +32,12 @@ def request_ids() -> Iterator[str]:
     return (f"{prefix}-{number}" for number in itertools.count(1))
 
 
-def begin(request: web.Request, request_id: str) -> None:
-    """Name a request; its time runs from now on."""
+def begin(request: web.Request, request_id: str, route: Route | None) -> None:
+    """Name a request and, if there is one, its route; its time runs from now on."""
     request[ID] = request_id
     request[BEGAN] = time.monotonic()
-
-
-async def name_answer(request: web.Request, response: web.StreamResponse) -> None:
-    """Say in an answer what the log calls its request."""
-    response.headers["X-Request-Id"] = request[ID]
+    if route is not None:
+        request[ROUTE] = route
 
 
 def log_outcome(
