@@ -17,8 +17,7 @@ from gns3server.config import Config
 from gns3server.daemon import lock_state
 from gns3server.durable import make_directory
 from gns3server.http.access import Authenticator
-from gns3server.http.application import CORE_ROUTES, make_application
-from gns3server.http.connections import listening
+from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.record import Recorder
 from gns3server.http.routing import Lab
 from gns3server.http.security import Gatekeeper

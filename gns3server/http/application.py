@@ -1,16 +1,19 @@
-"""The aiohttp application, made from routes."""
+"""The aiohttp application: the routes, and listening."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
+from typing import cast
 
 from aiohttp import web
 from marshmallow import Schema
 
 from gns3server.http.access import Authenticator
 from gns3server.http.bodies import BODY_LIMIT, expect_nothing_yet
-from gns3server.http.connections import SERVER, end_wait_for_head
+from gns3server.http.connections import SERVER, accepting, end_wait_for_head
 from gns3server.http.edge import header, make_endpoint, make_middleware
 from gns3server.http.handlers import browser, files, pages, projects, server
 from gns3server.http.request_log import ID, ROUTE
@@ -32,6 +35,10 @@ SCOPE_PARAMETERS = {
     Scope.NODE: frozenset({"project_id", "vm_id"}),
 }
 """What the path of a route must name, by the route's scope."""
+
+SHUTDOWN_SECONDS = 1.5
+"""How long requests may take to end when the server stops, and then once more: until they
+have ended after they were told to."""
 
 
 def make_application(
@@ -123,3 +130,20 @@ def check_route(route: Route) -> None:
 
 async def _nowhere(_request: web.Request) -> web.StreamResponse:
     raise web.HTTPNotFound
+
+
+@asynccontextmanager
+async def listening(
+    application: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[str, int]]:
+    """Listen while the context lasts; yields the address that was bound.
+
+    :raises OSError: the address cannot be bound; the text says which.
+    """
+    runner = web.AppRunner(application, shutdown_timeout=SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        async with accepting(cast("web.Server", runner.server), host, port, tls) as address:
+            yield address
+    finally:
+        await runner.cleanup()

@@ -41,10 +41,6 @@ LINGER = 2.0
 STALL_LIMIT = 300.0
 """Seconds after which a client that reads nothing of what is ready for it is cut off."""
 
-SHUTDOWN_SECONDS = 1.5
-"""How long requests may take to end when the server stops, and then once more: until they
-have ended after they were told to."""
-
 WAITING_CONNECTIONS = 1024
 """Connections that may wait in the kernel to be accepted."""
 
@@ -233,31 +229,8 @@ class Acceptor:
             lingering_time=LINGER,
         )
 
-    @contextmanager
-    def handling_errors(self) -> Iterator[None]:
-        """Say once that none can be accepted, while the context lasts.
-
-        asyncio tries again every second, and would log each try with a traceback.
-        """
-        loop = asyncio.get_running_loop()
-        usual = loop.get_exception_handler()
-
-        def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-            error = context.get("exception")
-            if "socket" in context and isinstance(error, OSError):
-                self._tell_of_shortage(error)
-            elif usual is not None:
-                usual(loop, context)
-            else:
-                loop.default_exception_handler(context)
-
-        loop.set_exception_handler(handle)
-        try:
-            yield
-        finally:
-            loop.set_exception_handler(usual)
-
-    def _tell_of_shortage(self, error: OSError) -> None:
+    def no_more(self, error: OSError) -> None:
+        """Say once that none can be accepted; asyncio tries again every second."""
         if not self._short:
             self._short = True
             log.error(
@@ -267,50 +240,57 @@ class Acceptor:
 
 
 @asynccontextmanager
-async def listening(
-    application: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None
+async def accepting(
+    manager: web.Server, host: str, port: int, tls: ssl.SSLContext | None
 ) -> AsyncIterator[tuple[str, int]]:
-    """Listen while the context lasts; yields the address that was bound.
+    """Accept connections while the context lasts, on every address that a host name has.
 
-    :raises OSError: the address cannot be bound; the text says which.
-    """
-    runner = web.AppRunner(application, shutdown_timeout=SHUTDOWN_SECONDS)
-    await runner.setup()
-    acceptor = Acceptor(cast("web.Server", runner.server))
-    try:
-        with acceptor.handling_errors():
-            listener = await _listen(acceptor, host, port, tls)
-            try:
-                address, number, *_ = listener.sockets[0].getsockname()
-                yield address, number
-            finally:
-                listener.close()
-    finally:
-        await runner.cleanup()
-
-
-async def _listen(
-    acceptor: Acceptor, host: str, port: int, tls: ssl.SSLContext | None
-) -> asyncio.Server:
-    """Listen on every address that a host name has.
+    Yields the first of them, and its port.
 
     :raises OSError: one cannot be bound; the text says which.
     """
-    loop = asyncio.get_running_loop()
+    loop, acceptor = asyncio.get_running_loop(), Acceptor(manager)
     try:
-        # One is accepted a turn of the loop: each is counted before the next, and without
-        # file descriptors there is one try a second and not a growing number of them.
+        # One is accepted a turn of the loop: it counts when the next ones come. And without
+        # file descriptors asyncio tries once a second, not more and more often.
         listener = await loop.create_server(acceptor, host, port, ssl=tls, backlog=1)
     except OSError as error:
         raise OSError(
             f"it cannot listen on {host or 'all addresses'}, port {port}: {error}. Stop what "
             "uses the port, or choose another address (host) or port."
         ) from error
-    for each in listener.sockets:
-        # The same number is that of connections which may wait in the kernel.
-        with each.dup() as same:
-            same.listen(WAITING_CONNECTIONS)
-    return listener
+    with _errors_told_to(acceptor):
+        try:
+            for each in listener.sockets:
+                # The same number was that of connections which may wait in the kernel.
+                with each.dup() as same:
+                    same.listen(WAITING_CONNECTIONS)
+            address, bound, *_ = listener.sockets[0].getsockname()
+            yield address, bound
+        finally:
+            listener.close()
+
+
+@contextmanager
+def _errors_told_to(acceptor: Acceptor) -> Iterator[None]:
+    """Have asyncio tell of connections that it cannot accept; it would log each try."""
+    loop = asyncio.get_running_loop()
+    usual = loop.get_exception_handler()
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, OSError) and "socket" in context:
+            acceptor.no_more(error)
+        elif usual is not None:
+            usual(loop, context)
+        else:
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(handle)
+    try:
+        yield
+    finally:
+        loop.set_exception_handler(usual)
 
 
 def _error(status: int, message: str) -> bytes:

@@ -82,9 +82,9 @@ async def test_a_stream_ends_in_order_when_the_server_stops(gns3_serving, tmp_pa
 async def test_a_reader_that_stalls_blocks_nobody_and_not_the_end(
     gns3_serving, tmp_path, monkeypatch
 ):
-    from gns3server.http import connections
+    from gns3server.http import application
 
-    monkeypatch.setattr(connections, "SHUTDOWN_SECONDS", 0.2)
+    monkeypatch.setattr(application, "SHUTDOWN_SECONDS", 0.2)
     file = tmp_path / "big"
     with file.open("wb") as stream:
         stream.truncate(200_000_000)

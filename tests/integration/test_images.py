@@ -261,10 +261,10 @@ async def test_a_place_where_no_directory_can_be_is_a_conflict(client, directory
 async def test_an_image_over_the_limit_is_refused_and_leaves_nothing(
     gns3_serving, make_entry_point, announced, monkeypatch
 ):
-    from gns3server.http import connections
+    from gns3server.http import application
 
     # The library reads on for a while, so that the client gets to reading the answer.
-    monkeypatch.setattr(connections, "SHUTDOWN_SECONDS", 0.2)
+    monkeypatch.setattr(application, "SHUTDOWN_SECONDS", 0.2)
     plugins = [make_entry_point("shelf", "toy_images")]
     content = b"x" * (2 * 1024 * 1024 + 1)
 
@@ -373,9 +373,9 @@ async def test_an_upload_that_stalls_is_given_up(server, directory, monkeypatch)
 async def test_an_upload_does_not_keep_the_server_from_stopping(
     gns3_serving, make_entry_point, monkeypatch
 ):
-    from gns3server.http import bodies, connections
+    from gns3server.http import application, bodies
 
-    monkeypatch.setattr(connections, "SHUTDOWN_SECONDS", 0.2)
+    monkeypatch.setattr(application, "SHUTDOWN_SECONDS", 0.2)
     monkeypatch.setattr(bodies, "READ_LIMIT", 3600.0)
     plugins = [make_entry_point("shelf", "toy_images")]
     async with gns3_serving(plugins=plugins) as server:

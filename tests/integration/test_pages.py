@@ -240,9 +240,9 @@ async def test_what_is_no_form_is_a_bad_request(client, images, kind, body):
 async def test_a_form_over_the_limit_is_refused_and_leaves_nothing(
     gns3_serving, make_entry_point, monkeypatch
 ):
-    from gns3server.http import connections
+    from gns3server.http import application
 
-    monkeypatch.setattr(connections, "SHUTDOWN_SECONDS", 0.2)
+    monkeypatch.setattr(application, "SHUTDOWN_SECONDS", 0.2)
     plugins = [make_entry_point("shelf", "toy_images")]
     async with gns3_serving(plugins=plugins, max_image_size=1) as server:
         answers = []
