@@ -9,9 +9,10 @@ import time
 from collections.abc import Iterator
 from http import HTTPStatus
 
+import orjson
 from aiohttp import web
 
-from gns3server.http.encoding import compact, decode
+from gns3server.http.encoding import compact
 from gns3server.http.parsing import PARSED
 from gns3server.http.routing import JSON, Route
 
@@ -80,4 +81,4 @@ def log_content(request: web.Request, response: web.StreamResponse) -> None:
         log.debug("%s asked %s", request[ID], compact(request[PARSED])[:CONTENT_CHARACTERS])
     body = getattr(response, "body", None)
     if isinstance(body, bytes) and response.content_type == JSON:
-        log.debug("%s answered %s", request[ID], compact(decode(body))[:CONTENT_CHARACTERS])
+        log.debug("%s answered %s", request[ID], compact(orjson.loads(body))[:CONTENT_CHARACTERS])

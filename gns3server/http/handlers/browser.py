@@ -1,4 +1,4 @@
-"""The API browser: Swagger UI, served from files that come with the server."""
+"""The API browser: Swagger UI 5.35.0 (npm: swagger-ui-dist), from the files in ``http/browser``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from importlib.resources import files
 from aiohttp import web
 
 from gns3server.http.routing import HTML, Call, Handler, Route
-
-SWAGGER_UI = "5.35.0"
-"""Version of the npm package swagger-ui-dist whose files are in ``http/browser``."""
 
 PAGE = """\
 <!DOCTYPE html>
