@@ -61,12 +61,11 @@ class Connection(web.RequestHandler):
     One timer a connection looks at a clock now and then: a request costs no timer.
     """
 
-    __slots__ = ("_answering", "_body", "_head_due", "_head_seen", "_head_timer", "_stall_timer")
-
     def __init__(self, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self._answering = False
         self._body: StreamReader | None = None
+        self._given_up = False
         self._head_due: float | None = None
         self._head_seen = False
         self._head_timer: asyncio.Handle | None = None
@@ -86,12 +85,13 @@ class Connection(web.RequestHandler):
             if self._head_due is None:
                 self._await_head()
 
-    def request_begun(self, request: web.Request) -> None:
-        """A whole head is there."""
+    def begin(self, request: web.Request) -> bool:
+        """A whole head is there. Whether it is in time: none may be refused and carried out."""
         self._head_due = None
         self._head_seen = False
         self._answering = True
         self._body = request.content
+        return not self._given_up
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -169,6 +169,7 @@ class Connection(web.RequestHandler):
         else:
             if self._head_seen:
                 self.transport.write(_plain_answer(HTTPStatus.REQUEST_TIMEOUT, LATE))
+            self._given_up = True
             self.force_close()
 
     def _watch_reader(self, waiting: int | None = None) -> None:
@@ -190,8 +191,10 @@ async def end_wait_for_head(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Tell the connection that a whole head has come; to be the first middleware."""
-    cast(Connection, request.protocol).request_begun(request)
-    return await handler(request)
+    if cast(Connection, request.protocol).begin(request):
+        return await handler(request)
+    # It came a moment too late. The connection is closed: this one is for nobody.
+    return web.Response(status=HTTPStatus.REQUEST_TIMEOUT)
 
 
 class Refusal(asyncio.Protocol):

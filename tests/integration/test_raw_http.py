@@ -139,6 +139,28 @@ async def test_a_head_counts_that_came_while_the_server_was_held_up(raw, monkeyp
     writer.close()
 
 
+@pytest.mark.parametrize("turns", range(8))
+async def test_no_head_is_both_too_late_and_carried_out(raw, caplog, monkeypatch, turns):
+    caplog.set_level("DEBUG")
+    reader, writer = await raw.connect()
+    writer.write(b"GET /v1/plugins HTTP/1.1\r\nConnection: close\r\n")
+    assert (await raw.request("GET", "/v1/version")).status == 200
+    loop = asyncio.get_running_loop()
+    later = loop.time() + connections.HEAD_LIMIT
+    with monkeypatch.context() as held_up:
+        held_up.setattr(loop, "time", lambda: later)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        writer.write(b"Host: localhost\r\n\r\n")
+        try:
+            told = statuses(await reader.read())
+        except ConnectionError:
+            told = [408]
+    writer.close()
+    assert (await raw.request("GET", "/v1/version")).status == 200
+    assert told == ([200] if "GET /v1/plugins ->" in caplog.text else [408])
+
+
 # HTTP/1.0 ---------------------------------------------------------------------------
 
 
