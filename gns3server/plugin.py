@@ -16,8 +16,8 @@ from gns3server.errors import (
     Unavailable,
 )
 from gns3server.hookspecs import hookimpl
+from gns3server.http.bodies import raw_body
 from gns3server.http.handlers.images import image_routes
-from gns3server.http.raw import raw_body
 from gns3server.http.routing import Call, Lab, OneOf, Route, Scope
 from gns3server.http.schemas import (
     NodeCreateSchema,

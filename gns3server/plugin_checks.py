@@ -13,7 +13,7 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema, ValidationError
 
 from gns3server.http.application import check_route
-from gns3server.http.reading import flatten
+from gns3server.http.parsing import flatten
 from gns3server.http.routing import Route
 from gns3server.http.schemas import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema
 from gns3server.images import ImageKind

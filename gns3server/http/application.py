@@ -5,19 +5,18 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import cast
 
 from aiohttp import web
-from aiohttp.web_urldispatcher import MatchInfoError
 from marshmallow import Schema
 
 from gns3server.http.access import Authenticator
-from gns3server.http.connections import connection_factory
+from gns3server.http.bodies import BODY_LIMIT, expect_nothing_yet
+from gns3server.http.connections import SERVER, accepting, end_wait_for_head
 from gns3server.http.edge import header, make_endpoint, make_middleware
 from gns3server.http.handlers import browser, files, pages, projects, server
-from gns3server.http.listener import listen
-from gns3server.http.reading import BODY_LIMIT, expect_nothing_yet
-from gns3server.http.request_log import name_answer
+from gns3server.http.request_log import ID, ROUTE
 from gns3server.http.routing import Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.http.sending import FOLLOWERS, Followers
@@ -42,35 +41,6 @@ SHUTDOWN_SECONDS = 1.5
 have ended after they were told to."""
 
 
-class NoRoute(MatchInfoError):
-    """What aiohttp does with a request that no route is for."""
-
-    @property
-    def expect_handler(self) -> Callable[[web.Request], Awaitable[None]]:
-        """Leave ``Expect`` to the middleware, as on all routes."""
-        return expect_nothing_yet
-
-
-class Elsewhere(web.PlainResource):
-    """The resource of all requests that no route of a router is for; to be registered last.
-
-    Without it aiohttp itself would answer ``Expect`` on them, before anything is checked.
-    """
-
-    def __init__(self, router: web.UrlDispatcher) -> None:
-        super().__init__("/")
-        self._others = list(router.resources())
-
-    async def resolve(self, request: web.Request) -> tuple[NoRoute, set[str]]:
-        """404, or 405 if the path has other methods."""
-        allowed: set[str] = set()
-        for resource in self._others:
-            allowed |= (await resource.resolve(request))[1]
-        if allowed:
-            return NoRoute(web.HTTPMethodNotAllowed(request.method, allowed)), allowed
-        return NoRoute(web.HTTPNotFound()), allowed
-
-
 def make_application(
     lab: Lab,
     routes: Iterable[Route],
@@ -82,32 +52,42 @@ def make_application(
 
     :param failed_plugins: live: the plugins whose routes answer 503 meanwhile, and why.
     """
-    application = web.Application(
-        middlewares=[make_middleware(gatekeeper, authenticator, failed_plugins)],
-        client_max_size=BODY_LIMIT,
-    )
+    known: dict[web.AbstractRoute, Route] = {}
+    edge = make_middleware(gatekeeper, authenticator, known, failed_plugins)
+    application = web.Application(middlewares=[end_wait_for_head, edge], client_max_size=BODY_LIMIT)
     application[FOLLOWERS] = Followers()
     application.on_shutdown.append(application[FOLLOWERS].end)
+    add_route = partial(application.router.add_route, expect_handler=expect_nothing_yet)
     for route in routes:
         lab.routes.append(route)
         endpoint = make_endpoint(lab, route, failed_plugins)
         for method in methods(route):
-            application.router.add_route(
-                method, route.path, endpoint, expect_handler=expect_nothing_yet
-            )
+            known[add_route(method, route.path, endpoint)] = route
     for resource in application.router.resources():
         if isinstance(resource, web.PlainResource):
             resource.add_route("*", _refuse_method, expect_handler=expect_nothing_yet)
-    application.router.register_resource(Elsewhere(application.router))
+    application.on_response_prepare.append(make_headers(gatekeeper))
+    return application
 
-    async def let_origins_read(request: web.Request, response: web.StreamResponse) -> None:
+
+def make_headers(
+    gatekeeper: Gatekeeper,
+) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """What sets the headers that every answer has, streams and websockets included."""
+
+    async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
+        headers = response.headers
+        headers["Server"] = SERVER
+        if ROUTE in request:
+            headers["X-Route"] = request[ROUTE].path
+        if ID in request:
+            headers["X-Request-Id"] = request[ID]
         origin = gatekeeper.allowed_origin(header(request, "Origin"))
         if origin is not None:
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Vary"] = "Origin"
+            headers["Access-Control-Allow-Origin"] = origin
+            headers["Vary"] = "Origin"
 
-    application.on_response_prepare.extend((name_answer, let_origins_read))
-    return application
+    return set_headers
 
 
 def methods(route: Route) -> tuple[str, ...]:
@@ -160,17 +140,10 @@ async def listening(
 
     :raises OSError: the address cannot be bound; the text says which.
     """
-    runner = web.AppRunner(
-        application, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS
-    )
+    runner = web.AppRunner(application, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
-        make = connection_factory(cast(web.Server, runner.server))
-        listeners = await listen(make, host, port, tls)
-        try:
-            yield listeners[0].address
-        finally:
-            for listener in listeners:
-                await listener.close()
+        async with accepting(cast("web.Server", runner.server), host, port, tls) as address:
+            yield address
     finally:
         await runner.cleanup()

@@ -1,51 +1,140 @@
-"""Parsing JSON bodies with webargs."""
+"""Bodies of requests as they arrive: whole, or in pieces; never too large, too late or broken."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NoReturn
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from typing import TypeVar
 
-from aiohttp import web
-from marshmallow import Schema, ValidationError
-from webargs.aiohttpparser import AIOHTTPParser
+from aiohttp import BodyPartReader, web
+from aiohttp.http import HttpProcessingError, HttpVersion11
 
-from gns3server.errors import InvalidRequest
-from gns3server.http.encoding import decode
-from gns3server.http.reading import PARSED, flatten, read_body
+from gns3server.errors import BodyTooLarge, ExpectationFailed, InvalidRequest, RequestTimeout
+from gns3server.http.routing import Call
+
+BODY_LIMIT = 16 * 1024 * 1024
+"""Bytes that a body may have which is read whole."""
+
+READ_LIMIT = 30.0
+"""Seconds that such a body may take to arrive, or the next piece of one that is read in pieces."""
+
+PART_CHUNK = 256 * 1024
+"""Bytes of a part of a form that are read in one go."""
+
+UNREADABLE = (ValueError, AssertionError, HttpProcessingError, web.RequestPayloadError)
+"""What aiohttp raises for a body, or a form in it, that is not as its headers say."""
+
+T = TypeVar("T")
 
 
-class BodyParser(AIOHTTPParser):
-    """Parses every body as JSON, whatever its content type says, and answers 400.
+async def expect_nothing_yet(_request: web.Request) -> None:
+    """Leave ``Expect`` for later: aiohttp would ask for the body before anything is checked."""
 
-    ``curl -d`` names a form type, and the sessions people copy depend on it
-    (contract 1.2).
+
+async def answer_expectation(request: web.Request) -> None:
+    """Ask for the body, if the client waits for that with it (RFC 9110, 10.1.1).
+
+    :raises ExpectationFailed: it expects something else.
     """
-
-    async def load_json(self, req: web.Request, schema: Schema) -> Any:
-        """Read and decode the body, and keep it for the answer to a bad one.
-
-        :raises InvalidRequest: it is no JSON, or no object.
-        """
-        value = decode(await read_body(req))
-        req[PARSED] = value
-        if not isinstance(value, dict):
-            raise InvalidRequest("Invalid request: the body must be a JSON object: {...}.")
-        return value
-
-    def handle_error(
-        self,
-        error: ValidationError,
-        req: web.Request,
-        schema: Schema,
-        *,
-        error_status_code: int | None,
-        error_headers: Mapping[str, str] | None,
-    ) -> NoReturn:
-        """Turn a validation error into the 400 of this API."""
-        messages: Any = error.messages
-        if isinstance(messages, dict):
-            messages = messages.get("json", messages)
-        raise InvalidRequest(f"Invalid request: {flatten(messages)}.", request=req.get(PARSED))
+    expected = request.headers.get("Expect")
+    if expected is None or request.version < HttpVersion11:
+        return
+    if expected.lower() != "100-continue":
+        raise ExpectationFailed(
+            f"This server cannot do what the header Expect asks for, {expected[:200]!r}: "
+            "leave it out."
+        )
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-PARSER = BodyParser()
+async def read_body(request: web.Request) -> bytes:
+    """The whole body, whatever its transfer coding.
+
+    :raises BodyTooLarge: over :data:`BODY_LIMIT`.
+    :raises RequestTimeout: it took longer than :data:`READ_LIMIT`, or the client went away.
+    :raises InvalidRequest: its transfer or content coding is broken.
+    """
+    body = await _receive(request) if request.can_read_body else b""
+    if not body and request.body_exists and request.content.total_compressed_bytes:
+        # The beginning of something: an absent body would be carried out.
+        raise InvalidRequest(
+            "The request's body is compressed, and nothing is in it: send all of it, or none."
+        )
+    return body
+
+
+async def _receive(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(READ_LIMIT):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise BodyTooLarge(
+            f"The request's body is over the limit of {BODY_LIMIT} bytes: send less at once."
+        ) from error
+    except web.RequestPayloadError as error:
+        raise _unreadable(error) from error
+    except ConnectionError as error:
+        raise RequestTimeout("The client went away before its request was complete.") from error
+    except TimeoutError as error:
+        raise RequestTimeout(
+            f"The request's body did not arrive within {READ_LIMIT:.0f} seconds: send it again."
+        ) from error
+
+
+async def raw_body(call: Call) -> AsyncIterator[bytes]:
+    """The body of a request of a ``raw`` route, in pieces. Of any size: the limit is the caller's.
+
+    :raises RequestTimeout: nothing has come for a while.
+    :raises InvalidRequest: it is not coded as its headers say.
+    :raises ConnectionError: the client has gone.
+    """
+    while piece := await _patiently(call.request.content.readany()):
+        yield piece
+
+
+async def form_parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
+    """The fields of a form with files. Each must be read before the next is asked for.
+
+    :raises InvalidRequest: it is no such form.
+    """
+    if request.content_type != "multipart/form-data":
+        raise InvalidRequest(
+            "The body must be a form with a file: send it as multipart/form-data, as the form "
+            "on this page does, or with curl -F."
+        )
+    reader = await _patiently(request.multipart())
+    while (part := await _patiently(reader.next())) is not None:
+        if not isinstance(part, BodyPartReader):
+            raise InvalidRequest("A field of the form holds a form of its own: send plain fields.")
+        yield part
+
+
+async def part_content(part: BodyPartReader) -> AsyncIterator[bytes]:
+    """The content of a form's field, in pieces. Raises what :func:`raw_body` does."""
+    while not part.at_eof():
+        piece = await _patiently(part.read_chunk(PART_CHUNK))
+        if piece:
+            yield piece
+
+
+async def _patiently(work: Awaitable[T]) -> T:
+    """Wait for a piece of a body, but not for ever.
+
+    :raises RequestTimeout: nothing has come for a while.
+    :raises InvalidRequest: what came cannot be read.
+    """
+    try:
+        async with asyncio.timeout(READ_LIMIT):
+            return await work
+    except TimeoutError as error:
+        raise RequestTimeout(
+            f"Nothing of the request's body has come for {READ_LIMIT:.0f} seconds: send it again."
+        ) from error
+    except UNREADABLE as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> InvalidRequest:
+    return InvalidRequest(
+        f"The request's body cannot be read: {error}. Check how it was encoded, and send it again."
+    )

@@ -14,10 +14,7 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server answered.
-
-    :param route: the pattern of the route that answered, empty if none did.
-    """
+    """What the server answered."""
 
     method: str
     path: str
@@ -27,7 +24,7 @@ class Answer:
 
     @property
     def route(self) -> str:
-        """The ``X-Route`` header."""
+        """The pattern of the route that answered (``X-Route``), empty if there is none."""
         return self.headers.get("X-Route", "")
 
     @property

@@ -1,22 +1,33 @@
-"""Connections of clients: none may hold a place for ever without a request or without reading."""
+"""What this server adds to aiohttp's connections: limits in time, and a limit to how many.
+
+aiohttp waits as long for a head as for the next request, and without end for a client that
+does not read. asyncio accepts connections until no file descriptor is left for anything else.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import resource
-from collections.abc import Callable
+import ssl
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http import HttpProcessingError
 
-from gns3server.http.edge import SERVER, respond
+from gns3server import __version__
 from gns3server.http.encoding import encode
 from gns3server.http.routing import JSON
+from gns3server.shortages import advice
 
 log = logging.getLogger(__name__)
+
+SERVER = f"Python/{sys.version_info.major}.{sys.version_info.minor} GNS3/{__version__}"
+"""The header ``Server`` (HTTP-12)."""
 
 HEAD_LIMIT = 30.0
 """Seconds that the head of a request may take to arrive, on a new connection from its opening."""
@@ -29,6 +40,9 @@ LINGER = 2.0
 
 STALL_LIMIT = 300.0
 """Seconds after which a client that reads nothing of what is ready for it is cut off."""
+
+WAITING_CONNECTIONS = 1024
+"""Connections that may wait in the kernel to be accepted."""
 
 FULL = (
     "As many connections are open as this server can have: close some, or raise the limit of its "
@@ -47,13 +61,14 @@ class Connection(web.RequestHandler):
     One timer a connection looks at a clock now and then: a request costs no timer.
     """
 
-    __slots__ = ("_head_seen", "_head_since", "_head_timer", "_stall_timer")
-
     def __init__(self, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
-        self._head_since: float | None = None
+        self._answering = False
+        self._body: StreamReader | None = None
+        self._given_up = False
+        self._head_due: float | None = None
         self._head_seen = False
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_timer: asyncio.Handle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -62,17 +77,30 @@ class Connection(web.RequestHandler):
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came, and see whether the rest of a head has to follow."""
+        """Take in what came: if no request is under way, the head of one has begun."""
+        between = not self._answering and (self._body is None or self._body.is_eof())
         super().data_received(data)
-        # The handler sleeps until a whole head is there.
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            self._head_since = None
-            self._head_seen = False
-        elif data:
+        if between and data:
             self._head_seen = True
-            if self._head_since is None:
+            if self._head_due is None:
                 self._await_head()
+
+    def begin(self, request: web.Request) -> bool:
+        """A whole head is there. Whether it is in time: none may be refused and carried out."""
+        self._head_due = None
+        self._head_seen = False
+        self._answering = True
+        self._body = request.content
+        return not self._given_up
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer; what comes after it and the rest of the body is another head."""
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self._answering = False
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the timers."""
@@ -109,7 +137,11 @@ class Connection(web.RequestHandler):
         log.info("%s sent what is no HTTP/1 request: %s", request.remote, type(exc).__name__)
         first = exc.message.strip().partition("\n")[0].rstrip(":.")
         text = f"This cannot be read as an HTTP/1.0 or HTTP/1.1 request: {first}."
-        response = respond(status, {"message": text, "status": status})
+        response = web.Response(
+            status=status,
+            body=_error(status, text),
+            headers={"Server": SERVER, "Content-Type": JSON},
+        )
         response.force_close()
         return response
 
@@ -119,21 +151,26 @@ class Connection(web.RequestHandler):
             super().log_exception(*args, **options)
 
     def _await_head(self) -> None:
-        self._head_since = self._loop.time()
+        loop = asyncio.get_running_loop()
+        self._head_due = loop.time() + HEAD_LIMIT
         if self._head_timer is None:
-            self._head_timer = self._loop.call_later(HEAD_LIMIT, self._check_head)
+            self._head_timer = loop.call_at(self._head_due, self._check_head)
 
-    def _check_head(self) -> None:
+    def _check_head(self, turns: int = 2) -> None:
         self._head_timer = None
-        if self._head_since is None or self.transport is None:
+        if self._head_due is None or self.transport is None:
             return
-        due = self._head_since + HEAD_LIMIT
-        if due > self._loop.time():
-            self._head_timer = self._loop.call_at(due, self._check_head)
-            return
-        if self._head_seen:
-            self.transport.write(_plain_answer(HTTPStatus.REQUEST_TIMEOUT, LATE))
-        self.force_close()
+        loop = asyncio.get_running_loop()
+        if self._head_due > loop.time():
+            self._head_timer = loop.call_at(self._head_due, self._check_head)
+        elif turns:
+            # A head that has just come whole is with its handler after two turns of the loop.
+            self._head_timer = loop.call_soon(self._check_head, turns - 1)
+        else:
+            if self._head_seen:
+                self.transport.write(_plain_answer(HTTPStatus.REQUEST_TIMEOUT, LATE))
+            self._given_up = True
+            self.force_close()
 
     def _watch_reader(self, waiting: int | None = None) -> None:
         """Cut the client off if it has read nothing since ``waiting`` bytes waited for it."""
@@ -145,7 +182,19 @@ class Connection(web.RequestHandler):
             log.info("a client was cut off that has read nothing for %.0f seconds", STALL_LIMIT)
             transport.abort()
             return
-        self._stall_timer = self._loop.call_later(STALL_LIMIT, self._watch_reader, now)
+        loop = asyncio.get_running_loop()
+        self._stall_timer = loop.call_later(STALL_LIMIT, self._watch_reader, now)
+
+
+@web.middleware
+async def end_wait_for_head(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Tell the connection that a whole head has come; to be the first middleware."""
+    if cast(Connection, request.protocol).begin(request):
+        return await handler(request)
+    # It came a moment too late. The connection is closed: this one is for nobody.
+    return web.Response(status=HTTPStatus.REQUEST_TIMEOUT)
 
 
 class Refusal(asyncio.Protocol):
@@ -158,32 +207,102 @@ class Refusal(asyncio.Protocol):
         transport.close()
 
 
-def connection_factory(manager: web.Server) -> Callable[[], asyncio.Protocol]:
-    """What makes the connections of a server that listens. To be called on its loop.
+class Acceptor:
+    """Makes a protocol for each connection that asyncio has accepted.
 
     Half of the file descriptors are for connections: were there none left, neither would
-    a node start nor a change get to the disk, and the loop would do nothing but log.
+    a node start nor a change get to the disk.
     """
-    loop = asyncio.get_running_loop()
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
 
-    def make() -> asyncio.Protocol:
-        if len(manager.connections) >= limit:
+    def __init__(self, manager: web.Server) -> None:
+        self._manager = manager
+        self._limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+        self._short = False
+
+    def __call__(self) -> asyncio.Protocol:
+        """A protocol for one more."""
+        self._short = False
+        if len(self._manager.connections) >= self._limit:
             return Refusal()
         return Connection(
-            manager,
-            loop=loop,
+            self._manager,
+            loop=asyncio.get_running_loop(),
             access_log=None,
             keepalive_timeout=IDLE_LIMIT,
             lingering_time=LINGER,
         )
 
-    return make
+    def no_more(self, error: OSError) -> None:
+        """Say once that none can be accepted; asyncio tries again every second."""
+        if not self._short:
+            self._short = True
+            log.error(
+                "new connections have to wait, those that are open go on: %s",
+                advice(error) or error,
+            )
+
+
+@asynccontextmanager
+async def accepting(
+    manager: web.Server, host: str, port: int, tls: ssl.SSLContext | None
+) -> AsyncIterator[tuple[str, int]]:
+    """Accept connections while the context lasts, on every address that a host name has.
+
+    Yields the first of them, and its port.
+
+    :raises OSError: one cannot be bound; the text says which.
+    """
+    loop, acceptor = asyncio.get_running_loop(), Acceptor(manager)
+    try:
+        # One is accepted a turn of the loop: it counts when the next ones come. And without
+        # file descriptors asyncio tries once a second, not more and more often.
+        listener = await loop.create_server(acceptor, host, port, ssl=tls, backlog=1)
+    except OSError as error:
+        raise OSError(
+            f"it cannot listen on {host or 'all addresses'}, port {port}: {error}. Stop what "
+            "uses the port, or choose another address (host) or port."
+        ) from error
+    with _errors_told_to(acceptor):
+        try:
+            for each in listener.sockets:
+                # The same number was that of connections which may wait in the kernel.
+                with each.dup() as same:
+                    same.listen(WAITING_CONNECTIONS)
+            address, bound, *_ = listener.sockets[0].getsockname()
+            yield address, bound
+        finally:
+            listener.close()
+
+
+@contextmanager
+def _errors_told_to(acceptor: Acceptor) -> Iterator[None]:
+    """Have asyncio tell of connections that it cannot accept; it would log each try."""
+    loop = asyncio.get_running_loop()
+    usual = loop.get_exception_handler()
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, OSError) and "socket" in context:
+            acceptor.no_more(error)
+        elif usual is not None:
+            usual(loop, context)
+        else:
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(handle)
+    try:
+        yield
+    finally:
+        loop.set_exception_handler(usual)
+
+
+def _error(status: int, message: str) -> bytes:
+    return encode({"message": message, "status": status})
 
 
 def _plain_answer(status: HTTPStatus, message: str) -> bytes:
     """A whole answer where there is no request, and so nothing of aiohttp's to send it."""
-    body = encode({"message": message, "status": int(status)})
+    body = _error(status, message)
     head = (
         f"HTTP/1.1 {status:d} {status.phrase}",
         f"Server: {SERVER}",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
+import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from aiohttp import web
 
-from gns3server import __version__
 from gns3server.errors import (
     Exhausted,
     InvalidRequest,
@@ -20,9 +19,9 @@ from gns3server.errors import (
     Unavailable,
 )
 from gns3server.http.access import Authenticator
+from gns3server.http.bodies import answer_expectation
 from gns3server.http.encoding import encode
-from gns3server.http.parsing import make_loader, unknown_id
-from gns3server.http.reading import PARSED, answer_expectation
+from gns3server.http.parsing import PARSED, make_loader
 from gns3server.http.request_log import ID, ROUTE, USER, begin, log_outcome, request_ids
 from gns3server.http.routing import JSON, Call, Lab, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
@@ -30,11 +29,9 @@ from gns3server.locks import Entry
 from gns3server.projects.project import Project
 from gns3server.shortages import advice
 
-SERVER = f"Python/{sys.version_info.major}.{sys.version_info.minor} GNS3/{__version__}"
 WHOLE_NUMBER = re.compile("[0-9]+")
 
 PREFLIGHT = {
-    "Server": SERVER,
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type",
     "Access-Control-Max-Age": "600",
@@ -44,15 +41,11 @@ PREFLIGHT = {
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def respond(status: int, value: Any, route: Route | None = None) -> web.Response:
+def respond(status: int, value: Any, _route: Route | None = None) -> web.Response:
     """An answer with a JSON body, or an empty one for ``None``."""
-    headers = {"Server": SERVER}
-    if route is not None:
-        headers["X-Route"] = route.path
     if value is None:
-        return web.Response(status=status, headers=headers)
-    headers["Content-Type"] = JSON
-    return web.Response(body=encode(value), status=status, headers=headers)
+        return web.Response(status=status)
+    return web.Response(body=encode(value), status=status, headers={"Content-Type": JSON})
 
 
 def respond_error(request: web.Request, error: LabError) -> web.Response:
@@ -62,20 +55,26 @@ def respond_error(request: web.Request, error: LabError) -> web.Response:
     if isinstance(error, InvalidRequest):
         body["path"] = route.path if route else request.path
         body["request"] = request.get(PARSED) if error.request is None else error.request
-    response = respond(error.status, body, route)
+    response = respond(error.status, body)
     response.headers.update(error.headers)
     return response
 
 
 def make_middleware(
-    gatekeeper: Gatekeeper, authenticator: Authenticator, failed_plugins: Mapping[str, str]
+    gatekeeper: Gatekeeper,
+    authenticator: Authenticator,
+    routes: Mapping[web.AbstractRoute, Route],
+    failed_plugins: Mapping[str, str],
 ) -> Any:
-    """The one middleware: checks the caller, names the request, maps errors, logs."""
+    """The middleware that checks the caller, names the request, maps errors and logs.
+
+    :param routes: our routes by those that aiohttp resolves requests to.
+    """
     ids = request_ids()
 
     @web.middleware
     async def edge(request: web.Request, handler: Endpoint) -> web.StreamResponse:
-        begin(request, next(ids))
+        begin(request, next(ids), routes.get(request.match_info.route))
         try:
             gatekeeper.check(request.scheme, header(request, "Host"), header(request, "Origin"))
             if not request.raw_path.startswith(("/", "*")):
@@ -114,6 +113,15 @@ def header(request: web.Request, name: str) -> str | None:
 def has_gone(request: web.Request) -> bool:
     """Whether nobody is there any more to read the answer."""
     return request.transport is None or request.transport.is_closing()
+
+
+def unknown_id(kind: str, text: str, error: NotFound) -> NotFound | InvalidRequest:
+    """Which error an id deserves that nobody has: it may not be an id at all (HTTP-11)."""
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return InvalidRequest(f"{text!r} is no {kind} id: an id is a UUID of 36 characters.")
+    return error
 
 
 def _refuse(request: web.Request, error: LabError) -> web.Response:

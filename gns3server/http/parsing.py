@@ -1,19 +1,21 @@
-"""From a request to validated values."""
+"""From a body to validated values: it is JSON whatever its content type says (contract 1.2)."""
 
 from __future__ import annotations
 
 import functools
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 from marshmallow import Schema, ValidationError
 
-from gns3server.errors import InvalidRequest, NotFound
+from gns3server.errors import InvalidRequest
+from gns3server.http.bodies import read_body
 from gns3server.http.encoding import decode
-from gns3server.http.reading import PARSED, flatten, read_body
 from gns3server.http.routing import Lab, OneOf, Route
+
+PARSED: web.RequestKey[Any] = web.RequestKey("parsed")
+"""The parsed body, repeated to the client when it does not fit."""
 
 Loader = Callable[[web.Request], Awaitable[Mapping[str, Any]]]
 
@@ -40,42 +42,52 @@ async def _leave_it(_request: web.Request) -> Mapping[str, Any]:
 
 async def _load_nothing(request: web.Request) -> Mapping[str, Any]:
     if request.can_read_body:
-        request[PARSED] = decode(await read_body(request))
+        await _parse(request)
     return {}
 
 
 async def _load_schema(schema: Schema, request: web.Request) -> Mapping[str, Any]:
-    # Imported when the first body comes: a start must not pay for it.
-    from gns3server.http.bodies import PARSER
-
-    values: Mapping[str, Any] = await PARSER.parse(schema, request, location="json")
-    return values
+    value = await _parse(request)
+    if not isinstance(value, dict):
+        raise InvalidRequest("Invalid request: the body must be a JSON object: {...}.")
+    return _validate(schema, value)
 
 
 async def _load_one_of(lab: Lab, shape: OneOf, request: web.Request) -> Mapping[str, Any]:
-    value = decode(await read_body(request))
-    request[PARSED] = value
+    value = await _parse(request)
     choices = shape.choices(lab)
     kind = value.get(shape.field) if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in choices:
         known = ", ".join(sorted(choices)) or "none"
         raise InvalidRequest(
-            f"Invalid request: it must be an object whose {shape.field!r} is one of: {known}.",
-            request=value,
+            f"Invalid request: it must be an object whose {shape.field!r} is one of: {known}."
         )
+    rest = {key: item for key, item in value.items() if key != shape.field}
+    return {**_validate(choices[kind](), rest), shape.field: kind}
+
+
+async def _parse(request: web.Request) -> Any:
+    value = decode(await read_body(request))
+    request[PARSED] = value
+    return value
+
+
+def _validate(schema: Schema, values: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
-        rest = {key: item for key, item in value.items() if key != shape.field}
-        return {**choices[kind]().load(rest), shape.field: kind}
+        loaded: Mapping[str, Any] = schema.load(values)
     except ValidationError as error:
-        raise InvalidRequest(
-            f"Invalid request: {flatten(error.messages)}.", request=value
-        ) from error
+        raise InvalidRequest(f"Invalid request: {flatten(error.messages)}.") from error
+    return loaded
 
 
-def unknown_id(kind: str, text: str, error: NotFound) -> NotFound | InvalidRequest:
-    """Which error an id deserves that nobody has: it may not be an id at all (HTTP-11)."""
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return InvalidRequest(f"{text!r} is no {kind} id: an id is a UUID of 36 characters.")
-    return error
+def flatten(messages: Any, prefix: str = "") -> str:
+    """Validation messages as one sentence: ``field: what is wrong; field: ...``."""
+    if isinstance(messages, Mapping):
+        parts = []
+        for key, value in messages.items():
+            name = prefix if key == "_schema" else f"{prefix}.{key}" if prefix else str(key)
+            parts.append(flatten(value, name))
+        return "; ".join(parts)
+    texts = messages if isinstance(messages, list) else [messages]
+    joined = ", ".join(str(text).rstrip(".") for text in texts)
+    return f"{prefix}: {joined}" if prefix else joined

@@ -10,11 +10,10 @@ from pathlib import Path
 from aiohttp import web
 
 from gns3server.http.encoding import compact
-from gns3server.http.reading import PARSED
+from gns3server.http.parsing import PARSED
+from gns3server.log_files import MIB
 
 log = logging.getLogger(__name__)
-
-MIB = 1024 * 1024
 
 
 class Recorder:

@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterator
 from http import HTTPStatus
 
+import orjson
 from aiohttp import web
 
-from gns3server.http.encoding import compact, decode
-from gns3server.http.reading import PARSED
+from gns3server.http.encoding import compact
+from gns3server.http.parsing import PARSED
 from gns3server.http.routing import JSON, Route
 
 log = logging.getLogger(__name__)
@@ -32,15 +33,12 @@ def request_ids() -> Iterator[str]:
     return (f"{prefix}-{number}" for number in itertools.count(1))
 
 
-def begin(request: web.Request, request_id: str) -> None:
-    """Name a request; its time runs from now on."""
+def begin(request: web.Request, request_id: str, route: Route | None) -> None:
+    """Name a request and, if there is one, its route; its time runs from now on."""
     request[ID] = request_id
     request[BEGAN] = time.monotonic()
-
-
-async def name_answer(request: web.Request, response: web.StreamResponse) -> None:
-    """Say in an answer what the log calls its request."""
-    response.headers["X-Request-Id"] = request[ID]
+    if route is not None:
+        request[ROUTE] = route
 
 
 def log_outcome(
@@ -83,4 +81,4 @@ def log_content(request: web.Request, response: web.StreamResponse) -> None:
         log.debug("%s asked %s", request[ID], compact(request[PARSED])[:CONTENT_CHARACTERS])
     body = getattr(response, "body", None)
     if isinstance(body, bytes) and response.content_type == JSON:
-        log.debug("%s answered %s", request[ID], compact(decode(body))[:CONTENT_CHARACTERS])
+        log.debug("%s answered %s", request[ID], compact(orjson.loads(body))[:CONTENT_CHARACTERS])

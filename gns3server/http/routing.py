@@ -151,7 +151,7 @@ class Route:
         halfway.
     :param stream: the handler makes the response itself.
     :param raw: the handler reads the body itself, in pieces and whatever its size (see
-        :func:`gns3server.http.raw.raw_body`); ``body`` then only describes it.
+        :func:`gns3server.http.bodies.raw_body`); ``body`` then only describes it.
     :param body_type: media type of a raw body, for the API document.
     :param answer_type: media type of the answer that a ``stream`` handler makes; empty
         when it has no body.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
 
 from gns3server.errors import Conflict
-from gns3server.http.edge import SERVER, has_gone
+from gns3server.http.edge import has_gone
 from gns3server.http.routing import OCTETS, Call
 from gns3server.opening import OpenFile
 
@@ -73,21 +73,12 @@ def check_still_there(request: web.Request) -> None:
         raise ConnectionResetError("nobody waits for the answer")
 
 
-def piecewise(
-    call: Call, media_type: str = OCTETS, headers: Mapping[str, str] | None = None
-) -> web.StreamResponse:
+def piecewise(call: Call, media_type: str) -> web.StreamResponse:
     """An answer whose body is written piece by piece, once it is prepared.
 
     HTTP/1.0 has no chunks: there the end of the connection ends the body.
     """
-    response = web.StreamResponse(
-        headers={
-            "Server": SERVER,
-            "X-Route": call.route.path,
-            "Content-Type": media_type,
-            **(headers or {}),
-        }
-    )
+    response = web.StreamResponse(headers={"Content-Type": media_type})
     if call.request.version >= HttpVersion11:
         response.enable_chunked_encoding()
     else:
@@ -95,19 +86,11 @@ def piecewise(
     return response
 
 
-async def begin(
-    call: Call, media_type: str = OCTETS, headers: Mapping[str, str] | None = None
-) -> web.StreamResponse:
-    """Begin an answer whose body is written piece by piece."""
-    response = piecewise(call, media_type, headers)
-    await response.prepare(call.request)
-    return response
-
-
 async def send(call: Call, file: OpenFile) -> web.StreamResponse:
     """Send a file as it is now; what is appended meanwhile is left out."""
     size = (await asyncio.to_thread(file.status)).st_size
-    response = await begin(call)
+    response = piecewise(call, OCTETS)
+    await response.prepare(call.request)
     if call.request.method == "HEAD":
         return response
     position = 0
@@ -129,7 +112,8 @@ async def follow(call: Call, file: OpenFile) -> web.StreamResponse:
     """
     followers = call.request.app[FOLLOWERS]
     with followers.joined(call.lab.settings.server.max_listeners):
-        response = await begin(call)
+        response = piecewise(call, OCTETS)
+        await response.prepare(call.request)
         position = 0
         while not followers.ending:
             content = await _read(call, file, position, CHUNK)

@@ -48,13 +48,15 @@ WRONG = [
 
 async def test_nobody_gets_in_without_the_password(raw, project, ask, subtests):
     ask()
-    paths = ("/", "/docs", "/upload", "/v1/version", project, "/notifications", "/v1/openapi.json")
-    for path in paths:
+    paths = ("/", "/docs", "/upload", "/v1/version", "/notifications", "/v1/openapi.json")
+    routes = {**{path: path for path in paths}, project: "/v1/projects/{project_id}"}
+    for path, route in routes.items():
         for header in WRONG:
             with subtests.test(path=path, header=header):
                 answer = await raw.request("GET", path, header)
                 assert answer.status == 401
                 assert answer.headers["WWW-Authenticate"] == 'Basic realm="GNS3 server"'
+                assert answer.headers["X-Route"] == route
                 assert set(answer.json) == {"message", "status"}
                 assert "w\u00f6rd" not in answer.body.decode()
 

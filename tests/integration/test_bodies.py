@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gns3server.http import reading
+from gns3server.http import bodies
 
 
 @pytest.fixture
@@ -223,18 +223,18 @@ async def test_any_text_may_be_a_name(client, vms, name):
 
 
 async def test_a_body_over_the_limit_is_413(client, raw, vms):
-    filling = b"x" * (reading.BODY_LIMIT - len(b'{"name": ""}'))
+    filling = b"x" * (bodies.BODY_LIMIT - len(b'{"name": ""}'))
     answer = await raw.request("POST", vms, body=b'{"name": "' + filling + b'"}')
     assert answer.status == 201
     answer = await raw.request("POST", vms, body=b'{"name": "x' + filling + b'"}')
     assert answer.status == 413
     assert set(answer.json) == {"message", "status"}
-    assert str(reading.BODY_LIMIT) in answer.json["message"]
+    assert str(bodies.BODY_LIMIT) in answer.json["message"]
     assert await count(client, vms) == 1
 
 
 async def test_the_limit_holds_for_what_comes_out_of_compression(raw, client, vms):
-    body = gzip.compress(b'{"name": "' + b"x" * reading.BODY_LIMIT + b'"}')
+    body = gzip.compress(b'{"name": "' + b"x" * bodies.BODY_LIMIT + b'"}')
     answer = await raw.request("POST", vms, "Content-Encoding: gzip", body=body)
     assert answer.status == 413
     assert await count(client, vms) == 0
@@ -256,7 +256,7 @@ async def test_a_body_that_cannot_be_decoded_is_400(raw, client, vms, header, bo
 
 
 async def test_a_body_that_does_not_come_is_408(raw, vms, monkeypatch):
-    monkeypatch.setattr(reading, "READ_LIMIT", 0.05)
+    monkeypatch.setattr(bodies, "READ_LIMIT", 0.05)
     answer = await raw.request("POST", vms, "Content-Length: 100")
     assert answer.status == 408
     assert set(answer.json) == {"message", "status"}

@@ -163,6 +163,40 @@ async def test_how_an_answer_looks(raw, project):
         assert answer.body.decode() == wanted
 
 
+SOCKET = """
+@hookimpl
+def gns3_routes(config):
+    from aiohttp import web
+    async def talk(call):
+        socket = web.WebSocketResponse()
+        await socket.prepare(call.request)
+        await socket.close()
+        return socket
+    summary = "A websocket that ends at once"
+    return [Route(method="GET", path="/v1/talk", handler=talk, summary=summary, stream=True)]
+"""
+
+
+@pytest.mark.statement("HTTP-05", "HTTP-12")
+async def test_websockets_have_the_headers_of_all_answers(gns3_serving, faulty_plugin, raw_client):
+    origin = "http://web.example"
+    upgrade = (
+        "GET /v1/talk HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {'A' * 22}==\r\nOrigin: {origin}\r\n\r\n"
+    )
+    async with gns3_serving(plugins=[faulty_plugin(SOCKET)], allowed_origins=origin) as server:
+        reader, writer = await raw_client(server.running.port).connect()
+        writer.write(upgrade.encode())
+        first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        writer.close()
+    headers = dict(line.split(": ", 1) for line in lines if line)
+    assert first == "HTTP/1.1 101 Switching Protocols"
+    assert headers["X-Route"] == "/v1/talk"
+    assert headers["Server"].endswith(f" GNS3/{__version__}")
+    assert headers["Access-Control-Allow-Origin"] == origin
+    assert "X-Request-Id" in headers
+
+
 @pytest.mark.statement("HTTP-09")
 async def test_204_has_neither_body_nor_type(raw, make_toy):
     toy = await make_toy()

@@ -359,10 +359,10 @@ async def test_an_upload_that_breaks_off_leaves_nothing(server, directory):
 
 
 async def test_an_upload_that_stalls_is_given_up(server, directory, monkeypatch):
-    from gns3server.http import reading
+    from gns3server.http import bodies
 
     reader, writer = await begin_upload(server, "x")
-    monkeypatch.setattr(reading, "READ_LIMIT", 0.1)
+    monkeypatch.setattr(bodies, "READ_LIMIT", 0.1)
     # What it waits for now still has the old limit: one byte more, and the new one counts.
     writer.write(b"x")
     assert b" 408 " in await reader.readline()
@@ -373,10 +373,10 @@ async def test_an_upload_that_stalls_is_given_up(server, directory, monkeypatch)
 async def test_an_upload_does_not_keep_the_server_from_stopping(
     gns3_serving, make_entry_point, monkeypatch
 ):
-    from gns3server.http import application, reading
+    from gns3server.http import application, bodies
 
     monkeypatch.setattr(application, "SHUTDOWN_SECONDS", 0.2)
-    monkeypatch.setattr(reading, "READ_LIMIT", 3600.0)
+    monkeypatch.setattr(bodies, "READ_LIMIT", 3600.0)
     plugins = [make_entry_point("shelf", "toy_images")]
     async with gns3_serving(plugins=plugins) as server:
         directory = server.running.lab.images.path / "ROM"

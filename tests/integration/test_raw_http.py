@@ -126,6 +126,41 @@ async def test_a_request_that_takes_long_is_no_late_head(raw, make_toy, gate, mo
     assert (await start).status == 204
 
 
+async def test_a_head_counts_that_came_while_the_server_was_held_up(raw, monkeypatch):
+    reader, writer = await raw.connect()
+    # That of a later connection is answered, so this one has been accepted.
+    assert (await raw.request("GET", "/v1/version")).status == 200
+    writer.write(VERSION + LAST)
+    loop = asyncio.get_running_loop()
+    later = loop.time() + connections.HEAD_LIMIT
+    with monkeypatch.context() as held_up:
+        held_up.setattr(loop, "time", lambda: later)
+        assert statuses(await reader.read()) == [200]
+    writer.close()
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_no_head_is_both_too_late_and_carried_out(raw, caplog, monkeypatch, turns):
+    caplog.set_level("DEBUG")
+    reader, writer = await raw.connect()
+    writer.write(b"GET /v1/plugins HTTP/1.1\r\nConnection: close\r\n")
+    assert (await raw.request("GET", "/v1/version")).status == 200
+    loop = asyncio.get_running_loop()
+    later = loop.time() + connections.HEAD_LIMIT
+    with monkeypatch.context() as held_up:
+        held_up.setattr(loop, "time", lambda: later)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        writer.write(b"Host: localhost\r\n\r\n")
+        try:
+            told = statuses(await reader.read())
+        except ConnectionError:
+            told = [408]
+    writer.close()
+    assert (await raw.request("GET", "/v1/version")).status == 200
+    assert told == ([200] if "GET /v1/plugins ->" in caplog.text else [408])
+
+
 # HTTP/1.0 ---------------------------------------------------------------------------
 
 
@@ -218,18 +253,20 @@ async def test_what_else_is_expected_is_417(raw, lab):
     assert lab.manager.projects == []
 
 
-@pytest.mark.parametrize("expected", ["tea", "100-continue"])
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("POST", "/v1/nothing", 404), ("PATCH", "/v1/projects/x", 405), ("OPTIONS", "*", 404)],
 )
-async def test_where_no_route_is_nothing_else_is_said_than_that(
-    raw, expected, method, path, status
+async def test_where_no_route_is_the_library_answers_expectations(
+    raw, caplog, method, path, status
 ):
-    expects = f"Expect: {expected}"
-    answer = await raw.request(method, path, expects)
-    assert (answer.status, answer.json["status"]) == (status, status)
-    assert (await raw.request(method, path, expects, "Origin: http://evil.example")).status == 403
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    waits, asks = f"{head}Expect: 100-continue\r\n", f"{head}Expect: tea\r\n"
+    assert statuses(await raw.talk(f"{waits}\r\n".encode())) == [100, status]
+    elsewhere = f"{waits}Origin: http://evil.example\r\n\r\n"
+    assert statuses(await raw.talk(elsewhere.encode())) == [100, 403]
+    assert statuses(await raw.talk(f"{asks}\r\n".encode())) == [417]
+    assert [record for record in caplog.records if record.exc_info] == []
 
 
 # HEAD and OPTIONS -------------------------------------------------------------------

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from gns3server.http import encoding
+
 LINE = re.compile(
     r"(?P<id>[0-9a-f]{6}-\d+) (?P<client>\S+) (?P<user>\S+) (?P<method>[A-Z]+) (?P<path>\S+) "
     r"-> (?P<status>\d{3}) in \d+ ms(?:: (?P<reason>.+))?"
@@ -116,6 +118,14 @@ async def test_those_who_want_all_see_what_was_asked_and_answered(client, caplog
     assert answer.json["project_id"] in said
     await client.post("/v1/projects", {"name": "x" * 5000})
     assert max(len(record.getMessage()) for record in caplog.records) < 2100
+
+
+async def test_an_answer_may_be_larger_than_a_request(client, project, caplog, monkeypatch):
+    monkeypatch.setattr(encoding, "MOST_VALUES", 1)
+    caplog.set_level("DEBUG")
+    answer = await client.get(project)
+    assert answer.status == 200
+    assert f"{answer.headers['X-Request-Id']} answered {{" in caplog.text
 
 
 async def test_a_client_that_has_gone_is_no_bug(raw, lines, tmp_path, until):

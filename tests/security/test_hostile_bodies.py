@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from gns3server.http import encoding, reading
+from gns3server.http import bodies, encoding
 
 MANY = 1_000_000
 
@@ -111,14 +111,14 @@ def deflated(size: int) -> bytes:
 @pytest.mark.heavy
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 async def test_a_compressed_bomb_is_413(client, project, coding):
-    size = reading.BODY_LIMIT * 4
+    size = bodies.BODY_LIMIT * 4
     bomb = gzip.compress(b" " * size, 9) if coding == "gzip" else deflated(size)
     assert len(bomb) < size // 500
     for method, path in (("POST", f"{project}/toy/vms"), ("GET", "/v1/version")):
         headers = {"Content-Encoding": coding}
         answer = await client.request(method, path, data=bomb, headers=headers)
         assert answer.status == 413
-        assert str(reading.BODY_LIMIT) in answer.json["message"]
+        assert str(bodies.BODY_LIMIT) in answer.json["message"]
         assert (await client.get("/v1/version")).status == 200
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import signal
 from contextlib import asynccontextmanager
 
 import pytest
@@ -77,3 +78,15 @@ async def test_connections_leave_descriptors_for_the_work(running, raw_client):
         out, err = await process.communicate()
         assert err == b""
         assert b"ERROR" not in out
+
+
+async def test_a_crowd_can_wait_until_the_server_gets_to_it(running, raw_client):
+    async with running("--local") as (process, url, _):
+        raw = raw_client(int(url.rpartition(":")[2]))
+        process.send_signal(signal.SIGSTOP)
+        async with opened(raw.port, 500) as connections:
+            for _, writer in connections:
+                writer.write(b"GET /v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            process.send_signal(signal.SIGCONT)
+            for reader, _ in connections:
+                assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"

@@ -8,7 +8,7 @@ import socket
 import psutil
 import pytest
 
-from gns3server.http import connections, reading
+from gns3server.http import bodies, connections
 from gns3server.notifications import event_line
 
 VERSION = b"GET /v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -33,7 +33,7 @@ def impatient(monkeypatch):
     """A server that waits for heads, bodies and readers no longer than a test may take."""
     monkeypatch.setattr(connections, "HEAD_LIMIT", SOON)
     monkeypatch.setattr(connections, "STALL_LIMIT", SOON)
-    monkeypatch.setattr(reading, "READ_LIMIT", SOON)
+    monkeypatch.setattr(bodies, "READ_LIMIT", SOON)
 
 
 HEADS = [

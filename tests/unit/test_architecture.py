@@ -61,7 +61,6 @@ MAY_IMPORT_PUBLIC = {"plugin_host": {"hookspecs"}, "__main__": {"demo"}}
 
 THIRD_PARTY = {
     "aiohttp": {"http"},
-    "webargs": {"http"},
     "apispec": {"http"},
     "orjson": {"http"},
     "sqlite3": {"projects"},
@@ -500,7 +499,7 @@ def test_the_command_line_imports_no_library(tmp_path):
     source = "import sys, gns3server.__main__; print(*sys.modules)"
     loaded = {name.split(".")[0] for name in run_python(source, cwd=tmp_path).split()}
     assert "gns3server" in loaded
-    assert loaded & {"aiohttp", "marshmallow", "pluggy", "orjson", "webargs", "sqlite3"} == set()
+    assert loaded & {"aiohttp", "marshmallow", "pluggy", "orjson", "sqlite3"} == set()
 
 
 SERVE = """

@@ -1,4 +1,4 @@
-"""The API browser: Swagger UI, served from files that come with the server."""
+"""The API browser: Swagger UI 5.35.0 (npm: swagger-ui-dist), from the files in ``http/browser``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from importlib.resources import files
 
 from aiohttp import web
 
-from gns3server.http.edge import SERVER
 from gns3server.http.routing import HTML, Call, Handler, Route
-
-SWAGGER_UI = "5.35.0"
-"""Version of the npm package swagger-ui-dist whose files are in ``http/browser``."""
 
 PAGE = """\
 <!DOCTYPE html>
@@ -48,12 +44,10 @@ POLICY = (
 SCRIPT, STYLE = "text/javascript", "text/css"
 
 
-def _answer(call: Call, kind: str, body: bytes, **headers: str) -> web.Response:
+def _answer(kind: str, body: bytes, **headers: str) -> web.Response:
     return web.Response(
         body=body,
         headers={
-            "Server": SERVER,
-            "X-Route": call.route.path,
             "Content-Type": f"{kind}; charset=utf-8",
             "Content-Security-Policy": POLICY,
             "X-Content-Type-Options": "nosniff",
@@ -62,14 +56,14 @@ def _answer(call: Call, kind: str, body: bytes, **headers: str) -> web.Response:
     )
 
 
-async def show(call: Call) -> web.StreamResponse:
+async def show(_call: Call) -> web.StreamResponse:
     """The page."""
-    return _answer(call, HTML, PAGE.encode())
+    return _answer(HTML, PAGE.encode())
 
 
-async def start(call: Call) -> web.StreamResponse:
+async def start(_call: Call) -> web.StreamResponse:
     """The script that fills the page."""
-    return _answer(call, SCRIPT, START.encode())
+    return _answer(SCRIPT, START.encode())
 
 
 async def send_packed(kind: str, call: Call) -> web.StreamResponse:
@@ -78,7 +72,7 @@ async def send_packed(kind: str, call: Call) -> web.StreamResponse:
     packed = files("gns3server.http").joinpath("browser", f"{name}.gz")
     body = await asyncio.to_thread(packed.read_bytes)
     cache = {"Content-Encoding": "gzip", "Cache-Control": "max-age=86400"}
-    return _answer(call, kind, body, **cache)
+    return _answer(kind, body, **cache)
 
 
 def _route(path: str, handler: Handler, kind: str, summary: str) -> Route:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from gns3server.http.raw import raw_body
+from gns3server.http.bodies import raw_body
 from gns3server.http.routing import Call, Route
 from gns3server.http.schemas import ImageSchema
 from gns3server.images import ImageKind

@@ -9,9 +9,8 @@ from aiohttp import BodyPartReader, web
 
 from gns3server.errors import Forbidden, InvalidRequest
 from gns3server.http import pages
-from gns3server.http.edge import SERVER
+from gns3server.http.bodies import form_parts, part_content
 from gns3server.http.handlers.images import UPLOAD_ERRORS
-from gns3server.http.raw import form_parts, part_content
 from gns3server.http.routing import HTML, Call, Route
 from gns3server.http.schemas import UploadFormSchema
 from gns3server.images import ImageKind, plain_name
@@ -37,7 +36,7 @@ class Form:
 
 async def home(call: Call) -> web.StreamResponse:
     """The first page."""
-    return _answer(call, pages.home(call.lab.settings.server.announced_version))
+    return _answer(pages.home(call.lab.settings.server.announced_version))
 
 
 async def show_uploads(call: Call) -> web.StreamResponse:
@@ -46,12 +45,11 @@ async def show_uploads(call: Call) -> web.StreamResponse:
     paths = await images.paths()
     kinds = list(images.kinds().values())
     origin = f"{call.request.scheme}://{call.request.host}"
-    return _answer(call, pages.upload(version, origin, kinds, paths))
+    return _answer(pages.upload(version, origin, kinds, paths))
 
 
-def _answer(call: Call, page: str) -> web.StreamResponse:
-    headers = {"Server": SERVER, "X-Route": call.route.path, **pages.HEADERS}
-    return web.Response(text=page, content_type=HTML, charset="utf-8", headers=headers)
+def _answer(page: str) -> web.StreamResponse:
+    return web.Response(text=page, content_type=HTML, charset="utf-8", headers=pages.HEADERS)
 
 
 async def upload(call: Call) -> web.StreamResponse:
@@ -69,8 +67,7 @@ async def upload(call: Call) -> web.StreamResponse:
         if form.kind is not None and form.file is not None:
             name, incoming = form.file
             await call.lab.images.place(incoming, form.kind, name)
-    headers = {"Server": SERVER, "X-Route": call.route.path, "Location": "/upload"}
-    return web.Response(status=302, headers=headers)
+    return web.Response(status=302, headers={"Location": "/upload"})
 
 
 async def _take(call: Call, form: Form, part: BodyPartReader, stack: AsyncExitStack) -> None:
