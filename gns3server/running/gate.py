@@ -19,7 +19,7 @@ class StartGate:
         if places < 1:
             raise ValueError(f"places: {places} is less than 1")
         self._free = places
-        self._hold_limit = hold_limit
+        self.hold_limit = hold_limit
         self._queue: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -39,7 +39,7 @@ class StartGate:
                 held = False
                 self._leave()
 
-        timer = asyncio.get_running_loop().call_later(self._hold_limit, give_back)
+        timer = asyncio.get_running_loop().call_later(self.hold_limit, give_back)
         try:
             yield
         finally:
