@@ -101,6 +101,22 @@ def failing(
         yield calls
 
 
+@contextmanager
+def nearly_full(room: int) -> Iterator[None]:
+    """Have the operating system tell of every disk that it has so many bytes left, at most."""
+    ask = os.fstatvfs
+
+    def answer(descriptor: int) -> os.statvfs_result:
+        disk = list(ask(descriptor))
+        fragment, available = 1, 4
+        disk[available] = min(disk[available], room // disk[fragment])
+        return os.statvfs_result(disk)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fstatvfs", answer)
+        yield
+
+
 # Limits of this process -------------------------------------------------------------------
 
 
@@ -178,7 +194,7 @@ def held(databases: DatabaseThread) -> Iterator[threading.Event]:
 
     To be entered on the loop; what comes after it waits until it is left.
 
-    :returns: set when all that came before has been done.
+    :returns: set when all that came before has been done, and the disk is held.
     """
     begun, go_on = threading.Event(), threading.Event()
 
