@@ -23,7 +23,8 @@ async def read_all(listener: Listener) -> list[bytes]:
 
 async def queued(listener: Listener) -> list[bytes]:
     """All lines that wait for a listener: it takes them."""
-    found, lines = [], aiter(listener)
+    found: list[bytes] = []
+    lines = aiter(listener)
     while True:
         reading = asyncio.ensure_future(anext(lines, None))
         await settled()
