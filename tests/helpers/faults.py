@@ -29,6 +29,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,7 +61,12 @@ def _is_at(place: Place, path: Path) -> bool:
 
 @contextmanager
 def before(
-    name: str, place: Place | None, action: Callable[[], object], *, only: int | None = None
+    name: str,
+    place: Place | None,
+    action: Callable[[], object] = lambda: None,
+    *,
+    only: int | None = None,
+    of: ModuleType = os,
 ) -> Iterator[list[tuple[Any, ...]]]:
     """Do something before each call of a function of :mod:`os`, in the thread that calls it.
 
@@ -68,9 +74,10 @@ def before(
     :param place: only calls for what is there count; ``None`` for any call.
     :param action: what it raises is what the call raises.
     :param only: the number of the one call that it is done before, counted from 1.
+    :param of: another module, as :mod:`sqlite3`, that the function is of.
     :returns: the arguments of the calls that have counted so far.
     """
-    call = getattr(os, name)
+    call = getattr(of, name)
     calls: list[tuple[Any, ...]] = []
 
     def stand_in(first: Any, *others: Any, **options: Any) -> Any:
@@ -81,7 +88,7 @@ def before(
         return call(first, *others, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, name, stand_in)
+        patch.setattr(of, name, stand_in)
         yield calls
 
 
@@ -244,6 +251,19 @@ def cancel_handlers(patch: pytest.MonkeyPatch, *, cancel: bool) -> None:
 def temporary_files_in(patch: pytest.MonkeyPatch, directory: Path) -> None:
     """Have this process put its temporary files into another directory."""
     patch.setattr(tempfile, "tempdir", str(directory))
+
+
+def interfaces(patch: pytest.MonkeyPatch, **flags: str) -> None:
+    """A machine with these network interfaces, by name, and nothing at the other end of any."""
+    import psutil
+
+    stats = {name: SimpleNamespace(isup=False, flags=text) for name, text in flags.items()}
+    patch.setattr(psutil, "net_if_stats", lambda: stats)
+
+
+def without_strays(patch: pytest.MonkeyPatch) -> None:
+    """A machine on which the doctor finds no process of any node: here, other tests have some."""
+    patch.setattr("gns3server.doctor.survey.run_id_carriers", dict)
 
 
 def without_netlink(patch: pytest.MonkeyPatch) -> None:

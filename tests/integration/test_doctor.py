@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from api_calls import new_project
+from faults import without_strays
 
 from gns3server.__main__ import main
 from gns3server.http.client import Client
@@ -333,8 +334,7 @@ async def test_a_running_server_is_not_disturbed(doctor, toy_process, nodes, gns
 
 
 def test_a_new_machine_is_in_order_and_stays_as_it_is(environ, monkeypatch, tmp_path, capsys):
-    # Other tests on this machine may have processes without an owner meanwhile.
-    monkeypatch.setattr("gns3server.doctor.survey.run_id_carriers", dict)
+    without_strays(monkeypatch)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
