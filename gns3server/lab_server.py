@@ -32,11 +32,16 @@ def processes_of(test_id: str) -> dict[int, str]:
 
 
 class LabServer:
-    """A real server of one test."""
+    """A real server of one test.
 
-    def __init__(self, running: RunningServer, client: Client, settings: Settings) -> None:
-        self.running = running
-        self.client = client
+    Its ``settings`` are what it reads at its start, and anew at a reload: assign others to see
+    what becomes of them.
+    """
+
+    running: RunningServer
+    client: Client
+
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
     @property

@@ -121,6 +121,9 @@ class Hub:
     """Everybody who listens, and the one place where events are published.
 
     :param max_listeners: how many may listen at once, all projects together.
+    :param queue_lines: how many lines may wait for one listener.
+    :param ping_after: seconds of silence after which a listener is sent a ping; one that listens
+        already keeps what it has.
     """
 
     def __init__(
@@ -132,17 +135,23 @@ class Hub:
     ) -> None:
         self.max_listeners = max_listeners
         self._queue_lines = queue_lines
-        self._ping_after = ping_after
+        self.ping_after = ping_after
         self._closed = False
         self._everywhere: dict[Listener, None] = {}
         self._of_project: dict[str, dict[Listener, None]] = {}
 
-    def listeners(self, project_id: str) -> int:
-        """How many listen to this very project; not those who have hung up.
+    @property
+    def projects(self) -> frozenset[str]:
+        """The ids of the projects that somebody listens to."""
+        return frozenset(self._of_project)
+
+    def listeners(self, project_id: str | None = None) -> int:
+        """How many listen to this very project, or to all of them; not those who have hung up.
 
         Their streams end when the next line is sent, which may be seconds away.
         """
-        return sum(listener.connected() for listener in self._of_project.get(project_id, ()))
+        group = self._everywhere if project_id is None else self._of_project.get(project_id, {})
+        return sum(listener.connected() for listener in group)
 
     def publish(self, project_id: str, line: bytes, number: int | None = None) -> None:
         """Send one event to the project's listeners and to the server-wide ones.
@@ -167,7 +176,7 @@ class Hub:
                 f"{self.max_listeners} listeners are connected already, which is this server's "
                 "limit: close one of them first."
             )
-        listener = Listener(self._queue_lines, self._ping_after, numbered=numbered)
+        listener = Listener(self._queue_lines, self.ping_after, numbered=numbered)
         listener.ended = self._closed
         if project_id is None:
             group = self._everywhere

@@ -70,6 +70,11 @@ class PortPool:
         """How many ports are reserved."""
         return len(self._holders)
 
+    @property
+    def reserved(self) -> frozenset[int]:
+        """The ports that somebody holds or has bound as the companion of another."""
+        return frozenset(self._holders) | frozenset(self._companion_holders)
+
     def holders(self, port: int) -> frozenset[Holder]:
         """Everybody who holds ``port``."""
         return frozenset(self._holders.get(port, ()))

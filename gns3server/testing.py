@@ -87,8 +87,10 @@ RENEW = "--gns3-renew"
 """The option that writes snapshots anew."""
 
 PORT_BLOCK = 500
-PORTS_TRIED = 50
 PORT_BLOCKS = range(11000, 32000, PORT_BLOCK)
+
+TIME_WAIT = "06"
+"""The state of a connection that is closed already and only fades out (proc(5), tcp_states.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +101,41 @@ class PortBlock:
     last: int
 
 
-def _is_free(first: int) -> bool:
-    """Whether nothing of an earlier test still fades out where a block's tests begin."""
+def _is_free(block: range) -> bool:
+    """Whether no socket of this machine has a port of a block, whoever left it there.
+
+    Connections that fade out, for a minute, are no obstacle to those who bind as emulators do.
+    """
     from gns3server.ports import can_bind
 
-    return all(can_bind(kind, first + n) for n in range(PORTS_TRIED) for kind in ("TCP", "UDP"))
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        path = Path("/proc/net", table)
+        for line in path.read_text().splitlines()[1:] if path.exists() else ():
+            _, local, _, state, *_ = line.split()
+            port = int(local.rpartition(":")[2], 16)
+            if port in block and (state != TIME_WAIT or not can_bind("TCP", port)):
+                return False
+    return True
+
+
+def _below_the_kernels_own(blocks: range) -> list[int]:
+    """The blocks that no connection gets its port from: there, what is free stays free."""
+    own = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+    below = [first for first in blocks if first + PORT_BLOCK <= int(own.split()[0])]
+    # A machine that gives out all of them leaves no choice.
+    return below or [*blocks]
 
 
 @contextlib.contextmanager
 def claimed_ports() -> Iterator[PortBlock]:
-    """Claim a block of ports below the kernel's own range.
+    """Claim a block of ports that nobody has, and that no other test gets meanwhile.
 
     A name in the abstract socket namespace marks the claim: it works between
     processes and ends with the one that made it.
+
+    :raises RuntimeError: all blocks are claimed or in use.
     """
-    blocks = list(PORT_BLOCKS)
+    blocks = _below_the_kernels_own(PORT_BLOCKS)
     random.shuffle(blocks)
     for first in blocks:
         mark = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -123,7 +145,7 @@ def claimed_ports() -> Iterator[PortBlock]:
             mark.close()
             continue
         with mark:
-            if not _is_free(first):
+            if not _is_free(range(first, first + PORT_BLOCK)):
                 continue
             yield PortBlock(first, first + PORT_BLOCK - 1)
             return
@@ -199,20 +221,21 @@ def gns3_serving(gns3_settings: Settings) -> ServerFactory:
         from gns3server.config import Config
         from gns3server.http.client import Client
 
-        settings = replace(
-            gns3_settings,
-            server=replace(gns3_settings.server, **server),
-            sections=sections or {},
-            environ={**gns3_settings.environ, **(environ or {})},
+        lab_server = LabServer(
+            replace(
+                gns3_settings,
+                server=replace(gns3_settings.server, **server),
+                sections=sections or {},
+                environ={**gns3_settings.environ, **(environ or {})},
+            )
         )
-        running_server = app.serving(
-            Config(lambda: settings), found=plugins, plugin_seconds=plugin_seconds
-        )
-        async with running_server as running:
-            async with Client(running.url) as first:
+        async with app.serving(
+            Config(lambda: lab_server.settings), found=plugins, plugin_seconds=plugin_seconds
+        ) as lab_server.running:
+            async with Client(lab_server.url) as first:
                 document = (await first.get("/v1/openapi.json")).json
-            async with Client(running.url, ResponseCheck(document)) as client:
-                yield LabServer(running, client, settings)
+            async with Client(lab_server.url, ResponseCheck(document)) as lab_server.client:
+                yield lab_server
 
     return serving
 

@@ -10,16 +10,17 @@ import re
 import subprocess
 import sys
 import uuid
-from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import EntryPoint
 from itertools import starmap
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
+from api_calls import new_project, new_toy
+from raw_http import RawClient
+from waiting import until
 
 from gns3server.server_process import variables
 
@@ -100,21 +101,13 @@ def client(server):
 @pytest.fixture
 async def project(client):
     """The path of a new project on ``server``."""
-    answer = await client.post("/v1/projects", {"name": "test"})
-    assert answer.status == 201, answer
-    return f"/v1/projects/{answer.json['project_id']}"
+    return await new_project(client)
 
 
 @pytest.fixture
 def make_toy(client, project):
     """Creates toys, of a mode for instance, and tells their path."""
-
-    async def make(**values):
-        answer = await client.post(f"{project}/toy/vms", {"name": "toy", **values})
-        assert answer.status == 201, answer
-        return f"{project}/toy/vms/{answer.json['vm_id']}"
-
-    return make
+    return partial(new_toy, client, project)
 
 
 @pytest.fixture
@@ -143,82 +136,10 @@ def images(lab):
     return lab.images
 
 
-async def becomes_true(condition: Callable[[], Awaitable[bool]], limit: float = 30.0) -> None:
-    """Look again and again at what tells nobody of its changes: a file, another process."""
-    async with asyncio.timeout(limit):
-        while True:
-            if await condition():
-                return
-            await asyncio.sleep(0.05)
-
-
-@pytest.fixture
-def until():
+@pytest.fixture(name="until")
+def offer_until():
     """Awaited with a condition that can be awaited, waits until it is true."""
-    return becomes_true
-
-
-# Bytes ------------------------------------------------------------------------------
-
-
-@dataclass
-class RawAnswer:
-    """An answer, byte for byte."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return orjson.loads(self.body)
-
-
-async def read_answer(reader: asyncio.StreamReader, *, body: bool = True) -> RawAnswer:
-    """Read one answer; without Content-Length, or if it tells of no ``body``, to the very end."""
-    head = (await reader.readuntil(b"\r\n\r\n")).decode()
-    first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
-    headers = dict(line.split(": ", 1) for line in lines)
-    size = int(headers["Content-Length"]) if body and "Content-Length" in headers else None
-    content = await (reader.read() if size is None else reader.readexactly(size))
-    return RawAnswer(int(first.split()[1]), headers, content)
-
-
-class RawClient:
-    """Sends bytes."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
-
-    async def send(self, data: bytes) -> RawAnswer:
-        """Send everything, read the answer, hang up."""
-        reader, writer = await self.connect()
-        try:
-            writer.write(data)
-            return await read_answer(reader, body=not data.startswith(b"HEAD"))
-        finally:
-            writer.close()
-
-    async def talk(self, data: bytes) -> bytes:
-        """Send everything, read until the server hangs up."""
-        reader, writer = await self.connect()
-        try:
-            writer.write(data)
-            return await reader.read()
-        finally:
-            writer.close()
-
-    async def request(
-        self, method: str, path: str, *headers: str, body: bytes = b"", host: str = "localhost"
-    ) -> RawAnswer:
-        """Send one request with exactly these headers besides the necessary ones."""
-        lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
-        if body and not any(line.startswith("Transfer-Encoding") for line in headers):
-            lines.append(f"Content-Length: {len(body)}")
-        return await self.send("\r\n".join([*lines, "", ""]).encode() + body)
+    return until
 
 
 @pytest.fixture

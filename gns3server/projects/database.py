@@ -72,6 +72,16 @@ class DatabaseThread:
         self._opened: set[Database] = set()
         self.commits = 0
 
+    @property
+    def opened(self) -> frozenset[Database]:
+        """The files that are open, or about to be."""
+        return frozenset(self._opened)
+
+    @property
+    def queued(self) -> int:
+        """How many changes and reads wait for the thread."""
+        return self._jobs.qsize()
+
     async def open(
         self, path: Path, migrations: Migrations, *, read: Reader = lambda _: None, new: bool = True
     ) -> Database:

@@ -42,9 +42,9 @@ class ProjectManager:
         records: ServerRecords,
         observer: Observer,
     ) -> None:
+        self.databases = thread
         self._config = config
         self._shared = surroundings
-        self._thread = thread
         self._observer = observer
         self._places = Places(config, records)
         self._projects: dict[str, Project] = {}
@@ -153,7 +153,7 @@ class ProjectManager:
         self, place: ProjectPlace, values: Mapping[str, Any] | None, *, expected: bool
     ) -> Project:
         project = await open_project(
-            self._thread, self._shared, self._places, place, values, expected=expected
+            self.databases, self._shared, self._places, place, values, expected=expected
         )
         self.damaged.forget(place.id)
         self._projects[place.id] = project
@@ -184,7 +184,7 @@ class ProjectManager:
             if real != project.path:
                 async with self._places.claimed(project.id, real) as place:
                     await move_project(
-                        self._thread,
+                        self.databases,
                         self._places,
                         project,
                         place,

@@ -16,21 +16,28 @@ class StartGate:
     :param places: how many blocks are in at a time.
     :param hold_limit: seconds for which a block has its place.
     :raises ValueError: ``places`` is less than 1.
+
+    ``waiting`` is how many wait for a place.
     """
 
     def __init__(self, places: int, hold_limit: float = 5.0) -> None:
         if places < 1:
             raise ValueError(f"places: {places} is less than 1")
         self._places = asyncio.Semaphore(places)
-        self._hold_limit = hold_limit
+        self.hold_limit = hold_limit
+        self.waiting = 0
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Wait for a place and have it while the context lasts, but no longer than the limit."""
-        await self._places.acquire()
+        self.waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self.waiting -= 1
         # What a stack has to do it does once, whoever closes it first.
         with ExitStack() as held:
             held.callback(self._places.release)
-            timer = asyncio.get_running_loop().call_later(self._hold_limit, held.close)
+            timer = asyncio.get_running_loop().call_later(self.hold_limit, held.close)
             held.callback(timer.cancel)
             yield

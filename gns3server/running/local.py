@@ -33,16 +33,25 @@ class LocalRunner:
 
     :param base_env: the environment of every program, before its spec's own variables.
     :param log_period: seconds between two looks at the sizes of the logs.
+    :param reader: of the kernel's tables, by default one of its own; closed with the runner.
+
+    Its ``runs`` are those that it watches.
     """
 
-    def __init__(self, base_env: Mapping[str, str], *, log_period: float = 2.0) -> None:
+    def __init__(
+        self,
+        base_env: Mapping[str, str],
+        *,
+        log_period: float = 2.0,
+        reader: KernelReader | None = None,
+    ) -> None:
         self._base_env = dict(base_env)
         self._log_period = log_period
-        self._reader = KernelReader()
+        self._reader = reader or KernelReader()
         self._hurry = asyncio.Event()
         self._spawner = thread_pool("spawner")
         self._slack = TimerSlack()
-        self._runs: set[LocalRun] = set()
+        self.runs: set[LocalRun] = set()
         self._log_keeper: asyncio.Task[None] | None = None
         self._owned: set[asyncio.Task[Any]] = set()
 
@@ -76,7 +85,7 @@ class LocalRunner:
         self._reader.withdraw_all()
         while self._owned:
             await asyncio.wait(self._owned)
-        await asyncio.gather(*[run.let_go() for run in self._runs])
+        await asyncio.gather(*[run.let_go() for run in self.runs])
         if self._log_keeper is not None:
             self._log_keeper.cancel()
             await asyncio.wait([self._log_keeper])
@@ -125,19 +134,19 @@ class LocalRunner:
             self._reader,
             essential,
             hurry=self._hurry,
-            released=self._runs.discard,
+            released=self.runs.discard,
             popen=popen,
         )
-        self._runs.add(run)
+        self.runs.add(run)
         if self._log_keeper is None or self._log_keeper.done():
             self._log_keeper = asyncio.create_task(self._keep_logs())
         return run
 
     async def _keep_logs(self) -> None:
         pause = self._log_period
-        while self._runs:
+        while self.runs:
             await asyncio.sleep(pause)
-            logs = [(run.log_path, run.spec.log_limit) for run in self._runs]
+            logs = [(run.log_path, run.spec.log_limit) for run in self.runs]
             # A flood is no matter of seconds.
             cut = await self._in_thread(_bound_logs, logs)
             pause = self._log_period / 20 if cut else self._log_period

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
@@ -18,10 +18,12 @@ log = logging.getLogger(__name__)
 PAUSE = 0.015
 """Seconds between two rounds: a start is answered soon, and the rounds leave the CPU to it."""
 
+Look = Callable[[Sequence[Question], ProcessTable], list[Answer | None]]
+
 T = TypeVar("T")
 
 
-class _Shared(Generic[T]):
+class Shared(Generic[T]):
     """Calls a blocking function in a thread, once for all those who came before it began."""
 
     def __init__(self, pool: ThreadPoolExecutor, function: Callable[[], T]) -> None:
@@ -47,14 +49,22 @@ class KernelReader:
     """Reads /proc in one thread, off the loop; while nobody asks it does nothing at all.
 
     To be made on the running loop. Must be closed.
+
+    look: reads the tables for one round of questions; see `readiness.look`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, look: Look = look) -> None:
+        self._look = look
         self._pool = thread_pool("kernel-reader")
         self._asked: dict[Question, Callable[[Answer], None]] = {}
         self._rounds: asyncio.Task[None] | None = None
-        self._processes = _Shared(self._pool, processes)
-        self._carriers = _Shared(self._pool, run_id_carriers)
+        self._processes = Shared(self._pool, processes)
+        self._carriers = Shared(self._pool, run_id_carriers)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for an answer, and no round is under way."""
+        return not self._asked and self._rounds is None
 
     def ask(self, question: Question, answered: Callable[[Answer], None]) -> None:
         """Look again and again until there is an answer.
@@ -124,7 +134,7 @@ class KernelReader:
     async def _round(self, questions: list[Question], table: ProcessTable) -> None:
         loop = asyncio.get_running_loop()
         try:
-            answers = await loop.run_in_executor(self._pool, look, questions, table)
+            answers = await loop.run_in_executor(self._pool, self._look, questions, table)
         except OSError as error:
             # Most often no file descriptor was left: the next round may find one.
             log.warning("cannot read the kernel's tables: %s", error)

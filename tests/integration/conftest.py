@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from api_calls import new_project
+from faults import held, read_only
 
-from gns3server.projects.database import Database, _Job
 from gns3server.projects.project import Project
 from gns3server.testing import processes_of
 
@@ -80,9 +80,8 @@ def build():
     """Makes a project of a given id with two nodes, the first wired and started."""
 
     async def build(client, project_id, **values):
-        body = {"name": "lab", "project_id": project_id, **values}
-        assert (await client.post("/v1/projects", body)).status == 201
-        project, nodes = f"/v1/projects/{project_id}", []
+        project = await new_project(client, name="lab", project_id=project_id, **values)
+        nodes = []
         for number in range(2):
             body = {"name": f"PC{number}", "note": f"note {number}"}
             answer = await client.post(f"{project}/toy/vms", body)
@@ -115,18 +114,23 @@ def check_wire():
 @pytest.fixture
 def hold_disk(lab):
     """A context in which no change gets to the disk, as on one that is very slow."""
+    return partial(held, lab.manager.databases)
 
-    @contextlib.contextmanager
-    def hold():
-        go_on = threading.Event()
-        thread = lab.manager._thread
-        thread._jobs.put(_Job(Database(Path()), call=lambda _: go_on.wait()))
-        try:
-            yield
-        finally:
-            go_on.set()
 
-    return hold
+@pytest.fixture
+def read_only_records(lab):
+    """A context in which the records of a project, or without one the server's, do not take any
+    change: ``async with read_only_records(project):``.
+    """
+
+    def switch(project: str = "") -> AbstractAsyncContextManager[None]:
+        manager = lab.manager
+        if not project:
+            return read_only(manager.databases, lab.config.current.state_path / "server.db")
+        path = manager.get(project.rpartition("/")[2]).path
+        return read_only(manager.databases, path / "project.db")
+
+    return switch
 
 
 NOTES = """
@@ -159,8 +163,17 @@ def toy_process(gns3_process, toys_at):
 
 
 @pytest.fixture
+def serving(gns3_serving, make_entry_point):
+    """Makes servers with the toy emulator, in this process and one after the other on the same
+    directories.
+    """
+    return partial(gns3_serving, plugins=[make_entry_point("toy", "toy_emulator")])
+
+
+@pytest.fixture
 def serve(gns3_process, install_plugins, tmp_path):
-    """Starts servers with the toy emulator, one after the other on the same directories.
+    """Starts servers with the toy emulator, one after the other on the same directories, that
+    are processes of their own.
 
     The source of one more plugin can be given, and what they are run under.
     """

@@ -8,22 +8,21 @@ import os
 import signal
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from api_calls import ID, PROJECT, new_project, new_toy, status
+from faults import read_only
 
-from gns3server.http.client import Client
-
-ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
-PROJECT = f"/v1/projects/{ID}"
+from gns3server.testing import Client
 
 
 @pytest.fixture
-def serve(gns3_serving, make_entry_point):
+def keeping(serving):
     """Makes servers one after the other on the same directories, which leave nodes running."""
-    plugins = [make_entry_point("toy", "toy_emulator")]
-    return lambda **options: gns3_serving(**{"plugins": plugins, "keep_nodes": True, **options})
+    return partial(serving, keep_nodes=True)
 
 
 def toy_path(node: dict[str, Any]) -> str:
@@ -32,14 +31,7 @@ def toy_path(node: dict[str, Any]) -> str:
 
 async def make(client: Client, **values: Any) -> str:
     """Make a toy in the project, which is made if need be; returns its path."""
-    await client.post("/v1/projects", {"project_id": ID, "name": "lab"})
-    answer = await client.post(f"{PROJECT}/toy/vms", {"name": "toy", **values})
-    assert answer.status == 201, answer.body
-    return toy_path(answer.json)
-
-
-async def status(client: Client, toy: str) -> str:
-    return str((await client.get(toy)).json["status"])
+    return await new_toy(client, await new_project(client, project_id=ID), **values)
 
 
 def end(pid: int) -> None:
@@ -49,14 +41,14 @@ def end(pid: int) -> None:
 
 
 @pytest.mark.parametrize("temporary", [True, False])
-async def test_a_node_that_ran_on_is_as_any_other(serve, nodes, build, temporary):
-    async with serve() as server:
+async def test_a_node_that_ran_on_is_as_any_other(keeping, nodes, build, temporary):
+    async with keeping() as server:
         made = await build(server.client, ID, temporary=temporary)
         toy = toy_path(made[0])
         project, shown = [(await server.client.get(path)).json for path in (PROJECT, toy)]
         listed = (await server.client.get(f"{PROJECT}/toy/vms")).json
     (pid,) = nodes()
-    async with serve(keep_nodes=False) as server:
+    async with keeping(keep_nodes=False) as server:
         client = server.client
         assert (await client.get("/v1/projects")).json == [project]
         assert (await client.get(f"{PROJECT}/toy/vms")).json == listed
@@ -78,11 +70,11 @@ async def test_a_node_that_ran_on_is_as_any_other(serve, nodes, build, temporary
 
 
 @pytest.mark.parametrize("action", ["delete", "close", "delete project", "shutdown", "end"])
-async def test_what_was_adopted_ends_in_every_way(serve, nodes, build, action):
-    async with serve() as server:
+async def test_what_was_adopted_ends_in_every_way(keeping, nodes, build, action):
+    async with keeping() as server:
         toy = toy_path((await build(server.client, ID))[0])
     assert len(nodes()) == 1
-    async with serve(keep_nodes=action != "end") as server:
+    async with keeping(keep_nodes=action != "end") as server:
         client = server.client
         if action == "delete":
             assert (await client.delete(toy)).status == 204
@@ -96,12 +88,12 @@ async def test_what_was_adopted_ends_in_every_way(serve, nodes, build, action):
 
 
 @pytest.mark.statement("NOTIF-08")
-async def test_the_end_of_an_adopted_node_is_told_at_once(serve):
-    async with serve() as server:
+async def test_the_end_of_an_adopted_node_is_told_at_once(keeping):
+    async with keeping() as server:
         toy = await make(server.client, mode="quit-on-connect")
         await server.client.post(f"{toy}/start")
         console = (await server.client.get(toy)).json["console"]
-    async with serve(keep_nodes=False) as server, server.client.listen() as told:
+    async with keeping(keep_nodes=False) as server, server.client.listen() as told:
         assert await anext(told) == {"action": "ping"}
         _, writer = await asyncio.open_connection("127.0.0.1", console)
         event = await anext(told)
@@ -112,38 +104,38 @@ async def test_the_end_of_an_adopted_node_is_told_at_once(serve):
         assert (await anext(told))["action"] == "vm.started"
 
 
-async def test_an_adopted_node_that_loses_a_process_is_reported(serve, nodes):
-    async with serve() as server:
+async def test_an_adopted_node_that_loses_a_process_is_reported(keeping, nodes):
+    async with keeping() as server:
         toy = await make(server.client, mode="forks")
         await server.client.post(f"{toy}/start")
     pids = nodes()
     assert len(pids) == 2
-    async with serve() as server, server.client.listen() as told:
+    async with keeping() as server, server.client.listen() as told:
         assert await anext(told) == {"action": "ping"}
         os.kill(max(pids), signal.SIGKILL)
         assert [(await anext(told))["action"] for _ in range(2)] == ["vm.stopped", "log.error"]
         assert nodes() == set()
 
 
-async def test_what_died_meanwhile_is_stopped(serve, nodes, build, caplog):
-    async with serve() as server:
+async def test_what_died_meanwhile_is_stopped(keeping, nodes, build, caplog):
+    async with keeping() as server:
         toy = toy_path((await build(server.client, ID))[0])
     (pid,) = nodes()
     end(pid)
     for told in (1, 0):
         caplog.clear()
         with caplog.at_level(logging.WARNING):
-            async with serve() as server:
+            async with keeping() as server:
                 assert await status(server.client, toy) == "stopped"
         assert caplog.text.count("it ended while no server ran") == told
 
 
-async def test_a_death_that_no_server_saw_is_announced(serve, nodes, build):
-    async with serve() as server:
+async def test_a_death_that_no_server_saw_is_announced(keeping, nodes, build):
+    async with keeping() as server:
         await build(server.client, ID)
     (pid,) = nodes()
     end(pid)
-    async with serve() as server:
+    async with keeping() as server:
         path = f"/v1/projects/{ID}/notifications?since=0"
         async with server.client.listen(path) as events:
             # The ping, both creations and the start; then what happened without a server.
@@ -154,9 +146,9 @@ async def test_a_death_that_no_server_saw_is_announced(serve, nodes, build):
 
 @pytest.mark.parametrize("what", ["start_time", "boot_id"])
 async def test_a_process_that_has_got_the_pid_of_a_node_is_left_alone(
-    serve, nodes, build, gns3_settings, what
+    keeping, nodes, build, gns3_settings, what
 ):
-    async with serve() as server:
+    async with keeping() as server:
         toy = toy_path((await build(server.client, ID))[0])
     (pid,) = nodes()
     # As if the node had died: it would have had another run id and another of these, too.
@@ -165,17 +157,17 @@ async def test_a_process_that_has_got_the_pid_of_a_node_is_left_alone(
     file = gns3_settings.projects_path / ID / "project.db"
     with closing(sqlite3.connect(file)) as records, records:
         assert records.execute(sql, (value,)).rowcount == 1
-    async with serve(keep_nodes=False) as server:
+    async with keeping(keep_nodes=False) as server:
         assert await status(server.client, toy) == "stopped"
         assert (await server.client.delete(toy)).status == 204
     assert nodes() == {pid}
     end(pid)
 
 
-async def test_ports_of_an_adopted_process_stay_its_own_until_it_is_gone(serve, gns3_settings):
+async def test_ports_of_an_adopted_process_stay_its_own_until_it_is_gone(keeping, gns3_settings):
     first = gns3_settings.server.udp_start_port_range
     wires = [{"type": "nio_udp", "lport": first + n, "rhost": "::", "rport": 1} for n in (0, 100)]
-    async with serve() as server:
+    async with keeping() as server:
         client = server.client
         toy, other = await make(client), await make(client)
         console = (await client.get(toy)).json["console"]
@@ -183,7 +175,7 @@ async def test_ports_of_an_adopted_process_stay_its_own_until_it_is_gone(serve, 
         assert (await client.post(f"{toy}/start")).status == 204
         assert (await client.put(toy, {"console": console + 50})).status == 200
         assert (await client.post(f"{toy}/adapters/0/ports/0/nio", wires[1])).status == 201
-    async with serve(keep_nodes=False) as server:
+    async with keeping(keep_nodes=False) as server:
         client = server.client
         shown = (await client.get(toy)).json
         assert (shown["console"], shown["status"]) == (console + 50, "started")
@@ -197,19 +189,18 @@ async def test_ports_of_an_adopted_process_stay_its_own_until_it_is_gone(serve, 
 
 
 async def test_an_opening_that_fails_leaves_alone_what_it_had_adopted(
-    serve, nodes, build, gns3_settings
+    keeping, nodes, build, gns3_settings
 ):
-    async with serve() as server:
+    async with keeping() as server:
         toy = toy_path((await build(server.client, ID))[0])
     (pid,) = nodes()
     (gns3_settings.state_path / "server.db").unlink()
-    async with serve(keep_nodes=False) as server, server.client.listen() as told:
+    async with keeping(keep_nodes=False) as server, server.client.listen() as told:
         assert await anext(told) == {"action": "ping"}
-        client, records = server.client, server.running.lab.manager._places._records
-        await records._thread.read(records._database, "PRAGMA query_only = ON")
-        assert (await client.post("/v1/projects", {"project_id": ID})).status == 507
-        assert (nodes(), len(server.ports.tcp)) == ({pid}, 0)
-        await records._thread.read(records._database, "PRAGMA query_only = OFF")
+        client, databases = server.client, server.running.lab.manager.databases
+        async with read_only(databases, gns3_settings.state_path / "server.db"):
+            assert (await client.post("/v1/projects", {"project_id": ID})).status == 507
+            assert (nodes(), len(server.ports.tcp)) == ({pid}, 0)
         assert (await client.post("/v1/projects", {"project_id": ID})).status == 201
         assert await status(client, toy) == "started"
         end(pid)
@@ -219,7 +210,7 @@ async def test_an_opening_that_fails_leaves_alone_what_it_had_adopted(
         assert (await anext(told))["action"] == "vm.started"
 
 
-async def test_a_node_that_cannot_be_shown_ends_all_the_same(serve, nodes, faulty_plugin, caplog):
+async def test_a_node_that_cannot_be_shown_ends_all_the_same(keeping, nodes, faulty_plugin, caplog):
     fault = (
         "async def snapshot(self, plain=ToyNode.snapshot):\n"
         "    values = await plain(self)\n"
@@ -229,7 +220,7 @@ async def test_a_node_that_cannot_be_shown_ends_all_the_same(serve, nodes, fault
         "ToyNode.snapshot = snapshot"
     )
     plugins = [faulty_plugin(fault, name="toy", source="toy_emulator.py")]
-    async with serve(plugins=plugins) as server:
+    async with keeping(plugins=plugins) as server:
         toys = [await make(server.client) for _ in range(2)]
         for toy in toys:
             assert (await server.client.post(f"{toy}/start")).status == 204
@@ -241,7 +232,7 @@ async def test_a_node_that_cannot_be_shown_ends_all_the_same(serve, nodes, fault
             assert (await anext(told))["action"] == "log.error"
     (pid,) = nodes()
     end(pid)
-    async with serve(plugins=plugins) as server:
+    async with keeping(plugins=plugins) as server:
         assert (await server.client.get("/v1/projects/damaged")).json == []
         directory.with_name("fault").unlink()
         assert [await status(server.client, toy) for toy in toys] == ["stopped"] * 2
@@ -252,17 +243,17 @@ async def test_a_node_that_cannot_be_shown_ends_all_the_same(serve, nodes, fault
 
 @pytest.mark.parametrize("action", ["close", "delete"])
 async def test_nodes_of_a_missing_plugin_run_on_and_end_with_their_project(
-    serve, nodes, build, action
+    keeping, nodes, build, action
 ):
-    async with serve() as server:
+    async with keeping() as server:
         toy = toy_path((await build(server.client, ID))[0])
         console = (await server.client.get(toy)).json["console"]
     (pid,) = nodes()
-    async with serve(plugins=[]) as server:
+    async with keeping(plugins=[]) as server:
         assert server.ports.tcp.holders(console)
-    async with serve() as server:
+    async with keeping() as server:
         assert await status(server.client, toy) == "started"
-    async with serve(plugins=[]) as server:
+    async with keeping(plugins=[]) as server:
         assert nodes() == {pid}
         if action == "close":
             assert (await server.client.post(f"{PROJECT}/close")).status == 204
@@ -273,12 +264,12 @@ async def test_nodes_of_a_missing_plugin_run_on_and_end_with_their_project(
 
 
 async def test_the_end_of_a_node_whose_plugin_is_missing_is_noted(
-    serve, nodes, build, until, caplog
+    keeping, nodes, build, until, caplog
 ):
-    async with serve() as server:
+    async with keeping() as server:
         toy = toy_path((await build(server.client, ID))[0])
     (pid,) = nodes()
-    async with serve(plugins=[]) as server:
+    async with keeping(plugins=[]) as server:
         ports = server.ports.tcp
 
         async def freed() -> bool:
@@ -286,6 +277,6 @@ async def test_the_end_of_a_node_whose_plugin_is_missing_is_noted(
 
         end(pid)
         await until(freed)
-    async with serve() as server:
+    async with keeping() as server:
         assert await status(server.client, toy) == "stopped"
     assert "while no server ran" not in caplog.text

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from faults import impatient
 
 from gns3server.http import bodies
 
@@ -256,7 +257,7 @@ async def test_a_body_that_cannot_be_decoded_is_400(raw, client, vms, header, bo
 
 
 async def test_a_body_that_does_not_come_is_408(raw, vms, monkeypatch):
-    monkeypatch.setattr(bodies, "READ_LIMIT", 0.05)
+    impatient(monkeypatch, body=0.05)
     answer = await raw.request("POST", vms, "Content-Length: 100")
     assert answer.status == 408
     assert set(answer.json) == {"message", "status"}

@@ -8,11 +8,13 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from api_calls import ID, PROJECT
+from file_trees import fill
 
 from gns3server.nodes.home import NodeRecord
 from gns3server.projects.database import DatabaseThread
@@ -20,18 +22,9 @@ from gns3server.projects.records import ProjectRecords, ServerRecords
 from gns3server.projects.stored import ProjectPlace
 from gns3server.running.procfs import RUN_ID_VARIABLE
 
-ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 FINE = "ffffffff-0405-0607-0809-0a0b0c0d0e0f"
 NODE = "b481a455-5e82-4f46-92ba-b0c1d4f9ae01"
-PROJECT = f"/v1/projects/{ID}"
 DAMAGED = "/v1/projects/damaged"
-
-
-@pytest.fixture
-def serve(gns3_serving, make_entry_point):
-    """Makes servers one after the other on the same directories."""
-    plugins = [make_entry_point("toy", "toy_emulator")]
-    return lambda **options: gns3_serving(**{"plugins": plugins, **options})
 
 
 def log_kept(file: Path, change: Callable[[sqlite3.Connection], Any]) -> None:
@@ -172,11 +165,11 @@ async def check_contained(client, reason: str) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-async def test_a_damaged_project_harms_no_other_and_stays_as_it_is(serve, lab, damage):
+async def test_a_damaged_project_harms_no_other_and_stays_as_it_is(serving, lab, damage):
     spoil, reason = DAMAGES[damage]
     await asyncio.to_thread(spoil, lab / "project.db")
     before = traces(lab)
-    async with serve() as server:
+    async with serving() as server:
         client = server.client
         await check_contained(client, reason)
         answer = await client.post("/v1/projects", {"project_id": ID, "name": "lab"})
@@ -194,20 +187,20 @@ async def test_a_damaged_project_harms_no_other_and_stays_as_it_is(serve, lab, d
         assert (await client.post("/v1/projects", {"project_id": ID})).status == 201
 
 
-async def test_every_further_server_tries_again(serve, lab):
+async def test_every_further_server_tries_again(serving, lab):
     overwrite(0, 8192)(lab / "project.db")
     before = traces(lab)
     for _ in range(2):
-        async with serve() as server:
+        async with serving() as server:
             await check_contained(server.client, "not a database")
     assert traces(lab) == before
 
 
-async def test_records_of_another_project_are_not_deleted_with_a_damaged_one(serve, lab):
+async def test_records_of_another_project_are_not_deleted_with_a_damaged_one(serving, lab):
     other = ID.replace("0", "e")
     sql(f"UPDATE project SET id = '{other}'")(lab / "project.db")
     before = traces(lab)
-    async with serve() as server:
+    async with serving() as server:
         client = server.client
         await check_contained(client, f"of project {other}, not of {ID}")
         assert (await client.delete(PROJECT)).status == 204
@@ -220,30 +213,30 @@ async def test_records_of_another_project_are_not_deleted_with_a_damaged_one(ser
         ]
 
 
-async def test_a_directory_that_was_not_ours_loses_our_files_only(serve, lab):
+async def test_a_directory_that_was_not_ours_loses_our_files_only(serving, lab):
     with closing(sqlite3.connect(lab.parent / "state" / "server.db")) as connection:
         connection.execute("UPDATE project SET made_directory = 0")
         connection.commit()
     (lab / "letter.txt").write_text("dear")
     overwrite(0, 8192)(lab / "project.db")
-    async with serve() as server:
+    async with serving() as server:
         assert (await server.client.delete(PROJECT)).status == 204
     assert [path.name for path in lab.iterdir()] == ["letter.txt"]
 
 
 async def test_projects_that_a_plugin_cannot_bring_back_are_told_of(
-    serve, lab, faulty_plugin, caplog
+    serving, lab, faulty_plugin, caplog
 ):
     fault = "def broken(*_):\n    raise ZeroDivisionError('odd')\n\nToyNode.__init__ = broken"
     plugin = faulty_plugin(fault, name="toy", source="toy_emulator.py")
-    async with serve(plugins=[plugin]) as server:
+    async with serving(plugins=[plugin]) as server:
         damages = (await server.client.get(DAMAGED)).json
         assert [damage["project_id"] for damage in damages] == [ID, FINE]
         assert "ZeroDivisionError: odd" in damages[0]["reason"]
         assert "Look into the server's log" in damages[0]["remedy"]
         assert "Traceback" in caplog.text
         assert (await server.client.get(PROJECT)).status == 409
-    async with serve() as server:
+    async with serving() as server:
         assert len((await server.client.get("/v1/projects")).json) == 2
 
 
@@ -276,10 +269,10 @@ async def locked(file: Path) -> AsyncIterator[int]:
         await process.wait()
 
 
-async def test_a_project_that_another_process_has_is_opened_when_that_is_done(serve, lab):
+async def test_a_project_that_another_process_has_is_opened_when_that_is_done(serving, lab):
     async with AsyncExitStack() as stack:
         pid = await stack.enter_async_context(locked(lab / "project.db"))
-        async with serve() as server:
+        async with serving() as server:
             client, before = server.client, traces(lab)
             await check_contained(client, f"locked by process {pid}")
             # Perhaps it is a server that runs the lab: its files are not taken from it.
@@ -296,11 +289,11 @@ async def test_a_project_that_another_process_has_is_opened_when_that_is_done(se
 
 
 @pytest.mark.parametrize("damage", ["noise", "gone with its directory", "newer", "a pipe"])
-async def test_a_project_that_was_repaired_is_opened_by_its_id(serve, lab, damage, tmp_path):
+async def test_a_project_that_was_repaired_is_opened_by_its_id(serving, lab, damage, tmp_path):
     shutil.copytree(lab, tmp_path / "backup")
     spoil, reason = DAMAGES[damage]
     await asyncio.to_thread(spoil, lab / "project.db")
-    async with serve() as server:
+    async with serving() as server:
         client = server.client
         await check_contained(client, reason)
         shutil.rmtree(lab, ignore_errors=True)
@@ -312,11 +305,11 @@ async def test_a_project_that_was_repaired_is_opened_by_its_id(serve, lab, damag
         assert (await client.post(f"{PROJECT}/toy/vms/{NODE}/start")).status == 204
 
 
-async def test_a_damaged_project_is_opened_from_another_path_if_it_is_there(serve, lab, tmp_path):
+async def test_a_damaged_project_is_opened_from_another_path_if_it_is_there(serving, lab, tmp_path):
     shutil.copytree(lab, tmp_path / "backup")
     overwrite(0, 8192)(lab / "project.db")
     before = traces(lab)
-    async with serve() as server:
+    async with serving() as server:
         client = server.client
         body = {"project_id": ID, "path": str(tmp_path / "nowhere")}
         answer = await client.post("/v1/projects", body)
@@ -330,8 +323,8 @@ async def test_a_damaged_project_is_opened_from_another_path_if_it_is_there(serv
     assert traces(lab) == before
 
 
-async def test_a_closed_project_is_found_damaged_when_it_is_opened(serve, lab):
-    async with serve() as server:
+async def test_a_closed_project_is_found_damaged_when_it_is_opened(serving, lab):
+    async with serving() as server:
         client = server.client
         assert (await client.post(f"{PROJECT}/close")).status == 204
         shutil.rmtree(lab)
@@ -369,7 +362,7 @@ async def leftover(gns3_settings) -> AsyncIterator[Callable[..., Any]]:
 
 
 async def test_what_runs_in_a_damaged_project_goes_on_until_it_is_deleted(
-    serve, lab, leftover, tmp_path
+    serving, lab, leftover, tmp_path
 ):
     directory = lab / "project-files" / "toy"
     inside = await leftover("1" * 32, directory)
@@ -380,18 +373,18 @@ async def test_what_runs_in_a_damaged_project_goes_on_until_it_is_deleted(
     ]
     row = f"'{'2' * 32}', '{NODE}', '{{}}', '[]'"
     sql(f"INSERT INTO run VALUES ({row})")(lab / "project.db")
-    async with serve() as server:
+    async with serving() as server:
         await check_contained(server.client, "not a stored launch spec")
         assert {inside.pid, on_record.pid} < set(server.processes())
-    async with serve() as server:
+    async with serving() as server:
         assert (await server.client.delete(PROJECT)).status == 204
         assert set(server.processes()) == {process.pid for process in anothers}
 
 
-async def test_what_runs_is_found_when_nothing_can_be_read_or_is_there(serve, lab, leftover):
+async def test_what_runs_is_found_when_nothing_can_be_read_or_is_there(serving, lab, leftover):
     await leftover("1" * 32, lab / "project-files" / "toy")
     overwrite(0, 8192)(lab / "project.db")
-    async with serve() as server:
+    async with serving() as server:
         await check_contained(server.client, "not a database")
         shutil.rmtree(lab)
         assert len(server.processes()) == 1
@@ -405,18 +398,18 @@ NOISE = "import sys; f = open(sys.argv[1], 'r+b'); f.seek(4096); f.write(b'noise
 
 
 async def test_a_project_that_is_damaged_while_it_is_open_can_be_stopped_and_deleted(
-    serve, lab, caplog
+    serving, lab, caplog
 ):
-    async with serve() as server:
+    async with serving() as server:
         client, toy = server.client, f"{PROJECT}/toy/vms/{NODE}"
         assert (await client.post(f"{toy}/start")).status == 204
-        records = server.running.lab.manager.get(ID).records
-        read = records._thread.read
-        await read(records._database, "PRAGMA wal_checkpoint(TRUNCATE)")
+        databases = server.running.lab.manager.databases
+        (database,) = (db for db in databases.opened if db.path == lab / "project.db")
+        await databases.read(database, "PRAGMA wal_checkpoint(TRUNCATE)")
         # From outside: closing a file here would end the server's lock on it.
         arguments = (sys.executable, "-c", NOISE, str(lab / "project.db"))
         await asyncio.to_thread(subprocess.run, arguments, check=True)
-        await read(records._database, "PRAGMA shrink_memory")
+        await databases.read(database, "PRAGMA shrink_memory")
         for method, path, body in [
             ("POST", f"{PROJECT}/toy/vms", {"name": "PC"}),
             ("PUT", toy, {"name": "new"}),
@@ -432,7 +425,7 @@ async def test_a_project_that_is_damaged_while_it_is_open_can_be_stopped_and_del
         answer = await client.post(f"/v1/projects/{FINE}/toy/vms", {"name": "new"})
         assert answer.status == 201
         assert "Traceback" not in caplog.text
-    async with serve() as server:
+    async with serving() as server:
         (damage,) = (await server.client.get(DAMAGED)).json
         assert damage["project_id"] == ID
         assert (await server.client.delete(PROJECT)).status == 204
@@ -441,12 +434,9 @@ async def test_a_project_that_is_damaged_while_it_is_open_can_be_stopped_and_del
 # Full disks -------------------------------------------------------------------------------
 
 
-async def test_a_full_disk_does_not_keep_a_project_closed(serve, lab, small_disk, monkeypatch):
+async def test_a_full_disk_does_not_keep_a_project_closed(serve, lab, small_disk):
     log_kept(lab / "project.db", lambda db: db.execute("UPDATE project SET name = 'kept'"))
-    with suppress(OSError), (small_disk / "ballast").open("wb", buffering=0) as disk:
-        while True:
-            disk.write(bytes(4096))
-    monkeypatch.setattr("tempfile.tempdir", str(small_disk))
-    async with serve() as server:
+    fill(small_disk / "ballast")
+    async with serve(environ={"TMPDIR": str(small_disk)}) as server:
         assert (await server.client.get(PROJECT)).json["name"] == "kept"
         assert [path.name for path in small_disk.iterdir()] == ["ballast"]

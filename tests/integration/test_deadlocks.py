@@ -7,13 +7,16 @@ import asyncio
 import io
 import random
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
-from functools import partial
+from itertools import chain
 from typing import Any
 
 import orjson
 import pytest
-from aiohttp import ClientError, web
+from aiohttp import ClientError
+from api_calls import new_project, new_toy
+from faults import cancel_handlers
 
 from gns3server.locks import Entry, FairLock, KeyedLocks
 from gns3server.testing import LabServer
@@ -101,6 +104,7 @@ class Hunt:
         self.projects = [self._new_id() for _ in range(3)]
         self.nodes = {project: [self._new_id() for _ in range(2)] for project in self.projects}
         self.places = places
+        self.server_ends = False
 
     def _new_id(self) -> str:
         return str(uuid.UUID(int=self._ids.getrandbits(128)))
@@ -167,7 +171,7 @@ class Hunt:
         except ClientError as error:
             # Only a server that has ended hangs up on its clients.
             self.history.append(f"{method} {path} -> {error!r}")
-            assert server.running.lab.manager._stopping
+            assert self.server_ends
             return
         self.history.append(f"{method} {path} -> {answer.status}")
         assert answer.status < 500, answer.json
@@ -193,8 +197,8 @@ class Hunt:
             writer.close()
 
 
-async def all_gone(server: LabServer, guard: Guard) -> None:
-    """Delete what is still open; then nothing is left of it."""
+async def all_gone(server: LabServer, guard: Guard, nodes: Iterable[str]) -> None:
+    """Delete what is still open; then nothing is left of it, not even the ids of nodes."""
     client = server.client
     await client.get("/v1/version")
     # Requests of those who have hung up are still being carried out.
@@ -205,35 +209,36 @@ async def all_gone(server: LabServer, guard: Guard) -> None:
         assert answer.status == 204, answer.json
     assert server.processes() == {}
     for pool in (server.ports.tcp, server.ports.udp):
-        assert (pool._holders, pool._companion_holders) == ({}, {})
-    assert server.running.lab.manager._shared.node_ids == {}
+        assert pool.reserved == frozenset()
+    project = await new_project(client)
+    for node_id in nodes:
+        await new_toy(client, project, vm_id=node_id)
+    assert (await client.delete(project)).status == 204
 
 
 @pytest.mark.heavy
 @pytest.mark.timeout(180)
 @pytest.mark.statement("LOCK-03", "LOCK-05")
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_nobody_waits_for_ever(
-    gns3_serving, make_entry_point, guard, tmp_path, *, monkeypatch, seed
-):
+async def test_nobody_waits_for_ever(serving, guard, tmp_path, monkeypatch, seed):
     # Every other hunt: with handlers that are cancelled when their client hangs up.
-    runner = partial(web.AppRunner, handler_cancellation=bool(seed % 2))
-    monkeypatch.setattr(web, "AppRunner", runner)
+    cancel_handlers(monkeypatch, cancel=bool(seed % 2))
     before = asyncio.all_tasks()
     hunt = Hunt(seed, [str(tmp_path / f"place{n}") for n in range(3)])
-    toy = make_entry_point("toy", "toy_emulator")
     try:
-        async with gns3_serving(plugins=[toy]) as server:
+        async with serving() as server:
             await hunt.run(server, "before")
             clients = asyncio.create_task(hunt.run(server, "during"))
             await server.client.get("/v1/version")
+            hunt.server_ends = True
             await server.running.lab.manager.shutdown(open_again=True)
             await clients
         guard.check_empty()
         assert server.processes() == {}
-        async with gns3_serving(plugins=[toy]) as server:
+        hunt.server_ends = False
+        async with serving() as server:
             await hunt.run(server, "after")
-            await all_gone(server, guard)
+            await all_gone(server, guard, chain.from_iterable(hunt.nodes.values()))
         guard.check_empty()
         assert asyncio.all_tasks() <= before
     except BaseException as error:

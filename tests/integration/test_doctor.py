@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from api_calls import new_project
+from faults import without_strays
 
 from gns3server.__main__ import main
 from gns3server.http.client import Client
@@ -64,12 +66,6 @@ def doctor(run, toys_at):
 
 
 @pytest.fixture
-def serve(toy_process):
-    """Runs servers, one after the other on the same directories."""
-    return toy_process
-
-
-@pytest.fixture
 async def plant(gns3_settings, gns3_process):
     """Starts programs with a run id in a directory; they end before it is asked what is left."""
     async with AsyncExitStack() as stack:
@@ -112,11 +108,6 @@ def tree(directory: Path) -> dict[str, tuple[Any, ...]]:
     return found
 
 
-async def make_project(client: Client, project_id: str, **values: Any) -> None:
-    body = {"project_id": project_id, "name": "lab", **values}
-    assert (await client.post("/v1/projects", body)).status == 201
-
-
 async def make_toy(client: Client, *, start: bool = False, **values: Any) -> dict[str, Any]:
     answer = await client.post(TOYS, {"name": "toy", **values})
     assert answer.status == 201
@@ -155,7 +146,7 @@ class Mess:
 
 
 @pytest.fixture
-async def mess(serve, nodes, plant, until, gns3_settings) -> AsyncIterator[Mess]:
+async def mess(toy_process, nodes, plant, until, gns3_settings) -> AsyncIterator[Mess]:
     """A server was killed while a node was coming up; then all that can go wrong went wrong."""
     gate: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
     home, lab = gns3_settings.home, gns3_settings.projects_path / LAB
@@ -163,10 +154,10 @@ async def mess(serve, nodes, plant, until, gns3_settings) -> AsyncIterator[Mess]
     def arrived(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         gate.put_nowait(writer)
 
-    async with await asyncio.start_server(arrived, "127.0.0.1", 0) as door, serve() as server:
+    async with await asyncio.start_server(arrived, "127.0.0.1", 0) as door, toy_process() as server:
         client, mode = server.client, f"gated:{door.sockets[0].getsockname()[1]}"
         for project_id in (LAB, NOISE, MOVED, CLOSED):
-            await make_project(client, project_id)
+            await new_project(client, project_id=project_id, name="lab")
         assert (await client.post(f"/v1/projects/{CLOSED}/close")).status == 204
         running = await make_toy(client, name="runs", start=True)
         taken = await make_toy(client, name="taken")
@@ -291,7 +282,7 @@ async def test_everything_that_is_not_in_order_is_found_and_left_as_it_is(
 
 
 async def test_cleaning_removes_what_is_surely_ours_and_says_so(
-    doctor, serve, mess, gns3_settings, nodes
+    doctor, toy_process, mess, gns3_settings, nodes
 ):
     cleaned = await doctor("--clean")
     lines = cleaned.section("Cleaned").split("\n")
@@ -307,16 +298,16 @@ async def test_cleaning_removes_what_is_surely_ours_and_says_so(
     assert (again.code, again.section("Cleaned").strip()) == (1, "none")
     assert "--clean" not in again.text
     # The lock is free again, and the next server finds its node.
-    async with serve() as server:
+    async with toy_process() as server:
         toys = (await server.client.get(TOYS)).json
         assert [toy["status"] for toy in toys] == ["started", "stopped", "stopped"]
         assert nodes() == left
 
 
-async def test_a_running_server_is_not_disturbed(doctor, serve, nodes, gns3_settings, plant):
-    async with serve("--keep-nodes") as server:
+async def test_a_running_server_is_not_disturbed(doctor, toy_process, nodes, gns3_settings, plant):
+    async with toy_process("--keep-nodes") as server:
         client = server.client
-        await make_project(client, LAB)
+        await new_project(client, project_id=LAB, name="lab")
         toy = await make_toy(client, name="runs", start=True)
         (pid,) = nodes()
         room = gns3_settings.projects_path / f"{DELETED}{uuid.uuid4().hex}"
@@ -343,8 +334,7 @@ async def test_a_running_server_is_not_disturbed(doctor, serve, nodes, gns3_sett
 
 
 def test_a_new_machine_is_in_order_and_stays_as_it_is(environ, monkeypatch, tmp_path, capsys):
-    # Other tests on this machine may have processes without an owner meanwhile.
-    monkeypatch.setattr("gns3server.doctor.survey.run_id_carriers", dict)
+    without_strays(monkeypatch)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
@@ -363,9 +353,9 @@ def test_a_new_machine_is_in_order_and_stays_as_it_is(environ, monkeypatch, tmp_
         assert re.fullmatch(rf"{name}: (yes\b.*|no \(.+\) .+)", line)
 
 
-async def test_nodes_of_a_missing_plugin_and_a_failed_plugin_are_told(doctor, serve, toys_at):
-    async with serve() as server:
-        await make_project(server.client, LAB)
+async def test_nodes_of_a_missing_plugin_and_a_failed_plugin_are_told(doctor, toy_process, toys_at):
+    async with toy_process() as server:
+        await new_project(server.client, project_id=LAB, name="lab")
         await make_toy(server.client, name="one")
     (toys_at / "own_toy.py").write_text("raise RuntimeError('no such program')")
     found = await doctor()
@@ -378,11 +368,11 @@ async def test_nodes_of_a_missing_plugin_and_a_failed_plugin_are_told(doctor, se
     assert "No plugin in service offers the type toy. The node stays stored" in line
 
 
-async def test_files_that_somebody_may_miss_are_kept(doctor, serve, gns3_settings):
+async def test_files_that_somebody_may_miss_are_kept(doctor, toy_process, gns3_settings):
     projects = gns3_settings.projects_path
-    async with serve() as server:
+    async with toy_process() as server:
         for project_id in (LAB, MOVED):
-            await make_project(server.client, project_id)
+            await new_project(server.client, project_id=project_id, name="lab")
     unfinished = projects / f"{DELETED}{uuid.uuid4().hex}"
     (projects / MOVED).rename(unfinished)
     room = projects / LAB / f"{MOVING}{uuid.uuid4().hex}"
@@ -398,10 +388,10 @@ async def test_files_that_somebody_may_miss_are_kept(doctor, serve, gns3_setting
     assert (room / REPLACED / "letter.txt").read_text() == "dear"
 
 
-async def test_what_another_process_has_is_left_alone(doctor, serve, gns3_settings, plant):
+async def test_what_another_process_has_is_left_alone(doctor, toy_process, gns3_settings, plant):
     projects = gns3_settings.projects_path
-    async with serve() as server:
-        await make_project(server.client, LAB)
+    async with toy_process() as server:
+        await new_project(server.client, project_id=LAB, name="lab")
     room = projects / LAB / f"{MOVING}{uuid.uuid4().hex}"
     room.mkdir()
     lock = "import signal, sqlite3; c = sqlite3.connect('project.db', isolation_level=None)"
@@ -415,9 +405,11 @@ async def test_what_another_process_has_is_left_alone(doctor, serve, gns3_settin
     assert room.is_dir()
 
 
-async def test_without_the_list_of_projects_nothing_is_cleaned(doctor, serve, gns3_settings, plant):
-    async with serve() as server:
-        await make_project(server.client, LAB)
+async def test_without_the_list_of_projects_nothing_is_cleaned(
+    doctor, toy_process, gns3_settings, plant
+):
+    async with toy_process() as server:
+        await new_project(server.client, project_id=LAB, name="lab")
     file = gns3_settings.state_path / "server.db"
     file.write_bytes(b"noise " * 2000)
     room = gns3_settings.projects_path / f"{DELETED}{uuid.uuid4().hex}"

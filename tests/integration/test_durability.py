@@ -10,9 +10,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
+from api_calls import ID, PROJECT, later
 
-ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
-PROJECT = f"/v1/projects/{ID}"
 CALLS = "fsync,fdatasync,write,pwrite64,sendto,openat,mkdir,rename"
 LINE = re.compile(r"(\d+) +(?:<\.\.\. (\w+) resumed>|(\w+)\()(.*)")
 
@@ -181,14 +180,11 @@ async def test_every_change_is_synced_before_it_is_answered(toy_process, strace,
 
 async def test_concurrent_changes_share_a_commit(client, project, lab, hold_disk):
     numbers = range(25)
-    thread = lab.manager._thread
+    thread = lab.manager.databases
     before = thread.commits
     with hold_disk():
-        creations = [
-            asyncio.ensure_future(client.post(f"{project}/toy/vms", {"name": f"{n}"}))
-            for n in numbers
-        ]
-        while thread._jobs.qsize() < len(numbers):
+        creations = [later(client.post(f"{project}/toy/vms", {"name": f"{n}"})) for n in numbers]
+        while thread.queued < len(numbers):
             await client.get("/v1/version")
     assert {answer.status for answer in await asyncio.gather(*creations)} == {201}
     # One more if the first came before the disk was held.

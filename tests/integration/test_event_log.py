@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from api_calls import take
 
 PING = {"action": "ping"}
 SEED = 20261127
@@ -33,10 +34,6 @@ async def chunk(reader: asyncio.StreamReader) -> bytes:
     size = int(await reader.readline(), 16)
     data = await reader.readexactly(size + 2)
     return data[:-2]
-
-
-async def take(events: Any, count: int) -> list[Any]:
-    return [await anext(events) for _ in range(count)]
 
 
 # Bytes --------------------------------------------------------------------------------------

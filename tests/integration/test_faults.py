@@ -1,13 +1,13 @@
 """Faults of ours, of drivers and of disks: told to the client in short, to the log in full."""
 
 import asyncio
+import errno
 import re
 from pathlib import Path
 
 import pytest
-
-from gns3server import durable
-from gns3server.testing import processes_of
+from api_calls import new_project, new_toy
+from faults import failing, full_disk
 
 BROKEN = {
     "ZeroDivisionError": "raise ZeroDivisionError('secret')",
@@ -18,8 +18,8 @@ BROKEN = {
 
 
 @pytest.fixture
-def serve(faulty_plugin, gns3_serving):
-    """Makes servers whose toys have a fault: ``serve("launch_spec", "raise ValueError")``."""
+def serving_broken(faulty_plugin, gns3_serving):
+    """Makes servers whose toys have a fault: ``serving_broken("prepare", "raise ValueError")``."""
 
     def make(method: str, body: str):
         fault = f"async def broken(self, *_):\n    {body}\n\nToyNode.{method} = broken"
@@ -29,10 +29,7 @@ def serve(faulty_plugin, gns3_serving):
 
 
 async def make_vm(client) -> str:
-    project = f"/v1/projects/{(await client.post('/v1/projects')).json['project_id']}"
-    answer = await client.post(f"{project}/toy/vms", {"name": "PC"})
-    assert answer.status == 201, answer
-    return f"{project}/toy/vms/{answer.json['vm_id']}"
+    return await new_toy(client, await new_project(client))
 
 
 def check_fault(answer, caplog, kind: str) -> None:
@@ -55,8 +52,8 @@ def check_fault(answer, caplog, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ZeroDivisionError", "ConnectionRefusedError", "TimeoutError"])
-async def test_a_driver_that_fails_in_a_start(serve, caplog, kind):
-    async with serve("launch_spec", BROKEN[kind]) as server:
+async def test_a_driver_that_fails_in_a_start(serving_broken, caplog, kind):
+    async with serving_broken("launch_spec", BROKEN[kind]) as server:
         client = server.client
         vm = await make_vm(client)
         ports = len(server.ports.tcp)
@@ -68,20 +65,19 @@ async def test_a_driver_that_fails_in_a_start(serve, caplog, kind):
         assert (await client.delete(vm)).status == 204
 
 
-async def test_a_driver_that_fails_in_a_creation(serve, caplog):
-    async with serve("prepare", BROKEN["ZeroDivisionError"]) as server:
+async def test_a_driver_that_fails_in_a_creation(serving_broken, caplog):
+    async with serving_broken("prepare", BROKEN["ZeroDivisionError"]) as server:
         client = server.client
-        project = f"/v1/projects/{(await client.post('/v1/projects')).json['project_id']}"
-        vms = f"{project}/toy/vms"
+        vms = f"{await new_project(client)}/toy/vms"
         answers = [await client.post(vms, {"name": "PC"}) for _ in range(30)]
         for answer in answers:
             check_fault(answer, caplog, "ZeroDivisionError")
-        assert (await client.get(f"{project}/toy/vms")).json == []
+        assert (await client.get(vms)).json == []
         assert len(server.ports.tcp) == 0
 
 
-async def test_a_driver_that_fails_in_a_stop_does_not_keep_the_project(serve, caplog):
-    async with serve("stop", BROKEN["ZeroDivisionError"]) as server:
+async def test_a_driver_that_fails_in_a_stop_does_not_keep_the_project(serving_broken, caplog):
+    async with serving_broken("stop", BROKEN["ZeroDivisionError"]) as server:
         client = server.client
         vm = await make_vm(client)
         check_fault(await client.post(f"{vm}/stop"), caplog, "ZeroDivisionError")
@@ -98,21 +94,14 @@ ToyNode.prepare = prepare
 """
 
 
-async def test_a_change_is_made_although_a_file_of_it_is_not_in_place(
-    gns3_serving, faulty_plugin, monkeypatch
-):
+async def test_a_change_is_made_although_a_file_of_it_is_not_in_place(gns3_serving, faulty_plugin):
     plugins = [faulty_plugin(NOTES_IN_FILES, name="toy", source="toy_emulator.py")]
     async with gns3_serving(plugins=plugins) as server:
         client = server.client
         toy = await make_vm(client)
         shown = (await client.get(toy)).json
         new = {"name": "new", "console": shown["console"] + 5, "note": "b"}
-        with monkeypatch.context() as patch:
-
-            def refuse(*_):
-                raise PermissionError("Operation not permitted")
-
-            patch.setattr(durable, "replace", refuse)
+        with failing("replace", "note", errno.EPERM):
             assert (await client.put(toy, new)).status == 500
         changed = (await client.get(toy)).json
         assert (changed["name"], changed["console"]) == ("new", new["console"])
@@ -127,90 +116,74 @@ async def test_a_change_is_made_although_a_file_of_it_is_not_in_place(
 # Disks ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def disk(lab, project):
-    """Makes the records of the project read-only and writable again."""
-    records = lab.manager.get(project.rpartition("/")[2]).records
-
-    async def switch(state: str) -> None:
-        value = {"full": "ON", "fine": "OFF"}[state]
-        await records._thread.read(records._database, f"PRAGMA query_only = {value}")
-
-    return switch
-
-
-async def test_what_cannot_be_stored_is_not_done(client, project, make_toy, disk, server):
+async def test_what_cannot_be_stored_is_not_done(
+    client, project, make_toy, server, read_only_records
+):
     toy = await make_toy(note="a")
     shown = (await client.get(toy)).json
     first = server.settings.server.udp_start_port_range
     nio = {"type": "nio_udp", "lport": first, "rhost": "127.0.0.1", "rport": 1}
     assert (await client.post(f"{toy}/adapters/0/ports/0/nio", nio)).status == 201
     ports = (len(server.ports.tcp), len(server.ports.udp))
-    await disk("full")
     async with client.listen(f"{project}/notifications") as events:
-        for method, path, body in [
-            ("POST", f"{project}/toy/vms", {"name": "PC"}),
-            ("PUT", toy, {"name": "new", "console": shown["console"] + 5}),
-            ("PUT", project, {"name": "new"}),
-            ("POST", f"{toy}/start", None),
-            ("POST", f"{toy}/reload", None),
-            ("POST", f"{toy}/adapters/0/ports/0/nio", {**nio, "lport": first + 1}),
-            ("DELETE", f"{toy}/adapters/0/ports/0/nio", None),
-            ("POST", f"{project}/ports/toy", None),
-            ("DELETE", toy, None),
-        ]:
-            answer = await client.request(method, path, body)
-            assert answer.status == 507, (method, path)
-            assert set(answer.json) == {"message", "status"}
-            assert "nothing was changed" in answer.json["message"]
-        assert (await client.get(f"{project}/toy/vms")).json == [shown]
-        assert (await client.get(project)).json["name"] == "test"
-        assert (len(server.ports.tcp), len(server.ports.udp)) == ports
-        assert processes_of(server.settings.environ["GNS3_TEST_ID"]) == {}
-        await disk("fine")
+        async with read_only_records(project):
+            for method, path, body in [
+                ("POST", f"{project}/toy/vms", {"name": "PC"}),
+                ("PUT", toy, {"name": "new", "console": shown["console"] + 5}),
+                ("PUT", project, {"name": "new"}),
+                ("POST", f"{toy}/start", None),
+                ("POST", f"{toy}/reload", None),
+                ("POST", f"{toy}/adapters/0/ports/0/nio", {**nio, "lport": first + 1}),
+                ("DELETE", f"{toy}/adapters/0/ports/0/nio", None),
+                ("POST", f"{project}/ports/toy", None),
+                ("DELETE", toy, None),
+            ]:
+                answer = await client.request(method, path, body)
+                assert answer.status == 507, (method, path)
+                assert set(answer.json) == {"message", "status"}
+                assert "nothing was changed" in answer.json["message"]
+            assert (await client.get(f"{project}/toy/vms")).json == [shown]
+            assert (await client.get(project)).json["name"] == "test"
+            assert (len(server.ports.tcp), len(server.ports.udp)) == ports
+            assert server.processes() == {}
         assert (await client.post(f"{toy}/start")).status == 204
         assert [(await anext(events))["action"] for _ in range(2)] == ["ping", "vm.started"]
 
 
-async def test_a_node_can_be_stopped_without_a_disk(client, make_toy, disk, server):
+async def test_a_node_can_be_stopped_without_a_disk(client, make_toy, server):
     toy = await make_toy()
     await client.post(f"{toy}/start")
-    await disk("full")
-    assert (await client.post(f"{toy}/stop")).status == 204
-    assert (await client.get(toy)).json["status"] == "stopped"
-    assert processes_of(server.settings.environ["GNS3_TEST_ID"]) == {}
-    await disk("fine")
+    with full_disk():
+        assert (await client.put(toy, {"name": "new"})).status == 507
+        assert (await client.post(f"{toy}/stop")).status == 204
+        assert (await client.get(toy)).json["status"] == "stopped"
+        assert server.processes() == {}
     assert (await client.post(f"{toy}/start")).status == 204
 
 
-async def test_a_creation_that_cannot_be_recorded_leaves_nothing(client, server, lab):
-    records = lab.manager._places._records
-    await records._thread.read(records._database, "PRAGMA query_only = ON")
-    answers = await asyncio.gather(*(client.post("/v1/projects", {}) for _ in range(3)))
-    assert [answer.status for answer in answers] == [507] * 3
-    assert list(server.settings.projects_path.iterdir()) == []
-    assert (await client.get("/v1/projects")).json == []
-    await records._thread.read(records._database, "PRAGMA query_only = OFF")
+async def test_a_creation_that_cannot_be_recorded_leaves_nothing(client, server, read_only_records):
+    async with read_only_records():
+        answers = await asyncio.gather(*(client.post("/v1/projects", {}) for _ in range(3)))
+        assert [answer.status for answer in answers] == [507] * 3
+        assert list(server.settings.projects_path.iterdir()) == []
+        assert (await client.get("/v1/projects")).json == []
     assert (await client.post("/v1/projects", {})).status == 201
 
 
 async def test_a_removal_that_cannot_be_recorded_brings_the_files_back(
-    client, project, lab, tmp_path
+    client, project, tmp_path, read_only_records
 ):
     path = Path((await client.get(project)).json["path"])
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "letter.txt").write_text("dear")
-    answer = await client.post("/v1/projects", {"path": str(foreign)})
-    other = f"/v1/projects/{answer.json['project_id']}"
+    other = await new_project(client, path=str(foreign))
     before = [sorted(p.name for p in place.iterdir()) for place in (path, foreign)]
-    records = lab.manager._places._records
-    await records._thread.read(records._database, "PRAGMA query_only = ON")
-    for url in (project, other):
-        assert (await client.delete(url)).status == 507
-        assert (await client.get(url)).status == 200
-    assert [sorted(p.name for p in place.iterdir()) for place in (path, foreign)] == before
-    await records._thread.read(records._database, "PRAGMA query_only = OFF")
+    async with read_only_records():
+        for url in (project, other):
+            assert (await client.delete(url)).status == 507
+            assert (await client.get(url)).status == 200
+        assert [sorted(p.name for p in place.iterdir()) for place in (path, foreign)] == before
     for url in (project, other):
         assert (await client.delete(url)).status == 204
     assert [path.name for path in foreign.iterdir()] == ["letter.txt"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from faults import failing, impatient
 
 ROUTE = "/v1/files/stream"
 
@@ -82,9 +83,7 @@ async def test_a_stream_ends_in_order_when_the_server_stops(gns3_serving, tmp_pa
 async def test_a_reader_that_stalls_blocks_nobody_and_not_the_end(
     gns3_serving, tmp_path, monkeypatch
 ):
-    from gns3server.http import application
-
-    monkeypatch.setattr(application, "SHUTDOWN_SECONDS", 0.2)
+    impatient(monkeypatch, shutdown=0.2)
     file = tmp_path / "big"
     with file.open("wb") as stream:
         stream.truncate(200_000_000)
@@ -138,17 +137,10 @@ async def test_no_more_clients_follow_files_than_the_server_lets(gns3_serving, t
             assert await stream.readexactly(5) == b"hello"
 
 
-async def test_a_file_that_cannot_be_read_on_breaks_the_stream_off(server, tmp_path, monkeypatch):
-    from gns3server.opening import OpenFile
-
+async def test_a_file_that_cannot_be_read_on_breaks_the_stream_off(server, tmp_path):
     file = tmp_path / "log"
     file.write_bytes(b"hello")
     async with following(server, file) as stream:
         assert await stream.readexactly(5) == b"hello"
-
-        def fail(file, position, size):
-            raise OSError(5, "Input/output error")
-
-        monkeypatch.setattr(OpenFile, "read", fail)
-        with pytest.raises(aiohttp.ClientError):
+        with failing("pread", file), pytest.raises(aiohttp.ClientError):
             await stream.read()

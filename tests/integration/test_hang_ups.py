@@ -1,25 +1,11 @@
 """Clients that hang up: what they asked for is carried out, once, or not at all."""
 
-import asyncio
 import socket
 import struct
-from functools import partial
-from typing import Any
 
 import pytest
-from aiohttp import web
-
-from gns3server.testing import processes_of
-
-
-def later(work: Any) -> "asyncio.Task[Any]":
-    """Begin now, look at the result later."""
-    return asyncio.ensure_future(work)
-
-
-def living(server) -> list[int]:
-    """The processes that a server has started."""
-    return list(processes_of(server.settings.environ["GNS3_TEST_ID"]))
+from api_calls import later
+from faults import cancel_handlers
 
 
 @pytest.fixture
@@ -44,8 +30,7 @@ async def hanging_up(raw):
 @pytest.fixture(params=[False, True], ids=["ignored", "cancelled"])
 def cancelling(request, monkeypatch):
     """Whether aiohttp cancels the handlers of those who hang up; used before ``server`` starts."""
-    runner = partial(web.AppRunner, handler_cancellation=request.param)
-    monkeypatch.setattr(web, "AppRunner", runner)
+    cancel_handlers(monkeypatch, cancel=request.param)
 
 
 @pytest.mark.usefixtures("cancelling")
@@ -61,7 +46,7 @@ async def test_a_start_whose_client_hangs_up_is_carried_out_once(
         assert (await client.get("/v1/version")).status == 200
         gate.open()
         assert (await client.get(toy)).json["status"] == "started"
-        assert len(living(server)) == 1
+        assert len(server.processes()) == 1
         assert (await client.delete(project)).status == 204
         told = [event["action"] async for event in events]
     assert told == ["ping", "vm.started", "vm.stopped"]

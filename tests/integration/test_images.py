@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
 import io
 import os
 import stat
 
 import pytest
+from faults import before, failing, impatient, nearly_full
+from file_trees import md5
 
-from gns3server import uploads
 from gns3server.errors import Forbidden, InvalidRequest
-from gns3server.opening import OpenFile
+from gns3server.uploads import RESERVE
 
 ROUTE = "/v1/shelf/vms"
 
@@ -34,10 +34,6 @@ def rom(images):
 def directory(images, rom):
     """Where programs are kept; made by the test or the server."""
     return images.directory(rom)
-
-
-def md5(content):
-    return hashlib.md5(content).hexdigest()
 
 
 def in_directory(directory):
@@ -149,34 +145,19 @@ async def test_a_checksum_can_be_forgotten_even_if_there_is_none(images, tmp_pat
         assert not (tmp_path / "image.md5sum").exists()
 
 
-async def test_a_checksum_asked_for_many_times_at_once_is_computed_once(
-    images, tmp_path, monkeypatch
-):
+async def test_a_checksum_asked_for_many_times_at_once_is_computed_once(images, tmp_path):
     (tmp_path / "image").write_bytes(b"hello")
-    read, reads = OpenFile.read, []
-
-    def count(file, position, size):
-        reads.append(position)
-        return read(file, position, size)
-
-    monkeypatch.setattr(OpenFile, "read", count)
-    sums = await asyncio.gather(*(images.md5(tmp_path / "image") for _ in range(20)))
+    with before("pread", tmp_path / "image") as reads:
+        sums = await asyncio.gather(*(images.md5(tmp_path / "image") for _ in range(20)))
     assert sums == [md5(b"hello")] * 20
-    assert reads == [0, 5]
+    assert [position for _, _, position in reads] == [0, 5]
 
 
-async def test_the_checksum_of_an_image_that_changes_meanwhile_is_not_kept(
-    images, tmp_path, monkeypatch
-):
-    (tmp_path / "image").write_bytes(b"hello")
-    read = OpenFile.read
-
-    def replace(file, position, size):
-        (tmp_path / "image").write_bytes(b"another content")
-        return read(file, position, size)
-
-    monkeypatch.setattr(OpenFile, "read", replace)
-    await images.md5(tmp_path / "image")
+async def test_the_checksum_of_an_image_that_changes_meanwhile_is_not_kept(images, tmp_path):
+    image = tmp_path / "image"
+    image.write_bytes(b"hello")
+    with before("pread", image, lambda: image.write_bytes(b"another content")):
+        await images.md5(image)
     assert not (tmp_path / "image.md5sum").exists()
 
 
@@ -261,10 +242,8 @@ async def test_a_place_where_no_directory_can_be_is_a_conflict(client, directory
 async def test_an_image_over_the_limit_is_refused_and_leaves_nothing(
     gns3_serving, make_entry_point, announced, monkeypatch
 ):
-    from gns3server.http import application
-
     # The library reads on for a while, so that the client gets to reading the answer.
-    monkeypatch.setattr(application, "SHUTDOWN_SECONDS", 0.2)
+    impatient(monkeypatch, shutdown=0.2)
     plugins = [make_entry_point("shelf", "toy_images")]
     content = b"x" * (2 * 1024 * 1024 + 1)
 
@@ -283,29 +262,14 @@ async def test_an_image_over_the_limit_is_refused_and_leaves_nothing(
         assert in_directory(directory) == ["x"]
 
 
-def full(*_arguments):
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def nearly_full(descriptor):
-    """What the operating system says of a disk with less room than uploads must leave."""
-    disk = list(os.statvfs("/"))
-    frsize, f_bavail = 1, 4
-    disk[f_bavail] = uploads.RESERVE // disk[frsize]
-    return os.statvfs_result(disk)
-
-
-@pytest.mark.parametrize(
-    ("function", "fault"), [("write", full), ("fsync", full), ("fstatvfs", nearly_full)]
-)
-async def test_a_disk_that_is_too_full_is_told_and_nothing_is_left(
-    client, directory, monkeypatch, function, fault
-):
+@pytest.mark.parametrize("call", ["write", "fsync", "fstatvfs"])
+async def test_a_disk_that_is_too_full_is_told_and_nothing_is_left(client, directory, call):
     directory.mkdir(parents=True)
     (directory / "x").write_bytes(b"old")
-    monkeypatch.setattr(f"gns3server.uploads.os.{function}", fault)
-    answer = await client.request("POST", f"{ROUTE}/x", data=b"new" * 10_000)
-    monkeypatch.undo()
+    # What is less than uploads must leave is as good as full.
+    disk = failing(call, directory, errno.ENOSPC) if call != "fstatvfs" else nearly_full(RESERVE)
+    with disk:
+        answer = await client.request("POST", f"{ROUTE}/x", data=b"new" * 10_000)
     assert answer.status == 507
     assert "room" in answer.json["message"]
     assert (directory / "x").read_bytes() == b"old"
@@ -359,10 +323,8 @@ async def test_an_upload_that_breaks_off_leaves_nothing(server, directory):
 
 
 async def test_an_upload_that_stalls_is_given_up(server, directory, monkeypatch):
-    from gns3server.http import bodies
-
     reader, writer = await begin_upload(server, "x")
-    monkeypatch.setattr(bodies, "READ_LIMIT", 0.1)
+    impatient(monkeypatch, body=0.1)
     # What it waits for now still has the old limit: one byte more, and the new one counts.
     writer.write(b"x")
     assert b" 408 " in await reader.readline()
@@ -373,10 +335,7 @@ async def test_an_upload_that_stalls_is_given_up(server, directory, monkeypatch)
 async def test_an_upload_does_not_keep_the_server_from_stopping(
     gns3_serving, make_entry_point, monkeypatch
 ):
-    from gns3server.http import application, bodies
-
-    monkeypatch.setattr(application, "SHUTDOWN_SECONDS", 0.2)
-    monkeypatch.setattr(bodies, "READ_LIMIT", 3600.0)
+    impatient(monkeypatch, shutdown=0.2, body=3600.0)
     plugins = [make_entry_point("shelf", "toy_images")]
     async with gns3_serving(plugins=plugins) as server:
         directory = server.running.lab.images.path / "ROM"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-from types import SimpleNamespace
 
 import pytest
+from faults import interfaces
 
 from gns3server.interfaces import is_interface_up
 
@@ -31,18 +31,6 @@ async def test_lo_is_up_and_an_unknown_interface_is_not():
 async def test_an_interface_is_up_when_it_is_switched_on_even_if_nothing_is_plugged_in(
     monkeypatch,
 ):
-    import psutil
-
-    def stats(flags, isup):
-        return SimpleNamespace(isup=isup, flags=flags)
-
-    monkeypatch.setattr(
-        psutil,
-        "net_if_stats",
-        lambda: {
-            "idle": stats("up,broadcast,multicast", isup=False),
-            "off": stats("broadcast,multicast", isup=False),
-        },
-    )
+    interfaces(monkeypatch, idle="up,broadcast,multicast", off="broadcast,multicast")
     assert await is_interface_up("idle")
     assert not await is_interface_up("off")

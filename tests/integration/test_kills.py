@@ -12,11 +12,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from api_calls import ID, PROJECT, new_project, new_toy, status
 
 pytestmark = pytest.mark.heavy
-
-ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
-PROJECT = f"/v1/projects/{ID}"
 
 
 @pytest.fixture
@@ -26,15 +24,7 @@ def server():
 
 async def make(client, project_id: str = ID, **values: Any) -> str:
     """Make a project, unless it is there, and a toy in it; returns the toy's path."""
-    await client.post("/v1/projects", {"project_id": project_id})
-    toys = f"/v1/projects/{project_id}/toy/vms"
-    answer = await client.post(toys, {"name": "toy", **values})
-    assert answer.status == 201, answer.body
-    return f"{toys}/{answer.json['vm_id']}"
-
-
-async def status(client, toy: str) -> str:
-    return str((await client.get(toy)).json["status"])
+    return await new_toy(client, await new_project(client, project_id=project_id), **values)
 
 
 async def test_nodes_outlive_a_killed_server(serve, nodes, build):

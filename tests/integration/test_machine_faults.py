@@ -17,11 +17,12 @@ import signal
 import socket
 import subprocess
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from api_calls import new_project, new_toy, status
+from file_trees import fill
 
 pytestmark = pytest.mark.heavy
 
@@ -32,18 +33,6 @@ OTHER_USER = 65534
 @pytest.fixture
 def server():
     """None in this process: it is only what the gate for toys is set up after."""
-
-
-async def make_project(client, **values: Any) -> str:
-    answer = await client.post("/v1/projects", {"name": "lab", **values})
-    assert answer.status == 201, answer.body
-    return f"/v1/projects/{answer.json['project_id']}"
-
-
-async def make_toy(client, project: str, **values: Any) -> str:
-    answer = await client.post(f"{project}/toy/vms", {"name": "toy", **values})
-    assert answer.status == 201, answer.body
-    return f"{project}/toy/vms/{answer.json['vm_id']}"
 
 
 async def fails(client, method: str, path: str, status: int, *words: str, body: Any = None) -> None:
@@ -59,10 +48,6 @@ async def do(client, path: str, status: int = 204) -> None:
     assert answer.status == status, (path, answer.body)
 
 
-async def status(client, toy: str) -> str:
-    return str((await client.get(toy)).json["status"])
-
-
 async def next_event(told) -> Any:
     while (event := await anext(told)) == {"action": "ping"}:
         pass
@@ -73,7 +58,7 @@ async def stored(client, project: str) -> Any:
     """The nodes of a project as the disk has them: it is closed and opened again."""
     shown = (await client.get(project)).json
     await do(client, f"{project}/close")
-    await make_project(client, project_id=shown["project_id"], path=shown["path"])
+    await new_project(client, project_id=shown["project_id"], path=shown["path"])
     return (await client.get(f"{project}/toy/vms")).json
 
 
@@ -118,21 +103,14 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
-def fill(path: Path) -> None:
-    """Use up a disk to its last byte."""
-    with suppress(OSError), path.open("ab", buffering=0) as ballast:
-        while True:
-            ballast.write(bytes(4096))
-
-
 async def test_a_disk_runs_full_under_a_lab(serve, nodes, mounted, tmp_path):
     lab = tmp_path / "disk" / "lab"
     async with serve(under=mounted(small_disk(lab.parent, 1024))) as server:
         client = server.client
-        project = await make_project(client, path=str(lab))
-        runs, rests = await make_toy(client, project), await make_toy(client, project)
+        project = await new_project(client, path=str(lab))
+        runs, rests = await new_toy(client, project), await new_toy(client, project)
         await do(client, f"{runs}/start")
-        elsewhere = await make_project(client)
+        elsewhere = await new_project(client)
         ballast = seen_by(server, lab.parent / "ballast")
         fill(ballast)
         while (answer := await client.put(rests, {"note": "x" * 9000})).status == 200:
@@ -154,7 +132,7 @@ async def test_a_disk_runs_full_under_a_lab(serve, nodes, mounted, tmp_path):
         await do(client, f"{runs}/stop")
         assert nodes() == set()
         # Others have other disks.
-        await do(client, f"{await make_toy(client, elsewhere)}/start")
+        await do(client, f"{await new_toy(client, elsewhere)}/start")
         remove(ballast)
         await do(client, f"{rests}/start")
         await do(client, f"{rests}/stop")
@@ -166,7 +144,7 @@ async def test_a_project_on_a_full_disk_can_be_deleted(serve, mounted, tmp_path)
     lab = tmp_path / "disk" / "lab"
     async with serve(under=mounted(small_disk(lab.parent, 512))) as server:
         client = server.client
-        project = await make_project(client, path=str(lab))
+        project = await new_project(client, path=str(lab))
         disk = seen_by(server, lab.parent)
         fill(disk / "ballast")
         await fails(
@@ -198,7 +176,7 @@ async def test_a_log_on_a_full_disk_stops_nobody(serve, nodes, mounted, tmp_path
     log = disk / "server.log"
     under = mounted(small_disk(disk, 64, full=True))
     async with serve("--log", str(log), plugin=ALSO_SAY, under=under) as server:
-        toy = await make_toy(server.client, await make_project(server.client))
+        toy = await new_toy(server.client, await new_project(server.client))
         await do(server.client, f"{toy}/start")
         remove(seen_by(server, disk / "ballast"))
         await do(server.client, f"{toy}/stop")
@@ -222,7 +200,7 @@ async def test_a_record_that_is_full_stops_nobody(
     record = Path("/dev/full") if trouble == "disk" else tmp_path / "record"
     plugins = [make_entry_point("toy", "toy_emulator")]
     async with gns3_serving(plugins=plugins, record=str(record), record_size=1) as server:
-        toy = await make_toy(server.client, await make_project(server.client))
+        toy = await new_toy(server.client, await new_project(server.client))
         for _ in range(6):
             assert (await server.client.put(toy, {"note": "x" * 300_000})).status == 200
     (warning,) = (r.getMessage() for r in caplog.records if "the record" in r.getMessage())
@@ -238,11 +216,11 @@ async def test_a_record_that_is_full_stops_nobody(
 
 async def test_a_file_system_becomes_read_only(serve, nodes, mounted, gns3_settings):
     async with serve() as server:
-        lost = await make_project(server.client)
-        toy = await make_toy(server.client, lost)
+        lost = await new_project(server.client)
+        toy = await new_toy(server.client, lost)
         path = Path((await server.client.get(lost)).json["path"])
-        kept = await make_project(server.client, path=str(path.parent.parent / "kept"))
-        other = await make_toy(server.client, kept)
+        kept = await new_project(server.client, path=str(path.parent.parent / "kept"))
+        other = await new_toy(server.client, kept)
     before = contents(path)
     async with serve(under=mounted(read_only(path.parent))) as server:
         client = server.client
@@ -269,8 +247,8 @@ async def test_a_file_system_becomes_read_only(serve, nodes, mounted, gns3_setti
 async def test_no_file_descriptor_is_left(serve, nodes):
     async with serve() as server:
         client = server.client
-        project = await make_project(client)
-        runs, rests = await make_toy(client, project), await make_toy(client, project)
+        project = await new_project(client)
+        runs, rests = await new_toy(client, project), await new_toy(client, project)
         await do(client, f"{runs}/start")
         # One connection for the stream, one for all that follows.
         await asyncio.gather(client.get(project), client.get(project))
@@ -336,8 +314,8 @@ async def test_no_process_is_left(serve, nodes, ordinary):
             command = [*under, "prlimit", "--pid", str(server.pid), f"--nproc={count}:"]
             subprocess.run(command, check=True)
 
-        project = await make_project(client)
-        runs, rests = await make_toy(client, project), await make_toy(client, project)
+        project = await new_project(client)
+        runs, rests = await new_toy(client, project), await new_toy(client, project)
         await do(client, f"{runs}/start")
         before = process_limit(server.pid)
         limit("1")
@@ -353,7 +331,7 @@ async def test_no_process_is_left(serve, nodes, ordinary):
         answers = await asyncio.gather(*(client.get(path) for path in many * 20))
         assert {answer.status for answer in answers} == {200}
         await do(client, "/v1/config/reload", 201)
-        third = await make_toy(client, project)
+        third = await new_toy(client, project)
         assert (await client.delete(third)).status == 204
         limit(before)
         await do(client, f"{rests}/start")
@@ -381,15 +359,15 @@ async def test_no_console_is_left(gns3_serving, make_entry_point, gns3_settings)
     ports = {"console_start_port_range": first, "console_end_port_range": first + 1}
     async with gns3_serving(plugins=[make_entry_point("toy", "toy_emulator")], **ports) as server:
         client = server.client
-        project = await make_project(client)
-        toys = [await make_toy(client, project) for _ in range(2)]
+        project = await new_project(client)
+        toys = [await new_toy(client, project) for _ in range(2)]
         words = (f"No free TCP port is left between {first} and {first + 1}", "widen the range")
         await fails(client, "POST", f"{project}/toy/vms", 409, *words, body={"name": "third"})
         assert len((await client.get(f"{project}/toy/vms")).json) == 2
         for toy in toys:
             await do(client, f"{toy}/start")
         assert (await client.delete(toys[0])).status == 204
-        await do(client, f"{await make_toy(client, project)}/start")
+        await do(client, f"{await new_toy(client, project)}/start")
         assert len(server.ports.tcp) == 2
 
 
@@ -397,8 +375,8 @@ async def test_no_console_is_left(gns3_serving, make_entry_point, gns3_settings)
 async def test_a_port_is_stolen_between_reservation_and_start(gns3_serving, make_entry_point, kind):
     async with gns3_serving(plugins=[make_entry_point("toy", "toy_emulator")]) as server:
         client = server.client
-        project = await make_project(client)
-        toy = await make_toy(client, project)
+        project = await new_project(client)
+        toy = await new_toy(client, project)
         wire = (await client.post(f"{project}/ports/toy")).json["udp_port"]
         nio = {"type": "nio_udp", "lport": wire, "rhost": "127.0.0.1", "rport": 9}
         assert (await client.post(f"{toy}/adapters/0/ports/0/nio", nio)).status == 201
@@ -415,7 +393,7 @@ async def test_a_port_is_stolen_between_reservation_and_start(gns3_serving, make
             await fails(client, "POST", f"{toy}/start", 409, *words)
             assert (await client.get(toy)).json == shown
             assert server.processes() == {}
-            await do(client, f"{await make_toy(client, project)}/start")
+            await do(client, f"{await new_toy(client, project)}/start")
         await do(client, f"{toy}/start")
 
 
@@ -458,8 +436,8 @@ def only_process(server) -> int:
 
 async def test_a_node_that_is_frozen_can_be_stopped(impatient):
     client = impatient.client
-    project = await make_project(client)
-    toy = await make_toy(client, project, mode="ignores-term")
+    project = await new_project(client)
+    toy = await new_toy(client, project, mode="ignores-term")
     for method, path in (("POST", f"{toy}/stop"), ("DELETE", toy)):
         await do(client, f"{toy}/start")
         os.kill(only_process(impatient), signal.SIGSTOP)
@@ -470,7 +448,7 @@ async def test_a_node_that_is_frozen_can_be_stopped(impatient):
 
 async def test_a_node_that_freezes_while_it_starts_is_given_up(impatient, until):
     client = impatient.client
-    toy = await make_toy(client, await make_project(client), mode="never")
+    toy = await new_toy(client, await new_project(client), mode="never")
     starting = asyncio.create_task(client.post(f"{toy}/start"))
 
     async def has_come_up() -> bool:
@@ -490,8 +468,8 @@ async def test_a_node_that_freezes_while_it_starts_is_given_up(impatient, until)
 
 async def test_a_node_that_floods_its_output_is_bounded(impatient, until):
     client = impatient.client
-    project = await make_project(client)
-    toy, other = await make_toy(client, project, mode="floods"), await make_toy(client, project)
+    project = await new_project(client)
+    toy, other = await new_toy(client, project, mode="floods"), await new_toy(client, project)
     await do(client, f"{toy}/start")
     log = Path((await client.get(toy)).json["vm_directory"]) / "node.log"
 
@@ -506,7 +484,7 @@ async def test_a_node_that_floods_its_output_is_bounded(impatient, until):
 
 async def test_a_node_that_ignores_term_is_killed(impatient):
     client = impatient.client
-    toy = await make_toy(client, await make_project(client), mode="ignores-term")
+    toy = await new_toy(client, await new_project(client), mode="ignores-term")
     for action in ("stop", "reload"):
         await do(client, f"{toy}/start")
         await do(client, f"{toy}/{action}")
@@ -530,9 +508,9 @@ async def test_the_clock_jumps(serve, nodes, tmp_path, gate):
     plugin = JUMPING_CLOCK.format(jump=str(jump))
     async with serve(plugin=plugin) as server:
         client = server.client
-        project = await make_project(client)
-        runs = await make_toy(client, project)
-        comes_up = await make_toy(client, project, mode=gate.mode)
+        project = await new_project(client)
+        runs = await new_toy(client, project)
+        comes_up = await new_toy(client, project, mode=gate.mode)
         await do(client, f"{runs}/start")
         async with client.listen(f"{project}/notifications") as told:
             assert await anext(told) == {"action": "ping"}

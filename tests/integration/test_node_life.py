@@ -5,17 +5,7 @@ import os
 import socket
 
 import pytest
-
-from gns3server.testing import processes_of
-
-
-def living(server) -> list[int]:
-    """The processes that a server has started."""
-    return list(processes_of(server.settings.environ["GNS3_TEST_ID"]))
-
-
-async def status(client, toy):
-    return (await client.get(toy)).json["status"]
+from api_calls import status
 
 
 @pytest.mark.statement("VPCS-05", "VPCS-11", "VPCS-26")
@@ -23,11 +13,11 @@ async def test_a_node_starts_once_and_stops_once(client, make_toy, server):
     toy = await make_toy()
     for _ in range(2):
         assert (await client.post(f"{toy}/start")).status == 204
-        assert len(living(server)) == 1
+        assert len(server.processes()) == 1
     assert await status(client, toy) == "started"
     for _ in range(2):
         assert (await client.post(f"{toy}/stop")).status == 204
-        assert living(server) == []
+        assert server.processes() == {}
     assert await status(client, toy) == "stopped"
 
 
@@ -40,16 +30,16 @@ async def test_a_node_that_ignores_the_signal_is_stopped_too(client, make_toy, s
     toy = await make_toy(mode="ignores-term")
     await client.post(f"{toy}/start")
     assert (await client.post(f"{toy}/stop")).status == 204
-    assert living(server) == []
+    assert server.processes() == {}
 
 
 @pytest.mark.statement("VPCS-13")
 async def test_reload_takes_another_process(client, make_toy, server):
     toy = await make_toy()
     assert (await client.post(f"{toy}/reload")).status == 204
-    (first,) = living(server)
+    (first,) = server.processes()
     assert (await client.post(f"{toy}/reload")).status == 204
-    (second,) = living(server)
+    (second,) = server.processes()
     assert first != second
     assert await status(client, toy) == "started"
 
@@ -99,7 +89,7 @@ async def test_a_console_taken_by_another_program_is_named(client, make_toy, ser
         assert answer.status == 409
         assert str(port) in answer.json["message"]
         assert await status(client, toy) == "stopped"
-        assert living(server) == []
+        assert server.processes() == {}
     assert (await client.post(f"{toy}/start")).status == 204
 
 
@@ -109,7 +99,7 @@ async def test_a_deleted_node_is_gone_but_its_directory_stays(client, make_toy, 
     made = (await client.get(toy)).json
     await client.post(f"{toy}/start")
     assert (await client.delete(toy)).status == 204
-    assert living(server) == []
+    assert server.processes() == {}
     for method in ("GET", "DELETE", "PUT"):
         assert (await client.request(method, toy, {} if method == "PUT" else None)).status == 404
     assert (await client.get(f"{project}/toy/vms")).json == []

@@ -2,22 +2,17 @@
 
 import asyncio
 import socket
-from functools import partial
 from typing import Any
 
 import aiohttp
 import pytest
+from api_calls import PROJECT, new_project, new_toy, take
+from faults import impatient
 
-from gns3server.http import streams
-from gns3server.notifications import Hub, event_line
+from gns3server.notifications import event_line
 
-ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 PING = {"action": "ping"}
 EVERYWHERE = ("/v1/notifications", "/notifications")
-
-
-async def take(events: Any, count: int) -> list[Any]:
-    return [await anext(events) for _ in range(count)]
 
 
 async def rest(events: Any) -> list[Any]:
@@ -28,7 +23,7 @@ async def rest(events: Any) -> list[Any]:
 @pytest.fixture
 async def other(client):
     """The path of another project."""
-    return f"/v1/projects/{(await client.post('/v1/projects')).json['project_id']}"
+    return await new_project(client)
 
 
 # Lines ------------------------------------------------------------------------------------
@@ -57,9 +52,9 @@ async def test_the_bytes_on_the_wire(raw, project, lab):
 
 
 @pytest.mark.statement("NOTIF-04")
-async def test_pings_break_the_silence(gns3_serving, monkeypatch):
-    monkeypatch.setattr("gns3server.app.Hub", partial(Hub, ping_after=0.01))
-    async with gns3_serving(plugins=[]) as server, server.client.listen() as events:
+async def test_pings_break_the_silence(client, lab):
+    lab.hub.ping_after = 0.01
+    async with client.listen() as events:
         assert await take(events, 5) == [PING] * 5
 
 
@@ -156,7 +151,7 @@ async def test_projects_have_streams_of_their_own_and_all_share_two(client, proj
 
 @pytest.mark.statement("NOTIF-03")
 async def test_a_stream_of_no_project(client):
-    assert (await client.get(f"/v1/projects/{ID}/notifications")).status == 404
+    assert (await client.get(f"{PROJECT}/notifications")).status == 404
     assert (await client.get("/v1/projects/x/notifications")).status == 400
 
 
@@ -204,17 +199,15 @@ async def test_a_stream_takes_its_connection_with_it(raw, client, project):
     writer.close()
 
 
-async def test_all_streams_end_with_the_server(gns3_serving, make_entry_point):
-    toy = make_entry_point("toy", "toy_emulator")
-    async with gns3_serving(plugins=[toy]) as server:
+async def test_all_streams_end_with_the_server(serving):
+    async with serving() as server:
         client = server.client
-        project = f"/v1/projects/{(await client.post('/v1/projects')).json['project_id']}"
-        node = (await client.post(f"{project}/toy/vms", {"name": "PC"})).json
-        await client.post(f"{project}/toy/vms/{node['vm_id']}/start")
+        project = await new_project(client)
+        await client.post(f"{await new_toy(client, project)}/start")
         paths = [f"{project}/notifications", *EVERYWHERE]
         heard = [asyncio.ensure_future(hear(server.url, path)) for path in paths]
         await heard_by(client, server.running.lab, project, 1)
-        while len(server.running.lab.hub._everywhere) < 2:
+        while server.running.lab.hub.listeners() < 2:
             await client.get("/v1/version")
     for lines in await asyncio.gather(*heard):
         assert lines[0] == b'{"action": "ping"}\n'
@@ -276,7 +269,7 @@ async def stalled(raw, path: str) -> asyncio.StreamWriter:
 async def test_who_does_not_read_holds_up_nobody_and_is_cut_off(
     raw, client, project, lab, monkeypatch
 ):
-    monkeypatch.setattr(streams, "GRACE", 0.05)
+    impatient(monkeypatch, grace=0.05)
     project_id = project.rpartition("/")[2]
     writer = await stalled(raw, f"{project}/notifications")
     async with client.listen(f"{project}/notifications") as events:
@@ -299,7 +292,7 @@ async def test_a_listener_that_goes_away_is_forgotten(raw, client, project, lab,
     assert lab.hub.listeners(project_id) == 1
     writer.transport.abort()
     await heard_by(client, lab, project, 0)
-    while lab.hub._of_project:
+    while lab.hub.projects:
         lab.hub.publish(project_id, event_line("vm.started", {}))
         await client.get("/v1/version")
     # That is nothing to worry the reader of the log with.

@@ -11,6 +11,9 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from faults import failing, impatient
+
+from gns3server.images import MAX_LISTED
 
 UPLOAD = "/upload"
 BOUNDARY = "----the-boundary"
@@ -121,19 +124,15 @@ async def test_the_upload_page_lists_the_images(client, images):
     assert b'<option value="ROM">&lt;toy&gt; program</option>' in answer.body
 
 
-async def test_a_long_list_of_images_is_cut(client, images, monkeypatch):
-    from gns3server import images as module
-    from gns3server.http import pages
-
-    for place in (module, pages):
-        monkeypatch.setattr(place, "MAX_LISTED", 2)
+async def test_a_long_list_of_images_is_cut(client, images):
     (images.path / "ROM").mkdir(parents=True)
-    for name in "abc":
+    names = [f"{number:05}" for number in range(MAX_LISTED + 1)]
+    for name in names:
         (images.path / "ROM" / name).touch()
     answer = await client.get(UPLOAD)
     check_page(answer)
-    assert [os.path.basename(path) for path in shown(answer)] == ["a", "b"]
-    assert b"Only the first 2" in answer.body
+    assert [os.path.basename(path) for path in shown(answer)] == names[:-1]
+    assert f"Only the first {MAX_LISTED}".encode() in answer.body
 
 
 @pytest.mark.statement("UPL-02")
@@ -240,9 +239,7 @@ async def test_what_is_no_form_is_a_bad_request(client, images, kind, body):
 async def test_a_form_over_the_limit_is_refused_and_leaves_nothing(
     gns3_serving, make_entry_point, monkeypatch
 ):
-    from gns3server.http import application
-
-    monkeypatch.setattr(application, "SHUTDOWN_SECONDS", 0.2)
+    impatient(monkeypatch, shutdown=0.2)
     plugins = [make_entry_point("shelf", "toy_images")]
     async with gns3_serving(plugins=plugins, max_image_size=1) as server:
         answers = []
@@ -254,12 +251,9 @@ async def test_a_form_over_the_limit_is_refused_and_leaves_nothing(
         assert stored(server.running.lab.images) == ["ROM/x", "ROM/x.md5sum"]
 
 
-async def test_a_form_that_cannot_be_stored_is_told_as_an_error(client, images, monkeypatch):
-    def full(*_arguments):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
+async def test_a_form_that_cannot_be_stored_is_told_as_an_error(client, images):
     (images.path / "ROM" / "x").mkdir(parents=True)
     assert (await send(client, ROM, FILE)).status == 409
-    monkeypatch.setattr("gns3server.uploads.os.write", full)
-    assert (await send(client, ROM, FILE)).status == 507
+    with failing("write", images.path, errno.ENOSPC):
+        assert (await send(client, ROM, FILE)).status == 507
     assert stored(images) == []

@@ -1,11 +1,11 @@
 """Projects that move, change their mind about being temporary, commit, or come from long ago."""
 
+import errno
 from pathlib import Path
 
 import pytest
-
-ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
-NOBODY = f"/v1/projects/{ID}"
+from api_calls import ID, PROJECT
+from faults import failing
 
 
 def marked(path) -> bool:
@@ -91,7 +91,7 @@ async def test_a_commit_removes_what_was_deleted(client, project, make_toy):
     assert all(there(place) for place in places)
     assert (await client.post(f"{project}/commit")).status == 204
     assert [there(place) for place in places] == [False, True, True]
-    assert (await client.post(f"{NOBODY}/commit")).status == 404
+    assert (await client.post(f"{PROJECT}/commit")).status == 404
 
 
 @pytest.mark.statement("PRJ-25", "PRJ-26")
@@ -106,17 +106,12 @@ async def test_what_is_deleted_waits_for_the_commit(client, project, make_toy, l
 
 
 @pytest.mark.statement("PRJ-27")
-async def test_a_commit_that_fails_can_be_repeated(client, project, make_toy, monkeypatch):
+async def test_a_commit_that_fails_can_be_repeated(client, project, make_toy):
     toy = await make_toy()
     await client.post(f"{toy}/start")
     place = Path((await client.get(toy)).json["vm_directory"])
     await client.delete(toy)
-
-    def refuse(*_):
-        raise PermissionError("Operation not permitted")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("gns3server.projects.paths.remove_node_directory", refuse)
+    with failing("rmdir", place, errno.EPERM):
         assert (await client.post(f"{project}/commit")).status == 500
     assert there(place)
     assert (await client.post(f"{project}/commit")).status == 204

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 import pytest
+from api_calls import ID
+from faults import before, failing
+from file_trees import md5
 
 
 @pytest.fixture
 async def directory(client, project):
     """The project's directory."""
     return Path((await client.get(project)).json["path"])
-
-
-def md5(content):
-    return hashlib.md5(content).hexdigest()
 
 
 @pytest.mark.statement("FILE-01", "FILE-02")
@@ -60,34 +58,20 @@ async def test_what_cannot_be_read_or_named_is_left_out_of_the_list(
     assert answer.json == [{"path": name, "md5sum": good} for name in ("good", "inside")]
 
 
-async def test_a_file_that_goes_while_the_others_are_read_is_left_out(
-    client, project, directory, monkeypatch
-):
-    from gns3server.opening import OpenFile
-
+async def test_a_file_that_goes_while_the_others_are_read_is_left_out(client, project, directory):
     for name in ("a", "b", "c"):
         (directory / name).write_bytes(b"x")
-    read = OpenFile.read
-
-    def remove_next(file, position, size):
-        (directory / "b").unlink(missing_ok=True)
-        return read(file, position, size)
-
-    monkeypatch.setattr(OpenFile, "read", remove_next)
-    assert [f["path"] for f in (await client.get(f"{project}/files")).json] == ["a", "c"]
+    with before("pread", directory / "a", (directory / "b").unlink, only=1):
+        listed = (await client.get(f"{project}/files")).json
+    assert [file["path"] for file in listed] == ["a", "c"]
 
 
-async def test_a_disk_that_fails_while_files_are_listed_leaves_them_out(
-    client, project, directory, monkeypatch
-):
-    from gns3server.opening import OpenFile
-
-    def fail(file, position, size):
-        raise OSError(5, "Input/output error")
-
-    (directory / "a").write_bytes(b"x")
-    monkeypatch.setattr(OpenFile, "read", fail)
-    assert (await client.get(f"{project}/files")).json == []
+async def test_a_disk_that_fails_while_files_are_listed_leaves_them_out(client, project, directory):
+    for name in ("a", "b"):
+        (directory / name).write_bytes(b"x")
+    with failing("pread", directory / "a"):
+        listed = (await client.get(f"{project}/files")).json
+    assert [file["path"] for file in listed] == ["b"]
 
 
 @pytest.mark.statement("FILE-03")
@@ -127,42 +111,28 @@ async def test_head_tells_the_same_without_the_content(client, project, director
         assert await answer.read() == b""
 
 
-async def test_a_file_that_grows_is_sent_as_it_was(client, project, directory, monkeypatch):
-    from gns3server.opening import OpenFile
-
+async def test_a_file_that_grows_is_sent_as_it_was(client, project, directory):
     (directory / "log").write_bytes(b"x" * 300_000)
-    read = OpenFile.read
 
-    def grow(file, position, size):
+    def grow():
         with (directory / "log").open("ab") as log:
             log.write(b"y" * 300_000)
-        return read(file, position, size)
 
-    monkeypatch.setattr(OpenFile, "read", grow)
-    assert (await client.get(f"{project}/files/log")).body == b"x" * 300_000
+    with before("pread", directory / "log", grow):
+        assert (await client.get(f"{project}/files/log")).body == b"x" * 300_000
 
 
-async def test_a_download_that_cannot_go_on_breaks_off(client, project, directory, monkeypatch):
+async def test_a_download_that_cannot_go_on_breaks_off(client, project, directory):
     import aiohttp
 
-    from gns3server.opening import OpenFile
-
     (directory / "file").write_bytes(b"x" * 1_000_000)
-    read = OpenFile.read
-
-    def fail(file, position, size):
-        if position:
-            raise OSError(5, "Input/output error")
-        return read(file, position, size)
-
-    monkeypatch.setattr(OpenFile, "read", fail)
     # The headers are long sent: what the client must not see is a proper end.
-    with pytest.raises(aiohttp.ClientError):
+    with failing("pread", directory / "file", only=2), pytest.raises(aiohttp.ClientError):
         await client.get(f"{project}/files/file")
 
 
 async def test_files_of_no_project_are_not_found(client):
     for path in ("files", "files/x"):
-        answer = await client.get(f"/v1/projects/00010203-0405-0607-0809-0a0b0c0d0e0f/{path}")
+        answer = await client.get(f"/v1/projects/{ID}/{path}")
         assert answer.status == 404
         assert (await client.get(f"/v1/projects/nothing/{path}")).status == 400

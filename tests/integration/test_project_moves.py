@@ -2,20 +2,15 @@
 
 import asyncio
 import errno
-import os
 import shutil
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from api_calls import ID, PROJECT
+from faults import failing, read_only
 
-from gns3server.errors import StorageFailed
-from gns3server.projects import arrival, paths
-from gns3server.projects.database import DatabaseThread
-from gns3server.projects.places import Places
-from gns3server.projects.records import ProjectRecords
-
-ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
-PROJECT = f"/v1/projects/{ID}"
+from gns3server.projects import paths
 
 
 def content(path: Path) -> dict[str, bytes | None]:
@@ -49,51 +44,34 @@ def theirs(tmp_path):
     return path
 
 
-def no_space(*_arguments, **_options):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def fails(_work):
-    """What fails each time it is called."""
-    return no_space
-
-
-def fails_at_the_second_call(work):
-    """What does its work, but for one time."""
-    calls = []
-
-    def fail(*arguments, **options):
-        calls.append(arguments)
-        return (no_space if len(calls) == 2 else work)(*arguments, **options)
-
-    return fail
-
-
-def cannot_store(_work):
-    """What cannot write to a database."""
-
-    async def fail(*_arguments, **_options):
-        raise StorageFailed("The disk is full.")
-
-    return fail
+@asynccontextmanager
+async def full(call, place, **options):
+    """A disk without room for what a function of ``os`` wants of it."""
+    with failing(call, place, errno.ENOSPC, **options):
+        yield
 
 
 FAULTS = {
-    "the copy fails": (shutil, "copyfile", fails),
-    "the copy fails halfway": (shutil, "copyfile", fails_at_the_second_call),
-    "a sync fails": (arrival, "sync_file", fails),
-    "a file cannot be put in its place": (arrival.Arrival, "_rename", fails_at_the_second_call),
-    "the marker cannot be written": (paths, "sync_directory", fails),
-    "the records cannot be copied": (DatabaseThread, "copy", cannot_store),
-    "the records cannot be changed": (ProjectRecords, "save_project", cannot_store),
-    "the move cannot be recorded": (Places, "save", cannot_store),
+    "the copy fails": lambda new, _: full("sendfile", new),
+    "the copy fails halfway": lambda _new, _: full("sendfile", "notes.txt"),
+    "a sync fails": lambda new, _: full("fsync", new),
+    "a file cannot be put in its place": lambda new, _: full("rename", new, only=2),
+    "the marker cannot be written": lambda _new, _: full("fsync", ".gns3_temporary"),
+    "the records cannot be copied": lambda _new, _: full("replace", "project.db"),
+    "the records cannot be changed": lambda new, lab: read_only(
+        lab.manager.databases, new / "project.db"
+    ),
+    "the move cannot be recorded": lambda _new, lab: read_only(
+        lab.manager.databases, lab.config.current.state_path / "server.db"
+    ),
 }
+"""What goes wrong, by the new directory and the server it happens to."""
 
 
 @pytest.mark.parametrize("where", ["new/deep/er", "theirs"])
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_move_that_fails_changes_nothing(
-    client, server, old, theirs, tmp_path, *, monkeypatch, fault, where
+    client, server, lab, old, theirs, *, tmp_path, fault, where
 ):
     before = (
         (await client.get(PROJECT)).json,
@@ -103,9 +81,7 @@ async def test_a_move_that_fails_changes_nothing(
     )
     around = content(tmp_path)
     body = {"path": str(tmp_path / where), "name": "moved", "temporary": True}
-    with monkeypatch.context() as patch:
-        owner, name, failing = FAULTS[fault]
-        patch.setattr(owner, name, failing(getattr(owner, name)))
+    async with FAULTS[fault](tmp_path / where, lab):
         answer = await client.put(PROJECT, body)
     assert answer.status in (500, 507)
     assert "Please report it" not in answer.json["message"]
@@ -170,12 +146,11 @@ async def test_a_move_to_where_an_old_copy_of_the_project_is(client, old, theirs
 
 
 async def test_an_old_place_that_cannot_be_removed_does_not_undo_a_move(
-    client, old, tmp_path, monkeypatch, caplog
+    client, old, tmp_path, caplog
 ):
     new = tmp_path / "new"
     await client.put(PROJECT, {"temporary": True})
-    with monkeypatch.context() as patch:
-        patch.setattr(paths, "discard", no_space)
+    with failing("rmdir", paths.aside_of(ID, old, whole=True), errno.EBUSY):
         answer = await client.put(PROJECT, {"path": str(new)})
     assert (answer.status, answer.json["path"]) == (200, str(new))
     assert "could not be removed" in caplog.text

@@ -1,19 +1,14 @@
 """Where projects may be, and that nothing is removed that the server did not make."""
 
 import asyncio
+import errno
 import shutil
 from pathlib import Path
 
 import pytest
-
-from gns3server.projects import paths
-
-ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
-
-
-def tree(path: Path) -> set[str]:
-    """Everything below ``path``."""
-    return {str(entry.relative_to(path)) for entry in path.rglob("*")}
+from api_calls import ID
+from faults import failing
+from file_trees import names_below
 
 
 def make(file: Path) -> None:
@@ -44,7 +39,7 @@ async def test_places_that_are_not_a_projects_are_refused(client, server, tmp_pa
     assert (await create(client, first)).status == 201
     (tmp_path / "link").symlink_to(first)
     (tmp_path / "root").symlink_to("/")
-    before = tree(tmp_path)
+    before = names_below(tmp_path)
     settings = server.settings
     for path in (
         "lab2",
@@ -73,7 +68,7 @@ async def test_places_that_are_not_a_projects_are_refused(client, server, tmp_pa
             answer = await create(client, path)
             assert answer.status == 409
             assert set(answer.json) == {"message", "status"}
-    assert tree(tmp_path) == before
+    assert names_below(tmp_path) == before
     assert len((await client.get("/v1/projects")).json) == 1
 
 
@@ -150,18 +145,18 @@ async def test_a_database_that_is_none_is_refused_and_left_alone(client, theirs)
 
 
 async def test_somebodys_files_survive_the_project_in_their_directory(client, theirs):
-    before = tree(theirs)
+    before = names_below(theirs)
     made = (await create(client, theirs, temporary=True)).json
     url = f"/v1/projects/{made['project_id']}"
     assert (await client.post(f"{url}/toy/vms", {"name": "toy"})).status == 201
     directory = Path((await client.get(f"{url}/toy/vms")).json[0]["vm_directory"])
     make(directory / "disk")
     assert (await client.delete(url)).status == 204
-    assert tree(theirs) == before
+    assert names_below(theirs) == before
 
 
 async def test_it_is_remembered_that_a_directory_was_somebodys(client, theirs):
-    before = tree(theirs)
+    before = names_below(theirs)
     for _ in range(2):
         answer = await create(client, theirs, project_id=ID)
         assert answer.status == 201
@@ -169,7 +164,7 @@ async def test_it_is_remembered_that_a_directory_was_somebodys(client, theirs):
     (theirs / "letter.txt").rename(theirs / "letter2.txt")
     assert (await create(client, theirs, project_id=ID)).status == 201
     assert (await client.delete(f"/v1/projects/{ID}")).status == 204
-    assert tree(theirs) == before - {"letter.txt"} | {"letter2.txt"}
+    assert names_below(theirs) == before - {"letter.txt"} | {"letter2.txt"}
 
 
 async def test_an_empty_directory_is_taken_over_as_a_whole(client, tmp_path):
@@ -183,9 +178,9 @@ async def test_an_empty_directory_is_taken_over_as_a_whole(client, tmp_path):
 async def test_links_in_a_project_are_not_followed_when_it_is_removed(client, theirs, project):
     path = Path((await client.get(project)).json["path"])
     (path / "link").symlink_to(theirs)
-    before = tree(theirs)
+    before = names_below(theirs)
     assert (await client.delete(project)).status == 204
-    assert tree(theirs) == before
+    assert names_below(theirs) == before
 
 
 async def test_a_directory_that_vanished_is_no_obstacle(client, project):
@@ -195,32 +190,24 @@ async def test_a_directory_that_vanished_is_no_obstacle(client, project):
 
 
 @pytest.mark.statement("PRJ-29")
-async def test_files_that_cannot_be_moved_leave_the_project_open(client, project, monkeypatch):
-    def refuse(*_):
-        raise PermissionError("Operation not permitted")
-
+async def test_files_that_cannot_be_moved_leave_the_project_open(client, project):
     path = Path((await client.get(project)).json["path"])
-    before = tree(path)
-    with monkeypatch.context() as patch:
-        patch.setattr(paths, "set_aside", refuse)
+    before = names_below(path)
+    with failing("rename", path, errno.EPERM):
         answer = await client.delete(project)
         assert answer.status == 500
         assert "still there" in answer.json["message"]
     assert (await client.get(project)).status == 200
-    assert tree(path) == before
+    assert names_below(path) == before
     # It works on as before, and can be deleted later.
     assert (await client.post(f"{project}/toy/vms", {"name": "toy"})).status == 201
     assert (await client.delete(project)).status == 204
-    assert tree(path) == set()
+    assert names_below(path) == set()
 
 
 @pytest.mark.statement("PRJ-29")
-async def test_files_that_cannot_be_removed_are_named(client, server, project, monkeypatch):
-    def refuse(path, *_):
-        raise PermissionError(f"{path} is in use")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(shutil, "rmtree", refuse)
+async def test_files_that_cannot_be_removed_are_named(client, server, project):
+    with failing("rmdir", server.settings.projects_path, errno.EBUSY):
         answer = await client.delete(project)
     assert answer.status == 500
     (left,) = server.settings.projects_path.iterdir()

@@ -1,23 +1,12 @@
 """Who waits for whom: one node at a time in order, nodes beside each other, and the end."""
 
 import asyncio
-from typing import Any
+import errno
+from pathlib import Path
 
 import pytest
-
-from gns3server.projects import paths
-from gns3server.testing import processes_of
-
-
-def later(work: Any) -> "asyncio.Task[Any]":
-    """Begin now, look at the result later."""
-    return asyncio.ensure_future(work)
-
-
-def living(server) -> list[int]:
-    """The processes that a server has started."""
-    return list(processes_of(server.settings.environ["GNS3_TEST_ID"]))
-
+from api_calls import later, new_project, new_toy
+from faults import failing
 
 # Order --------------------------------------------------------------------------------------
 
@@ -66,7 +55,7 @@ async def test_many_starts_and_stops_of_one_node_come_out_true(client, make_toy,
         answers = await asyncio.gather(*(client.post(f"{toy}/{a}") for a in actions))
         assert {answer.status for answer in answers} == {204}
         await client.post(f"{toy}/stop")
-        assert living(server) == []
+        assert server.processes() == {}
         await client.delete(project)
         told = [event["action"] async for event in events]
     assert told == ["vm.started", "vm.stopped"] * (len(told) // 2)
@@ -99,15 +88,12 @@ async def test_a_node_that_is_coming_up_is_listed_as_stopped(client, make_toy, g
     assert (await client.get(f"{project}/toy/vms")).json[0]["status"] == "started"
 
 
-async def test_only_so_many_come_up_at_once(gns3_serving, make_entry_point, gate, tmp_path):
-    state = str(tmp_path / "other-state")
-    toy = make_entry_point("toy", "toy_emulator")
-    async with gns3_serving(plugins=[toy], max_starting=2, state_path=state) as server:
+async def test_only_so_many_come_up_at_once(serving, gate, tmp_path):
+    async with serving(max_starting=2, state_path=str(tmp_path / "other-state")) as server:
         client = server.client
-        project = f"/v1/projects/{(await client.post('/v1/projects')).json['project_id']}"
-        body = {"name": "toy", "mode": gate.mode}
-        made = [(await client.post(f"{project}/toy/vms", body)).json["vm_id"] for _ in range(4)]
-        starts = [later(client.post(f"{project}/toy/vms/{vm}/start")) for vm in made]
+        project = await new_project(client)
+        toys = [await new_toy(client, project, mode=gate.mode) for _ in range(4)]
+        starts = [later(client.post(f"{toy}/start")) for toy in toys]
         await gate.reached(2)
         places = server.running.lab.manager.machine.gate
         while places.waiting < 2:
@@ -170,7 +156,7 @@ async def test_the_end_of_a_project_ends_its_starts(make_toy, gate, arrived, ser
         assert "being closed or deleted" in answer.json["message"]
     assert [answer.status for answer in await asyncio.gather(*waiting)] == [404, 404]
     assert (await client.get(project)).status == 404
-    assert living(server) == []
+    assert server.processes() == {}
     assert len(server.ports.tcp) == 0
 
 
@@ -199,15 +185,16 @@ async def test_those_who_come_while_a_project_ends_find_it_gone(
     assert [answer.status for answer in await asyncio.gather(*late)] == [404] * 8
 
 
-async def test_a_project_whose_end_fails_goes_on(client, make_toy, project, monkeypatch):
+@pytest.fixture
+async def directory(client, project):
+    """Where the files of the project are."""
+    return Path((await client.get(project)).json["path"])
+
+
+async def test_a_project_whose_end_fails_goes_on(client, make_toy, project, directory):
     toy = await make_toy()
     await client.post(f"{toy}/start")
-
-    def refuse(*_):
-        raise PermissionError("Operation not permitted")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(paths, "set_aside", refuse)
+    with failing("rename", directory, errno.EPERM):
         assert (await client.delete(project)).status == 500
     assert (await client.get(toy)).json["status"] == "stopped"
     assert (await client.post(f"{toy}/start")).status == 204
@@ -215,38 +202,34 @@ async def test_a_project_whose_end_fails_goes_on(client, make_toy, project, monk
 
 
 async def test_a_close_that_waits_for_one_that_fails_ends_starts_as_well(
-    client, make_toy, project, gate, arrived, *, hold_disk, monkeypatch
+    client, make_toy, project, directory, gate, *, arrived, hold_disk
 ):
     toy = await make_toy(mode=gate.mode)
     await arrived()
-    set_aside, calls = paths.set_aside, []
-
-    def refuse_once(*arguments):
-        calls.append(arguments)
-        if len(calls) == 1:
-            raise PermissionError("Operation not permitted")
-        return set_aside(*arguments)
-
-    monkeypatch.setattr(paths, "set_aside", refuse_once)
-    with hold_disk():
-        requests = [later(client.put(project, {"name": "new"}))]
-        await arrived()
-        for method, path in (("DELETE", project), ("POST", f"{toy}/start"), ("DELETE", project)):
-            requests.append(later(client.request(method, path)))
+    with failing("rename", directory, errno.EPERM, only=1):
+        with hold_disk():
+            requests = [later(client.put(project, {"name": "new"}))]
             await arrived()
-    statuses = [answer.status for answer in await asyncio.gather(*requests)]
+            for method, path in (
+                ("DELETE", project),
+                ("POST", f"{toy}/start"),
+                ("DELETE", project),
+            ):
+                requests.append(later(client.request(method, path)))
+                await arrived()
+        statuses = [answer.status for answer in await asyncio.gather(*requests)]
     assert statuses == [200, 500, 404, 204]
 
 
-async def test_a_close_that_cannot_be_recorded_changes_nothing(client, lab, project, make_toy):
+async def test_a_close_that_cannot_be_recorded_changes_nothing(
+    client, lab, project, make_toy, read_only_records
+):
     kept, removed = await make_toy(), await make_toy()
     await client.post(f"{removed}/start")
     assert (await client.delete(removed)).status == 204
     port = (await client.post(f"{project}/ports/toy")).json["udp_port"]
-    records = lab.manager._places._records
-    await records._thread.read(records._database, "PRAGMA query_only = ON")
-    assert (await client.post(f"{project}/close")).status == 507
-    await records._thread.read(records._database, "PRAGMA query_only = OFF")
+    async with read_only_records():
+        assert (await client.post(f"{project}/close")).status == 507
     assert (await client.get(kept)).status == 200
     stored = await lab.manager.get(project.rpartition("/")[2]).records.stored()
     assert stored.allocated_ports == [port]
@@ -260,16 +243,11 @@ async def test_a_close_that_cannot_be_recorded_changes_nothing(client, lab, proj
 
 
 async def test_nothing_starts_in_a_project_that_a_stopping_server_could_not_end(
-    client, make_toy, project, lab, monkeypatch
+    client, make_toy, project, directory, lab
 ):
     toy = await make_toy()
     await client.put(project, {"temporary": True})
-
-    def refuse(*_):
-        raise PermissionError("Operation not permitted")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(paths, "set_aside", refuse)
+    with failing("rename", directory, errno.EPERM):
         await lab.manager.shutdown(open_again=True)
     assert (await client.post(f"{toy}/start")).status == 404
 
@@ -291,7 +269,7 @@ async def test_projects_do_not_wait_for_each_other(client, make_toy, gate):
     toy = await make_toy(mode=gate.mode)
     start = later(client.post(f"{toy}/start"))
     await gate.reached()
-    other = f"/v1/projects/{(await client.post('/v1/projects')).json['project_id']}"
+    other = await new_project(client)
     assert (await client.post(f"{other}/toy/vms", {"name": "PC"})).status == 201
     assert (await client.delete(other)).status == 204
     assert not start.done()

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from gns3server.settings import SettingsError
+from gns3server.app import serving
+from gns3server.config import Config
+from gns3server.http.client import Client
+from gns3server.server_process import variables
+from gns3server.settings import load
 
 SECTION = """
 from marshmallow import Schema, fields, validate
@@ -27,22 +32,28 @@ def gns3_nio_types(config):
 """
 
 
+def change(server, sections=None, **values):
+    """Have other settings be there at the next reload."""
+    settings = server.running.lab.config.current
+    server.settings = replace(
+        settings, server=replace(settings.server, **values), sections=sections or {}
+    )
+
+
 @pytest.fixture
-def read_as(monkeypatch):
-    """Says what the files hold from now on."""
-
-    def read_as(lab, sections=None, **server):
-        new = lab.config.current
-        new = replace(new, server=replace(new.server, **server), sections=sections or {})
-        monkeypatch.setattr(lab.config, "_read", lambda: new)
-
-    return read_as
+async def reading(gns3_settings):
+    """A server that reads its settings from real files: itself, and the file."""
+    file = gns3_settings.home / ".config" / "GNS3" / "gns3_server.conf"
+    file.parent.mkdir(parents=True)
+    environ = {**gns3_settings.environ, **variables(gns3_settings.server)}
+    async with serving(Config(partial(load, environ)), found=[]) as running:
+        yield running, file
 
 
 @pytest.mark.statement("CFG-01")
-async def test_a_reload_takes_effect_at_once(client, raw, read_as, lab):
-    read_as(
-        lab,
+async def test_a_reload_takes_effect_at_once(client, raw, server):
+    change(
+        server,
         announced_version="9.9",
         allowed_hosts="lab.example",
         allowed_origins="http://web.example",
@@ -58,15 +69,16 @@ async def test_a_reload_takes_effect_at_once(client, raw, read_as, lab):
     async with client.listen() as events:
         assert await anext(events) == {"action": "ping"}
         assert (await client.get("/v1/notifications")).status == 409
-    read_as(lab, allowed_hosts="", local=False)
+    change(server, allowed_hosts="", local=False)
     assert (await client.post("/v1/config/reload")).status == 201
     assert (await raw.request("GET", "/v1/version", host="lab.example")).status == 403
     assert (await client.get("/v1/version")).json["local"] is False
 
 
-async def test_what_is_fixed_at_the_start_stays(client, read_as, lab):
+async def test_what_is_fixed_at_the_start_stays(client, server, lab):
     before = lab.config.current.server
-    read_as(lab, port=1, host="0.0.0.0", state_path="/nowhere", udp_start_port_range=1, max_nodes=3)
+    fixed = {"port": 1, "host": "0.0.0.0", "state_path": "/nowhere", "udp_start_port_range": 1}
+    change(server, **fixed, max_nodes=3)
     assert (await client.post("/v1/config/reload")).status == 201
     assert lab.config.current.server == replace(before, max_nodes=3)
 
@@ -82,28 +94,27 @@ async def test_only_clients_of_a_local_server_may(gns3_serving):
         assert (await server.client.get("/v1/version")).status == 200
 
 
-async def test_what_cannot_be_read_changes_nothing(client, lab, monkeypatch):
-    def fail():
-        raise SettingsError("no such thing")
-
-    before = lab.config.current
-    monkeypatch.setattr(lab.config, "_read", fail)
-    answer = await client.post("/v1/config/reload")
+async def test_what_cannot_be_read_changes_nothing(reading):
+    running, file = reading
+    before = running.lab.config.current
+    file.write_text("[Server]\nmax_nodes = many\n")
+    async with Client(running.url) as client:
+        answer = await client.post("/v1/config/reload")
     assert answer.status == 409
-    assert "no such thing" in answer.json["message"]
-    assert lab.config.current is before
+    assert "max_nodes must be a whole number" in answer.json["message"]
+    assert running.lab.config.current is before
 
 
-async def test_plugins_see_their_new_section_or_all_stays(gns3_serving, faulty_plugin, read_as):
+async def test_plugins_see_their_new_section_or_all_stays(gns3_serving, faulty_plugin):
     plugin = faulty_plugin(SECTION)
     async with gns3_serving(plugins=[plugin], sections={"mine": {"word": "old"}}) as server:
         lab, client = server.running.lab, server.client
         (config,) = plugin.load().CONFIGS
         assert config["word"] == "old"
-        read_as(lab, {"mine": {"word": "new"}}, max_nodes=3)
+        change(server, {"mine": {"word": "new"}}, max_nodes=3)
         assert (await client.post("/v1/config/reload")).status == 201
         assert config["word"] == "new"
-        read_as(lab, {"mine": {"word": "bad"}}, max_nodes=4)
+        change(server, {"mine": {"word": "bad"}}, max_nodes=4)
         answer = await client.post("/v1/config/reload")
         assert answer.status == 409
         assert "[mine]" in answer.json["message"]
@@ -112,31 +123,19 @@ async def test_plugins_see_their_new_section_or_all_stays(gns3_serving, faulty_p
 
 
 @pytest.mark.statement("CFG-08")
-async def test_a_changed_file_is_read_by_itself(server, lab, monkeypatch, caplog, until):
-    caplog.set_level("INFO")
-    directory = server.settings.home / ".config" / "GNS3"
-    directory.mkdir(parents=True)
-    failing = [True]
-
-    def read():
-        if failing:
-            raise SettingsError("half a file")
-        return replace(before, server=replace(before.server, max_nodes=3))
+async def test_a_changed_file_is_read_by_itself(reading, caplog, until):
+    running, file = reading
+    config = running.lab.config
 
     async def complained() -> bool:
-        return "half a file" in caplog.text
+        return f"{file} cannot be read" in caplog.text
 
     async def applied() -> bool:
-        return bool(lab.config.current.server.max_nodes == 3)
+        return bool(config.current.server.max_nodes == 3)
 
-    before = lab.config.current
-    monkeypatch.setattr(lab.config, "_read", read)
-    monkeypatch.setattr(
-        "gns3server.config.config_files", lambda _: (directory / "gns3_server.conf",)
-    )
-    (directory / "gns3_server.conf").write_text("[Server\n")
+    before = config.current
+    file.write_text("[Server\n")
     await until(complained)
-    assert lab.config.current is before
-    failing.clear()
-    (directory / "gns3_server.conf").write_text("[Server]\nmax_nodes = 3\n")
+    assert config.current is before
+    file.write_text("[Server]\nmax_nodes = 3\n")
     await until(applied)

@@ -3,17 +3,13 @@
 import asyncio
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from api_calls import ID, PROJECT, later
 
 from gns3server.ports import Holder, Use
-from gns3server.projects.database import DatabaseThread
-
-ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
-PROJECT = f"/v1/projects/{ID}"
-
 
 # After a close ----------------------------------------------------------------------------
 
@@ -31,23 +27,23 @@ async def test_a_reopened_project_has_its_nodes_wires_and_consoles(
     await check_wire(client, server, nodes[0])
 
 
-async def test_a_project_is_not_opened_while_its_file_is_being_closed(client, build, monkeypatch):
+async def test_a_project_is_not_opened_while_its_file_is_being_closed(
+    client, lab, build, hold_disk
+):
     nodes = await build(client, ID)
-    closing, go_on = asyncio.Event(), asyncio.Event()
-    close = DatabaseThread.close_database
-
-    async def close_slowly(*arguments):
-        closing.set()
-        await go_on.wait()
-        await close(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(DatabaseThread, "close_database", close_slowly)
-        closed = asyncio.create_task(client.post(f"{PROJECT}/close"))
-        await closing.wait()
-        # It counts as open until nothing of it is.
-        assert (await client.post("/v1/projects", {"project_id": ID})).status == 201
-        go_on.set()
+    async with client.listen(f"{PROJECT}/notifications") as events:
+        assert (await client.post(f"{PROJECT}/toy/vms/{nodes[0]['vm_id']}/stop")).status == 204
+        with ExitStack() as slow:
+            with hold_disk() as begun:
+                await asyncio.to_thread(begun.wait)
+                closed = later(client.post(f"{PROJECT}/close"))
+                while lab.manager.databases.queued == 0:
+                    await client.get("/v1/version")
+                # Once more, behind what is recorded of the close and before the file is closed.
+                slow.enter_context(hold_disk())
+            assert [event["action"] async for event in events] == ["ping", "vm.stopped"]
+            # It counts as open until nothing of it is.
+            assert (await client.post("/v1/projects", {"project_id": ID})).status == 201
         assert (await closed).status == 204
     assert (await client.post("/v1/projects", {"project_id": ID})).status == 201
     assert (await client.get(f"{PROJECT}/toy/vms")).json == nodes

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from faults import before
 
 SECRET = b"the secret content"
 
@@ -127,22 +128,18 @@ async def test_no_device_or_pipe_is_opened(server, project, directory):
     assert status == 409
 
 
-async def test_a_file_that_is_swapped_while_it_is_opened_is_not_read(
-    server, project, directory, monkeypatch
-):
+async def test_a_file_that_is_swapped_while_it_is_opened_is_not_read(server, project, directory):
     # The path is checked, then a part of it is replaced, then it is opened.
-    (directory / "folder" / "secret").write_bytes(b"harmless")
-    realpath = os.path.realpath
+    folder = directory / "folder"
+    (folder / "secret").write_bytes(b"harmless")
 
-    def swap_after(path, *arguments, **options):
-        real = realpath(path, *arguments, **options)
-        if os.fspath(path).endswith("folder/secret"):
-            (directory / "folder").rename(directory / "moved")
-            (directory / "folder").symlink_to(directory.parent)
-        return real
+    def swap():
+        folder.rename(directory / "moved")
+        folder.symlink_to(directory.parent)
 
-    monkeypatch.setattr(os.path, "realpath", swap_after)
-    status, raw = await get(server, f"{project}/files/folder/secret")
+    with before("open", folder / "secret", swap, only=1) as opened:
+        status, raw = await get(server, f"{project}/files/folder/secret")
+    assert opened
     assert status == 403
     assert SECRET not in raw
 

@@ -56,9 +56,10 @@ async def pages_of_changes(thread: DatabaseThread, directory: Path, nodes: int) 
     await records.events.open(lambda _line, _number: None, 1000)
     for number in range(nodes):
         await add_node(records, number)
+    (database,) = (db for db in thread.opened if db.path.parent == directory)
     pages = {}
     for name, change in CHANGES.items():
-        await thread.read(records._database, "PRAGMA wal_checkpoint(TRUNCATE)")
+        await thread.read(database, "PRAGMA wal_checkpoint(TRUNCATE)")
         await change(records)
         pages[name] = (directory / "project.db-wal").stat().st_size // 4096
     return pages

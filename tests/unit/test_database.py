@@ -5,13 +5,14 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing, suppress
-from pathlib import Path
+from contextlib import closing
 
 import pytest
+from faults import full_disk, held
+from file_trees import fill
 
 from gns3server.errors import StorageFailed
-from gns3server.projects.database import Database, DatabaseThread, _Job
+from gns3server.projects.database import Database, DatabaseThread
 from gns3server.projects.examining import DatabaseError
 
 TABLES = "CREATE TABLE item (id INTEGER PRIMARY KEY, text TEXT NOT NULL)"
@@ -25,22 +26,6 @@ async def database(thread, tmp_path):
 
 async def ids(thread: DatabaseThread, database: Database) -> list[int]:
     return [row[0] for row in await thread.read(database, "SELECT id FROM item ORDER BY id")]
-
-
-class Busy:
-    """Keeps the writer thread busy until told to go on, so that changes queue up."""
-
-    def __init__(self, thread: DatabaseThread, database: Database) -> None:
-        self.begun = threading.Event()
-        self._go_on = threading.Event()
-        thread._jobs.put(_Job(database, call=self._work))
-
-    def _work(self, _: Database) -> None:
-        self.begun.set()
-        self._go_on.wait()
-
-    def end(self) -> None:
-        self._go_on.set()
 
 
 # Durable --------------------------------------------------------------------------
@@ -65,22 +50,24 @@ async def test_files_are_kept_as_the_design_asks(thread, database):
 async def test_closing_the_thread_finishes_what_is_queued(tmp_path):
     thread = DatabaseThread()
     database = await thread.open(tmp_path / "test.db", [TABLES])
-    busy = Busy(thread, database)
-    changes = [asyncio.ensure_future(thread.commit(database, (INSERT, (1, "x"))))]
-    await asyncio.sleep(0)
-    closing = asyncio.ensure_future(thread.close())
-    busy.end()
-    await asyncio.gather(closing, *changes)
-    assert not thread._thread.is_alive()
+    with held(thread):
+        change = asyncio.ensure_future(thread.commit(database, (INSERT, (1, "x"))))
+        await asyncio.sleep(0)
+        closing = asyncio.ensure_future(thread.close())
+        await asyncio.sleep(0)
+    await asyncio.gather(closing, change)
+    assert "database" not in {thread.name for thread in threading.enumerate()}
+    with sqlite3.connect(tmp_path / "test.db") as connection:
+        assert connection.execute("SELECT id FROM item").fetchall() == [(1,)]
+    connection.close()
 
 
 async def test_a_change_whose_client_went_away_is_made_all_the_same(thread, database):
-    busy = Busy(thread, database)
-    change = asyncio.ensure_future(thread.commit(database, (INSERT, (1, "x"))))
-    await asyncio.sleep(0)
-    change.cancel()
-    await asyncio.wait([change])
-    busy.end()
+    with held(thread):
+        change = asyncio.ensure_future(thread.commit(database, (INSERT, (1, "x"))))
+        await asyncio.sleep(0)
+        change.cancel()
+        await asyncio.wait([change])
     assert await ids(thread, database) == [1]
 
 
@@ -90,46 +77,43 @@ async def test_a_change_whose_client_went_away_is_made_all_the_same(thread, data
 async def test_changes_that_queue_up_share_one_commit(thread, database, tmp_path):
     other = await thread.open(tmp_path / "other.db", [TABLES])
     before = thread.commits
-    busy = Busy(thread, database)
-    await asyncio.to_thread(busy.begun.wait)
-    changes = [
-        asyncio.ensure_future(thread.commit(where, (INSERT, (number, "x"))))
-        for number in range(50)
-        for where in (database, other)
-    ]
-    await asyncio.sleep(0)
-    busy.end()
+    with held(thread) as begun:
+        await asyncio.to_thread(begun.wait)
+        changes = [
+            asyncio.ensure_future(thread.commit(where, (INSERT, (number, "x"))))
+            for number in range(50)
+            for where in (database, other)
+        ]
+        await asyncio.sleep(0)
     await asyncio.gather(*changes)
     assert thread.commits == before + 2
     assert await ids(thread, database) == await ids(thread, other) == [*range(50)]
 
 
 async def test_a_read_sees_the_changes_that_were_queued_before_it(thread, database):
-    busy = Busy(thread, database)
-    first = asyncio.ensure_future(thread.commit(database, (INSERT, (1, "x"))))
-    await asyncio.sleep(0)
-    reading = asyncio.ensure_future(ids(thread, database))
-    await asyncio.sleep(0)
-    second = asyncio.ensure_future(thread.commit(database, (INSERT, (2, "x"))))
-    await asyncio.sleep(0)
-    busy.end()
+    with held(thread):
+        first = asyncio.ensure_future(thread.commit(database, (INSERT, (1, "x"))))
+        await asyncio.sleep(0)
+        reading = asyncio.ensure_future(ids(thread, database))
+        await asyncio.sleep(0)
+        second = asyncio.ensure_future(thread.commit(database, (INSERT, (2, "x"))))
+        await asyncio.sleep(0)
     assert await reading == [1]
     await asyncio.gather(first, second)
 
 
 async def test_a_change_that_fails_does_not_take_others_along(thread, database):
-    busy = Busy(thread, database)
-    changes = [
-        asyncio.ensure_future(thread.commit(database, *statements))
-        for statements in (
-            [(INSERT, (1, "x"))],
-            [(INSERT, (2, "x")), (INSERT, (1, "again"))],
-            [(INSERT, (3, None))],
-            [(INSERT, (4, "x")), (INSERT, (5, "x"))],
-        )
-    ]
-    await asyncio.sleep(0)
-    busy.end()
+    with held(thread):
+        changes = [
+            asyncio.ensure_future(thread.commit(database, *statements))
+            for statements in (
+                [(INSERT, (1, "x"))],
+                [(INSERT, (2, "x")), (INSERT, (1, "again"))],
+                [(INSERT, (3, None))],
+                [(INSERT, (4, "x")), (INSERT, (5, "x"))],
+            )
+        ]
+        await asyncio.sleep(0)
     results = await asyncio.gather(*changes, return_exceptions=True)
     assert [type(result) for result in results] == [
         type(None),
@@ -164,11 +148,14 @@ async def test_a_change_that_cannot_be_written_changes_nothing(thread, database,
     assert await ids(thread, database) == [1, 4]
 
 
-def fill(path: Path) -> None:
-    """Write until the disk is full."""
-    with suppress(OSError), path.open("wb", buffering=0) as stream:
-        while True:
-            stream.write(bytes(4096))
+async def test_a_disk_that_takes_no_more_is_survived(thread, database):
+    await thread.commit(database, (INSERT, (1, "x")))
+    with full_disk():
+        with pytest.raises(StorageFailed):
+            await thread.commit(database, (INSERT, (2, "x")))
+        assert await ids(thread, database) == [1]
+    await thread.commit(database, (INSERT, (3, "x")))
+    assert await ids(thread, database) == [1, 3]
 
 
 async def test_a_disk_that_is_full_is_survived(thread, small_disk):
@@ -188,13 +175,12 @@ async def test_a_disk_that_is_full_is_survived(thread, small_disk):
 async def test_a_failure_of_one_file_leaves_the_others_alone(thread, database, tmp_path):
     other = await thread.open(tmp_path / "other.db", [TABLES])
     await thread.read(database, "PRAGMA query_only = ON")
-    busy = Busy(thread, database)
-    changes = [
-        asyncio.ensure_future(thread.commit(where, (INSERT, (1, "x"))))
-        for where in (database, other)
-    ]
-    await asyncio.sleep(0)
-    busy.end()
+    with held(thread):
+        changes = [
+            asyncio.ensure_future(thread.commit(where, (INSERT, (1, "x"))))
+            for where in (database, other)
+        ]
+        await asyncio.sleep(0)
     failed, fine = await asyncio.gather(*changes, return_exceptions=True)
     assert isinstance(failed, StorageFailed)
     assert fine is None

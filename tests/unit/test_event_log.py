@@ -4,18 +4,18 @@ import asyncio
 import json
 import random
 import sqlite3
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import read_only
+from waiting import settled
 
 from gns3server.errors import StorageFailed
 from gns3server.nodes.home import News
 from gns3server.notifications import Hub
-from gns3server.projects import event_log
-from gns3server.projects.event_log import EventLog
+from gns3server.projects.event_log import BATCH, TRIM_EVERY, EventLog
 from gns3server.projects.records import ProjectRecords
 
 PROJECT = "p"
@@ -52,9 +52,28 @@ async def replay(log: EventLog, since: int) -> list[Any]:
     return [json.loads(line) async for line in log.since(since)]
 
 
-def told(listener: Any) -> list[Any]:
-    """What a listener has been told and has not read."""
-    return [json.loads(line) for line in listener._lines]
+async def told(listener: Any, count: int) -> list[Any]:
+    """The next so many lines of a listener, and that these are all that it has been told."""
+    lines = aiter(listener)
+    heard = [json.loads(await anext(lines)) for _ in range(count)]
+    more = asyncio.ensure_future(anext(lines))
+    await settled()
+    assert not more.done()
+    more.cancel()
+    await asyncio.wait({more})
+    return heard
+
+
+def count_rows(path: Path) -> int:
+    """How many events are stored."""
+    with closing(sqlite3.connect(path)) as records:
+        return int(records.execute("SELECT count(*) FROM event").fetchone()[0])
+
+
+async def close_all(thread: Any) -> None:
+    """Let go of every file, as a server that ends."""
+    for database in thread.opened:
+        await thread.close_database(database)
 
 
 # Numbers ------------------------------------------------------------------------------------
@@ -65,8 +84,9 @@ async def test_the_first_event_has_number_one_and_each_further_one_the_next(open
     with hub.listen(PROJECT, numbered=True) as counting, hub.listen(PROJECT) as other:
         for text in "abc":
             await log.commit(news=news(text))
-        assert [line.get("seq") for line in told(counting)] == [None, 1, 2, 3]
-        assert [set(line) for line in told(other)] == [{"action"}, *[{"action", "event"}] * 3]
+        assert [line.get("seq") for line in await told(counting, 4)] == [None, 1, 2, 3]
+        lines = await told(other, 4)
+        assert [set(line) for line in lines] == [{"action"}, *[{"action", "event"}] * 3]
 
 
 async def test_an_event_is_in_the_commit_of_its_change(open_log, thread):
@@ -86,13 +106,13 @@ async def test_an_event_is_in_the_commit_of_its_change(open_log, thread):
 
 
 async def test_a_change_is_in_memory_before_it_is_told_and_told_before_it_is_answered(
-    open_log, hub
+    thread, tmp_path
 ):
-    log, seen = await open_log(), []
-    with hub.listen(PROJECT) as listener:
-        await log.commit(allocate(1), news=news(apply=lambda: seen.append(len(told(listener)))))
-        assert seen == [1]
-        assert len(told(listener)) == 2
+    records, seen = await ProjectRecords.load(thread, tmp_path), []
+    await records.events.open(lambda _line, number: seen.append(f"told of {number}"), 1000)
+    await records.events.commit(allocate(1), news=news(apply=lambda: seen.append("in memory")))
+    seen.append("answered")
+    assert seen == ["in memory", "told of 1", "answered"]
 
 
 async def test_files_are_in_place_before_memory_knows(open_log):
@@ -112,7 +132,7 @@ async def test_a_file_that_cannot_be_placed_is_an_error_of_a_change_that_was_mad
     with hub.listen(PROJECT) as listener:
         with pytest.raises(PermissionError):
             await log.commit(news=news(), placing=fail)
-        assert len(told(listener)) == 2
+        assert len(await told(listener, 2)) == 2
     assert len(await replay(log, 0)) == 1
 
 
@@ -121,40 +141,24 @@ async def test_numbers_go_on_with_the_next_server(open_log, thread):
         log = await open_log()
         await log.commit(news=news(str(number)))
         assert [line["seq"] for line in await replay(log, 0)] == [*range(1, number + 1)]
-        for database in list(thread._opened):
-            await thread.close_database(database)
+        await close_all(thread)
 
 
 # Full disks ---------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def full_disk(thread):
-    """A context in which nothing can be written."""
-
-    async def fail(*_: Any, **__: Any) -> None:
-        raise StorageFailed("The disk is full.")
-
-    @contextmanager
-    def full() -> Iterator[None]:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(thread, "commit", fail)
-            yield
-
-    return full
-
-
 async def test_what_has_happened_is_told_on_a_full_disk_and_missed_by_who_was_away(
-    open_log, hub, full_disk, caplog
+    open_log, hub, thread, tmp_path, caplog
 ):
     log, applied = await open_log(), []
     await log.commit(news=news("before"))
     with hub.listen(PROJECT, numbered=True) as listener:
-        with full_disk():
+        async with read_only(thread, tmp_path / "project.db"):
             await log.tell(news("meanwhile", apply=lambda: applied.append(1)), allocate(1))
         assert applied == [1]
-        assert told(listener)[1] == {"action": "vm.started", "event": {"text": "meanwhile"}}
-    assert "The disk is full" in caplog.text
+        _, line = await told(listener, 2)
+        assert line == {"action": "vm.started", "event": {"text": "meanwhile"}}
+    assert "vm.started is not in the event log: The change could not be written" in caplog.text
     assert await replay(log, 1) == [{"action": "gap", "event": {"first": 3}}]
     await log.commit(news=news("after"))
     # The number of what was not stored stays free, so that its lack shows for ever.
@@ -162,12 +166,13 @@ async def test_what_has_happened_is_told_on_a_full_disk_and_missed_by_who_was_aw
     assert [line["seq"] for line in await replay(log, 2)] == [3]
 
 
-async def test_a_change_that_fails_on_a_full_disk_takes_no_number(open_log, hub, full_disk):
+async def test_a_change_that_fails_on_a_full_disk_takes_no_number(open_log, hub, thread, tmp_path):
     log = await open_log()
     with hub.listen(PROJECT) as listener:
-        with full_disk(), pytest.raises(StorageFailed):
-            await log.commit(allocate(1), news=news("never", apply=lambda: 1 / 0))
-        assert len(told(listener)) == 1
+        async with read_only(thread, tmp_path / "project.db"):
+            with pytest.raises(StorageFailed):
+                await log.commit(allocate(1), news=news("never", apply=lambda: 1 / 0))
+        assert len(await told(listener, 1)) == 1
     await log.commit(news=news("first"))
     assert [line["seq"] for line in await replay(log, 0)] == [1]
 
@@ -175,26 +180,29 @@ async def test_a_change_that_fails_on_a_full_disk_takes_no_number(open_log, hub,
 # Bounds -------------------------------------------------------------------------------------
 
 
-async def test_the_log_is_bounded_and_says_what_it_has_forgotten(open_log, thread, monkeypatch):
-    monkeypatch.setattr(event_log, "TRIM_EVERY", 4)
-    log = await open_log(keep=10)
-    for _ in range(50):
-        await log.commit(news=news())
-    kept = await replay(log, 40)
-    assert [line["seq"] for line in kept] == [*range(41, 51)]
-    assert await replay(log, 5) == [{"action": "gap", "event": {"first": 51}}]
-    rows = await log._read("SELECT count(*) FROM event", ())
-    assert 10 <= rows[0][0] < 14
+async def happen(log: EventLog, count: int) -> None:
+    """Commit so many events, together."""
+    await asyncio.gather(*(log.commit(news=news()) for _ in range(count)))
 
 
-async def test_servers_that_live_for_one_event_keep_to_the_bound_as_well(open_log, thread):
+async def test_the_log_is_bounded_and_says_what_it_has_forgotten(open_log, thread, tmp_path):
+    log, last = await open_log(keep=10), 5 * TRIM_EVERY // 2
+    await happen(log, last)
+    kept = await replay(log, last - 10)
+    assert [line["seq"] for line in kept] == [*range(last - 9, last + 1)]
+    assert await replay(log, 5) == [{"action": "gap", "event": {"first": last + 1}}]
+    await close_all(thread)
+    assert 10 <= count_rows(tmp_path / "project.db") < 10 + TRIM_EVERY
+
+
+async def test_servers_that_live_for_one_event_keep_to_the_bound_as_well(
+    open_log, thread, tmp_path
+):
     for _ in range(8):
         log = await open_log(keep=3)
         await log.commit(news=news())
-        rows = await log._read("SELECT count(*) FROM event", ())
-        assert rows[0][0] <= 3
-        for database in list(thread._opened):
-            await thread.close_database(database)
+        await close_all(thread)
+        assert count_rows(tmp_path / "project.db") <= 3
 
 
 @pytest.mark.parametrize("since", [3, 2**63, 10**20])
@@ -209,8 +217,7 @@ async def test_a_number_that_the_log_has_not_reached_is_of_another_life(open_log
 async def test_a_log_that_cannot_be_read_is_a_gap(open_log, thread, caplog):
     log = await open_log()
     await log.commit(news=news())
-    for database in list(thread._opened):
-        await thread.close_database(database)
+    await close_all(thread)
     assert await replay(log, 0) == [{"action": "gap", "event": {"first": 2}}]
     assert "cannot be told what it has missed" in caplog.text
 
@@ -231,28 +238,24 @@ async def test_what_no_server_has_stored_is_not_sent(open_log, line):
 # Replay and live ----------------------------------------------------------------------------
 
 
-async def test_what_is_trimmed_under_a_reader_is_a_gap_and_then_live(open_log, hub, monkeypatch):
-    monkeypatch.setattr(event_log, "TRIM_EVERY", 1)
-    monkeypatch.setattr(event_log, "BATCH", 2)
-    log = await open_log(keep=6)
-    for _ in range(6):
-        await log.commit(news=news())
+async def test_what_is_trimmed_under_a_reader_is_a_gap_and_then_live(open_log, hub):
+    kept = 2 * BATCH
+    log = await open_log(keep=kept)
+    await happen(log, kept)
     with hub.listen(PROJECT, numbered=True) as listener:
         listener.missed = log.since(0)
         async with aclosing(aiter(listener)) as lines:
-            assert [json.loads(await anext(lines)).get("seq") for _ in range(3)] == [None, 1, 2]
-            for _ in range(4):
-                await log.commit(news=news())
-            gap, *live = [json.loads(await anext(lines)) for _ in range(5)]
-    assert gap == {"action": "gap", "event": {"first": 7}}
-    assert [line["seq"] for line in live] == [7, 8, 9, 10]
+            first = [json.loads(await anext(lines)).get("seq") for _ in range(1 + BATCH)]
+            assert first == [None, *range(1, BATCH + 1)]
+            # Enough for what the reader would get next to be forgotten.
+            await happen(log, 2 * TRIM_EVERY)
+            gap, *live = [json.loads(await anext(lines)) for _ in range(1 + 2 * TRIM_EVERY)]
+    assert gap == {"action": "gap", "event": {"first": kept + 1}}
+    assert [line["seq"] for line in live] == [*range(kept + 1, kept + 1 + 2 * TRIM_EVERY)]
 
 
-async def test_readers_that_come_and_go_miss_nothing_and_get_nothing_twice(
-    open_log, hub, monkeypatch
-):
+async def test_readers_that_come_and_go_miss_nothing_and_get_nothing_twice(open_log, hub):
     """Many write at once, while readers hang up at random and come back where they were."""
-    monkeypatch.setattr(event_log, "BATCH", 7)
     chance, writers, each = random.Random(SEED), 12, 40
     total = writers * each
     log = await open_log(keep=total)

@@ -5,13 +5,15 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
+from faults import before, full_disk, temporary_files_in
+from file_trees import fill
 
-from gns3server.projects import examining
 from gns3server.projects.examining import (
+    COPY_TRIES,
     DatabaseError,
     DatabaseLocked,
     DatabaseMissing,
@@ -106,26 +108,32 @@ def test_an_empty_file_is_fine_for_those_who_need_nothing_of_it(tmp_path):
     assert path.read_bytes() == b""
 
 
-def fill(path: Path, spare: int) -> None:
-    """Leave only so many bytes of a disk."""
-    with suppress(OSError), path.open("wb", buffering=0) as ballast:
-        while True:
-            ballast.write(bytes(4096))
-    os.truncate(path, path.stat().st_size - spare)
-
-
-@pytest.mark.parametrize("spare", [None, 0, 4096, 8192, 65536, 131072])
+@pytest.mark.parametrize("spare", [0, 4096, 8192, 65536, 131072])
 def test_without_room_for_a_copy_nothing_is_said(tmp_path, small_disk, monkeypatch, spare):
     path = build(tmp_path / "project.db")
     before = traces(tmp_path)
-    if spare is None:
-        monkeypatch.setattr("tempfile.tempdir", str(small_disk / "missing"))
-    else:
-        fill(small_disk / "ballast", spare)
-        monkeypatch.setattr("tempfile.tempdir", str(small_disk))
+    fill(small_disk / "ballast", spare)
+    temporary_files_in(monkeypatch, small_disk)
     with pytest.raises(NoRoomToExamine) if spare != 131072 else nullcontext():
         examine(path, PROJECT_MIGRATIONS, read_project)
     assert {path.name for path in small_disk.iterdir()} <= {"ballast"}
+    assert traces(tmp_path) == before
+
+
+def test_without_a_place_for_a_copy_nothing_is_said(tmp_path, monkeypatch):
+    path = build(tmp_path / "project.db")
+    before = traces(tmp_path)
+    temporary_files_in(monkeypatch, tmp_path / "missing")
+    with pytest.raises(NoRoomToExamine):
+        examine(path, PROJECT_MIGRATIONS, read_project)
+    assert traces(tmp_path) == before
+
+
+def test_where_a_copy_cannot_be_written_nothing_is_said(tmp_path):
+    path = build(tmp_path / "project.db")
+    before = traces(tmp_path)
+    with full_disk(4096), pytest.raises(NoRoomToExamine):
+        examine(path, PROJECT_MIGRATIONS, read_project)
     assert traces(tmp_path) == before
 
 
@@ -242,30 +250,28 @@ def test_who_has_a_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("wal", [True, False])
-def test_a_copy_that_was_overtaken_is_made_again(tmp_path, wal, monkeypatch):
-    path = build(tmp_path / "project.db", wal=wal)
-    copied: list[sqlite3.Connection] = []
+def test_a_copy_that_was_overtaken_is_made_again(tmp_path, wal):
+    path, overtaken = build(tmp_path / "project.db", wal=wal), COPY_TRIES - 1
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("PRAGMA journal_mode = WAL")
 
-        def copy(path):
-            memory = copy_to_memory(path)
-            copied.append(memory)
-            if len(copied) <= 2:
+        def overtake():
+            if len(copies) <= overtaken:
                 # All of the log goes into the file, and the log is begun anew.
                 writer.execute("PRAGMA wal_checkpoint(RESTART)")
-                writer.execute(f"UPDATE project SET name = 'name {len(copied)}'")
-            return memory
+                writer.execute(f"UPDATE project SET name = 'name {len(copies)}'")
 
-        copy_to_memory = examining._copy_to_memory
-        monkeypatch.setattr(examining, "_copy_to_memory", copy)
-        stored = examine(path, PROJECT_MIGRATIONS, read_project)
+        with before("connect", ":memory:", overtake, of=sqlite3) as copies:
+            stored = examine(path, PROJECT_MIGRATIONS, read_project)
         assert stored is not None
-        assert (stored.name, len(copied)) == ("name 2", 3)
-        copied.clear()
-        monkeypatch.setattr(examining, "COPY_TRIES", 2)
-        with pytest.raises(DatabaseError, match="it is written to all the time"):
+        assert stored.name == f"name {overtaken}"
+        overtaken = COPY_TRIES
+        with (
+            before("connect", ":memory:", overtake, of=sqlite3) as copies,
+            pytest.raises(DatabaseError, match="it is written to all the time"),
+        ):
             examine(path, PROJECT_MIGRATIONS, read_project)
+        assert len(copies) == COPY_TRIES
 
 
 def test_what_can_be_salvaged(tmp_path):

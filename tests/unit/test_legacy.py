@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
 
 import pytest
+from faults import failing
 
 from gns3server.projects.legacy import move
 
 
 @pytest.fixture
-def old(tmp_path, monkeypatch):
+def old(tmp_path):
     """A directory that cannot be renamed to another place, as if that had another disk."""
     path = tmp_path / "old"
     (path / "deep").mkdir(parents=True)
     (path / "deep" / "file").write_text("content")
     (path / "link").symlink_to("deep")
-    rename = Path.rename
-
-    def rename_on_one_disk(source, target):
-        if source == path:
-            raise OSError(errno.EXDEV, "Invalid cross-device link")
-        return rename(source, target)
-
-    monkeypatch.setattr(Path, "rename", rename_on_one_disk)
-    return path
+    with failing("rename", path, errno.EXDEV):
+        yield path
 
 
 def test_a_directory_is_moved_to_another_disk(old, tmp_path):

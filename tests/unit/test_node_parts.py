@@ -1,9 +1,9 @@
 """The small parts of a node: its states, its number, its files, its NIO."""
 
 import itertools
-import socket
 
 import pytest
+from faults import unknown_host
 from marshmallow import Schema
 
 from gns3server import durable as files
@@ -138,13 +138,6 @@ async def test_hosts_become_ipv4_addresses(host, address):
     "host", ["nowhere.invalid", "::1", "a..b", "x" * 300, "\udcff", "a\0b", ""]
 )
 async def test_a_host_without_an_ipv4_address_is_refused(host, monkeypatch):
-    def look_up(name, *args, **kwargs):
-        if name == "nowhere.invalid":
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return real(name, *args, **kwargs)
-
-    real = socket.getaddrinfo
-    # A name server that answers for every name must not decide this test.
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    unknown_host(monkeypatch, "nowhere.invalid")
     with pytest.raises(Conflict, match="has no IPv4 address"):
         await resolve_ipv4(host)

@@ -1,10 +1,13 @@
 """Which directories a project may have, and what of them is removed."""
 
+import errno
 import os
 import pwd
 from pathlib import Path
 
 import pytest
+from faults import failing, home_directory
+from file_trees import names_below
 
 from gns3server.errors import Conflict, FilesFailed
 from gns3server.projects import paths
@@ -19,11 +22,6 @@ def places(tmp_path):
     for place in made:
         place.mkdir(parents=True)
     return made
-
-
-def tree(path: Path) -> set[str]:
-    """Everything below ``path``."""
-    return {str(entry.relative_to(path)) for entry in path.rglob("*")}
 
 
 # Which ------------------------------------------------------------------------------
@@ -64,8 +62,7 @@ def test_a_home_that_is_reached_by_a_link_is_refused_as_are_its_parents(
     real, link = tmp_path / "disk" / "me", tmp_path / "me"
     real.mkdir(parents=True)
     link.symlink_to(real)
-    entry = pwd.struct_passwd(("me", "x", 1, 1, "", str(link), "/bin/sh"))
-    monkeypatch.setattr(pwd, "getpwall", lambda: [entry])
+    home_directory(monkeypatch, link)
     for path in (real, link, real.parent):
         with pytest.raises(Conflict, match="home"):
             paths.real_path(str(path), places)
@@ -134,7 +131,7 @@ def test_what_is_ours(tmp_path):
     assert paths.make_project_directory(tmp_path / "empty") is True
     assert paths.make_project_directory(full) is False
     assert (tmp_path / "a/b/new").is_dir()
-    assert tree(full) == {"letter.txt"}
+    assert names_below(full) == {"letter.txt"}
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):
@@ -152,7 +149,7 @@ def test_the_marker_comes_and_goes(tmp_path):
     assert (tmp_path / ".gns3_temporary").read_text() == "1"
     paths.mark_temporary(tmp_path, False)
     paths.mark_temporary(tmp_path, False)
-    assert tree(tmp_path) == set()
+    assert names_below(tmp_path) == set()
 
 
 # Removing ---------------------------------------------------------------------------
@@ -178,21 +175,21 @@ def test_a_directory_that_is_ours_goes_as_a_whole(lab, tmp_path):
     aside = paths.set_aside(ID, lab, whole=True)
     assert not lab.exists()
     paths.discard(aside)
-    assert tree(tmp_path) == {"neighbour"}
+    assert names_below(tmp_path) == {"neighbour"}
 
 
 def test_of_a_directory_that_is_not_ours_only_our_files_go(lab, tmp_path):
     paths.discard(paths.set_aside(ID, lab, whole=False))
-    assert tree(lab) == THEIRS
+    assert names_below(lab) == THEIRS
 
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_removal_can_be_undone(lab, whole, tmp_path):
-    before = tree(tmp_path)
+    before = names_below(tmp_path)
     aside = paths.set_aside(ID, lab, whole)
-    assert tree(tmp_path) != before
+    assert names_below(tmp_path) != before
     paths.bring_back(lab, aside, whole)
-    assert tree(tmp_path) == before
+    assert names_below(tmp_path) == before
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -207,7 +204,7 @@ def test_what_an_earlier_removal_left_is_no_obstacle(lab, whole, tmp_path):
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_removal_that_was_interrupted_can_be_undone(lab, whole, tmp_path):
-    before = tree(tmp_path)
+    before = names_below(tmp_path)
     assert not paths.bring_back_interrupted(ID, lab, whole)
     paths.set_aside(ID, lab, whole)
     # What an earlier one has left is not taken for it.
@@ -218,28 +215,21 @@ def test_a_removal_that_was_interrupted_can_be_undone(lab, whole, tmp_path):
     if whole:
         lab.rmdir()
     assert paths.bring_back_interrupted(ID, lab, whole)
-    assert tree(tmp_path) == before
+    assert names_below(tmp_path) == before
 
 
-def test_a_removal_that_fails_halfway_leaves_everything_where_it_was(lab, monkeypatch):
-    before, rename = tree(lab), Path.rename
-
-    def fail_for_the_database(path, target):
-        if path.name == "project.db":
-            raise PermissionError(f"{path} cannot be moved")
-        return rename(path, target)
-
-    monkeypatch.setattr(Path, "rename", fail_for_the_database)
-    with pytest.raises(PermissionError):
+def test_a_removal_that_fails_halfway_leaves_everything_where_it_was(lab):
+    before = names_below(lab)
+    with failing("rename", "project.db", errno.EPERM), pytest.raises(PermissionError):
         paths.set_aside(ID, lab, whole=False)
-    assert tree(lab) == before
+    assert names_below(lab) == before
 
 
 def test_a_directory_with_the_longest_name_can_be_removed(tmp_path):
     lab = tmp_path / ("x" * 255)
     lab.mkdir()
     paths.discard(paths.set_aside(ID, lab, whole=True))
-    assert tree(tmp_path) == set()
+    assert names_below(tmp_path) == set()
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -250,26 +240,26 @@ def test_links_are_removed_and_what_they_point_at_stays(lab, whole, tmp_path):
     (lab / "project-files" / "link").symlink_to(outside)
     (lab / "project.db-shm").symlink_to(outside / "letter.txt")
     paths.discard(paths.set_aside(ID, lab, whole))
-    assert tree(outside) == {"letter.txt"}
+    assert names_below(outside) == {"letter.txt"}
 
 
 def test_nothing_there_is_nothing_to_remove(tmp_path):
     aside = paths.set_aside(ID, tmp_path / "missing", whole=True)
     paths.bring_back(tmp_path / "missing", aside, whole=True)
     paths.discard(aside)
-    assert tree(tmp_path) == set()
+    assert names_below(tmp_path) == set()
 
 
 def test_a_failed_creation_takes_back_only_its_own(lab, tmp_path):
     (lab / "photos" / "project.db").rename(lab / "project.db.of-another")
     paths.remove_what_was_made(lab)
     theirs = THEIRS - {"photos/project.db"} | {"project.db.of-another"}
-    assert tree(lab) == theirs | OURS_BELOW | {"project-files"}
+    assert names_below(lab) == theirs | OURS_BELOW | {"project-files"}
     made = tmp_path / "made"
     made.mkdir()
     (made / "project.db").write_text("")
     paths.remove_what_was_made(made)
-    assert tree(made) == set()
+    assert names_below(made) == set()
 
 
 def test_a_nodes_directory_goes_with_its_content_but_a_link_is_left(lab, tmp_path):

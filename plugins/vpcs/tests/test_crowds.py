@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from contextlib import AsyncExitStack
 
 import pytest
 from vpcs_chaos import Chaos
@@ -63,9 +64,11 @@ async def check_truth(server, chaos):
         assert (await server.client.delete(place.path)).status in {204, 404}
     assert processes_of(test_id) == {}
     assert len(server.ports.tcp) == len(server.ports.udp) == 0
-    assert server.ports.udp._companion_holders == {}
-    assert manager.machine.gate.waiting == 0
-    assert manager.machine.gate._free == server.settings.server.max_starting
+    assert server.ports.udp.reserved == frozenset()
+    async with AsyncExitStack() as gate:
+        # No place was lost on the way.
+        for _ in range(server.settings.server.max_starting):
+            await gate.enter_async_context(manager.machine.gate.place())
 
 
 @pytest.mark.timeout(300)

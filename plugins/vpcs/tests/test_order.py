@@ -20,7 +20,7 @@ async def slow(lab_with, make_fake, gate):
     """A lab whose PCs come up when the test says so, three at a time."""
     async with lab_with(make_fake("0.8.3", knows_r=True, gate=gate.name), max_starting=3) as lab:
         # Fakes that wait for the test keep their places for as long as it takes.
-        start_gate(lab)._hold_limit = 600
+        start_gate(lab).hold_limit = 600
         yield lab
 
 

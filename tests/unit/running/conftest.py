@@ -2,20 +2,22 @@
 
 import asyncio
 import os
-import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import pytest
 from blockbuster import blockbuster_ctx
 
+from gns3server.running import readiness
 from gns3server.running.local import LocalRunner
 from gns3server.running.local_run import LocalRun
 from gns3server.running.procfs import run_id_carriers
+from gns3server.running.reader import KernelReader, Look
 from gns3server.running.spec import LaunchSpec, Port
+from gns3server.testing import claimed_ports
 
 PRELUDE = """
 import os, signal, socket, sys, time
@@ -60,15 +62,11 @@ class Starter(Protocol):
 
 
 @pytest.fixture
-def free_port() -> Callable[[Literal["tcp", "udp"]], Port]:
-    def find(kind: Literal["tcp", "udp"]) -> Port:
-        with socket.socket(
-            type=socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM
-        ) as probe:
-            probe.bind(("0.0.0.0", 0))
-            return Port(kind, probe.getsockname()[1])
-
-    return find
+def free_port() -> Iterator[Callable[[Literal["tcp", "udp"]], Port]]:
+    """Gives ports that nobody has or gets: the kernel's own would be some connection's soon."""
+    with claimed_ports() as block:
+        numbers = iter(range(block.first, block.last + 1))
+        yield lambda kind: Port(kind, next(numbers))
 
 
 @pytest.fixture
@@ -105,9 +103,21 @@ class RunIds(list[str]):
 
 
 @pytest.fixture
-async def runner(run_ids: RunIds) -> AsyncIterator[LocalRunner]:
+def look() -> Look:
+    """How the reader looks for answers: a test may have it fail, or take its time."""
+    return readiness.look
+
+
+@pytest.fixture
+async def reader(look: Look) -> KernelReader:
+    """The reader of ``runner``, which closes it."""
+    return KernelReader(look)
+
+
+@pytest.fixture
+async def runner(run_ids: RunIds, reader: KernelReader) -> AsyncIterator[LocalRunner]:
     descriptors = await asyncio.to_thread(os.listdir, "/proc/self/fd")
-    runner = LocalRunner({"PATH": os.defpath}, log_period=0.01)
+    runner = LocalRunner({"PATH": os.defpath}, log_period=0.01, reader=reader)
     with blockbuster_ctx(scanned_modules=["gns3server.running"]):
         yield runner
         left = (await asyncio.to_thread(run_id_carriers)).keys() & set(run_ids)

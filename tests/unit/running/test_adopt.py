@@ -1,15 +1,15 @@
 """Runs outlive their server; the next one takes them over, or clears them away."""
 
 import asyncio
-import errno
 import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from faults import few_descriptors
 
-from gns3server.running.identity import Handle, ProcessIdentity
+from gns3server.running.identity import ProcessIdentity
 from gns3server.running.local import LocalRunner
 from gns3server.running.procfs import run_id_carriers
 from gns3server.running.runner import Exit, Run
@@ -90,20 +90,14 @@ async def test_the_end_of_an_adopted_run_is_noticed(
 
 
 async def test_a_run_whose_processes_cannot_be_looked_for_is_not_given_up(
-    runner: LocalRunner, spec: LaunchSpec, run_ids: RunIds, monkeypatch: pytest.MonkeyPatch
+    runner: LocalRunner, spec: LaunchSpec, run_ids: RunIds
 ) -> None:
     run_id = run_ids()
     processes = await abandon(spec, run_id)
     await end_main(processes)
-
-    async def none_left(*_: object) -> list[Handle]:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(runner._reader, "carriers", none_left)
-        with pytest.raises(OSError, match="Too many open files"):
-            # As the record of a start that was never answered: it names no process.
-            await runner.adopt(spec, run_id=run_id, processes=())
+    with few_descriptors(), pytest.raises(OSError, match="Too many open files"):
+        # As the record of a start that was never answered: it names no process.
+        await runner.adopt(spec, run_id=run_id, processes=())
     assert await carriers(run_id) == {processes[1].pid}
     assert await runner.adopt(spec, run_id=run_id, processes=()) is None
     assert not await carriers(run_id)

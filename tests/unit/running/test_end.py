@@ -1,18 +1,23 @@
 """However a run ends, all of it ends, and what is said about it is true."""
 
 import asyncio
+import errno
 import os
 import select
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import failing
+from waiting import settled
 
 from gns3server.running.ladder import take_down
 from gns3server.running.local import LocalRunner
 from gns3server.running.local_run import LocalRun
 from gns3server.running.procfs import run_id_carriers
+from gns3server.running.reader import KernelReader
 from gns3server.running.record import Record
 from gns3server.running.runner import Exit, Run
 from gns3server.running.spec import LaunchSpec, Port
@@ -140,41 +145,41 @@ rest()
 
 
 async def test_stops_share_one_ladder_and_survive_cancellation(
-    start: Start, make_spec: MakeSpec, tcp_port: Port
+    start: Start, make_spec: MakeSpec, tcp_port: Port, reader: KernelReader
 ) -> None:
-    body = f"ignore(signal.SIGTERM); a = tcp({tcp_port.number}); rest()"
+    body = f"""
+signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"asked "))
+a = tcp({tcp_port.number})
+rest()
+"""
     run = await start(make_spec(body, ports=(tcp_port,), stop_limit=0.2))
     first, second = asyncio.create_task(run.stop()), asyncio.create_task(run.stop())
-    await run._reader.carriers([], [])
+    await reader.carriers([], [])
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
-    ladder = run._ladder
     await second
     await run.stop()
-    assert run._ladder is ladder
+    assert await run.log_tail() == "asked "
     assert run.exit.code == -signal.SIGKILL
 
 
 async def test_a_stop_that_cannot_search_stops_what_it_knows(
-    start: Start, make_spec: MakeSpec, tcp_port: Port, monkeypatch: pytest.MonkeyPatch
+    start: Start, make_spec: MakeSpec, tcp_port: Port, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fail(*_: object) -> None:
-        raise OSError("no file descriptor left")
-
     run = await start(make_spec(f"a = tcp({tcp_port.number}); rest()", ports=(tcp_port,)))
-    with monkeypatch.context() as patch:
-        patch.setattr(run._reader, "family", fail)
-        patch.setattr(run._reader, "carriers", fail)
+    with failing("listdir", Path("/proc"), errno.EMFILE):
         await run.stop()
+    assert "cannot look for descendants" in caplog.text
+    assert "cannot look for stragglers" in caplog.text
     assert not await alive(run)
 
 
 async def test_only_what_carries_the_run_id_is_found(
-    start: Start, make_spec: MakeSpec, tcp_port: Port
+    start: Start, make_spec: MakeSpec, tcp_port: Port, reader: KernelReader
 ) -> None:
     run = await start(make_spec(f"a = tcp({tcp_port.number}); rest()", ports=(tcp_port,)))
-    await take_down(Record(), run._reader, ["another"], asyncio.Event())
+    await take_down(Record(), reader, ["another"], asyncio.Event())
     assert len(await alive(run)) == 1
     await run.stop()
 
@@ -260,10 +265,9 @@ async def test_a_stop_within_the_grace_needs_no_more_grace(
 ) -> None:
     run = await pair(start, make_spec, tcp_port, "rest()")
     told = exits(run)
-    child = run._essential[1]
-    os.kill(child.identity.pid, signal.SIGKILL)
-    await asyncio.wait([child.ended])
-    assert run.ending
+    os.kill(run.processes[1].pid, signal.SIGKILL)
+    while not run.ending:
+        await settled()
     decided = asyncio.create_task(run.ended())
     await run.stop()
     assert await decided == run.exit

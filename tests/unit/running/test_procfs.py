@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
+from faults import without_netlink
 
 from gns3server.running import sockets
 from gns3server.running.identity import ProcessIdentity, open_handle, open_pidfd
@@ -163,9 +164,8 @@ def test_a_tcp_connection_does_not_hold_its_port(
 
 
 def test_goes_on_where_the_kernel_refuses_netlink(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A family of message that no kernel knows.
-    monkeypatch.setattr(sockets, "SOCK_DIAG_BY_FAMILY", 99)
-    with pytest.raises(OSError, match="does not list"):
+    without_netlink(monkeypatch)
+    with pytest.raises(OSError, match="not supported"):
         list(netlink_sockets("udp"))
     with socket.socket(type=socket.SOCK_DGRAM) as bound:
         bound.bind(("", 0))

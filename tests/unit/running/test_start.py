@@ -5,17 +5,20 @@ import errno
 import os
 import socket
 import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import before, failing, few_descriptors
+from waiting import settled
 
-from gns3server.running import launching
-from gns3server.running.identity import open_handle
 from gns3server.running.local import LocalRunner
 from gns3server.running.local_run import LocalRun
-from gns3server.running.procfs import processes, run_id_carriers, socket_inodes
+from gns3server.running.procfs import processes, read_stat, run_id_carriers, socket_inodes
+from gns3server.running.reader import KernelReader
 from gns3server.running.runner import LaunchFailed
 from gns3server.running.spec import LaunchSpec, Port
 
@@ -28,7 +31,10 @@ async def test_is_ready_when_its_ports_are_bound(
 ) -> None:
     body = f"a = tcp({tcp_port.number}); b = udp({udp_port.number}); rest()"
     run: LocalRun = await start(make_spec(body, ports=(tcp_port, udp_port)))
-    assert [identity.pid for identity in run.processes] == [run._main.identity.pid]
+    (main,) = run.processes
+    stat = await asyncio.to_thread(read_stat, main.pid)
+    assert stat is not None
+    assert stat.parent == os.getpid()
     assert len(await asyncio.to_thread(socket_inodes, run.processes[0].pid)) == 2
     assert run.exit is None
     assert not run.ending
@@ -55,7 +61,7 @@ rest()
 
 
 async def test_waits_for_a_slow_one(
-    spawn: Start, make_spec: MakeSpec, tcp_port: Port, tmp_path: Path
+    spawn: Start, make_spec: MakeSpec, tcp_port: Port, tmp_path: Path, reader: KernelReader
 ) -> None:
     begun, go_on = tmp_path / "begun", tmp_path / "go_on"
     os.mkfifo(begun)
@@ -69,7 +75,7 @@ rest()
     run: LocalRun = await spawn(make_spec(body, ports=(tcp_port,)))
     ready = asyncio.create_task(run.ready())
     await asyncio.to_thread(begun.read_bytes)
-    await run._reader.carriers([], [])
+    await reader.carriers([], [])
     assert not ready.done()
     await asyncio.to_thread(go_on.write_bytes, b"")
     await ready
@@ -167,23 +173,26 @@ async def test_sees_a_port_taken_by_another_after_the_spawn(
 
 
 async def test_a_wait_that_is_given_up_asks_no_more(
-    spawn: Start, make_spec: MakeSpec, tcp_port: Port
+    spawn: Start, make_spec: MakeSpec, tcp_port: Port, reader: KernelReader
 ) -> None:
     run: LocalRun = await spawn(make_spec("rest()", ports=(tcp_port,)))
     waiting = asyncio.create_task(run.ready())
-    await run._reader.carriers([], [])
+    await reader.carriers([], [])
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert not run._reader._asked
+    while not reader.idle:
+        await settled()
     assert run.exit is None
     await run.stop()
 
 
-async def test_a_stop_ends_the_wait(spawn: Start, make_spec: MakeSpec, tcp_port: Port) -> None:
+async def test_a_stop_ends_the_wait(
+    spawn: Start, make_spec: MakeSpec, tcp_port: Port, reader: KernelReader
+) -> None:
     run: LocalRun = await spawn(make_spec("rest()", ports=(tcp_port,)))
     waiting = asyncio.create_task(run.ready())
-    await run._reader.carriers([], [])
+    await reader.carriers([], [])
     await run.stop()
     with pytest.raises(LaunchFailed, match="SIGTERM"):
         await waiting
@@ -280,54 +289,72 @@ async def test_says_why_a_directory_cannot_be_used(
         await spawn(make_spec("rest()"))
 
 
-@pytest.mark.parametrize(
-    ("number", "advice"), [(errno.EAGAIN, "ulimit -u"), (errno.EMFILE, "ulimit -n")]
-)
-async def test_says_which_limit_is_in_the_way(
-    spawn: Start, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+@pytest.mark.parametrize(("left", "what"), [(0, "the log"), (1, "cannot start")])
+async def test_says_that_no_descriptor_is_left(
+    spawn: Start, make_spec: MakeSpec, left: int, what: str
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(subprocess, "Popen", fail)
-    with pytest.raises(LaunchFailed, match=advice):
+    with (
+        few_descriptors(left),
+        pytest.raises(LaunchFailed, match=rf"{what} .*file descriptor.*ulimit -n"),
+    ):
         await spawn(make_spec("rest()"))
+
+
+LAUNCHER = """
+import os, resource
+from gns3server.running.launching import TimerSlack, launch
+from gns3server.running.runner import LaunchFailed
+from gns3server.running.spec import LaunchSpec
+
+if os.getuid() == 0:
+    os.chown(".", 65534, -1)
+    os.setuid(65534)
+resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+try:
+    launch(LaunchSpec(argv=("/bin/true",), cwd="/proc/self/cwd"), "run", {}, TimerSlack())
+except LaunchFailed as failure:
+    print(failure.reason)
+"""
+"""Starts a program as a user who may have no process more: root always may."""
+
+
+def test_says_that_no_process_more_is_allowed(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LAUNCHER], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("cannot start /bin/true: no more processes are allowed")
+    assert "ulimit -u" in done.stdout
 
 
 async def test_a_process_that_cannot_be_watched_is_not_left_behind(
-    spawn: Start, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, run_ids: list[str]
+    spawn: Start, make_spec: MakeSpec
 ) -> None:
-    started = []
-
-    def fail(pid: int) -> None:
-        started.append(pid)
-        raise OSError(errno.EMFILE, "no")
-
-    monkeypatch.setattr(launching, "open_handle", fail)
-    with pytest.raises(LaunchFailed, match=r"cannot watch .*ulimit -n"):
+    with (
+        failing("pidfd_open", None, errno.EMFILE) as started,
+        pytest.raises(LaunchFailed, match=r"cannot watch .*ulimit -n"),
+    ):
         await spawn(make_spec("rest()"))
+    ((pid,),) = started
     with pytest.raises(ProcessLookupError):
-        os.kill(started[0], 0)
+        os.kill(pid, 0)
 
 
-async def test_a_spawn_that_is_given_up_leaves_nothing(
-    make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_spawn_that_is_given_up_leaves_nothing(make_spec: MakeSpec) -> None:
     runner, run_id = LocalRunner({}), f"given-up-{os.getpid()}"
     loop = asyncio.get_running_loop()
-    reached: asyncio.Future[None] = loop.create_future()
-    real = open_handle
+    reached, given_up = asyncio.Event(), threading.Event()
 
-    def late(pid: int) -> object:
-        loop.call_soon_threadsafe(reached.set_result, None)
-        return real(pid)
+    def wait() -> None:
+        loop.call_soon_threadsafe(reached.set)
+        given_up.wait()
 
-    monkeypatch.setattr(launching, "open_handle", late)
-    spawning = asyncio.create_task(runner.spawn(make_spec("rest()"), run_id=run_id))
-    await reached
-    spawning.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await spawning
+    with before("pidfd_open", None, wait):
+        spawning = asyncio.create_task(runner.spawn(make_spec("rest()"), run_id=run_id))
+        await reached.wait()
+        spawning.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await spawning
+        given_up.set()
     await runner.close()
     assert run_id not in await asyncio.to_thread(run_id_carriers)
 
@@ -382,4 +409,4 @@ async def test_many_start_at_once(
         assert run.exit.code == -15
 
     await asyncio.gather(*(one(number) for number in range(10)))
-    assert not runner._runs
+    assert not runner.runs

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from gns3server_vpcs.binary import BinaryProbe
 from gns3server_vpcs.wires import RELAY_DISTANCE
-from vpcs_kernel import is_bound, parent
+from vpcs_kernel import command_line, is_bound, parent
 
 from gns3server.testing import TEST_VARIABLE, LabServer, ServerProcess, processes_of
 
@@ -84,7 +85,8 @@ class Pc:
 
     async def relay_up(self) -> None:
         """Wait until it has bound its relay port as well, some time after its start."""
-        if (await self.node._binary()).version in WITH_RELAY:
+        program, *_ = command_line(self.processes().front_end)
+        if (await BinaryProbe().examine(program)).version in WITH_RELAY:
             lport = self.node.nio().values["lport"]
             while not is_bound("udp", lport + RELAY_DISTANCE):
                 assert await self.status() == "started"

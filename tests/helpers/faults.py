@@ -1,0 +1,289 @@
+"""Faults that nobody can wait for, put in where this process asks the operating system.
+
+A test's server runs in the test's own process, so that what fails for the one fails for the
+other. Three things reach the kernel, and each has its own way to be refused:
+
+* our code, through the functions of :mod:`os`: :func:`failing` and :func:`before` stand in
+  front of them, for one path, whatever module calls them;
+* SQLite, by itself: :func:`read_only` makes it see a file that it may not write;
+* both, and every process that is started: :func:`full_disk` and :func:`few_descriptors` lower
+  a limit of this process, and the kernel does the rest.
+
+What no kernel can be brought to do is at the end: limits of the HTTP edge that are minutes long,
+which are constants because nobody but a test has a reason to change them, a way of aiohttp's to
+treat handlers, and machines that this one is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import pwd
+import resource
+import socket
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gns3server.projects.database import Database, DatabaseThread
+
+Place = Path | str
+"""A path, which stands for all that is below it as well, or the name of a file anywhere."""
+
+
+# Calls to the operating system ------------------------------------------------------------
+
+
+def _paths(first: Any, others: tuple[Any, ...]) -> Iterator[Path]:
+    """The paths among the arguments of a call; its first may be a descriptor."""
+    if isinstance(first, int):
+        with contextlib.suppress(OSError):
+            yield Path(os.readlink(f"/proc/self/fd/{first}"))
+    for argument in (first, *others):
+        if isinstance(argument, str | bytes | os.PathLike):
+            yield Path(os.path.abspath(os.fsdecode(argument)))
+
+
+def _is_at(place: Place, path: Path) -> bool:
+    if isinstance(place, str):
+        return path.name == place
+    return path == place or place in path.parents
+
+
+@contextmanager
+def before(
+    name: str,
+    place: Place | None,
+    action: Callable[[], object] = lambda: None,
+    *,
+    only: int | None = None,
+    of: ModuleType = os,
+) -> Iterator[list[tuple[Any, ...]]]:
+    """Do something before each call of a function of :mod:`os`, in the thread that calls it.
+
+    :param name: of the function, as ``"fsync"``.
+    :param place: only calls for what is there count; ``None`` for any call.
+    :param action: what it raises is what the call raises.
+    :param only: the number of the one call that it is done before, counted from 1.
+    :param of: another module, as :mod:`sqlite3`, that the function is of.
+    :returns: the arguments of the calls that have counted so far.
+    """
+    call = getattr(of, name)
+    calls: list[tuple[Any, ...]] = []
+
+    def stand_in(first: Any, *others: Any, **options: Any) -> Any:
+        if place is None or any(_is_at(place, path) for path in _paths(first, others)):
+            calls.append((first, *others))
+            if only in (None, len(calls)):
+                action()
+        return call(first, *others, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(of, name, stand_in)
+        yield calls
+
+
+@contextmanager
+def failing(
+    name: str, place: Place | None = None, error: int = errno.EIO, *, only: int | None = None
+) -> Iterator[list[tuple[Any, ...]]]:
+    """Have calls of a function of :mod:`os` fail; see :func:`before`.
+
+    :param error: the number of the error, of :mod:`errno`.
+    """
+
+    def fail() -> None:
+        raise OSError(error, os.strerror(error))
+
+    with before(name, place, fail, only=only) as calls:
+        yield calls
+
+
+@contextmanager
+def nearly_full(room: int) -> Iterator[None]:
+    """Have the operating system tell of every disk that it has so many bytes left, at most."""
+    ask = os.fstatvfs
+
+    def answer(descriptor: int) -> os.statvfs_result:
+        disk = list(ask(descriptor))
+        fragment, available = 1, 4
+        disk[available] = min(disk[available], room // disk[fragment])
+        return os.statvfs_result(disk)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fstatvfs", answer)
+        yield
+
+
+# Limits of this process -------------------------------------------------------------------
+
+
+@contextmanager
+def limited(what: int, soft: int) -> Iterator[None]:
+    """Lower a limit of this process (getrlimit(2)) while the context lasts."""
+    old, hard = resource.getrlimit(what)
+    resource.setrlimit(what, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(what, (old, hard))
+
+
+def full_disk(room: int = 0) -> contextlib.AbstractContextManager[None]:
+    """Let nothing be written to any file, as if there were no room. Files can be made and moved.
+
+    :param room: how long a file may become, in bytes.
+    """
+    return limited(resource.RLIMIT_FSIZE, room)
+
+
+@contextmanager
+def few_descriptors(left: int = 0) -> Iterator[None]:
+    """Leave this process so many file descriptors that it can still open."""
+    taken: list[int] = []
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    with limited(resource.RLIMIT_NOFILE, highest + left + 2):
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+            for _ in range(left):
+                os.close(taken.pop())
+            yield
+        finally:
+            for descriptor in taken:
+                os.close(descriptor)
+
+
+# Records ------------------------------------------------------------------------------------
+
+
+async def _opened(databases: DatabaseThread, path: Path) -> Database:
+    """A file that is open, or will be soon."""
+    while True:
+        for database in databases.opened:
+            if database.path == path:
+                return database
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def read_only(databases: DatabaseThread, path: Path) -> AsyncIterator[None]:
+    """Let SQLite write nothing to a file, which is open or is going to be."""
+
+    async def switch(state: str) -> None:
+        await databases.read(await _opened(databases, path), f"PRAGMA query_only = {state}")
+
+    switching = asyncio.ensure_future(switch("ON"))
+    if path in {database.path for database in databases.opened}:
+        await switching
+    try:
+        yield
+    finally:
+        switching.cancel()
+        await asyncio.wait({switching})
+        if path in {database.path for database in databases.opened}:
+            await switch("OFF")
+
+
+@contextmanager
+def held(databases: DatabaseThread) -> Iterator[threading.Event]:
+    """Let no change get to the disk, as on one that is very slow.
+
+    To be entered on the loop; what comes after it waits until it is left.
+
+    :returns: set when all that came before has been done, and the disk is held.
+    """
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(_: object) -> None:
+        begun.set()
+        go_on.wait()
+
+    reading = asyncio.ensure_future(databases.read_with(next(iter(databases.opened)), wait))
+    try:
+        yield begun
+    finally:
+        go_on.set()
+        del reading
+
+
+# What no kernel does ------------------------------------------------------------------------
+
+
+def impatient(patch: pytest.MonkeyPatch, **seconds: float) -> None:
+    """Shorten limits of the HTTP edge: ``body``, ``shutdown`` or ``grace``, in seconds.
+
+    ``body`` is how long one may take to arrive, ``shutdown`` how long requests may go on when
+    the server stops, ``grace`` how long a listener may take to read the end of its stream.
+    """
+    from gns3server.http import application, bodies, streams
+
+    constants = {
+        "body": (bodies, "READ_LIMIT"),
+        "shutdown": (application, "SHUTDOWN_SECONDS"),
+        "grace": (streams, "GRACE"),
+    }
+    for name, value in seconds.items():
+        module, constant = constants[name]
+        patch.setattr(module, constant, value)
+
+
+def cancel_handlers(patch: pytest.MonkeyPatch, *, cancel: bool) -> None:
+    """Have aiohttp cancel the handlers of those who hang up, or not, in servers that start later.
+
+    It did so by default in some of its versions, and may again.
+    """
+    from aiohttp import web
+
+    patch.setattr(web, "AppRunner", partial(web.AppRunner, handler_cancellation=cancel))
+
+
+def temporary_files_in(patch: pytest.MonkeyPatch, directory: Path) -> None:
+    """Have this process put its temporary files into another directory."""
+    patch.setattr(tempfile, "tempdir", str(directory))
+
+
+def interfaces(patch: pytest.MonkeyPatch, **flags: str) -> None:
+    """A machine with these network interfaces, by name, and nothing at the other end of any."""
+    import psutil
+
+    stats = {name: SimpleNamespace(isup=False, flags=text) for name, text in flags.items()}
+    patch.setattr(psutil, "net_if_stats", lambda: stats)
+
+
+def without_strays(patch: pytest.MonkeyPatch) -> None:
+    """A machine on which the doctor finds no process of any node: here, other tests have some."""
+    patch.setattr("gns3server.doctor.survey.run_id_carriers", dict)
+
+
+def without_netlink(patch: pytest.MonkeyPatch) -> None:
+    """A kernel that was built without the interface that lists sockets: here, one of no meaning."""
+    patch.setattr(socket, "AF_NETLINK", socket.AF_MAX if hasattr(socket, "AF_MAX") else 255)
+
+
+def home_directory(patch: pytest.MonkeyPatch, path: Path) -> None:
+    """A machine whose one user has their home at a path."""
+    entry = pwd.struct_passwd(("me", "x", 1, 1, "", str(path), "/bin/sh"))
+    patch.setattr(pwd, "getpwall", lambda: [entry])
+
+
+def unknown_host(patch: pytest.MonkeyPatch, unknown: str) -> None:
+    """A name server that does not know a name: some answer for every one."""
+    look_up = socket.getaddrinfo
+
+    def answer(name: Any, *arguments: Any, **options: Any) -> Any:
+        if name == unknown:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return look_up(name, *arguments, **options)
+
+    patch.setattr(socket, "getaddrinfo", answer)

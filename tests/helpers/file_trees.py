@@ -1,0 +1,26 @@
+"""What is on a disk, before and after."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+def names_below(directory: Path) -> set[str]:
+    """Everything below a directory, relative to it."""
+    return {str(entry.relative_to(directory)) for entry in directory.rglob("*")}
+
+
+def fill(ballast: Path, spare: int = 0) -> None:
+    """Use up the disk that a file is on, but for so many bytes."""
+    with suppress(OSError), ballast.open("ab", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+    os.truncate(ballast, ballast.stat().st_size - spare)
+
+
+def md5(content: bytes) -> str:
+    """The MD5 sum of a content as the API tells it."""
+    return hashlib.md5(content).hexdigest()

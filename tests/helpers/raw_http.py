@@ -1,0 +1,69 @@
+"""HTTP byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+
+@dataclass
+class RawAnswer:
+    """An answer, byte for byte."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+
+async def read_answer(reader: asyncio.StreamReader, *, body: bool = True) -> RawAnswer:
+    """Read one answer; without Content-Length, or if it tells of no ``body``, to the very end."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    size = int(headers["Content-Length"]) if body and "Content-Length" in headers else None
+    content = await (reader.read() if size is None else reader.readexactly(size))
+    return RawAnswer(int(first.split()[1]), headers, content)
+
+
+class RawClient:
+    """Sends bytes."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def send(self, data: bytes) -> RawAnswer:
+        """Send everything, read the answer, hang up."""
+        reader, writer = await self.connect()
+        try:
+            writer.write(data)
+            return await read_answer(reader, body=not data.startswith(b"HEAD"))
+        finally:
+            writer.close()
+
+    async def talk(self, data: bytes) -> bytes:
+        """Send everything, read until the server hangs up."""
+        reader, writer = await self.connect()
+        try:
+            writer.write(data)
+            return await reader.read()
+        finally:
+            writer.close()
+
+    async def request(
+        self, method: str, path: str, *headers: str, body: bytes = b"", host: str = "localhost"
+    ) -> RawAnswer:
+        """Send one request with exactly these headers besides the necessary ones."""
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
+        if body and not any(line.startswith("Transfer-Encoding") for line in headers):
+            lines.append(f"Content-Length: {len(body)}")
+        return await self.send("\r\n".join([*lines, "", ""]).encode() + body)
