@@ -68,6 +68,18 @@ async def test_who_never_asks_is_hung_up_on_and_who_has_asked_is_not(raw, impati
     writer.close()
 
 
+async def test_the_rest_of_a_refused_body_is_no_late_head(raw, impatient):
+    reader, writer = await raw.connect()
+    writer.write(b"POST /v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{")
+    assert b" 404 " in await reader.readuntil(b"\n}")
+    writer.write(b"}")
+    # Opened after that, so that its time ends later than that of a head would.
+    assert await raw.talk(b"") == b""
+    writer.write(VERSION)
+    assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+    writer.close()
+
+
 @pytest.mark.parametrize(
     ("coding", "byte"), [("Content-Length: 1000", b" "), ("Transfer-Encoding: chunked", b"0")]
 )
