@@ -127,17 +127,18 @@ def _below_the_kernels_own(blocks: range) -> list[int]:
 
 
 @contextlib.contextmanager
-def claimed_ports() -> Iterator[PortBlock]:
+def claimed_ports(blocks: range = PORT_BLOCKS) -> Iterator[PortBlock]:
     """Claim a block of ports that nobody has, and that no other test gets meanwhile.
 
     A name in the abstract socket namespace marks the claim: it works between
     processes and ends with the one that made it.
 
+    :param blocks: the first port of each block that may be had.
     :raises RuntimeError: all blocks are claimed or in use.
     """
-    blocks = _below_the_kernels_own(PORT_BLOCKS)
-    random.shuffle(blocks)
-    for first in blocks:
+    candidates = _below_the_kernels_own(blocks)
+    random.shuffle(candidates)
+    for first in candidates:
         mark = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             mark.bind(f"\0gns3server-test-ports-{first}")

@@ -99,6 +99,7 @@ def failing(
     """Have calls of a function of :mod:`os` fail; see :func:`before`.
 
     :param error: the number of the error, of :mod:`errno`.
+    :raises AssertionError: no call has failed, so that nothing was tested.
     """
 
     def fail() -> None:
@@ -106,6 +107,7 @@ def failing(
 
     with before(name, place, fail, only=only) as calls:
         yield calls
+    assert len(calls) >= (only or 1), f"os.{name} was not called for {place}"
 
 
 @contextmanager
@@ -267,8 +269,8 @@ def without_strays(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_netlink(patch: pytest.MonkeyPatch) -> None:
-    """A kernel that was built without the interface that lists sockets: here, one of no meaning."""
-    patch.setattr(socket, "AF_NETLINK", socket.AF_MAX if hasattr(socket, "AF_MAX") else 255)
+    """A kernel that was built without netlink, as it treats a family that has no meaning."""
+    patch.setattr(socket, "AF_NETLINK", 255)
 
 
 def home_directory(patch: pytest.MonkeyPatch, path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from api_calls import take
+from api_calls import ID, PROJECT, new_project, take
 
 PING = {"action": "ping"}
 SEED = 20261127
@@ -128,11 +128,10 @@ async def test_the_log_goes_where_its_project_goes(client, project, make_toy, tm
         assert await take(events, 2) == [PING, {"action": "gap", "event": {"first": 2}}]
 
 
-async def test_a_project_keeps_as_many_events_as_the_setting_says(gns3_serving, make_entry_point):
-    toy = make_entry_point("toy", "toy_emulator")
-    async with gns3_serving(plugins=[toy], max_events=3) as server:
+async def test_a_project_keeps_as_many_events_as_the_setting_says(serving):
+    async with serving(max_events=3) as server:
         client = server.client
-        project = f"/v1/projects/{(await client.post('/v1/projects')).json['project_id']}"
+        project = await new_project(client)
         for _ in range(60):
             node = (await client.post(f"{project}/toy/vms", {"name": "PC"})).json["vm_id"]
             await client.delete(f"{project}/toy/vms/{node}")
@@ -152,19 +151,17 @@ async def test_a_project_keeps_as_many_events_as_the_setting_says(gns3_serving, 
 async def test_a_killed_server_has_every_event_of_what_it_answered(toy_process):
     """Clients write and follow while servers are killed at random; numbers go on all the same."""
     chance = random.Random(SEED)
-    project_id = "00010203-0405-0607-0809-0a0b0c0d0e0f"
-    project = f"/v1/projects/{project_id}"
     answered: list[str] = []
     followed: list[Any] = []
 
     async def write(client: Any, writer: int) -> None:
         while True:
-            node = (await client.post(f"{project}/toy/vms", {"name": f"{writer}"})).json["vm_id"]
+            node = (await client.post(f"{PROJECT}/toy/vms", {"name": f"{writer}"})).json["vm_id"]
             answered.append(node)
-            await client.delete(f"{project}/toy/vms/{node}")
+            await client.delete(f"{PROJECT}/toy/vms/{node}")
 
     async def follow(client: Any, enough: int) -> None:
-        path = f"{project}/notifications?since={len(followed)}"
+        path = f"{PROJECT}/notifications?since={len(followed)}"
         async with client.listen(path) as events:
             async for event in events:
                 if event != PING:
@@ -175,7 +172,7 @@ async def test_a_killed_server_has_every_event_of_what_it_answered(toy_process):
 
     for _ in range(3):
         async with toy_process() as server:
-            answer = await server.client.post("/v1/projects", {"project_id": project_id})
+            answer = await server.client.post("/v1/projects", {"project_id": ID})
             assert answer.status == 201
             writers = [asyncio.ensure_future(write(server.client, n)) for n in range(6)]
             await follow(server.client, len(followed) + chance.randrange(20, 50))
@@ -183,7 +180,7 @@ async def test_a_killed_server_has_every_event_of_what_it_answered(toy_process):
             await asyncio.gather(*writers, return_exceptions=True)
     async with toy_process() as server:
         # What was there when the last server was killed, and was not followed then.
-        node = (await server.client.post(f"{project}/toy/vms", {"name": "last"})).json["vm_id"]
+        node = (await server.client.post(f"{PROJECT}/toy/vms", {"name": "last"})).json["vm_id"]
         answered.append(node)
         told = partial(len, followed)
         while not followed or followed[-1]["event"]["vm_id"] != node:

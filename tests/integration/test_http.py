@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from api_calls import ID
 
 from gns3server import __version__
 
@@ -116,7 +117,7 @@ async def test_a_query_string_is_ignored(client):
 @pytest.mark.statement("HTTP-05")
 async def test_every_answer_names_its_route(client, project, make_toy):
     toy = await make_toy()
-    nobody = f"{project}/toy/vms/00010203-0405-0607-0809-0a0b0c0d0e0f"
+    nobody = f"{project}/toy/vms/{ID}"
     for method, path, status, route in [
         ("GET", "/v1/version", 200, "/v1/version"),
         ("GET", "/v1/projects", 200, "/v1/projects"),
@@ -208,7 +209,7 @@ async def test_204_has_neither_body_nor_type(raw, make_toy):
 @pytest.mark.statement("HTTP-04", "HTTP-11")
 async def test_ids(client, project, make_toy):
     toy = await make_toy()
-    unknown = "00010203-0405-0607-0809-0a0b0c0d0e0f"
+    unknown = ID
     for path in (
         "/v1/projects/{}",
         "/v1/projects/{}/notifications",

@@ -194,12 +194,9 @@ logging.getLogger().addHandler(logging.StreamHandler(sys.stdout))
 
 
 @pytest.mark.parametrize("trouble", ["disk", "size"])
-async def test_a_record_that_is_full_stops_nobody(
-    gns3_serving, make_entry_point, tmp_path, caplog, trouble
-):
+async def test_a_record_that_is_full_stops_nobody(serving, tmp_path, caplog, trouble):
     record = Path("/dev/full") if trouble == "disk" else tmp_path / "record"
-    plugins = [make_entry_point("toy", "toy_emulator")]
-    async with gns3_serving(plugins=plugins, record=str(record), record_size=1) as server:
+    async with serving(record=str(record), record_size=1) as server:
         toy = await new_toy(server.client, await new_project(server.client))
         for _ in range(6):
             assert (await server.client.put(toy, {"note": "x" * 300_000})).status == 200
@@ -354,10 +351,10 @@ async def test_a_start_without_processes_says_so(serve, ordinary):
 # Ports ------------------------------------------------------------------------------------
 
 
-async def test_no_console_is_left(gns3_serving, make_entry_point, gns3_settings):
+async def test_no_console_is_left(serving, gns3_settings):
     first = gns3_settings.server.console_start_port_range
     ports = {"console_start_port_range": first, "console_end_port_range": first + 1}
-    async with gns3_serving(plugins=[make_entry_point("toy", "toy_emulator")], **ports) as server:
+    async with serving(**ports) as server:
         client = server.client
         project = await new_project(client)
         toys = [await new_toy(client, project) for _ in range(2)]
@@ -372,8 +369,8 @@ async def test_no_console_is_left(gns3_serving, make_entry_point, gns3_settings)
 
 
 @pytest.mark.parametrize("kind", ["TCP", "UDP"])
-async def test_a_port_is_stolen_between_reservation_and_start(gns3_serving, make_entry_point, kind):
-    async with gns3_serving(plugins=[make_entry_point("toy", "toy_emulator")]) as server:
+async def test_a_port_is_stolen_between_reservation_and_start(serving, kind):
+    async with serving() as server:
         client = server.client
         project = await new_project(client)
         toy = await new_toy(client, project)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from api_calls import new_project
 
 LISTENERS = 1000
 STALLED = LISTENERS // 2
@@ -100,7 +101,7 @@ async def test_a_thousand_listeners_half_of_which_never_read(toy_process):
     loop = asyncio.get_running_loop()
     async with toy_process() as server:
         client, port = server.client, server.port
-        project = f"/v1/projects/{(await client.post('/v1/projects')).json['project_id']}"
+        project = await new_project(client)
         request = f"GET {project}/notifications HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
         listeners: list[Reader] = []
         transports = []

@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+from api_calls import new_project
 
 
 def nio(lport: int, rport: int = 4343, **more) -> dict[str, object]:
@@ -51,7 +52,7 @@ def base(wires):
 @pytest.fixture
 async def other(client) -> str:
     """The path of another project."""
-    return f"/v1/projects/{(await client.post('/v1/projects')).json['project_id']}"
+    return await new_project(client)
 
 
 # Plugging -------------------------------------------------------------------------------
@@ -134,12 +135,11 @@ async def test_the_companion_of_a_port_is_never_allocated(base, wires):
     assert got == [*range(9), 18, 19, 20]
 
 
-async def test_udp_ports_run_out(gns3_serving, make_entry_point, gns3_settings):
-    toy = make_entry_point("toy", "toy_emulator")
+async def test_udp_ports_run_out(serving, gns3_settings):
     first = gns3_settings.server.udp_start_port_range
-    async with gns3_serving(plugins=[toy], udp_end_port_range=first + 1) as server:
+    async with serving(udp_end_port_range=first + 1) as server:
         client = server.client
-        project = f"/v1/projects/{(await client.post('/v1/projects')).json['project_id']}"
+        project = await new_project(client)
         statuses = [(await client.post(f"{project}/ports/toy")).status for _ in range(4)]
         assert statuses == [201, 201, 409, 409]
         await client.post(f"{project}/close")

@@ -7,15 +7,9 @@ import uuid
 from pathlib import Path
 
 import pytest
+from api_calls import ID, new_project
 
 from gns3server.ports import can_bind
-
-ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
-
-
-async def other_project(client) -> str:
-    return f"/v1/projects/{(await client.post('/v1/projects')).json['project_id']}"
-
 
 # Create, show, list ---------------------------------------------------------------------
 
@@ -79,7 +73,7 @@ async def test_an_id_that_is_known_answers_the_same_node_unchanged(client, proje
 @pytest.mark.statement("VPCS-30")
 async def test_a_node_belongs_to_one_project(client, project):
     made = (await client.post(f"{project}/toy/vms", {"name": "PC1", "vm_id": ID})).json
-    other = await other_project(client)
+    other = await new_project(client)
     answer = await client.post(f"{other}/toy/vms", {"name": "PC1", "vm_id": ID})
     assert answer.status == 409
     assert made["project_id"] in answer.json["message"]
@@ -106,7 +100,7 @@ async def test_a_console_port_can_be_chosen_once(client, project, server):
     vms = f"{project}/toy/vms"
     answer = await client.post(vms, {"name": "PC1", "console": port})
     assert (answer.status, answer.json["console"]) == (201, port)
-    for place in (vms, f"{await other_project(client)}/toy/vms"):
+    for place in (vms, f"{await new_project(client)}/toy/vms"):
         answer = await client.post(place, {"name": "PC2", "console": port})
         assert answer.status == 409
         assert f"TCP port {port} already in use on this host" in answer.json["message"]
@@ -139,7 +133,7 @@ async def test_numbers_run_out_and_nothing_is_lost_with_them(client, project, se
     assert (await client.get(vms)).json == before
     assert len(server.ports.tcp) == 25
     # Another project has numbers of its own; the id was not kept either.
-    other = f"{await other_project(client)}/toy/vms"
+    other = f"{await new_project(client)}/toy/vms"
     assert (await client.post(other, {"name": "PC", "vm_id": ID})).status == 201
     assert (await client.delete(f"{vms}/{made[3]}")).status == 204
     assert (await client.post(vms, {"name": "PC"})).status == 201
@@ -157,11 +151,10 @@ async def test_a_creation_that_fails_gives_its_number_back(client, project, serv
     assert [node.number for node in nodes] == [*range(25)]
 
 
-async def test_there_is_a_limit_of_nodes_however_they_come(gns3_serving, make_entry_point):
-    toy = make_entry_point("toy", "toy_emulator")
-    async with gns3_serving(plugins=[toy], max_nodes=3) as server:
+async def test_there_is_a_limit_of_nodes_however_they_come(serving):
+    async with serving(max_nodes=3) as server:
         client = server.client
-        vms = [f"{await other_project(client)}/toy/vms" for _ in range(2)]
+        vms = [f"{await new_project(client)}/toy/vms" for _ in range(2)]
         answers = await asyncio.gather(
             *(client.post(vms[n % 2], {"name": "PC"}) for n in range(10))
         )
@@ -169,12 +162,11 @@ async def test_there_is_a_limit_of_nodes_however_they_come(gns3_serving, make_en
         assert len(server.ports.tcp) == 3
 
 
-async def test_ports_run_out_and_come_back(gns3_serving, make_entry_point, gns3_settings):
-    toy = make_entry_point("toy", "toy_emulator")
+async def test_ports_run_out_and_come_back(serving, gns3_settings):
     first = gns3_settings.server.console_start_port_range
-    async with gns3_serving(plugins=[toy], console_end_port_range=first + 1) as server:
+    async with serving(console_end_port_range=first + 1) as server:
         client = server.client
-        vms = f"{await other_project(client)}/toy/vms"
+        vms = f"{await new_project(client)}/toy/vms"
         made = [(await client.post(vms, {"name": "PC"})).json["vm_id"] for _ in range(2)]
         answer = await client.post(vms, {"name": "PC", "vm_id": ID})
         assert (answer.status, "TCP" in answer.json["message"]) == (409, True)
@@ -256,7 +248,7 @@ async def test_a_node_is_not_reached_through_another_type(
 ):
     plugins = [make_entry_point("toy", "toy_emulator"), faulty_plugin()]
     async with gns3_serving(plugins=plugins) as server:
-        client, project = server.client, await other_project(server.client)
+        client, project = server.client, await new_project(server.client)
         toy = (await client.post(f"{project}/toy/vms", {"name": "PC1"})).json
         wrong = f"{project}/mine/vms/{toy['vm_id']}"
         for method, path, body in (

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from api_calls import ID
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from gns3server.http.application import CORE_ROUTES
@@ -60,12 +61,11 @@ async def test_without_plugins_only_the_core_is_there(gns3_serving):
 
 
 async def test_every_described_route_answers(client, document, subtests):
-    nobody = "00010203-0405-0607-0809-0a0b0c0d0e0f"
     for path, method in sorted(described(document)):
         if (path.endswith("notifications") and "{" not in path) or path.endswith("/shutdown"):
             continue
         with subtests.test(path=path, method=method):
-            real = path.replace("{project_id}", nobody).replace("{vm_id}", nobody)
+            real = path.replace("{project_id}", ID).replace("{vm_id}", ID)
             real = real.replace("{path}", "some/file")
             for name in ("adapter_number", "port_number"):
                 real = real.replace(f"{{{name}}}", "0")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from api_calls import new_project
 
 from gns3server import hookspecs
 from gns3server.plugin_host import PluginFailed
@@ -68,12 +69,6 @@ def serving_with(gns3_serving, faulty_plugin, make_entry_point):
         return gns3_serving(plugins=plugins, **{"strict_plugins": False, **options})
 
     return serving
-
-
-async def new_project(client):
-    answer = await client.post("/v1/projects", {"name": "test"})
-    assert answer.status == 201
-    return f"/v1/projects/{answer.json['project_id']}"
 
 
 async def state_of(client, name="mine"):

@@ -5,10 +5,10 @@ import uuid
 from pathlib import Path
 
 import pytest
+from api_calls import ID
 
 from gns3server.settings import ServerSettings
 
-ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 KEYS = {"location", "name", "path", "project_id", "temporary"}
 
 

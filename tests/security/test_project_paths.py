@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-
-PROJECT_ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
+from api_calls import ID
 
 REFUSED = [
     "",
@@ -74,16 +73,16 @@ def snapshot(directory):
 @pytest.mark.parametrize("path", REFUSED, ids=lambda path: ascii(path)[:30])
 async def test_paths_that_no_project_may_have_change_nothing(client, places, path):
     path = path.format(tmp=places)
-    kept = (await client.post("/v1/projects", {"name": "kept", "project_id": PROJECT_ID})).json
+    kept = (await client.post("/v1/projects", {"name": "kept", "project_id": ID})).json
     before = snapshot(places)
-    for method, target in (("POST", "/v1/projects"), ("PUT", f"/v1/projects/{PROJECT_ID}")):
+    for method, target in (("POST", "/v1/projects"), ("PUT", f"/v1/projects/{ID}")):
         answer = await client.request(method, target, {"name": "x", "path": path})
         assert answer.status in (400, 409, 500), (method, answer)
         assert answer.status != 500 or "cannot be made or used" in answer.json["message"]
         assert len(answer.json["message"]) < 20_000
         assert set(answer.json) >= {"message", "status"}
     assert snapshot(places) == before
-    assert (await client.get(f"/v1/projects/{PROJECT_ID}")).json == kept
+    assert (await client.get(f"/v1/projects/{ID}")).json == kept
 
 
 @pytest.mark.parametrize("name", AS_THEY_ARE, ids=ascii)

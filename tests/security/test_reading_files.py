@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -11,17 +10,16 @@ from pathlib import Path
 
 import pytest
 from faults import before
+from raw_http import RawClient
 
 SECRET = b"the secret content"
 
 
 async def get(server, target, body=b""):
     """Send a target exactly as it is written; returns status, JSON message and whole answer."""
-    reader, writer = await asyncio.open_connection(server.running.host, server.running.port)
     head = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-    raw = await reader.read()
-    writer.close()
+    head = f"{head}Content-Length: {len(body)}\r\n\r\n"
+    raw = await RawClient(server.running.port).talk(head.encode() + body)
     return int(raw.split(b" ", 2)[1]), raw
 
 
@@ -201,7 +199,7 @@ async def test_a_server_that_is_local_no_more_still_shows_its_projects_wherever_
         (tmp_path / "lab" / "log").write_bytes(b"hello")
         config = server.running.lab.config
         config.current = replace(config.current, server=replace(config.current.server, local=False))
-        reader, writer = await asyncio.open_connection(server.running.host, server.running.port)
+        reader, writer = await RawClient(server.running.port).connect()
         body = json.dumps({"location": str(tmp_path / "lab" / "log")}).encode()
         head = f"GET /v1/files/stream HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}"
         writer.write(f"{head}\r\n\r\n".encode() + body)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
 import os
 
 import pytest
+from raw_http import RawClient
 
 BOUNDARY = "boundary"
 
@@ -29,12 +29,8 @@ def snapshot(directory):
 
 async def send(server, target, body, headers=""):
     """Send a request exactly as it is written; returns the status."""
-    reader, writer = await asyncio.open_connection(server.running.host, server.running.port)
-    head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}"
-    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-    raw = await reader.read()
-    writer.close()
-    return int(raw.split(b" ", 2)[1])
+    client = RawClient(server.running.port)
+    return (await client.request("POST", target, *headers.splitlines(), body=body)).status
 
 
 def form(filename, kind="ROM"):

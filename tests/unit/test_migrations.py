@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from api_calls import ID
 
 from gns3server.nodes.home import NodeRecord, RunRecord
 from gns3server.nodes.nio import Nio
@@ -25,7 +26,6 @@ from gns3server.running.spec import LaunchSpec, Port
 FORMATS = Path(__file__).parent / "formats"
 """A dump of each kind of file for each version: what a server of that version has written."""
 
-ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 FIRST, SECOND, THIRD = (
     "b481a455-5e82-4f46-92ba-b0c1d4f9ae01",
     "7a3a4c12-0d2f-4d7e-8f6b-52c7d0a1be02",

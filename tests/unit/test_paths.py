@@ -6,13 +6,12 @@ import pwd
 from pathlib import Path
 
 import pytest
+from api_calls import ID
 from faults import failing, home_directory
 from file_trees import names_below
 
 from gns3server.errors import Conflict, FilesFailed
 from gns3server.projects import paths
-
-ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
 """The port pools: who may have which port, and who may not."""
 
+import os
 import socket
 
 import pytest
 
 from gns3server.errors import Conflict
 from gns3server.ports import Holder, PortPool, Ports, Use, can_bind
-from gns3server.testing import PortBlock, claimed_ports
+from gns3server.testing import PORT_BLOCK, PortBlock, claimed_ports
 
 ONE, TWO = "project-one", "project-two"
 TYPES = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
@@ -97,6 +98,30 @@ def test_a_connection_that_lingers_is_no_obstacle(block):
             # The side that closes first is the one that lingers.
             listener.accept()[0].close()
     assert can_bind("TCP", block.first)
+
+
+# The ports of tests -------------------------------------------------------------
+
+
+def test_a_test_gets_no_ports_of_which_anybody_has_one(foreign):
+    # Beside all other blocks, and beside those of whoever else runs this test.
+    first = 32000 + os.getpid() % 200
+    blocks, last = range(first, first + PORT_BLOCK, PORT_BLOCK), first + PORT_BLOCK - 1
+    with claimed_ports(blocks) as ports:
+        assert ports == PortBlock(first, last)
+        with pytest.raises(RuntimeError, match="in use"), claimed_ports(blocks):
+            pass
+    for kind in TYPES:
+        taken = foreign(kind, last)
+        with pytest.raises(RuntimeError, match="in use"), claimed_ports(blocks):
+            pass
+        if kind == "TCP":
+            with socket.create_connection(("127.0.0.1", last)):
+                taken.accept()[0].close()
+        taken.close()
+        # A connection that fades out is in nobody's way.
+        with claimed_ports(blocks):
+            pass
 
 
 @pytest.mark.statement("PORT-09")
