@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 
 @dataclass(eq=False, slots=True)
-class Turn:
+class Waiter:
     """One visitor's place in a :class:`FairLock`."""
 
     exclusive: bool
@@ -31,7 +31,7 @@ class FairLock:
     """
 
     def __init__(self) -> None:
-        self._queue: deque[Turn] = deque()
+        self._queue: deque[Waiter] = deque()
         self._inside = 0
         self._exclusive = False
 
@@ -40,14 +40,14 @@ class FairLock:
         """True when nobody is inside or waits."""
         return not self._inside and not self._queue
 
-    def join(self, exclusive: bool, granted: Callable[[], None]) -> Turn:
+    def join(self, exclusive: bool, granted: Callable[[], None]) -> Waiter:
         """Queue, and have ``granted`` called when the turn comes (perhaps at once)."""
-        turn = Turn(exclusive, granted)
+        turn = Waiter(exclusive, granted)
         self._queue.append(turn)
         self._admit()
         return turn
 
-    def leave(self, turn: Turn) -> None:
+    def leave(self, turn: Waiter) -> None:
         """Leave the lock, or its queue when the turn has not come yet."""
         if turn.inside:
             turn.inside = False
@@ -78,11 +78,11 @@ class KeyedLocks:
     def __len__(self) -> int:
         return len(self._locks)
 
-    def join(self, key: str, exclusive: bool, granted: Callable[[], None]) -> Turn:
+    def join(self, key: str, exclusive: bool, granted: Callable[[], None]) -> Waiter:
         """Queue for ``key``; see :meth:`FairLock.join`."""
         return self._locks.setdefault(key, FairLock()).join(exclusive, granted)
 
-    def leave(self, key: str, turn: Turn) -> None:
+    def leave(self, key: str, turn: Waiter) -> None:
         """Leave the lock of ``key`` or its queue."""
         lock = self._locks[key]
         lock.leave(turn)
@@ -90,7 +90,7 @@ class KeyedLocks:
             del self._locks[key]
 
 
-class Entry:
+class LockRequest:
     """One visitor's way through an outer lock and then, if it has a key, an inner one.
 
     The outer queue is joined by the constructor and the inner one in the very
@@ -110,10 +110,10 @@ class Entry:
         self._outer = outer
         self._inner = inner if key is not None else None
         self._key = key or ""
-        self._inner_turn: Turn | None = None
+        self._inner_turn: Waiter | None = None
         self._complete = False
         self._waiter: asyncio.Future[None] | None = None
-        self._outer_turn: Turn | None = outer.join(exclusive, self._outer_granted)
+        self._outer_turn: Waiter | None = outer.join(exclusive, self._outer_granted)
 
     def _outer_granted(self) -> None:
         if self._inner is None:

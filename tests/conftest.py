@@ -22,7 +22,7 @@ from api_calls import new_project, new_toy
 from raw_http import RawClient
 from waiting import until
 
-from gns3server.server_process import variables
+from gns3server.testing.server_process import variables
 
 GROUP = "gns3server.plugins"
 TOYS = Path(__file__).parent / "toys"
@@ -127,7 +127,7 @@ def small_disk(tmp_path):
 @pytest.fixture
 def lab(server):
     """The wired-up core behind ``server``."""
-    return server.running.lab
+    return server.running.server
 
 
 @pytest.fixture

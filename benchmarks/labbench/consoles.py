@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Collection
 
-from gns3server.console_client import ConsoleClient
+from gns3server.consoles.client import ConsoleClient
 
 PROMPT = "VPCS> "
 RETRY_SECONDS = 0.02

@@ -17,7 +17,7 @@ from gns3server.http.connections import SERVER, accepting, end_wait_for_head
 from gns3server.http.edge import header, make_endpoint, make_middleware
 from gns3server.http.handlers import browser, files, pages, projects, server
 from gns3server.http.request_log import ID, ROUTE
-from gns3server.http.routing import Lab, OneOf, Route, Scope
+from gns3server.http.routing import OneOf, Route, Scope, Server
 from gns3server.http.security import Gatekeeper
 from gns3server.http.sending import FOLLOWERS, Followers
 
@@ -42,7 +42,7 @@ have ended after they were told to."""
 
 
 def make_application(
-    lab: Lab,
+    server: Server,
     routes: Iterable[Route],
     gatekeeper: Gatekeeper,
     authenticator: Authenticator,
@@ -59,8 +59,8 @@ def make_application(
     application.on_shutdown.append(application[FOLLOWERS].end)
     add_route = partial(application.router.add_route, expect_handler=expect_nothing_yet)
     for route in routes:
-        lab.routes.append(route)
-        endpoint = make_endpoint(lab, route, failed_plugins)
+        server.routes.append(route)
+        endpoint = make_endpoint(server, route, failed_plugins)
         for method in methods(route):
             known[add_route(method, route.path, endpoint)] = route
     for resource in application.router.resources():

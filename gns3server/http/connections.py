@@ -20,9 +20,9 @@ from aiohttp import StreamReader, web
 from aiohttp.http import HttpProcessingError
 
 from gns3server import __version__
+from gns3server.errors import advice
 from gns3server.http.encoding import encode
 from gns3server.http.routing import JSON
-from gns3server.shortages import advice
 
 log = logging.getLogger(__name__)
 

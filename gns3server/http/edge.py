@@ -17,17 +17,17 @@ from gns3server.errors import (
     NotFound,
     RequestTimeout,
     Unavailable,
+    advice,
 )
 from gns3server.http.access import Authenticator
 from gns3server.http.bodies import answer_expectation
 from gns3server.http.encoding import encode
 from gns3server.http.parsing import PARSED, make_loader
 from gns3server.http.request_log import ID, ROUTE, USER, begin, log_outcome, request_ids
-from gns3server.http.routing import JSON, Call, Lab, OneOf, Route, Scope
+from gns3server.http.routing import JSON, Call, OneOf, Route, Scope, Server
 from gns3server.http.security import Gatekeeper
-from gns3server.locks import Entry
+from gns3server.locks import LockRequest
 from gns3server.projects.project import Project
-from gns3server.shortages import advice
 
 WHOLE_NUMBER = re.compile("[0-9]+")
 
@@ -180,12 +180,12 @@ def _bug(request: web.Request, bug: Exception) -> web.Response:
 
 
 def make_endpoint(
-    lab: Lab, route: Route, failed_plugins: Mapping[str, str]
+    server: Server, route: Route, failed_plugins: Mapping[str, str]
 ) -> Callable[[web.Request], Coroutine[Any, Any, Any]]:
     """The aiohttp handler of a route."""
     integers = route.integers
     scoped = "project_id" in route.path_names
-    load, dump = make_loader(lab, route), make_dumper(route)
+    load, dump = make_loader(server, route), make_dumper(route)
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
         request[ROUTE] = route
@@ -195,13 +195,13 @@ def make_endpoint(
             name: read_integer(value) if name in integers else value
             for name, value in request.match_info.items()
         }
-        call = Call(lab, route, request, path, await load(request))
+        call = Call(server, route, request, path, await load(request))
         if route.query:
             call.query = read_query(route, request)
-        if lab.record is not None:
-            lab.record(request)
-        if scoped and not (route.damaged_too and path["project_id"] in lab.manager.damaged):
-            call.found_project = find_project(lab, path["project_id"])
+        if server.record is not None:
+            server.record(request)
+        if scoped and not (route.damaged_too and path["project_id"] in server.manager.damaged):
+            call.found_project = find_project(server, path["project_id"])
         result = await _carry_out(call)
         if route.stream:
             response: web.StreamResponse = result
@@ -228,7 +228,7 @@ def read_query(route: Route, request: web.Request) -> dict[str, int]:
     return {name: read_integer(text) for name, text in given.items()}
 
 
-def find_project(lab: Lab, project_id: str) -> Project:
+def find_project(server: Server, project_id: str) -> Project:
     """An open project by the id in a path.
 
     :raises InvalidRequest: that is no id.
@@ -236,7 +236,7 @@ def find_project(lab: Lab, project_id: str) -> Project:
     :raises Conflict: it is damaged.
     """
     try:
-        return lab.manager.get(project_id)
+        return server.manager.get(project_id)
     except NotFound as error:
         raise unknown_id("project", project_id, error) from None
 
@@ -257,14 +257,14 @@ async def _carry_out(call: Call) -> Any:
     # stops, there is nothing to finish.
     if not route.changes or route.raw:
         return await work
-    return await asyncio.shield(call.lab.own(_as_coroutine(work)))
+    return await asyncio.shield(call.server.own(_as_coroutine(work)))
 
 
 async def _as_coroutine(work: Awaitable[Any]) -> Any:
     return await work
 
 
-async def _inside(call: Call, entry: Entry) -> Any:
+async def _inside(call: Call, entry: LockRequest) -> Any:
     async with entry:
         call.project.check_open()
         if call.route.scope is Scope.NODE:

@@ -12,7 +12,7 @@ from marshmallow import Schema, ValidationError
 from gns3server.errors import InvalidRequest
 from gns3server.http.bodies import read_body
 from gns3server.http.encoding import decode
-from gns3server.http.routing import Lab, OneOf, Route
+from gns3server.http.routing import OneOf, Route, Server
 
 PARSED: web.RequestKey[Any] = web.RequestKey("parsed")
 """The parsed body, repeated to the client when it does not fit."""
@@ -20,7 +20,7 @@ PARSED: web.RequestKey[Any] = web.RequestKey("parsed")
 Loader = Callable[[web.Request], Awaitable[Mapping[str, Any]]]
 
 
-def make_loader(lab: Lab, route: Route) -> Loader:
+def make_loader(server: Server, route: Route) -> Loader:
     """What reads, parses and validates the bodies of a route.
 
     Without a schema any JSON is let through and taken for ``{}``; a raw body is
@@ -32,7 +32,7 @@ def make_loader(lab: Lab, route: Route) -> Loader:
     if route.body is None:
         return _load_nothing
     if isinstance(route.body, OneOf):
-        return functools.partial(_load_one_of, lab, route.body)
+        return functools.partial(_load_one_of, server, route.body)
     return functools.partial(_load_schema, route.body())
 
 
@@ -53,9 +53,9 @@ async def _load_schema(schema: Schema, request: web.Request) -> Mapping[str, Any
     return _validate(schema, value)
 
 
-async def _load_one_of(lab: Lab, shape: OneOf, request: web.Request) -> Mapping[str, Any]:
+async def _load_one_of(server: Server, shape: OneOf, request: web.Request) -> Mapping[str, Any]:
     value = await _parse(request)
-    choices = shape.choices(lab)
+    choices = shape.choices(server)
     kind = value.get(shape.field) if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in choices:
         known = ", ".join(sorted(choices)) or "none"

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from marshmallow import Schema
 
-from gns3server.config import Config
-from gns3server.images import Images
+from gns3server.events import EventBus
+from gns3server.files.images import Images
 from gns3server.nodes.node import Node
 from gns3server.nodes.registry import Registry
-from gns3server.notifications import Hub
 from gns3server.projects.manager import ProjectManager
 from gns3server.projects.project import Project
-from gns3server.settings import Settings
+from gns3server.settings.live import LiveSettings
+from gns3server.settings.schema import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -48,7 +48,7 @@ class Scope(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Lab:
+class Server:
     """What handlers, plugin routes and plugin lifespans may use of the server.
 
     :param own: runs a change in a task that a client's hanging up does not end.
@@ -57,10 +57,10 @@ class Lab:
     :param plugins: a report of each plugin, as its wire object's fields.
     """
 
-    config: Config
+    config: LiveSettings
     manager: ProjectManager
     registry: Registry
-    hub: Hub
+    hub: EventBus
     own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
     plugins: Callable[[], list[Mapping[str, Any]]]
     stop: asyncio.Event
@@ -89,7 +89,7 @@ class Call:
     :param found_project: what :attr:`project` returns; set by the edge, as is ``found_node``.
     """
 
-    lab: Lab
+    server: Server
     route: Route
     request: web.Request
     path: Mapping[str, Any]
@@ -122,7 +122,7 @@ class OneOf:
     """
 
     field: str
-    choices: Callable[[Lab], Mapping[str, type[Schema]]]
+    choices: Callable[[Server], Mapping[str, type[Schema]]]
 
 
 Handler = Callable[[Call], Awaitable[Any]]

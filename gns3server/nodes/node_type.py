@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from marshmallow import Schema
 
-from gns3server.images import ImageKind
+from gns3server.files.images import ImageKind
 
 
 @dataclass(frozen=True, kw_only=True)

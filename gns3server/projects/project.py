@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Protocol
 
 from gns3server.errors import NotFound
-from gns3server.locks import Entry, FairLock, KeyedLocks
-from gns3server.nodes.home import Machine, News, Subject
+from gns3server.locks import FairLock, KeyedLocks, LockRequest
 from gns3server.nodes.nio import NioType
+from gns3server.nodes.parent import Machine, PendingEvent, Subject
+from gns3server.places import paths
 from gns3server.ports import Holder, Use
-from gns3server.projects import paths
-from gns3server.projects.adoption import Strays
-from gns3server.projects.node_set import NodeSet, Surroundings
-from gns3server.projects.records import ProjectRecords
+from gns3server.projects.adoption import ParkedRuns
+from gns3server.projects.nodes import ProjectNodes, ProjectServices
+from gns3server.storage.stores import ProjectStore
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Observer(Protocol):
 
 
 class Project:
-    """One lab. It is the :class:`~gns3server.nodes.home.Home` of its nodes.
+    """One lab. It is the :class:`~gns3server.nodes.parent.ParentProject` of its nodes.
 
     Its methods expect that the caller came in through :meth:`enter`: shared for
     work on nodes, exclusive to close or delete the project.
@@ -46,22 +46,22 @@ class Project:
 
     def __init__(
         self,
-        surroundings: Surroundings,
-        records: ProjectRecords,
+        services: ProjectServices,
+        records: ProjectStore,
         *,
         project_id: str,
         path: Path,
         name: str | None,
         temporary: bool,
     ) -> None:
-        self._shared = surroundings
+        self._shared = services
         self.records = records
         self.id = project_id
         self.path = path
         self.name = name
         self.temporary = temporary
-        self.nodes = NodeSet(self, surroundings, records, self.node_directory)
-        self.strays = Strays(self, surroundings.own)
+        self.nodes = ProjectNodes(self, services, records, self.node_directory)
+        self.parked_runs = ParkedRuns(self, services.own)
         self.closing = asyncio.Event()
         self.leavers = 0  # who wait to close or delete it, or are at it
         self.closed = False
@@ -70,12 +70,12 @@ class Project:
 
     # Locks -------------------------------------------------------------------
 
-    def enter(self, node_id: str | None = None, *, exclusive: bool = False) -> Entry:
+    def enter(self, node_id: str | None = None, *, exclusive: bool = False) -> LockRequest:
         """Queue for the project and, if named, for one of its nodes.
 
         After the wait, :meth:`check_open` tells whether the project is still there.
         """
-        return Entry(self._lock, exclusive=exclusive, inner=self._node_locks, key=node_id)
+        return LockRequest(self._lock, exclusive=exclusive, inner=self._node_locks, key=node_id)
 
     def check_open(self) -> None:
         """Tell a visitor who waited that the project is going, or gone.
@@ -109,13 +109,13 @@ class Project:
 
     async def announce(self, action: str, node: Subject) -> None:
         """Tell an event with the node's object that no stored change goes with."""
-        await self.records.events.tell(await node.news(action))
+        await self.records.events.tell(await node.node_event(action))
 
     async def report(self, node_id: str, message: str) -> None:
         """Tell a ``log.error`` about a node, and log it."""
         log.error("project %s, VM %s: %s", self.id, node_id, message)
         event = {"message": message, "project_id": self.id, "vm_id": node_id}
-        await self.records.events.tell(News(action="log.error", event=event))
+        await self.records.events.tell(PendingEvent(action="log.error", event=event))
 
     def settle_later(self, node_id: str, settle: Callable[[], Awaitable[None]]) -> None:
         """Settle an exit of a node as soon as nobody holds it."""
@@ -160,7 +160,7 @@ class Project:
 
     async def stop(self) -> None:
         """Stop everything that runs in it."""
-        await asyncio.gather(self.nodes.stop(), self.strays.stop())
+        await asyncio.gather(self.nodes.stop(), self.parked_runs.stop())
 
     async def open_events(self) -> None:
         """Number and publish events from now on."""
@@ -172,5 +172,5 @@ class Project:
         self.closed = True
         self.machine.ports.release_project(self.id)
         self._shared.hub.end_project(self.id)
-        await asyncio.gather(self.nodes.leave(), self.strays.leave())
+        await asyncio.gather(self.nodes.leave(), self.parked_runs.leave())
         await self.records.close()

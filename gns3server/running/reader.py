@@ -10,15 +10,15 @@ from typing import Generic, TypeVar
 
 from gns3server.running.identity import Handle, ProcessIdentity, open_all
 from gns3server.running.procfs import ProcessStat, ProcessTable, processes, run_id_carriers
-from gns3server.running.readiness import Answer, Question, discard, look
-from gns3server.threads import thread_pool
+from gns3server.running.readiness import ReadinessQuery, ReadinessResult, discard, look
+from gns3server.running.threads import thread_pool
 
 log = logging.getLogger(__name__)
 
 PAUSE = 0.015
 """Seconds between two rounds: a start is answered soon, and the rounds leave the CPU to it."""
 
-Look = Callable[[Sequence[Question], ProcessTable], list[Answer | None]]
+ReadinessScan = Callable[[Sequence[ReadinessQuery], ProcessTable], list[ReadinessResult | None]]
 
 T = TypeVar("T")
 
@@ -53,10 +53,10 @@ class KernelReader:
     look: reads the tables for one round of questions; see `readiness.look`.
     """
 
-    def __init__(self, look: Look = look) -> None:
+    def __init__(self, look: ReadinessScan = look) -> None:
         self._look = look
         self._pool = thread_pool("kernel-reader")
-        self._asked: dict[Question, Callable[[Answer], None]] = {}
+        self._asked: dict[ReadinessQuery, Callable[[ReadinessResult], None]] = {}
         self._rounds: asyncio.Task[None] | None = None
         self._processes = Shared(self._pool, processes)
         self._carriers = Shared(self._pool, run_id_carriers)
@@ -66,7 +66,7 @@ class KernelReader:
         """Whether nobody waits for an answer, and no round is under way."""
         return not self._asked and self._rounds is None
 
-    def ask(self, question: Question, answered: Callable[[Answer], None]) -> None:
+    def ask(self, question: ReadinessQuery, answered: Callable[[ReadinessResult], None]) -> None:
         """Look again and again until there is an answer.
 
         :param answered: called once with it, on the loop; becomes the owner of its pidfds.
@@ -75,7 +75,7 @@ class KernelReader:
         if self._rounds is None:
             self._rounds = asyncio.create_task(self._answer_all())
 
-    def withdraw(self, question: Question) -> None:
+    def withdraw(self, question: ReadinessQuery) -> None:
         """Ask no longer; unknown and answered questions are fine."""
         self._asked.pop(question, None)
 
@@ -131,7 +131,7 @@ class KernelReader:
         finally:
             self._rounds = None
 
-    async def _round(self, questions: list[Question], table: ProcessTable) -> None:
+    async def _round(self, questions: list[ReadinessQuery], table: ProcessTable) -> None:
         loop = asyncio.get_running_loop()
         try:
             answers = await loop.run_in_executor(self._pool, self._look, questions, table)

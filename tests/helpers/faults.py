@@ -34,7 +34,7 @@ from typing import Any
 
 import pytest
 
-from gns3server.projects.database import Database, DatabaseThread
+from gns3server.storage.database import Database, DatabaseThread
 
 Place = Path | str
 """A path, which stands for all that is below it as well, or the name of a file anywhere."""
@@ -265,7 +265,7 @@ def interfaces(patch: pytest.MonkeyPatch, **flags: str) -> None:
 
 def without_strays(patch: pytest.MonkeyPatch) -> None:
     """A machine on which the doctor finds no process of any node: here, other tests have some."""
-    patch.setattr("gns3server.doctor.survey.run_id_carriers", dict)
+    patch.setattr("gns3server.cli.doctor.survey.run_id_carriers", dict)
 
 
 def without_netlink(patch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from aiohttp import ClientError
 from api_calls import new_project, new_toy
 from faults import cancel_handlers
 
-from gns3server.locks import Entry, FairLock, KeyedLocks
+from gns3server.locks import FairLock, KeyedLocks, LockRequest
 from gns3server.testing import LabServer
 
 BOUND = 40.0
@@ -45,11 +45,11 @@ class Guard:
         self.outer: set[FairLock] = set()
         self.inner: set[KeyedLocks] = set()
         self.reports: list[str] = []
-        self._inside: dict[Entry, asyncio.Task[Any] | None] = {}
-        self._enter, self._leave = Entry.__aenter__, Entry.leave
+        self._inside: dict[LockRequest, asyncio.Task[Any] | None] = {}
+        self._enter, self._leave = LockRequest.__aenter__, LockRequest.leave
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def enter(entry: Entry) -> None:
+        async def enter(entry: LockRequest) -> None:
             self.outer.add(entry._outer)
             if entry._inner is not None:
                 self.inner.add(entry._inner)
@@ -61,14 +61,14 @@ class Guard:
                 raise
             self._inside[entry] = asyncio.current_task()
 
-        def leave(entry: Entry) -> None:
+        def leave(entry: LockRequest) -> None:
             self._inside.pop(entry, None)
             self._leave(entry)
 
-        monkeypatch.setattr(Entry, "__aenter__", enter)
-        monkeypatch.setattr(Entry, "leave", leave)
+        monkeypatch.setattr(LockRequest, "__aenter__", enter)
+        monkeypatch.setattr(LockRequest, "leave", leave)
 
-    def _report(self, waiting: Entry) -> str:
+    def _report(self, waiting: LockRequest) -> str:
         holders = [task for entry, task in self._inside.items() if entry._outer is waiting._outer]
         who = "\n".join(map(stack_of, holders))
         return f"{stack_of(asyncio.current_task())} waits for what is held by:\n{who}"
@@ -231,7 +231,7 @@ async def test_nobody_waits_for_ever(serving, guard, tmp_path, monkeypatch, seed
             clients = asyncio.create_task(hunt.run(server, "during"))
             await server.client.get("/v1/version")
             hunt.server_ends = True
-            await server.running.lab.manager.shutdown(open_again=True)
+            await server.running.server.manager.shutdown(open_again=True)
             await clients
         guard.check_empty()
         assert server.processes() == {}

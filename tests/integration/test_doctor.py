@@ -22,8 +22,8 @@ from faults import without_strays
 
 from gns3server.__main__ import main
 from gns3server.http.client import Client
-from gns3server.projects.arrival import REPLACED
-from gns3server.projects.paths import DELETED, MOVING
+from gns3server.places.paths import DELETED, MOVING
+from gns3server.places.relocation import REPLACED
 from gns3server.running.procfs import RUN_ID_VARIABLE
 
 pytestmark = pytest.mark.heavy

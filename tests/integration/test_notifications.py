@@ -9,7 +9,7 @@ import pytest
 from api_calls import PROJECT, new_project, new_toy, take
 from faults import impatient
 
-from gns3server.notifications import event_line
+from gns3server.events import event_line
 
 PING = {"action": "ping"}
 EVERYWHERE = ("/v1/notifications", "/notifications")
@@ -206,8 +206,8 @@ async def test_all_streams_end_with_the_server(serving):
         await client.post(f"{await new_toy(client, project)}/start")
         paths = [f"{project}/notifications", *EVERYWHERE]
         heard = [asyncio.ensure_future(hear(server.url, path)) for path in paths]
-        await heard_by(client, server.running.lab, project, 1)
-        while server.running.lab.hub.listeners() < 2:
+        await heard_by(client, server.running.server, project, 1)
+        while server.running.server.hub.listeners() < 2:
             await client.get("/v1/version")
     for lines in await asyncio.gather(*heard):
         assert lines[0] == b'{"action": "ping"}\n'

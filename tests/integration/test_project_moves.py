@@ -10,7 +10,7 @@ import pytest
 from api_calls import ID, PROJECT
 from faults import failing, read_only
 
-from gns3server.projects import paths
+from gns3server.places import paths
 
 
 def content(path: Path) -> dict[str, bytes | None]:

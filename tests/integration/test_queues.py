@@ -95,7 +95,7 @@ async def test_only_so_many_come_up_at_once(serving, gate, tmp_path):
         toys = [await new_toy(client, project, mode=gate.mode) for _ in range(4)]
         starts = [later(client.post(f"{toy}/start")) for toy in toys]
         await gate.reached(2)
-        places = server.running.lab.manager.machine.gate
+        places = server.running.server.manager.machine.gate
         while places.waiting < 2:
             await client.get("/v1/version")
         gate.open()
@@ -147,7 +147,7 @@ async def test_the_end_of_a_project_ends_its_starts(make_toy, gate, arrived, ser
     for _ in waiting:
         await arrived()
     if end == "shutdown":
-        await server.running.lab.manager.shutdown(open_again=True)
+        await server.running.server.manager.shutdown(open_again=True)
     else:
         leave = client.delete(project) if end == "delete" else client.post(f"{project}/close")
         assert (await leave).status == 204

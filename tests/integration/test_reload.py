@@ -8,10 +8,10 @@ from functools import partial
 import pytest
 
 from gns3server.app import serving
-from gns3server.config import Config
 from gns3server.http.client import Client
-from gns3server.server_process import variables
-from gns3server.settings import load
+from gns3server.settings.live import LiveSettings
+from gns3server.settings.schema import load
+from gns3server.testing.server_process import variables
 
 SECTION = """
 from marshmallow import Schema, fields, validate
@@ -34,7 +34,7 @@ def gns3_nio_types(config):
 
 def change(server, sections=None, **values):
     """Have other settings be there at the next reload."""
-    settings = server.running.lab.config.current
+    settings = server.running.server.config.current
     server.settings = replace(
         settings, server=replace(settings.server, **values), sections=sections or {}
     )
@@ -46,7 +46,7 @@ async def reading(gns3_settings):
     file = gns3_settings.home / ".config" / "GNS3" / "gns3_server.conf"
     file.parent.mkdir(parents=True)
     environ = {**gns3_settings.environ, **variables(gns3_settings.server)}
-    async with serving(Config(partial(load, environ)), found=[]) as running:
+    async with serving(LiveSettings(partial(load, environ)), found=[]) as running:
         yield running, file
 
 
@@ -90,25 +90,25 @@ async def test_only_clients_of_a_local_server_may(gns3_serving):
             answer = await server.client.post(path)
             assert answer.status == 403
             assert "--local" in answer.json["message"]
-        assert not server.running.lab.stop.is_set()
+        assert not server.running.server.stop.is_set()
         assert (await server.client.get("/v1/version")).status == 200
 
 
 async def test_what_cannot_be_read_changes_nothing(reading):
     running, file = reading
-    before = running.lab.config.current
+    before = running.server.config.current
     file.write_text("[Server]\nmax_nodes = many\n")
     async with Client(running.url) as client:
         answer = await client.post("/v1/config/reload")
     assert answer.status == 409
     assert "max_nodes must be a whole number" in answer.json["message"]
-    assert running.lab.config.current is before
+    assert running.server.config.current is before
 
 
 async def test_plugins_see_their_new_section_or_all_stays(gns3_serving, faulty_plugin):
     plugin = faulty_plugin(SECTION)
     async with gns3_serving(plugins=[plugin], sections={"mine": {"word": "old"}}) as server:
-        lab, client = server.running.lab, server.client
+        lab, client = server.running.server, server.client
         (config,) = plugin.load().CONFIGS
         assert config["word"] == "old"
         change(server, {"mine": {"word": "new"}}, max_nodes=3)
@@ -125,7 +125,7 @@ async def test_plugins_see_their_new_section_or_all_stays(gns3_serving, faulty_p
 @pytest.mark.statement("CFG-08")
 async def test_a_changed_file_is_read_by_itself(reading, caplog, until):
     running, file = reading
-    config = running.lab.config
+    config = running.server.config
 
     async def complained() -> bool:
         return f"{file} cannot be read" in caplog.text

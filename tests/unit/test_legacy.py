@@ -8,7 +8,7 @@ import os
 import pytest
 from faults import failing
 
-from gns3server.projects.legacy import move
+from gns3server.places.legacy import move
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from gns3server.locks import Entry, FairLock, KeyedLocks
+from gns3server.locks import FairLock, KeyedLocks, LockRequest
 
 
 async def settled() -> None:
@@ -19,12 +19,12 @@ async def settled() -> None:
 class Visitor:
     """Enters, notes that, and leaves when told to."""
 
-    def __init__(self, log: list[str], name: str, entry: Entry) -> None:
+    def __init__(self, log: list[str], name: str, entry: LockRequest) -> None:
         self.inside = False
         self.leave = asyncio.Event()
         self.task = asyncio.create_task(self._visit(log, name, entry))
 
-    async def _visit(self, log: list[str], name: str, entry: Entry) -> None:
+    async def _visit(self, log: list[str], name: str, entry: LockRequest) -> None:
         async with entry:
             self.inside = True
             log.append(name)
@@ -42,7 +42,7 @@ class House:
         self.visitors: dict[str, Visitor] = {}
 
     def visit(self, name: str, key: str | None = None, *, exclusive: bool = False) -> Visitor:
-        entry = Entry(self.outer, exclusive=exclusive, inner=self.inner, key=key)
+        entry = LockRequest(self.outer, exclusive=exclusive, inner=self.inner, key=key)
         self.visitors[name] = Visitor(self.log, name, entry)
         return self.visitors[name]
 
@@ -114,11 +114,11 @@ async def test_one_key_is_served_in_order_and_others_overlap(house):
 
 
 async def test_the_place_is_taken_by_the_constructor_not_by_the_wait(house):
-    early = Entry(house.outer, inner=house.inner, key="a")
-    late = Entry(house.outer, inner=house.inner, key="a")
+    early = LockRequest(house.outer, inner=house.inner, key="a")
+    late = LockRequest(house.outer, inner=house.inner, key="a")
     order = []
 
-    async def pass_through(name: str, entry: Entry) -> None:
+    async def pass_through(name: str, entry: LockRequest) -> None:
         async with entry:
             order.append(name)
 
@@ -159,9 +159,9 @@ async def test_an_exclusive_visitor_waits_for_those_who_queue_for_a_key(house):
 @pytest.mark.statement("LOCK-03")
 async def test_a_visitor_who_fails_leaves_the_lock(house):
     with pytest.raises(ZeroDivisionError):
-        async with Entry(house.outer, inner=house.inner, key="a"):
+        async with LockRequest(house.outer, inner=house.inner, key="a"):
             raise ZeroDivisionError
-    async with Entry(house.outer, exclusive=True):
+    async with LockRequest(house.outer, exclusive=True):
         pass
     assert house.empty
 
@@ -209,9 +209,9 @@ async def test_cancelled_in_the_moment_of_the_turn_the_place_is_passed_on(house)
 
 async def test_an_entry_that_was_never_awaited_can_be_given_back(house):
     entries = [
-        Entry(house.outer, inner=house.inner, key="a"),
-        Entry(house.outer, inner=house.inner, key="a"),
-        Entry(house.outer, exclusive=True),
+        LockRequest(house.outer, inner=house.inner, key="a"),
+        LockRequest(house.outer, inner=house.inner, key="a"),
+        LockRequest(house.outer, exclusive=True),
     ]
     for entry in reversed(entries):
         entry.leave()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gns3server.log_files import KEPT, MIB, LogFile, LogHandler
+from gns3server.log.rotation import KEPT, MIB, LogFile, LogHandler
 
 LINE = "x" * (MIB // 10)
 

@@ -11,7 +11,7 @@ from faults import failing, home_directory
 from file_trees import names_below
 
 from gns3server.errors import Conflict, FilesFailed
-from gns3server.projects import paths
+from gns3server.places import paths
 
 
 @pytest.fixture

@@ -1,0 +1,302 @@
+"""For plugin authors: a real server, a client and a conformance suite, as pytest fixtures.
+
+Installed with ``pip install gns3server[testing]``, the fixtures are there
+without an import::
+
+    async def test_my_emulator_starts(gns3_client, gns3_project):
+        vm = await gns3_client.post(f"{gns3_project}/myemulator/vms", {"name": "one"})
+        assert vm.status == 201
+
+Each test gets a server of its own, with directories and port ranges of its own,
+and fails if a process is left when it is over. The client checks every answer
+against the server's OpenAPI document.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+# Before they are imported: so that their assertions tell what they have compared.
+pytest.register_assert_rewrite("gns3server.testing.conformance", "gns3server.testing.api_checks")
+
+from gns3server.consoles.client import ConsoleClient  # noqa: E402
+from gns3server.testing.api_checks import ResponseCheck, check_snapshot, part_of  # noqa: E402
+from gns3server.testing.conformance import NodeTypeConformance  # noqa: E402
+from gns3server.testing.lab_server import (  # noqa: E402
+    TEST_VARIABLE,
+    LabServer,
+    ServerFactory,
+    processes_of,
+)
+from gns3server.testing.server_process import ServerProcess, server_process  # noqa: E402
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from gns3server.http.client import Answer, Client
+    from gns3server.settings.schema import Settings
+
+__all__ = [
+    "TEST_VARIABLE",
+    "Answer",
+    "Client",
+    "ConsoleClient",
+    "LabServer",
+    "NodeTypeConformance",
+    "PortBlock",
+    "ResponseCheck",
+    "ServerFactory",
+    "ServerProcess",
+    "SnapshotCheck",
+    "claimed_ports",
+    "gns3_client",
+    "gns3_process",
+    "gns3_project",
+    "gns3_server",
+    "gns3_serving",
+    "gns3_settings",
+    "gns3_snapshot",
+    "part_of",
+    "processes_of",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Late, because every run of pytest on this machine loads this module.
+    if name in ("Answer", "Client"):
+        from gns3server.http import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+RENEW = "--gns3-renew"
+"""The option that writes snapshots anew."""
+
+PORT_BLOCK = 500
+PORT_BLOCKS = range(11000, 32000, PORT_BLOCK)
+
+TIME_WAIT = "06"
+"""The state of a connection that is closed already and only fades out (proc(5), tcp_states.h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortBlock:
+    """A range of ports that no other test on this machine uses meanwhile."""
+
+    first: int
+    last: int
+
+
+def _is_free(block: range) -> bool:
+    """Whether no socket of this machine has a port of a block, whoever left it there.
+
+    Connections that fade out, for a minute, are no obstacle to those who bind as emulators do.
+    """
+    from gns3server.ports import can_bind
+
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        path = Path("/proc/net", table)
+        for line in path.read_text().splitlines()[1:] if path.exists() else ():
+            _, local, _, state, *_ = line.split()
+            port = int(local.rpartition(":")[2], 16)
+            if port in block and (state != TIME_WAIT or not can_bind("TCP", port)):
+                return False
+    return True
+
+
+def _below_the_kernels_own(blocks: range) -> list[int]:
+    """The blocks that no connection gets its port from: there, what is free stays free."""
+    own = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+    below = [first for first in blocks if first + PORT_BLOCK <= int(own.split()[0])]
+    # A machine that gives out all of them leaves no choice.
+    return below or [*blocks]
+
+
+@contextlib.contextmanager
+def claimed_ports(blocks: range = PORT_BLOCKS) -> Iterator[PortBlock]:
+    """Claim a block of ports that nobody has, and that no other test gets meanwhile.
+
+    A name in the abstract socket namespace marks the claim: it works between
+    processes and ends with the one that made it.
+
+    :param blocks: the first port of each block that may be had.
+    :raises RuntimeError: all blocks are claimed or in use.
+    """
+    candidates = _below_the_kernels_own(blocks)
+    random.shuffle(candidates)
+    for first in candidates:
+        mark = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            mark.bind(f"\0gns3server-test-ports-{first}")
+        except OSError:
+            mark.close()
+            continue
+        with mark:
+            if not _is_free(range(first, first + PORT_BLOCK)):
+                continue
+            yield PortBlock(first, first + PORT_BLOCK - 1)
+            return
+    raise RuntimeError("all blocks of test ports are in use: are many test runs active?")
+
+
+SnapshotCheck = Callable[[Any], None]
+ProcessFactory = Callable[..., AbstractAsyncContextManager[ServerProcess]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer to renew snapshots."""
+    parser.addoption(
+        RENEW, action="store_true", help="gns3server: write snapshots of API documents anew"
+    )
+
+
+@pytest.fixture
+def gns3_settings(tmp_path: Path) -> Iterator[Settings]:
+    """Settings of a server that shares nothing with any other; checks that no process is left."""
+    from gns3server.settings.schema import ServerSettings, Settings
+
+    test_id = uuid.uuid4().hex
+    with claimed_ports() as ports:
+        yield Settings(
+            server=ServerSettings(
+                port=0,
+                local=True,
+                projects_path=str(tmp_path / "projects"),
+                images_path=str(tmp_path / "images"),
+                state_path=str(tmp_path / "state"),
+                console_start_port_range=ports.first,
+                console_end_port_range=ports.last,
+                udp_start_port_range=ports.first,
+                udp_end_port_range=ports.last,
+                strict_plugins=True,
+            ),
+            environ={
+                **os.environ,
+                "HOME": str(tmp_path),
+                "XDG_CONFIG_HOME": str(tmp_path / "config"),
+                TEST_VARIABLE: test_id,
+            },
+        )
+        left = processes_of(test_id)
+        assert not left, f"processes were left behind: {left}"
+
+
+@pytest.fixture
+def gns3_serving(gns3_settings: Settings) -> ServerFactory:
+    """Make servers with other settings or plugins.
+
+    Use it as::
+
+        async with gns3_serving(local=False, plugins=[...]) as server:
+            answer = await server.client.get("/v1/version")
+
+    ``plugins`` are entry points; keywords replace ``[Server]`` settings;
+    ``sections`` and ``environ`` add to the rest; ``plugin_seconds`` is how long
+    one call into a plugin may take.
+    """
+
+    @asynccontextmanager
+    async def serving(
+        *,
+        plugins: Iterable[EntryPoint] | None = None,
+        sections: Mapping[str, Mapping[str, str]] | None = None,
+        environ: Mapping[str, str] | None = None,
+        plugin_seconds: float = 10.0,
+        **server: Any,
+    ) -> AsyncIterator[LabServer]:
+        from gns3server import app
+        from gns3server.http.client import Client
+        from gns3server.settings.live import LiveSettings
+
+        lab_server = LabServer(
+            replace(
+                gns3_settings,
+                server=replace(gns3_settings.server, **server),
+                sections=sections or {},
+                environ={**gns3_settings.environ, **(environ or {})},
+            )
+        )
+        async with app.serving(
+            LiveSettings(lambda: lab_server.settings), found=plugins, plugin_seconds=plugin_seconds
+        ) as lab_server.running:
+            async with Client(lab_server.url) as first:
+                document = (await first.get("/v1/openapi.json")).json
+            async with Client(lab_server.url, ResponseCheck(document)) as lab_server.client:
+                yield lab_server
+
+    return serving
+
+
+@pytest.fixture
+async def gns3_server(gns3_serving: ServerFactory) -> AsyncIterator[LabServer]:
+    """A real server on a free port with all installed plugins."""
+    async with gns3_serving() as server:
+        yield server
+
+
+@pytest.fixture
+def gns3_process(gns3_settings: Settings) -> Iterator[ProcessFactory]:
+    """Make servers that are processes of their own, one after the other on the same directories.
+
+    Use it as::
+
+        async with gns3_process("--keep-nodes") as server:
+            await server.client.get("/v1/version")
+            await server.kill()
+
+    ``environ`` adds to its environment; keywords replace ``[Server]`` settings; ``under`` is a
+    command that it is run under, as ``("prlimit", "--nofile=64")``. Nodes outlive a server that
+    was killed: the test fails if one is left at its end.
+    """
+    yield partial(server_process, gns3_settings)
+    left = processes_of(gns3_settings.environ[TEST_VARIABLE])
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert not left, f"processes were left behind: {left}"
+
+
+@pytest.fixture
+def gns3_client(gns3_server: LabServer) -> Client:
+    """A client of the test's server; every answer is checked against the API document."""
+    return gns3_server.client
+
+
+@pytest.fixture
+async def gns3_project(gns3_client: Client) -> str:
+    """The path of a new project, as ``/v1/projects/<id>``."""
+    answer = await gns3_client.post("/v1/projects", {"name": "test"})
+    assert answer.status == 201, answer
+    return f"/v1/projects/{answer.json['project_id']}"
+
+
+@pytest.fixture
+def gns3_snapshot(request: pytest.FixtureRequest) -> SnapshotCheck:
+    """Compare an API document with the one that was reviewed: ``openapi.json`` beside the test.
+
+    So every change of the contract shows in a difference. A plugin compares its
+    own part of it::
+
+        async def test_the_contract_is_the_reviewed_one(gns3_client, gns3_snapshot):
+            document = (await gns3_client.get("/v1/openapi.json")).json
+            gns3_snapshot(part_of(document, "myemulator"))
+
+    The first time, and whenever a change is meant, run pytest with ``--gns3-renew``.
+    """
+    path = request.path.with_name("openapi.json")
+    renew = request.config.getoption(RENEW)
+    return lambda value: check_snapshot(value, path, renew=renew)
