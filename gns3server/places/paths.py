@@ -229,11 +229,6 @@ def remove_what_we_put_there(path: Path) -> None:
     remove_if_empty([path])
 
 
-def is_plain_name(name: str) -> bool:
-    """Whether a name leads to an entry of a directory and nowhere else."""
-    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
-
-
 def remove_node_directory(path: Path) -> None:
     """Remove the directory of a node; one that was never made is fine.
 

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from gns3server.errors import StorageFailed
-from gns3server.nodes.nio import Nio
-from gns3server.nodes.parent import NodeRow, PendingEvent, RunRow
+from gns3server.events import PendingEvent
 from gns3server.storage.database import Database, DatabaseThread, Statement
 from gns3server.storage.event_log import EVENT_TABLE, EventLog
 from gns3server.storage.migrations import Migrations
 from gns3server.storage.rows import (
+    NioRow,
+    NodeRow,
     ProjectPlace,
+    RunRow,
     StoredProject,
     read_places,
     read_project,
@@ -213,13 +215,13 @@ class ProjectStore:
         )
 
     async def save_nio(
-        self, node_id: str, place: tuple[int, int], nio: Nio | None, freed: int | None
+        self, node_id: str, place: tuple[int, int], nio: NioRow | None, freed: int | None
     ) -> None:
         """Store what is plugged in; see :class:`~gns3server.nodes.parent.Records`."""
         delete = "DELETE FROM nio WHERE node_id = ? AND adapter = ? AND port = ?"
         statements: list[Statement] = [(delete, (node_id, *place))]
         if nio is not None:
-            row = (node_id, *place, nio.type, json.dumps(dict(nio.values)))
+            row = (node_id, *place, nio.type, json.dumps(dict(nio.fields)))
             statements.append(("INSERT INTO nio VALUES (?, ?, ?, ?, ?)", row))
         if freed is not None:
             statements.append(("DELETE FROM allocated_port WHERE number = ?", (freed,)))

@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 
-from gns3server.nodes.parent import NodeRow
 from gns3server.running.procfs import RUN_ID_VARIABLE
 from gns3server.storage.database import DatabaseThread
-from gns3server.storage.rows import ProjectPlace
+from gns3server.storage.rows import NodeRow, ProjectPlace
 from gns3server.storage.stores import ProjectStore, ServerStore
 
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"

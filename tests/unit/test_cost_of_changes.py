@@ -3,11 +3,12 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from gns3server.events import PendingEvent
 from gns3server.files.durable import make_directory
 from gns3server.nodes.nio import Nio
-from gns3server.nodes.parent import NodeRow, PendingEvent, RunRow
 from gns3server.running.spec import LaunchSpec
 from gns3server.storage.database import DatabaseThread
+from gns3server.storage.rows import NodeRow, RunRow
 from gns3server.storage.stores import ProjectStore
 
 DEEPER = 4

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from gns3server.errors import StorageFailed
-from gns3server.events import EventBus
-from gns3server.nodes.parent import PendingEvent
+from gns3server.events import EventBus, PendingEvent
 from gns3server.storage import event_log
 from gns3server.storage.event_log import EventLog
 from gns3server.storage.stores import ProjectStore

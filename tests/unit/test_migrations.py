@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from gns3server.nodes.nio import Nio
-from gns3server.nodes.parent import NodeRow, RunRow
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.storage.file_check import DatabaseError
 from gns3server.storage.migrations import Migrations
-from gns3server.storage.rows import ProjectPlace
+from gns3server.storage.rows import NodeRow, ProjectPlace, RunRow
 from gns3server.storage.stores import (
     PROJECT_MIGRATIONS,
     SERVER_MIGRATIONS,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from gns3server import __version__
-from gns3server.cli.daemon import AlreadyRunning, lock_state
 from gns3server.cli.doctor.capabilities import directories, machine
 from gns3server.cli.doctor.cleaning import clean
 from gns3server.cli.doctor.leftovers import leftovers
@@ -16,6 +15,7 @@ from gns3server.cli.doctor.report import LockRequest, Section, problems, render
 from gns3server.cli.doctor.reserved import reserved_ports
 from gns3server.cli.doctor.survey import Survey, take_survey
 from gns3server.settings.schema import Settings
+from gns3server.storage.state_lock import AlreadyRunning, lock_state
 
 NOTHING = Section("Cleaned", ())
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gns3server.cli.daemon import LOCK_FILE
 from gns3server.cli.doctor.report import LockRequest, Section
 from gns3server.cli.doctor.survey import KnownProject, Survey
 from gns3server.files.uploads import remains
@@ -22,6 +21,7 @@ from gns3server.places.relocation import MOVING, REPLACED
 from gns3server.projects.damaged import owners_of
 from gns3server.storage.file_check import lock_holder
 from gns3server.storage.migrations import PART_SUFFIX
+from gns3server.storage.state_lock import LOCK_FILE
 from gns3server.storage.stores import PROJECT_FILE, SERVER_FILE
 
 DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")

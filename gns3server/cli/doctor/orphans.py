@@ -12,9 +12,9 @@ from pathlib import Path
 
 from gns3server.cli.doctor.report import LockRequest, Section
 from gns3server.cli.doctor.survey import KnownProject, Survey
-from gns3server.nodes.parent import RunRow
 from gns3server.projects.damaged import runs_of
 from gns3server.running.procfs import command_line, read_stat, working_directory
+from gns3server.storage.rows import RunRow
 from gns3server.storage.stores import PROJECT_FILE
 
 STOPPED = "--clean stops it."

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 from gns3server.cli.doctor.report import LockRequest, Section
 from gns3server.cli.doctor.survey import KnownProject, Survey
-from gns3server.nodes.parent import RunRow
 from gns3server.nodes.registry import Registry
 from gns3server.projects.damaged import AGAIN
 from gns3server.storage.file_check import DatabaseError, DatabaseMissing
-from gns3server.storage.rows import StoredProject
+from gns3server.storage.rows import RunRow, StoredProject
 
 
 def projects(survey: Survey, registry: Registry) -> Section:

@@ -97,8 +97,8 @@ def _uses(
             # Of a type that no plugin in service offers nobody knows the port.
             kind = registry.nio_types.get(nio.type)
             field = kind.local_udp_port if kind is not None else None
-            if field is not None and field in nio.values:
-                yield "udp", nio.values[field], "wire", names.get(node_id, node_id)
+            if field is not None and field in nio.fields:
+                yield "udp", nio.fields[field], "wire", names.get(node_id, node_id)
     for run in stored.runs:
         if survey.goes_on(run):
             for port in run.spec.ports:
