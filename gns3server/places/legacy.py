@@ -23,7 +23,7 @@ class LegacyNode:
 
     :param location: parent directory of projects, where servers of other
         machines kept a directory per project name; ``None`` on a local server.
-    :param pattern: of its directory, by ``id`` and ``name``; empty when its type never had such names.
+    :param pattern: of its directory, by ``id`` and ``name``; empty if its type had none.
     """
 
     project_path: Path
