@@ -40,7 +40,7 @@ nitpick_ignore_regex = [
     ("py:.*", rf"({OTHERS})\..*"),
     ("py:class", "(AbstractAsyncContextManager|Schema|EntryPoint)"),
     # The insides of the server, which the reference for plugins leaves out.
-    ("py:.*", r"gns3server\.(app|nodes\.home|nodes\.registry|settings)\..*"),
+    ("py:.*", r"gns3server\.(app|nodes\.parent|nodes\.registry|settings)\..*"),
 ]
 
 

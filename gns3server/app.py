@@ -13,7 +13,6 @@ from functools import partial
 from importlib.metadata import EntryPoint
 from typing import Any
 
-from gns3server.cli.daemon import lock_state
 from gns3server.errors import advice
 from gns3server.events import EventBus
 from gns3server.files.durable import make_directory
@@ -24,7 +23,7 @@ from gns3server.http.curl_log import CurlLog
 from gns3server.http.routing import Server
 from gns3server.http.security import Gatekeeper
 from gns3server.nodes.file_cache import FileCache
-from gns3server.nodes.parent import Machine
+from gns3server.nodes.machine import Machine
 from gns3server.nodes.registry import Registry
 from gns3server.plugin_host.host import CALL_SECONDS, PluginHost
 from gns3server.ports import PortPool, Ports
@@ -35,6 +34,7 @@ from gns3server.running.local import LocalRunner
 from gns3server.settings.live import LiveSettings
 from gns3server.settings.schema import Settings, SettingsError, host_names, split_list
 from gns3server.storage.database import DatabaseThread
+from gns3server.storage.state_lock import lock_state
 from gns3server.storage.stores import ServerStore
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ async def serving(
     :param plugin_seconds: how long one call into a plugin may take.
     :raises SettingsError: HTTPS is wanted, and its certificate or key cannot be used.
     :raises OSError: the address, a directory or the record cannot be used.
-    :raises gns3server.cli.daemon.AlreadyRunning: another server has the state directory.
+    :raises gns3server.storage.state_lock.AlreadyRunning: another server has the state directory.
     :raises gns3server.storage.file_check.DatabaseError: its records cannot be used.
     """
     settings = config.current

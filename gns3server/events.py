@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from gns3server.errors import Conflict
@@ -24,6 +25,18 @@ QUEUE_LINES = 2000
 
 QUEUE_BYTES = 2 * 1024 * 1024
 """Bytes that these lines may have together: an event holds a node's whole script."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingEvent:
+    """An event, stored in one commit with the change that it tells of.
+
+    :param apply: takes the change into memory: called once it is on disk, before anybody is told.
+    """
+
+    action: str
+    event: Mapping[str, Any]
+    apply: Callable[[], None] | None = None
 
 
 def event_line(action: str, event: Any = None) -> bytes:

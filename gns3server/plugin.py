@@ -19,7 +19,7 @@ from gns3server.files.images import ImageKind, Images
 from gns3server.hookspecs import hookimpl
 from gns3server.http.bodies import raw_body
 from gns3server.http.handlers.images import image_routes
-from gns3server.http.routing import Call, OneOf, Route, Scope, Server
+from gns3server.http.routing import Call, OneOf, Route, Scope
 from gns3server.http.schemas import (
     NodeCreateSchema,
     NodeObjectSchema,
@@ -51,7 +51,6 @@ __all__ = [
     "ImageKind",
     "Images",
     "InvalidRequest",
-    "Lab",
     "LabError",
     "LaunchSpec",
     "Nio",
@@ -68,6 +67,7 @@ __all__ = [
     "Project",
     "Route",
     "Scope",
+    "Server",
     "StorageFailed",
     "StrictBoolean",
     "Text",

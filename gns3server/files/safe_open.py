@@ -120,3 +120,8 @@ def open_file(path: str | Path, check: Callable[[Path], None] = lambda _: None) 
         return OpenFile(os.open(name, os.O_RDONLY | os.O_CLOEXEC), place)
     finally:
         os.close(found)
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name leads to an entry of a directory and nowhere else."""
+    return name not in ("", ".", "..") and "/" not in name and "\0" not in name

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from gns3server.errors import Conflict, StorageFailed
+from gns3server.events import PendingEvent
 from gns3server.files import durable as files
 from gns3server.files.images import Images
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node_type import NodeType
-from gns3server.nodes.parent import NodeRow, ParentProject, PendingEvent
+from gns3server.nodes.parent import ParentProject
 from gns3server.nodes.states import NodeState, check_move
 from gns3server.nodes.wiring import Wiring
 from gns3server.ports import Holder, Use
 from gns3server.running.tools import find_program
+from gns3server.storage.rows import NodeRow
 
 CORE_FIELDS = frozenset({"id", "name", "console"})
 """What the core itself keeps of a create or update body; the rest is the plugin's."""

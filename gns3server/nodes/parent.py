@@ -1,70 +1,16 @@
-"""What a node may ask of the project it lives in."""
+"""The project that a node belongs to, as the node sees it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from gns3server.files.images import Images
-from gns3server.nodes.file_cache import FileCache
-from gns3server.nodes.nio import Nio, NioType
-from gns3server.ports import Ports
-from gns3server.running.gate import StartGate
-from gns3server.running.identity import ProcessIdentity
-from gns3server.running.runner import Runner
-from gns3server.running.spec import LaunchSpec
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """Where nodes run: the runner, its start gate, and what that machine has."""
-
-    runner: Runner
-    gate: StartGate
-    ports: Ports
-    search_path: str
-    files: FileCache
-    images: Images
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeRow:
-    """A node as it is stored."""
-
-    id: str
-    type: str
-    name: str
-    console: int
-    number: int | None
-    properties: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRow:
-    """A run as it is stored: first the intent to spawn, then the processes it has.
-
-    :param processes: main process first; empty while only intended.
-    """
-
-    id: str
-    node_id: str
-    spec: LaunchSpec
-    processes: tuple[ProcessIdentity, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingEvent:
-    """An event, stored in one commit with the change that it tells of.
-
-    :param apply: takes the change into memory: called once it is on disk, before anybody is told.
-    """
-
-    action: str
-    event: Mapping[str, Any]
-    apply: Callable[[], None] | None = None
+from gns3server.events import PendingEvent
+from gns3server.nodes.machine import Machine
+from gns3server.nodes.nio import NioType
+from gns3server.storage.rows import NioRow, NodeRow, RunRow
 
 
 class Subject(Protocol):
@@ -97,7 +43,7 @@ class NodeStore(Protocol):
         """
 
     async def save_nio(
-        self, node_id: str, place: tuple[int, int], nio: Nio | None, freed: int | None
+        self, node_id: str, place: tuple[int, int], nio: NioRow | None, freed: int | None
     ) -> None:
         """Store what is plugged in at (adapter, port), and free an allocated UDP port with it."""
 

@@ -16,12 +16,13 @@ from typing import Any
 from gns3server.errors import Conflict
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType
-from gns3server.nodes.parent import NodeRow, ParentProject, RunRow
+from gns3server.nodes.parent import ParentProject
 from gns3server.nodes.running_ports import RunningPorts
 from gns3server.nodes.states import NodeState
 from gns3server.ports import Use
 from gns3server.running.runner import Exit, LaunchFailed, Run
 from gns3server.running.spec import LaunchSpec
+from gns3server.storage.rows import NodeRow, RunRow
 
 log = logging.getLogger(__name__)
 

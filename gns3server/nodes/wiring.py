@@ -9,6 +9,7 @@ from gns3server.nodes.nio import Nio
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.parent import ParentProject
 from gns3server.ports import Holder, Use
+from gns3server.storage.rows import NioRow
 
 
 class Wired(Protocol):
@@ -98,8 +99,9 @@ class Wiring:
         if udp_port is not None and udp_port != old_port:
             udp.hold(udp_port, holder)
         freed = self._freed_with(old_port, holder) if old_port != udp_port else None
+        row = None if nio is None else NioRow(nio.type, nio.values)
         try:
-            await self._node.project.records.save_nio(self._node.id, place, nio, freed)
+            await self._node.project.records.save_nio(self._node.id, place, row, freed)
         except BaseException:
             if udp_port is not None and udp_port != old_port:
                 udp.release(udp_port, holder)

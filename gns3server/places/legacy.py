@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gns3server.errors import FilesFailed
-from gns3server.nodes.node_type import NodeType
-from gns3server.places.paths import FILES_DIRECTORY, MOVING, is_plain_name
+from gns3server.files.safe_open import is_plain_name
+from gns3server.places.paths import FILES_DIRECTORY, MOVING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,19 +23,21 @@ class LegacyNode:
 
     :param location: parent directory of projects, where servers of other
         machines kept a directory per project name; ``None`` on a local server.
+    :param pattern: of its directory, by ``id`` and ``name``; empty if its type had none.
     """
 
     project_path: Path
     project_name: str
     location: Path | None
-    node_type: NodeType
+    node_type: str
+    pattern: str
     number: int
     name: str
 
     def sources(self) -> list[tuple[Path, Path]]:
         """What is moved, in order: from where to where, unless that is there already."""
         files = self.project_path / FILES_DIRECTORY
-        kind = self.node_type.name
+        kind = self.node_type
         moves = []
         if is_plain_name(self.project_name):
             moves.append((self.project_path / f"{self.project_name}-files", files))
@@ -45,10 +47,9 @@ class LegacyNode:
 
     def directory(self) -> Path | None:
         """Where its own files are after that; ``None`` when its type never had such names."""
-        pattern = self.node_type.legacy_directory
-        if not pattern or not is_plain_name(self.name):
+        if not self.pattern or not is_plain_name(self.name):
             return None
-        path = pattern.format(id=self.number, name=self.name)
+        path = self.pattern.format(id=self.number, name=self.name)
         return self.project_path / FILES_DIRECTORY / path
 
 

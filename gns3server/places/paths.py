@@ -16,12 +16,12 @@ from pathlib import Path
 
 from gns3server.errors import Conflict, FilesFailed, advice
 from gns3server.files.durable import make_directory, sync_directory, sync_file
+from gns3server.storage.stores import PROJECT_FILE
 
 log = logging.getLogger(__name__)
 
 FILES_DIRECTORY = "project-files"
 TEMPORARY_MARKER = ".gns3_temporary"
-PROJECT_FILE = "project.db"
 DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
 """What the names of a database's files end with (SQLite, "Temporary Files")."""
 
@@ -232,11 +232,6 @@ def remove_what_we_put_there(path: Path) -> None:
         shutil.rmtree(path / FILES_DIRECTORY)
     remove_what_was_made(path)
     remove_if_empty([path])
-
-
-def is_plain_name(name: str) -> bool:
-    """Whether a name leads to an entry of a directory and nowhere else."""
-    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
 
 
 def remove_node_directory(path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from gns3server.places import paths
 from gns3server.running.runner import Runner
 from gns3server.storage.file_check import lock_holder
+from gns3server.storage.stores import PROJECT_FILE
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,6 @@ async def purge(projects: Path, keep: Collection[Path], runner: Runner) -> None:
 def _is_open(path: Path) -> bool:
     """Whether another server has a project's records."""
     try:
-        return lock_holder(path / paths.PROJECT_FILE) is not None
+        return lock_holder(path / PROJECT_FILE) is not None
     except FileNotFoundError:
         return False

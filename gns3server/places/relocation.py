@@ -12,7 +12,8 @@ from pathlib import Path
 
 from gns3server.errors import Conflict
 from gns3server.files.durable import sync_directory, sync_file
-from gns3server.places.paths import MOVING, PROJECT_FILE
+from gns3server.places.paths import MOVING
+from gns3server.storage.stores import PROJECT_FILE
 
 REPLACED = "replaced"
 """Where in it files are kept that were there before, as long as the way back is open."""

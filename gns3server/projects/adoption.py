@@ -8,13 +8,14 @@ from collections.abc import Callable, Collection, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
-from gns3server.nodes.parent import ParentProject, RunRow
+from gns3server.nodes.parent import ParentProject
 from gns3server.nodes.process_node import ProcessNode
 from gns3server.nodes.running_ports import RunningPorts
 from gns3server.nodes.states import NodeState
 from gns3server.ports import Holder, Use
 from gns3server.projects.nodes import ProjectNodes
 from gns3server.running.runner import Run
+from gns3server.storage.rows import RunRow
 
 log = logging.getLogger(__name__)
 

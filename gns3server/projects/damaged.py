@@ -15,10 +15,10 @@ from pathlib import Path
 
 from gns3server.errors import Conflict, LabError, NotFound
 from gns3server.places.index import ProjectIndex
-from gns3server.places.paths import PROJECT_FILE
 from gns3server.running.runner import Runner
 from gns3server.storage.file_check import DatabaseError, DatabaseLocked, lock_holder, salvage
 from gns3server.storage.rows import ProjectPlace
+from gns3server.storage.stores import PROJECT_FILE
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from gns3server.errors import Conflict, Forbidden, NotFound
 from gns3server.locks import FairLock, KeyedLocks, LockRequest
-from gns3server.nodes.parent import Machine
+from gns3server.nodes.machine import Machine
 from gns3server.places.index import ProjectIndex
 from gns3server.places.purging import purge
 from gns3server.projects.damaged import DamagedProjects
+from gns3server.projects.moving import move_project
 from gns3server.projects.nodes import ProjectServices
-from gns3server.projects.opening import move_project, open_project
+from gns3server.projects.opening import open_project
 from gns3server.projects.project import ITSELF, Observer, Project
 from gns3server.settings.live import LiveSettings
 from gns3server.storage.database import DatabaseThread

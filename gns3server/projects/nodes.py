@@ -13,15 +13,17 @@ from typing import Any
 
 from gns3server.errors import Conflict, FilesFailed, NotFound
 from gns3server.events import EventBus
+from gns3server.nodes.machine import Machine
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType, Numbers
-from gns3server.nodes.parent import Machine, NodeRow, ParentProject
+from gns3server.nodes.parent import ParentProject
 from gns3server.nodes.registry import Registry
 from gns3server.nodes.states import NodeState
 from gns3server.places import paths
 from gns3server.places.legacy import LegacyNode, convert
 from gns3server.ports import Holder, Use
 from gns3server.settings.live import LiveSettings
+from gns3server.storage.rows import NodeRow
 from gns3server.storage.stores import ProjectStore
 
 log = logging.getLogger(__name__)
@@ -144,7 +146,8 @@ class ProjectNodes:
                 project_path=self._project.path,
                 project_name=self._project.name or "",
                 location=None if settings.server.local else settings.projects_path,
-                node_type=node_type,
+                node_type=node_type.name,
+                pattern=node_type.legacy_directory,
                 number=wanted,
                 name=values["name"],
             )

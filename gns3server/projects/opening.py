@@ -1,23 +1,29 @@
-"""Opening the records in a project's directory, and moving them to another."""
+"""Opening a project: its records are read, its nodes and wires brought back, its runs adopted."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from gns3server.errors import FilesFailed
+from gns3server.errors import Conflict, StorageFailed
+from gns3server.files import durable
+from gns3server.nodes.nio import Nio
+from gns3server.nodes.node_type import NodeType
+from gns3server.nodes.registry import Registry
 from gns3server.places import paths
 from gns3server.places.index import ProjectIndex
-from gns3server.places.relocation import Relocation
+from gns3server.ports import Holder, Ports, Use
+from gns3server.projects.adoption import adopt_runs
 from gns3server.projects.nodes import ProjectServices
 from gns3server.projects.project import Project
-from gns3server.projects.restore import load_records, restore, stored_owner
 from gns3server.storage.database import DatabaseThread
-from gns3server.storage.rows import ProjectPlace
-from gns3server.storage.stores import ProjectStore
+from gns3server.storage.file_check import DatabaseError
+from gns3server.storage.rows import NodeRow, ProjectPlace, StoredProject
+from gns3server.storage.stores import PROJECT_FILE, ProjectStore
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +44,7 @@ async def open_project(
     :raises gns3server.storage.file_check.DatabaseError: they cannot be used.
     """
     known = places.get(place.id)
-    records, fresh = await load_records(thread, place, expected=expected)
+    records, fresh = await _load_records(thread, place, expected=expected)
     project = None
     try:
         wanted = values or {}
@@ -57,7 +63,7 @@ async def open_project(
         )
         await project.open_events()
         await asyncio.to_thread(paths.mark_temporary, place.path, project.temporary)
-        await restore(project, stored, shared.registry)
+        await _restore(project, stored, shared.registry)
         if wanted.get("name") not in (None, stored.name):
             await project.save(wanted["name"], project.temporary)
         if values is not None:
@@ -70,65 +76,123 @@ async def open_project(
     return project
 
 
-async def move_project(
-    thread: DatabaseThread,
-    places: ProjectIndex,
-    project: Project,
-    new: ProjectPlace,
-    *,
-    name: str | None,
-    temporary: bool,
-) -> None:
-    """Copy a project to another directory and use it there; nodes that run go on.
+async def _load_records(
+    thread: DatabaseThread, place: ProjectPlace, *, expected: bool = False
+) -> tuple[ProjectStore, bool]:
+    """Open the records in a project's directory; also tells whether they are new.
 
-    All is copied and durable before the server's records are switched, and
-    the old directory is only removed, if the project was temporary, after that.
-
-    :raises Conflict: something in that directory is in the way.
-    :raises FilesFailed: the files cannot be copied; the project is where it was.
+    :param expected: they must be there, and be this project's.
+    :raises gns3server.storage.file_check.DatabaseError: they cannot be used.
     """
-    old, was_temporary = places.of(project.id), project.temporary
-    relocation = Relocation(new.path)
+    if expected:
+        return await ProjectStore.load(thread, place.path, owner=place.id), False
+    new = not await asyncio.to_thread(os.path.lexists, place.path / PROJECT_FILE)
     try:
-        records = await _arrive(thread, project, new.path, relocation, temporary)
-        try:
-            await records.save_project(project.id, name, temporary)
-            await places.save(new)
-        except BaseException:
-            await records.close()
-            raise
-    except BaseException as error:
-        await asyncio.to_thread(relocation.undo)
-        if isinstance(error, OSError):
-            raise FilesFailed(
-                f"Project {project.id} could not be copied to {new.path}: {error}. "
-                f"It is still in {old.path}."
-            ) from error
+        records = await ProjectStore.load(thread, place.path)
+    except DatabaseError:
+        if new:
+            # Begun and not finished, on a full disk: nothing is in it.
+            await asyncio.to_thread(paths.remove_what_was_made, place.path)
         raise
-    project.path, project.name, project.temporary = new.path, name, temporary
-    await project.records.switch_to(records)
-    await asyncio.to_thread(_clear_up, relocation, old if was_temporary else None)
-
-
-async def _arrive(
-    thread: DatabaseThread, project: Project, path: Path, relocation: Relocation, temporary: bool
-) -> ProjectStore:
-    """Copy a project, and open the copy of its records."""
-    owner = await stored_owner(thread, path)
-    await asyncio.to_thread(relocation.receive, project.path)
-    await asyncio.to_thread(paths.mark_temporary, relocation.copy, temporary)
-    await project.records.copy_to(relocation.copy)
-    if owner not in (None, project.id):
-        await asyncio.to_thread(relocation.keep_records, owner)
-    await asyncio.to_thread(relocation.put_in_place)
-    return await ProjectStore.load(thread, path)
-
-
-def _clear_up(relocation: Relocation, left: ProjectPlace | None) -> None:
-    """Remove what a move leaves over. It is done already, so nothing of this makes it fail."""
     try:
-        relocation.finish()
-        if left is not None:
-            paths.discard(paths.set_aside(left.id, left.path, left.made_directory))
-    except OSError as error:
-        log.warning("files that a project has left could not be removed: %s", error)
+        owner = await records.stored_id()
+    except BaseException:
+        await records.close()
+        raise
+    if owner not in (None, place.id):
+        # A copied folder: the other project's records are kept beside, under its id.
+        await records.close()
+        file = place.path / PROJECT_FILE
+        await asyncio.to_thread(file.rename, file.with_name(f"{PROJECT_FILE}.{owner}"))
+        records = await ProjectStore.load(thread, place.path)
+        owner = None
+    return records, owner is None
+
+
+async def _restore(project: Project, stored: StoredProject, registry: Registry) -> None:
+    """Bring back a project's nodes, wires and ports, and adopt what still runs.
+
+    Nodes whose type no plugin offers stay stored and are left out.
+    """
+    await _finish_files(project, stored)
+    for port in stored.allocated_ports:
+        _hold(project.machine.ports, port, Holder(project.id, Use.ALLOCATED))
+    project.nodes.restore_removed(stored.removed_nodes)
+    restored = []
+    for record in stored.nodes:
+        node_type = registry.node_types.get(record.type)
+        if node_type is None:
+            log.warning(
+                "project %s: VM %s (%s) is left out, no plugin offers its type %s",
+                project.id,
+                record.name,
+                record.id,
+                record.type,
+            )
+        elif _restore_node(project, registry, node_type, record, stored):
+            restored.append(record)
+    await _restore_consoles(project, restored)
+    known = {record.id for record in stored.nodes}
+    await adopt_runs(project, project.nodes, project.parked_runs, stored.runs, known)
+
+
+async def _finish_files(project: Project, stored: StoredProject) -> None:
+    """Put files in place whose change was committed but perhaps not carried out.
+
+    :raises StorageFailed: that is not possible; it is tried again at the next opening.
+    """
+    for (node_type, node_id), contents in stored.staged_files.items():
+        directory = project.node_directory(node_type, node_id)
+        try:
+            await asyncio.to_thread(durable.stage, directory, contents)
+            await asyncio.to_thread(durable.replace, directory, contents)
+            await asyncio.to_thread(durable.sync_directory, directory)
+        except OSError as error:
+            raise StorageFailed(
+                f"Project {project.id} cannot be opened, because a changed file of VM {node_id} "
+                f"cannot be put in place: {error}. Free some disk space, or make the directory "
+                "writable, and try again."
+            ) from error
+        await project.records.files_replaced(node_id)
+
+
+def _restore_node(
+    project: Project,
+    registry: Registry,
+    node_type: NodeType,
+    record: NodeRow,
+    stored: StoredProject,
+) -> bool:
+    node = node_type.node_class(project, node_type, record)
+    node.restored = True
+    if not project.nodes.restore(node):
+        log.error("project %s: VM %s is open in another project", project.id, node.id)
+        return False
+    for place, nio in stored.nios.get(node.id, {}).items():
+        if nio.type in registry.nio_types:
+            node.wiring.nios[place] = Nio(nio.type, nio.fields)
+    for port, holder in node.wiring.udp_ports():
+        _hold(project.machine.ports, port, holder)
+    return True
+
+
+async def _restore_consoles(project: Project, records: list[NodeRow]) -> None:
+    """Give every node its console back; those whose port is taken get another, after all others."""
+    tcp, lost = project.machine.ports.tcp, []
+    for record in records:
+        try:
+            tcp.hold(record.console, Holder(project.id, Use.CONSOLE, record.id))
+        except Conflict as error:
+            lost.append((record, error))
+    for record, reason in lost:
+        console = tcp.allocate(Holder(project.id, Use.CONSOLE, record.id))
+        log.warning("VM %s gets console %d instead: %s", record.id, console, reason)
+        await project.records.save_node(replace(record, console=console), {})
+        project.nodes.get(record.type, record.id).console = console
+
+
+def _hold(ports: Ports, port: int, holder: Holder) -> None:
+    try:
+        ports.udp.hold(port, holder)
+    except Conflict as error:
+        log.warning("project %s: %s", holder.project_id, error)

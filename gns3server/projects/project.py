@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from gns3server.errors import NotFound
+from gns3server.events import PendingEvent
 from gns3server.locks import FairLock, KeyedLocks, LockRequest
+from gns3server.nodes.machine import Machine
 from gns3server.nodes.nio import NioType
-from gns3server.nodes.parent import Machine, PendingEvent, Subject
+from gns3server.nodes.parent import Subject
 from gns3server.places import paths
 from gns3server.ports import Holder, Use
 from gns3server.projects.adoption import ParkedRuns

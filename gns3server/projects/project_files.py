@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gns3server.errors import Conflict, Forbidden, NotFound
 from gns3server.files.safe_open import MISSING, OpenFile, Outside, open_file
-from gns3server.places.paths import PROJECT_FILE
+from gns3server.storage.stores import PROJECT_FILE
 
 UNLISTED_SUFFIX = ".ghost"
 """Memory of emulated routers: large, and of use to nobody (contract 2.4)."""

@@ -1,1 +1,4 @@
-"""Runs launch specs: plain data in, watched processes of the local machine out."""
+"""Running programs on this machine: spawned, ready, watched, stopped, adopted.
+
+A run is known by its id here. Which node it belongs to, and what its program is, stays outside.
+"""

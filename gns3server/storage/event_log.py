@@ -14,8 +14,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from gns3server.errors import StorageFailed
-from gns3server.events import event_line, numbered
-from gns3server.nodes.parent import PendingEvent
+from gns3server.events import PendingEvent, event_line, numbered
 from gns3server.storage.database import Statement
 from gns3server.storage.file_check import DatabaseError
 

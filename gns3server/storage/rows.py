@@ -11,17 +11,49 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gns3server.nodes.nio import Nio
-from gns3server.nodes.parent import NodeRow, RunRow
-from gns3server.places.paths import is_plain_name
+from gns3server.files.safe_open import is_plain_name
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.spec import LaunchSpec
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRow:
+    """A node as it is stored."""
+
+    id: str
+    type: str
+    name: str
+    console: int
+    number: int | None
+    properties: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """A run as it is stored: first the intent to spawn, then the processes it has.
+
+    :param processes: main process first; empty while only intended.
+    """
+
+    id: str
+    node_id: str
+    spec: LaunchSpec
+    processes: tuple[ProcessIdentity, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NioRow:
+    """A NIO as it is stored: the name of its type, and its other fields."""
+
+    type: str
+    fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +78,7 @@ class StoredProject:
     name: str | None
     temporary: bool
     nodes: list[NodeRow]
-    nios: dict[str, dict[tuple[int, int], Nio]]
+    nios: dict[str, dict[tuple[int, int], NioRow]]
     runs: list[RunRow]
     allocated_ports: list[int]
     removed_nodes: list[tuple[str, str]]
@@ -117,14 +149,14 @@ def _nodes(connection: sqlite3.Connection) -> list[NodeRow]:
     ]
 
 
-def _nios(connection: sqlite3.Connection) -> dict[str, dict[tuple[int, int], Nio]]:
-    nios: dict[str, dict[tuple[int, int], Nio]] = {}
+def _nios(connection: sqlite3.Connection) -> dict[str, dict[tuple[int, int], NioRow]]:
+    nios: dict[str, dict[tuple[int, int], NioRow]] = {}
     for node_id, adapter, port, kind, fields in connection.execute(
         "SELECT node_id, adapter, port, type, fields FROM nio"
     ):
         what = f"a wire of node {node_id}"
         place = _is(what, adapter, int), _is(what, port, int)
-        nio = Nio(_is(what, kind, str), _json(what, fields, dict))
+        nio = NioRow(_is(what, kind, str), _json(what, fields, dict))
         nios.setdefault(node_id, {})[place] = nio
     return nios
 

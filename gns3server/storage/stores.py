@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from gns3server.errors import StorageFailed
-from gns3server.nodes.nio import Nio
-from gns3server.nodes.parent import NodeRow, PendingEvent, RunRow
-from gns3server.places.paths import PROJECT_FILE
+from gns3server.events import PendingEvent
 from gns3server.storage.database import Database, DatabaseThread, Statement
 from gns3server.storage.event_log import EVENT_TABLE, EventLog
 from gns3server.storage.migrations import Migrations
 from gns3server.storage.rows import (
+    NioRow,
+    NodeRow,
     ProjectPlace,
+    RunRow,
     StoredProject,
     read_places,
     read_project,
@@ -28,6 +29,7 @@ from gns3server.storage.rows import (
 
 log = logging.getLogger(__name__)
 
+PROJECT_FILE = "project.db"
 PROJECT_MIGRATIONS: Migrations = (
     """
 CREATE TABLE project (id TEXT PRIMARY KEY, name TEXT, temporary INTEGER NOT NULL);
@@ -213,13 +215,13 @@ class ProjectStore:
         )
 
     async def save_nio(
-        self, node_id: str, place: tuple[int, int], nio: Nio | None, freed: int | None
+        self, node_id: str, place: tuple[int, int], nio: NioRow | None, freed: int | None
     ) -> None:
         """Store what is plugged in; see :class:`~gns3server.nodes.parent.Records`."""
         delete = "DELETE FROM nio WHERE node_id = ? AND adapter = ? AND port = ?"
         statements: list[Statement] = [(delete, (node_id, *place))]
         if nio is not None:
-            row = (node_id, *place, nio.type, json.dumps(dict(nio.values)))
+            row = (node_id, *place, nio.type, json.dumps(dict(nio.fields)))
             statements.append(("INSERT INTO nio VALUES (?, ?, ?, ?, ?)", row))
         if freed is not None:
             statements.append(("DELETE FROM allocated_port WHERE number = ?", (freed,)))

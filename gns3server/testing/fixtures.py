@@ -1,16 +1,4 @@
-"""For plugin authors: a real server, a client and a conformance suite, as pytest fixtures.
-
-Installed with ``pip install gns3server[testing]``, the fixtures are there
-without an import::
-
-    async def test_my_emulator_starts(gns3_client, gns3_project):
-        vm = await gns3_client.post(f"{gns3_project}/myemulator/vms", {"name": "one"})
-        assert vm.status == 201
-
-Each test gets a server of its own, with directories and port ranges of its own,
-and fails if a process is left when it is over. The client checks every answer
-against the server's OpenAPI document.
-"""
+"""The fixtures: servers of one test each, clients of them, ports of their own."""
 
 from __future__ import annotations
 
@@ -29,59 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-# Before they are imported: so that their assertions tell what they have compared.
-pytest.register_assert_rewrite("gns3server.testing.conformance", "gns3server.testing.api_checks")
-
-from gns3server.consoles.client import ConsoleClient  # noqa: E402
-from gns3server.testing.api_checks import ResponseCheck, check_snapshot, part_of  # noqa: E402
-from gns3server.testing.conformance import NodeTypeConformance  # noqa: E402
-from gns3server.testing.lab_server import (  # noqa: E402
-    TEST_VARIABLE,
-    LabServer,
-    ServerFactory,
-    processes_of,
-)
-from gns3server.testing.server_process import ServerProcess, server_process  # noqa: E402
+from gns3server.testing.api_checks import ResponseCheck, check_snapshot
+from gns3server.testing.lab_server import TEST_VARIABLE, LabServer, ServerFactory, processes_of
+from gns3server.testing.server_process import ServerProcess, server_process
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from gns3server.http.client import Answer, Client
+    from gns3server.http.client import Client
     from gns3server.settings.schema import Settings
-
-__all__ = [
-    "TEST_VARIABLE",
-    "Answer",
-    "Client",
-    "ConsoleClient",
-    "LabServer",
-    "NodeTypeConformance",
-    "PortBlock",
-    "ResponseCheck",
-    "ServerFactory",
-    "ServerProcess",
-    "SnapshotCheck",
-    "claimed_ports",
-    "gns3_client",
-    "gns3_process",
-    "gns3_project",
-    "gns3_server",
-    "gns3_serving",
-    "gns3_settings",
-    "gns3_snapshot",
-    "part_of",
-    "processes_of",
-]
-
-
-def __getattr__(name: str) -> Any:
-    # Late, because every run of pytest on this machine loads this module.
-    if name in ("Answer", "Client"):
-        from gns3server.http import client
-
-        return getattr(client, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
 
 RENEW = "--gns3-renew"
 """The option that writes snapshots anew."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gns3server import errors, hookspecs, plugin, testing
-from gns3server.__main__ import make_parser
+from gns3server.cli.arguments import make_parser
 from gns3server.nodes.states import NodeState
 from gns3server.settings.schema import ServerSettings, config_files
 
@@ -114,7 +114,11 @@ def test_every_fixture_is_documented() -> None:
     fixtures = {name for name in vars(testing) if name.startswith("gns3_")}
     assert set(re.findall(r"autofunction:: (gns3_\w+)", page("testing"))) == fixtures
     documented = set(re.findall(r"^\.\. auto\w+:: (\w+)$", page("testing"), re.MULTILINE))
-    assert documented == set(testing.__all__) - {"ServerFactory", "SnapshotCheck"}
+    assert documented == set(testing.__all__) - {
+        "ServerFactory",
+        "SnapshotCheck",
+        "pytest_addoption",
+    }
 
 
 def required() -> set[str]:

@@ -16,10 +16,9 @@ import pytest
 from api_calls import ID, PROJECT
 from file_trees import fill
 
-from gns3server.nodes.parent import NodeRow
 from gns3server.running.procfs import RUN_ID_VARIABLE
 from gns3server.storage.database import DatabaseThread
-from gns3server.storage.rows import ProjectPlace
+from gns3server.storage.rows import NodeRow, ProjectPlace
 from gns3server.storage.stores import ProjectStore, ServerStore
 
 FINE = "ffffffff-0405-0607-0809-0a0b0c0d0e0f"

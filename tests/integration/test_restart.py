@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from api_calls import ID, PROJECT
 
-from gns3server.cli.daemon import AlreadyRunning
+from gns3server.storage.state_lock import AlreadyRunning
 
 
 async def test_open_projects_are_open_again(serving, build, check_wire):

@@ -13,8 +13,7 @@ from faults import read_only
 from waiting import settled
 
 from gns3server.errors import StorageFailed
-from gns3server.events import EventBus
-from gns3server.nodes.parent import PendingEvent
+from gns3server.events import EventBus, PendingEvent
 from gns3server.storage.event_log import BATCH, TRIM_EVERY, EventLog
 from gns3server.storage.stores import ProjectStore
 

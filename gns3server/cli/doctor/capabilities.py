@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from gns3server.cli.doctor.report import LockRequest, Section
+from gns3server.cli.doctor.report import Finding, Section
 from gns3server.files.uploads import RESERVE
 from gns3server.running.inotify import Inotify
 from gns3server.running.sockets import netlink_sockets
@@ -51,20 +51,20 @@ class Capability:
     missed: str
     needed: bool = False
 
-    def tried(self) -> LockRequest:
+    def tried(self) -> Finding:
         """What came of it."""
         try:
             detail = self.attempt()
         except OSError as error:
             why = error.strerror or str(error)
-            return LockRequest(f"{self.name}: no ({why})", problem=self.needed, advice=self.missed)
-        return LockRequest(f"{self.name}: yes{f', {detail}' if detail else ''}")
+            return Finding(f"{self.name}: no ({why})", problem=self.needed, advice=self.missed)
+        return Finding(f"{self.name}: yes{f', {detail}' if detail else ''}")
 
 
 def machine() -> Section:
     """The kernel, its limits and what it lets us do."""
     entries = [
-        LockRequest(f"Linux {platform.release()}, Python {platform.python_version()}"),
+        Finding(f"Linux {platform.release()}, Python {platform.python_version()}"),
         _limit("open files", resource.RLIMIT_NOFILE, FILES_WANTED),
         _limit("processes of this user", resource.RLIMIT_NPROC),
     ]
@@ -74,12 +74,12 @@ def machine() -> Section:
     return Section("This machine", entries)
 
 
-def directories(settings: Settings) -> Iterator[LockRequest]:
+def directories(settings: Settings) -> Iterator[Finding]:
     """Whether the server's directories are ours, can be written to, and have room."""
     for name in ("projects_path", "images_path", "state_path"):
         path: Path = getattr(settings, name)
         if name == "state_path" and path.is_dir() and path.stat().st_uid != os.geteuid():
-            yield LockRequest(
+            yield Finding(
                 f"user {path.stat().st_uid} has the state_path, and not user {os.geteuid()}",
                 problem=True,
                 advice="Ask the doctor as that user: processes without a record are seen only so.",
@@ -93,10 +93,10 @@ def directories(settings: Settings) -> Iterator[LockRequest]:
             _write_in(place)
         except OSError as error:
             advice = "Make it writable for the server's user."
-            yield LockRequest(f"{text}; cannot be written to: {error.strerror}", True, advice)
+            yield Finding(f"{text}; cannot be written to: {error.strerror}", True, advice)
         else:
             full = free < RESERVE
-            yield LockRequest(text, problem=full, advice="Free some disk space." if full else "")
+            yield Finding(text, problem=full, advice="Free some disk space." if full else "")
 
 
 def _write_in(directory: Path) -> None:
@@ -108,12 +108,12 @@ def _write_in(directory: Path) -> None:
             raise
 
 
-def _limit(what: str, number: int, wanted: int = 0) -> LockRequest:
+def _limit(what: str, number: int, wanted: int = 0) -> Finding:
     _, hard = resource.getrlimit(number)
     if hard == resource.RLIM_INFINITY:
-        return LockRequest(f"{what}: unlimited")
+        return Finding(f"{what}: unlimited")
     low = hard < wanted
-    return LockRequest(
+    return Finding(
         f"{what}: at most {hard}",
         problem=low,
         advice=f"Raise the limit to {wanted} or more: a running node takes up to three."

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 
 from gns3server.cli.doctor.leftovers import find_leftovers
 from gns3server.cli.doctor.orphans import find_orphans
-from gns3server.cli.doctor.report import LockRequest, Section
+from gns3server.cli.doctor.report import Finding, Section
 from gns3server.cli.doctor.survey import Survey
 from gns3server.running.local import LocalRunner
 
@@ -21,11 +21,11 @@ def clean(survey: Survey) -> Section:
     return Section("Cleaned", [*_stop_orphans(survey), *_remove_leftovers(survey)])
 
 
-def _stop_orphans(survey: Survey) -> list[LockRequest]:
+def _stop_orphans(survey: Survey) -> list[Finding]:
     ours = {orphan.run_id: orphan for orphan in find_orphans(survey) if orphan.run_id is not None}
     if ours:
         asyncio.run(_sweep(ours))
-    return [LockRequest(f"stopped {orphan.text}") for orphan in ours.values()]
+    return [Finding(f"stopped {orphan.text}") for orphan in ours.values()]
 
 
 async def _sweep(run_ids: Collection[str]) -> None:
@@ -36,7 +36,7 @@ async def _sweep(run_ids: Collection[str]) -> None:
         await runner.close()
 
 
-def _remove_leftovers(survey: Survey) -> Iterator[LockRequest]:
+def _remove_leftovers(survey: Survey) -> Iterator[Finding]:
     for found in find_leftovers(survey):
         if not found.removable:
             continue
@@ -46,6 +46,6 @@ def _remove_leftovers(survey: Survey) -> Iterator[LockRequest]:
             else:
                 found.path.unlink()
         except OSError as error:
-            yield LockRequest(f"could not remove {found.path}: {error.strerror}", problem=True)
+            yield Finding(f"could not remove {found.path}: {error.strerror}", problem=True)
         else:
-            yield LockRequest(f"removed {found.path}")
+            yield Finding(f"removed {found.path}")

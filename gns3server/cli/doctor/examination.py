@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 
 from gns3server import __version__
-from gns3server.cli.daemon import AlreadyRunning, lock_state
 from gns3server.cli.doctor.capabilities import directories, machine
 from gns3server.cli.doctor.cleaning import clean
 from gns3server.cli.doctor.leftovers import leftovers
 from gns3server.cli.doctor.orphans import orphans
 from gns3server.cli.doctor.plugins import load_plugins, plugins
 from gns3server.cli.doctor.projects import projects
-from gns3server.cli.doctor.report import LockRequest, Section, problems, render
+from gns3server.cli.doctor.report import Finding, Section, problems, render
 from gns3server.cli.doctor.reserved import reserved_ports
 from gns3server.cli.doctor.survey import Survey, take_survey
 from gns3server.settings.schema import Settings
+from gns3server.storage.state_lock import AlreadyRunning, lock_state
 
 NOTHING = Section("Cleaned", ())
 
@@ -88,24 +88,24 @@ def _summary(count: int) -> str:
 
 def _server(survey: Survey) -> Section:
     settings = survey.settings
-    entries = [LockRequest(f"gns3server {__version__}")]
-    entries += [LockRequest(f"settings were read from {path}") for path in settings.files]
+    entries = [Finding(f"gns3server {__version__}")]
+    entries += [Finding(f"settings were read from {path}") for path in settings.files]
     entries += directories(settings)
     if survey.trouble is not None:
         advice = (
             f"{survey.trouble.remedy} Each project is whole in its own directory; the manual says "
             "how to do without this file."
         )
-        entries.append(LockRequest(survey.trouble.reason, problem=True, advice=advice))
+        entries.append(Finding(survey.trouble.reason, problem=True, advice=advice))
     if survey.server is not None:
         entries.append(
-            LockRequest(
+            Finding(
                 f"a server runs: {survey.server_text}",
                 advice="Nothing is changed; what it has in its files is read from copies.",
             )
         )
     elif survey.has_records:
-        entries.append(LockRequest("no server runs"))
+        entries.append(Finding("no server runs"))
     else:
-        entries.append(LockRequest("no server has used this state_path yet"))
+        entries.append(Finding("no server has used this state_path yet"))
     return Section("Server", entries)

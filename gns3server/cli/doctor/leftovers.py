@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gns3server.cli.daemon import LOCK_FILE
-from gns3server.cli.doctor.report import LockRequest, Section
+from gns3server.cli.doctor.report import Finding, Section
 from gns3server.cli.doctor.survey import KnownProject, Survey
 from gns3server.files.uploads import remains
 from gns3server.places.paths import (
@@ -22,14 +21,14 @@ from gns3server.places.paths import (
     DELETED,
     FILES_DIRECTORY,
     MOVING,
-    PROJECT_FILE,
     TEMPORARY_MARKER,
 )
 from gns3server.places.relocation import REPLACED
 from gns3server.projects.damaged import owners_of
 from gns3server.storage.file_check import lock_holder
 from gns3server.storage.migrations import PART_SUFFIX
-from gns3server.storage.stores import SERVER_FILE
+from gns3server.storage.state_lock import LOCK_FILE
+from gns3server.storage.stores import PROJECT_FILE, SERVER_FILE
 
 ROOM = re.compile(f"(?:{re.escape(MOVING)}|{re.escape(DELETED)})[0-9a-f]{{32}}")
 OLD_VERSION = re.compile(r".*\.v[0-9]+(-[0-9]+)?")
@@ -58,7 +57,7 @@ def leftovers(survey: Survey) -> Section:
     return Section(
         "Files left over",
         [
-            LockRequest(
+            Finding(
                 str(found.path),
                 problem=found.problem or found.removable,
                 advice=f"{found.what} {hint}" if found.removable else found.what,

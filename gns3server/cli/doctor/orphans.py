@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gns3server.cli.doctor.processes import command_line, lives, working_directory
-from gns3server.cli.doctor.report import LockRequest, Section
+from gns3server.cli.doctor.report import Finding, Section
 from gns3server.cli.doctor.survey import KnownProject, Survey
-from gns3server.nodes.parent import RunRow
-from gns3server.places.paths import PROJECT_FILE
 from gns3server.projects.damaged import runs_of
+from gns3server.storage.rows import RunRow
+from gns3server.storage.stores import PROJECT_FILE
 
 STOPPED = "--clean stops it."
 LEFT_ALONE = "It is left alone."
@@ -42,7 +42,7 @@ def orphans(survey: Survey) -> Section:
     return Section(
         "Processes without an owner",
         [
-            LockRequest(
+            Finding(
                 orphan.text,
                 problem=orphan.problem,
                 advice=f"{orphan.why} {LEFT_ALONE if orphan.run_id is None else STOPPED}",

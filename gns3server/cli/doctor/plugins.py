@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from gns3server.cli.doctor.report import LockRequest, Section
+from gns3server.cli.doctor.report import Finding, Section
 from gns3server.http.application import CORE_ROUTES
 from gns3server.nodes.registry import Registry
 from gns3server.plugin_host.host import PluginHost
@@ -44,5 +44,5 @@ def plugins(host: PluginHost) -> Section:
         text = f"{plugin.name} {plugin.version or '-'}: {plugin.report()['status']}"
         failed = plugin.phase is not None
         advice = f"In {plugin.phase}: {plugin.message}. See gns3server plugins." if failed else ""
-        entries.append(LockRequest(text, problem=failed, advice=advice))
+        entries.append(Finding(text, problem=failed, advice=advice))
     return Section("Plugins", entries)

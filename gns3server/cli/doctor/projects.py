@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gns3server.cli.doctor.report import LockRequest, Section
+from gns3server.cli.doctor.report import Finding, Section
 from gns3server.cli.doctor.survey import KnownProject, Survey
-from gns3server.nodes.parent import RunRow
 from gns3server.nodes.registry import Registry
 from gns3server.projects.damaged import AGAIN
 from gns3server.storage.file_check import DatabaseError, DatabaseMissing
-from gns3server.storage.rows import StoredProject
+from gns3server.storage.rows import RunRow, StoredProject
 
 
 def projects(survey: Survey, registry: Registry) -> Section:
@@ -23,15 +22,15 @@ def projects(survey: Survey, registry: Registry) -> Section:
         if isinstance(project.content, DatabaseError):
             entries.append(_damaged(project, project.content, where))
             continue
-        entries.append(LockRequest(f"{where}: {_described(project, project.content)}"))
+        entries.append(Finding(f"{where}: {_described(project, project.content)}"))
         entries += _nodes(survey, project, project.content, registry)
     return Section("Projects", entries)
 
 
-def _damaged(project: KnownProject, trouble: DatabaseError, where: str) -> LockRequest:
+def _damaged(project: KnownProject, trouble: DatabaseError, where: str) -> Finding:
     kind = "missing" if isinstance(trouble, DatabaseMissing) else "damaged"
     state = "open" if project.place.open else "closed"
-    return LockRequest(
+    return Finding(
         f"{where}: {state}, but {kind}: {trouble.reason}",
         problem=True,
         advice=f"{trouble.remedy} {AGAIN}",
@@ -47,7 +46,7 @@ def _described(project: KnownProject, stored: StoredProject) -> str:
 
 def _nodes(
     survey: Survey, project: KnownProject, stored: StoredProject, registry: Registry
-) -> Iterator[LockRequest]:
+) -> Iterator[Finding]:
     runs = {run.node_id: run for run in stored.runs}
     for node in stored.nodes:
         run = runs.get(node.id)
@@ -57,12 +56,12 @@ def _nodes(
                 f"No plugin in service offers the type {node.type}. The node stays stored: "
                 f"install the plugin, or repair it, to have it again."
             )
-            yield LockRequest(text, problem=True, advice=advice)
+            yield Finding(text, problem=True, advice=advice)
         elif run is not None and not project.place.open and survey.goes_on(run):
             advice = "Its project is closed. Open the project, then close it: that stops the node."
-            yield LockRequest(text, problem=True, advice=advice)
+            yield Finding(text, problem=True, advice=advice)
         else:
-            yield LockRequest(text)
+            yield Finding(text)
 
 
 def _state(survey: Survey, run: RunRow | None) -> str:

@@ -12,7 +12,7 @@ WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
-class LockRequest:
+class Finding:
     """One thing that was looked at.
 
     :param problem: it is not in order.
@@ -29,14 +29,14 @@ class Section:
     """What was found of one kind."""
 
     title: str
-    entries: Sequence[LockRequest]
+    entries: Sequence[Finding]
 
 
 def render(sections: Iterable[Section]) -> Iterator[str]:
     """The report as lines; ``!`` marks what is not in order."""
     for section in sections:
         yield section.title
-        for entry in section.entries or (LockRequest("none"),):
+        for entry in section.entries or (Finding("none"),):
             yield f"  {'!' if entry.problem else ' '} {escape(entry.text)}"
             yield from textwrap.wrap(
                 escape(entry.advice),

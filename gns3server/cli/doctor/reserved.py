@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from gns3server.cli.doctor.processes import bound_ports, command_line, working_directory
-from gns3server.cli.doctor.report import LockRequest, Section
+from gns3server.cli.doctor.report import Finding, Section
 from gns3server.cli.doctor.survey import Survey
 from gns3server.nodes.registry import Registry
 from gns3server.running.procfs import run_id_carriers
@@ -32,7 +32,7 @@ def reserved_ports(survey: Survey, registry: Registry) -> Section:
         uses = (f"{' and '.join(words)} of {whose}" for whose, words in reserved[port].items())
         text = f"{port}: {', '.join(uses)}"
         if port not in bound:
-            entries.append(LockRequest(f"{text}; not bound"))
+            entries.append(Finding(f"{text}; not bound"))
             continue
         entries.append(_bound(text, bound[port], ours, reserved[port]))
     return Section("Reserved ports", entries)
@@ -50,17 +50,17 @@ def _our_processes(survey: Survey) -> set[int]:
     return ours
 
 
-def _bound(text: str, pids: set[int], ours: set[int], uses: Uses) -> LockRequest:
+def _bound(text: str, pids: set[int], ours: set[int], uses: Uses) -> Finding:
     who = ", ".join(f"process {pid}" for pid in sorted(pids)) or "another user's process"
     if pids and pids <= ours:
-        return LockRequest(f"{text}; bound by {who}")
+        return Finding(f"{text}; bound by {who}")
     strangers = ", ".join(f"{pid} ({command_line(pid):.60})" for pid in sorted(pids - ours))
     who = f"process {strangers}" if strangers else who
     # What is only allocated its client may have bound itself.
     problem = any(words != [ALLOCATED] for words in uses.values())
     advice = "The node cannot start: end that process, or give the node another port."
     text = f"{text}; bound by {who}, none of ours"
-    return LockRequest(text, problem=problem, advice=advice if problem else "")
+    return Finding(text, problem=problem, advice=advice if problem else "")
 
 
 def _collect(survey: Survey, registry: Registry) -> dict[Port, Uses]:
@@ -90,8 +90,8 @@ def _uses(
             # Of a type that no plugin in service offers nobody knows the port.
             kind = registry.nio_types.get(nio.type)
             field = kind.local_udp_port if kind is not None else None
-            if field is not None and field in nio.values:
-                yield "udp", nio.values[field], "wire", names.get(node_id, node_id)
+            if field is not None and field in nio.fields:
+                yield "udp", nio.fields[field], "wire", names.get(node_id, node_id)
     for run in stored.runs:
         if survey.goes_on(run):
             for port in run.spec.ports:

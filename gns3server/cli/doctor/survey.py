@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gns3server.cli.daemon import state_owner
-from gns3server.nodes.parent import RunRow
-from gns3server.places.paths import PROJECT_FILE
 from gns3server.projects.damaged import runs_of
 from gns3server.running.identity import read_boot_id
 from gns3server.running.procfs import ProcessStat, ProcessTable, processes, run_id_carriers
@@ -27,8 +24,20 @@ from gns3server.storage.file_check import (
     lock_holder,
     refusal,
 )
-from gns3server.storage.rows import ProjectPlace, StoredProject, read_places, read_project_of
-from gns3server.storage.stores import PROJECT_MIGRATIONS, SERVER_FILE, SERVER_MIGRATIONS
+from gns3server.storage.rows import (
+    ProjectPlace,
+    RunRow,
+    StoredProject,
+    read_places,
+    read_project_of,
+)
+from gns3server.storage.state_lock import state_owner
+from gns3server.storage.stores import (
+    PROJECT_FILE,
+    PROJECT_MIGRATIONS,
+    SERVER_FILE,
+    SERVER_MIGRATIONS,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from gns3server.running import readiness
 from gns3server.running.local import LocalRunner
 from gns3server.running.local_run import LocalRun
 from gns3server.running.procfs import run_id_carriers
-from gns3server.running.reader import KernelReader, Look
+from gns3server.running.reader import KernelReader, ReadinessScan
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.testing import claimed_ports
 
@@ -103,13 +103,13 @@ class RunIds(list[str]):
 
 
 @pytest.fixture
-def look() -> Look:
+def look() -> ReadinessScan:
     """How the reader looks for answers: a test may have it fail, or take its time."""
     return readiness.look
 
 
 @pytest.fixture
-async def reader(look: Look) -> KernelReader:
+async def reader(look: ReadinessScan) -> KernelReader:
     """The reader of ``runner``, which closes it."""
     return KernelReader(look)
 

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import pytest
 
 from gns3server.running import readiness
-from gns3server.running.reader import KernelReader, Look, Shared
-from gns3server.running.readiness import Answer
+from gns3server.running.reader import KernelReader, ReadinessScan, Shared
+from gns3server.running.readiness import ReadinessResult
 from gns3server.running.spec import LaunchSpec, Port
 
 
@@ -40,7 +40,7 @@ async def test_who_comes_during_a_read_shares_the_next_one() -> None:
 class LookAgain(Protocol):
     """A way to look that does something else as well."""
 
-    def __call__(self, questions: Any, table: Any) -> list[Answer | None]: ...
+    def __call__(self, questions: Any, table: Any) -> list[ReadinessResult | None]: ...
 
 
 class Looking:
@@ -49,12 +49,12 @@ class Looking:
     def __init__(self) -> None:
         self.way: LookAgain = readiness.look
 
-    def __call__(self, questions: Any, table: Any) -> list[Answer | None]:
+    def __call__(self, questions: Any, table: Any) -> list[ReadinessResult | None]:
         return self.way(questions, table)
 
 
 @pytest.fixture
-def look() -> Look:
+def look() -> ReadinessScan:
     return Looking()
 
 
@@ -69,7 +69,7 @@ async def test_starts_share_their_rounds_and_leave_none_behind(
 ) -> None:
     rounds: list[int] = []
 
-    def counting(questions: Any, table: Any) -> list[Answer | None]:
+    def counting(questions: Any, table: Any) -> list[ReadinessResult | None]:
         rounds.append(len(questions))
         return readiness.look(questions, table)
 
@@ -93,7 +93,7 @@ async def test_a_failed_round_is_followed_by_another(
 ) -> None:
     failures = [OSError("no file descriptor left")]
 
-    def failing(questions: Any, table: Any) -> list[Answer | None]:
+    def failing(questions: Any, table: Any) -> list[ReadinessResult | None]:
         if failures:
             raise failures.pop()
         return readiness.look(questions, table)
@@ -115,7 +115,7 @@ async def test_an_answer_that_nobody_wants_any_more_is_let_go(
     answered: asyncio.Future[None] = loop.create_future()
     go_on = threading.Semaphore(0)
 
-    def late(questions: Any, table: Any) -> list[Answer | None]:
+    def late(questions: Any, table: Any) -> list[ReadinessResult | None]:
         answers = readiness.look(questions, table)
         if answers[0] is not None:
             loop.call_soon_threadsafe(answered.set_result, None)

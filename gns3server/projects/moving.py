@@ -1,0 +1,100 @@
+"""Moving a project to another directory; nodes that run go on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from gns3server.errors import Conflict, FilesFailed
+from gns3server.places import paths
+from gns3server.places.index import ProjectIndex
+from gns3server.places.relocation import Relocation
+from gns3server.projects.project import Project
+from gns3server.storage.database import DatabaseThread
+from gns3server.storage.file_check import DatabaseError
+from gns3server.storage.rows import ProjectPlace
+from gns3server.storage.stores import PROJECT_FILE, ProjectStore
+
+log = logging.getLogger(__name__)
+
+
+async def move_project(
+    thread: DatabaseThread,
+    places: ProjectIndex,
+    project: Project,
+    new: ProjectPlace,
+    *,
+    name: str | None,
+    temporary: bool,
+) -> None:
+    """Copy a project to another directory and use it there; nodes that run go on.
+
+    All is copied and durable before the server's records are switched, and
+    the old directory is only removed, if the project was temporary, after that.
+
+    :raises Conflict: something in that directory is in the way.
+    :raises FilesFailed: the files cannot be copied; the project is where it was.
+    """
+    old, was_temporary = places.of(project.id), project.temporary
+    relocation = Relocation(new.path)
+    try:
+        records = await _arrive(thread, project, new.path, relocation, temporary)
+        try:
+            await records.save_project(project.id, name, temporary)
+            await places.save(new)
+        except BaseException:
+            await records.close()
+            raise
+    except BaseException as error:
+        await asyncio.to_thread(relocation.undo)
+        if isinstance(error, OSError):
+            raise FilesFailed(
+                f"Project {project.id} could not be copied to {new.path}: {error}. "
+                f"It is still in {old.path}."
+            ) from error
+        raise
+    project.path, project.name, project.temporary = new.path, name, temporary
+    await project.records.switch_to(records)
+    await asyncio.to_thread(_clear_up, relocation, old if was_temporary else None)
+
+
+async def _arrive(
+    thread: DatabaseThread, project: Project, path: Path, relocation: Relocation, temporary: bool
+) -> ProjectStore:
+    """Copy a project, and open the copy of its records."""
+    owner = await _stored_owner(thread, path)
+    await asyncio.to_thread(relocation.receive, project.path)
+    await asyncio.to_thread(paths.mark_temporary, relocation.copy, temporary)
+    await project.records.copy_to(relocation.copy)
+    if owner not in (None, project.id):
+        await asyncio.to_thread(relocation.keep_records, owner)
+    await asyncio.to_thread(relocation.put_in_place)
+    return await ProjectStore.load(thread, path)
+
+
+def _clear_up(relocation: Relocation, left: ProjectPlace | None) -> None:
+    """Remove what a move leaves over. It is done already, so nothing of this makes it fail."""
+    try:
+        relocation.finish()
+        if left is not None:
+            paths.discard(paths.set_aside(left.id, left.path, left.made_directory))
+    except OSError as error:
+        log.warning("files that a project has left could not be removed: %s", error)
+
+
+async def _stored_owner(thread: DatabaseThread, directory: Path) -> str | None:
+    """The id of the project whose records are in a directory; ``None`` where there are none.
+
+    :raises Conflict: they cannot be read.
+    """
+    if not await asyncio.to_thread((directory / PROJECT_FILE).exists):
+        return None
+    try:
+        records = await ProjectStore.load(thread, directory)
+        try:
+            return await records.stored_id()
+        finally:
+            await records.close()
+    except DatabaseError as error:
+        raise Conflict(f"{directory} cannot be used: {error} Or choose another path.") from error
