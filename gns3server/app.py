@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from gns3server.files.images import Images
 from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.curl_log import CurlLog
-from gns3server.http.routing import Server
+from gns3server.http.routing import Route
 from gns3server.http.security import Gatekeeper
 from gns3server.nodes.file_cache import FileCache
 from gns3server.nodes.machine import Machine
@@ -31,6 +31,7 @@ from gns3server.projects.manager import ProjectManager
 from gns3server.projects.nodes import ProjectServices
 from gns3server.running.gate import StartGate
 from gns3server.running.local import LocalRunner
+from gns3server.server import Server
 from gns3server.settings.live import LiveSettings
 from gns3server.settings.schema import Settings, SettingsError, host_names, split_list
 from gns3server.storage.database import DatabaseThread
@@ -74,6 +75,7 @@ class RunningServer:
 
     server: Server
     plugins: PluginHost
+    routes: Sequence[Route]
     host: str
     port: int
     encrypted: bool
@@ -127,25 +129,26 @@ async def serving(
     await asyncio.to_thread(host.gather, registry, CORE_ROUTES)
     async with (
         _core(config, host, registry, stop or asyncio.Event()) as (server, tasks),
+        _curl_log(settings) as curl_log,
         host.lifespans(server),
     ):
         gatekeeper = Gatekeeper(*callers(settings))
-        config.on_change = partial(apply, host, server.hub, gatekeeper)
+        config.on_change = partial(apply, host, server.bus, gatekeeper)
         # After the plugins' lifespans: one that fails there has no routes and no nodes.
         routes = [*CORE_ROUTES, *host.routes()]
         application = make_application(
-            server, routes, gatekeeper, Authenticator(config), host.failures
+            server, routes, gatekeeper, Authenticator(config), host.failures, record=curl_log
         )
-        await server.manager.open_known()
+        await server.projects.open_known()
         async with (
             _watching(config),
             listening(application, settings.server.host, settings.server.port, tls) as address,
         ):
             try:
-                yield RunningServer(server, host, *address, encrypted=tls is not None)
+                yield RunningServer(server, host, routes, *address, encrypted=tls is not None)
             finally:
-                await server.manager.shutdown(open_again=True)
-                server.hub.close()
+                await server.projects.shutdown(open_again=True)
+                server.bus.close()
                 await tasks.finish()
 
 
@@ -158,20 +161,19 @@ async def _core(
     async with (
         _records(settings) as (thread, records),
         _machine(config, registry) as machine,
-        _recorder(settings) as recorder,
     ):
-        hub = EventBus(max_listeners=settings.server.max_listeners)
+        bus = EventBus(max_listeners=settings.server.max_listeners)
         shared = ProjectServices(
             machine=machine,
             registry=registry,
-            hub=hub,
+            bus=bus,
             config=config,
             node_ids={},
             converting=asyncio.Lock(),
             own=tasks.own,
         )
         manager = ProjectManager(config, shared, thread, records, host)
-        server = Server(config, manager, registry, hub, tasks.own, host.reports, stop, recorder)
+        server = Server(config, manager, registry, bus, tasks.own, host.reports, stop)
         yield server, tasks
 
 
@@ -180,13 +182,13 @@ def callers(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
     return host_names(settings), frozenset(split_list(settings.server.allowed_origins))
 
 
-def apply(host: PluginHost, hub: EventBus, gatekeeper: Gatekeeper, new: Settings) -> None:
+def apply(host: PluginHost, bus: EventBus, gatekeeper: Gatekeeper, new: Settings) -> None:
     """Give new settings to those who do not look them up each time.
 
     :raises SettingsError: a plugin's section does not fit; nothing has changed.
     """
     host.refresh(new)
-    hub.max_listeners = new.server.max_listeners
+    bus.max_listeners = new.server.max_listeners
     gatekeeper.admit(*callers(new))
 
 
@@ -255,7 +257,7 @@ async def _records(settings: Settings) -> AsyncIterator[tuple[DatabaseThread, Se
 
 
 @asynccontextmanager
-async def _recorder(settings: Settings) -> AsyncIterator[CurlLog | None]:
+async def _curl_log(settings: Settings) -> AsyncIterator[CurlLog | None]:
     if not settings.server.record:
         yield None
         return

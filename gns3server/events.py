@@ -59,7 +59,7 @@ PING_LINE = event_line("ping")
 
 
 class Listener:
-    """One subscriber: an asynchronous iterator of lines, ended by the hub or by leaving it.
+    """One subscriber: an asynchronous iterator of lines, ended by the bus or by leaving it.
 
     Whoever serves it may set ``on_end``, called once when it is ended, ``connected``, asked
     whether there is still somebody who listens, and ``missed``, lines to send after the first.

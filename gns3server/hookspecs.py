@@ -24,10 +24,11 @@ import pluggy
 if TYPE_CHECKING:
     from marshmallow import Schema
 
-    from gns3server.http.routing import Route, Server
+    from gns3server.http.routing import Route
     from gns3server.nodes.nio import NioType
     from gns3server.nodes.node_type import NodeType
     from gns3server.projects.project import Project
+    from gns3server.server import Server
 
 PROJECT_NAME = "gns3server"
 PREFIX = "gns3_"

@@ -38,6 +38,7 @@ from gns3server.projects.project import Project
 from gns3server.running.interfaces import is_interface_up
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.running.tools import ToolFailed, ToolResult, find_program, run_tool
+from gns3server.server import Server, warn_of_old_name
 
 API_VERSION = (1, 0)
 """Version of this module: the first number changes when something is taken away."""
@@ -85,3 +86,10 @@ __all__ = [
     "resolve_ipv4",
     "run_tool",
 ]
+
+
+def __getattr__(name: str) -> type[Server]:
+    if name == "Lab":
+        warn_of_old_name("gns3server.plugin.Lab", "gns3server.plugin.Server")
+        return Server
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -133,7 +133,7 @@ def lab(server):
 @pytest.fixture
 def images(lab):
     """The image files of ``server``."""
-    return lab.images
+    return lab.machine.images
 
 
 @pytest.fixture(name="until")

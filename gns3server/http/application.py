@@ -17,9 +17,10 @@ from gns3server.http.connections import SERVER, accepting, end_wait_for_head
 from gns3server.http.edge import header, make_endpoint, make_middleware
 from gns3server.http.handlers import browser, files, pages, projects, server
 from gns3server.http.request_log import ID, ROUTE
-from gns3server.http.routing import OneOf, Route, Scope, Server
+from gns3server.http.routing import ROUTE_TABLE, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.http.sending import FOLLOWERS, Followers
+from gns3server.server import Server
 
 CORE_ROUTES: tuple[Route, ...] = (
     *pages.ROUTES,
@@ -47,20 +48,24 @@ def make_application(
     gatekeeper: Gatekeeper,
     authenticator: Authenticator,
     failed_plugins: Mapping[str, str],
+    *,
+    record: Callable[[web.Request], None] | None = None,
 ) -> web.Application:
     """An application that serves exactly ``routes``.
 
     :param failed_plugins: live: the plugins whose routes answer 503 meanwhile, and why.
+    :param record: notes every accepted request, if the settings want that.
     """
+    routes = tuple(routes)
     known: dict[web.AbstractRoute, Route] = {}
     edge = make_middleware(gatekeeper, authenticator, known, failed_plugins)
     application = web.Application(middlewares=[end_wait_for_head, edge], client_max_size=BODY_LIMIT)
+    application[ROUTE_TABLE] = routes
     application[FOLLOWERS] = Followers()
     application.on_shutdown.append(application[FOLLOWERS].end)
     add_route = partial(application.router.add_route, expect_handler=expect_nothing_yet)
     for route in routes:
-        server.routes.append(route)
-        endpoint = make_endpoint(server, route, failed_plugins)
+        endpoint = make_endpoint(server, route, failed_plugins, record)
         for method in methods(route):
             known[add_route(method, route.path, endpoint)] = route
     for resource in application.router.resources():

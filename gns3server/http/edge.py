@@ -24,10 +24,11 @@ from gns3server.http.bodies import answer_expectation
 from gns3server.http.encoding import encode
 from gns3server.http.parsing import PARSED, make_loader
 from gns3server.http.request_log import ID, ROUTE, USER, begin, log_outcome, request_ids
-from gns3server.http.routing import JSON, Call, OneOf, Route, Scope, Server
+from gns3server.http.routing import JSON, Call, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.locks import LockRequest
 from gns3server.projects.project import Project
+from gns3server.server import Server
 
 WHOLE_NUMBER = re.compile("[0-9]+")
 
@@ -180,9 +181,15 @@ def _bug(request: web.Request, bug: Exception) -> web.Response:
 
 
 def make_endpoint(
-    server: Server, route: Route, failed_plugins: Mapping[str, str]
+    server: Server,
+    route: Route,
+    failed_plugins: Mapping[str, str],
+    record: Callable[[web.Request], None] | None,
 ) -> Callable[[web.Request], Coroutine[Any, Any, Any]]:
-    """The aiohttp handler of a route."""
+    """The aiohttp handler of a route.
+
+    :param record: notes every accepted request, if the settings want that.
+    """
     integers = route.integers
     scoped = "project_id" in route.path_names
     load, dump = make_loader(server, route), make_dumper(route)
@@ -198,9 +205,9 @@ def make_endpoint(
         call = Call(server, route, request, path, await load(request))
         if route.query:
             call.query = read_query(route, request)
-        if server.record is not None:
-            server.record(request)
-        if scoped and not (route.damaged_too and path["project_id"] in server.manager.damaged):
+        if record is not None:
+            record(request)
+        if scoped and not (route.damaged_too and path["project_id"] in server.projects.damaged):
             call.found_project = find_project(server, path["project_id"])
         result = await _carry_out(call)
         if route.stream:
@@ -236,7 +243,7 @@ def find_project(server: Server, project_id: str) -> Project:
     :raises Conflict: it is damaged.
     """
     try:
-        return server.manager.get(project_id)
+        return server.projects.get(project_id)
     except NotFound as error:
         raise unknown_id("project", project_id, error) from None
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 from marshmallow import Schema
 
-from gns3server.http.routing import OneOf, Server
+from gns3server.http.routing import OneOf
 from gns3server.http.schemas import name_field, port_field
+from gns3server.server import Server
 
 
 class NioUdpSchema(Schema):

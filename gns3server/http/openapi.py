@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -13,8 +13,9 @@ from marshmallow import Schema
 from gns3server import __version__
 from gns3server.http.openapi_paths import links, operation_id, parameter, template
 from gns3server.http.openapi_schemas import Names, describe, node_id
-from gns3server.http.routing import HTML, JSON, OCTETS, OneOf, Route, Scope, Server
+from gns3server.http.routing import HTML, JSON, OCTETS, OneOf, Route, Scope
 from gns3server.http.schemas import ErrorSchema, InvalidRequestSchema
+from gns3server.server import Server
 
 OPENAPI_VERSION = "3.0.3"
 """Client generators know this version best."""
@@ -56,16 +57,17 @@ STREAMED: Mapping[str, Any] = {OCTETS: BYTES, HTML: {"type": "string"}}
 """Schemas of answers that handlers make themselves, by media type; of others nothing is said."""
 
 
-def build(server: Server) -> dict[str, Any]:
+def build(server: Server, routes: Sequence[Route]) -> dict[str, Any]:
     """The document of all routes of this server."""
-    return Document(server).build()
+    return Document(server, routes).build()
 
 
 class Document:
     """Collects routes into one OpenAPI document."""
 
-    def __init__(self, server: Server) -> None:
-        self._lab = server
+    def __init__(self, server: Server, routes: Sequence[Route]) -> None:
+        self._server = server
+        self._routes = routes
         self._names = Names()
         self._marshmallow = MarshmallowPlugin(schema_name_resolver=self._names.of)
         self._spec = APISpec(
@@ -86,9 +88,9 @@ class Document:
 
     def build(self) -> dict[str, Any]:
         """Make the document."""
-        for tag in dict.fromkeys(route.tag for route in self._lab.routes):
+        for tag in dict.fromkeys(route.tag for route in self._routes):
             self._spec.tag({"name": tag})
-        for route in self._lab.routes:
+        for route in self._routes:
             self._spec.path(
                 path=template(route),
                 operations={route.method.lower(): self._operation(route)},
@@ -152,14 +154,14 @@ class Document:
         else:
             return answer(route.status, meaning)
         success = answer(route.status, meaning, route.answer_type, schema)
-        found = links(route, self._lab.routes)
+        found = links(route, self._routes)
         return {**success, "links": found} if found else success
 
     def _union(self, shape: OneOf) -> dict[str, Any]:
         """A schema for each choice, told apart by the field that tells."""
         references = {
             value: self._choice(shape.field, value, schema)
-            for value, schema in sorted(shape.choices(self._lab).items())
+            for value, schema in sorted(shape.choices(self._server).items())
         }
         return {
             "oneOf": [{"$ref": reference} for reference in references.values()],

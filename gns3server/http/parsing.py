@@ -12,7 +12,8 @@ from marshmallow import Schema, ValidationError
 from gns3server.errors import InvalidRequest
 from gns3server.http.bodies import read_body
 from gns3server.http.encoding import decode
-from gns3server.http.routing import OneOf, Route, Server
+from gns3server.http.routing import OneOf, Route
+from gns3server.server import Server
 
 PARSED: web.RequestKey[Any] = web.RequestKey("parsed")
 """The parsed body, repeated to the client when it does not fit."""

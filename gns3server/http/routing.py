@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 from marshmallow import Schema
 
-from gns3server.events import EventBus
-from gns3server.files.images import Images
 from gns3server.nodes.node import Node
-from gns3server.nodes.registry import Registry
-from gns3server.projects.manager import ProjectManager
 from gns3server.projects.project import Project
-from gns3server.settings.live import LiveSettings
-from gns3server.settings.schema import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
+from gns3server.server import Server, warn_of_old_name
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -47,37 +38,6 @@ class Scope(Enum):
     NODE = "one node: alone with it, beside others in its project"
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """What handlers, plugin routes and plugin lifespans may use of the server.
-
-    :param own: runs a change in a task that a client's hanging up does not end.
-    :param record: notes every accepted request, if the settings want that.
-    :param stop: set it to end the server.
-    :param plugins: a report of each plugin, as its wire object's fields.
-    """
-
-    config: LiveSettings
-    manager: ProjectManager
-    registry: Registry
-    hub: EventBus
-    own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
-    plugins: Callable[[], list[Mapping[str, Any]]]
-    stop: asyncio.Event
-    record: Callable[[web.Request], None] | None = None
-    routes: list[Route] = field(default_factory=list)
-
-    @property
-    def images(self) -> Images:
-        """The image files of this server."""
-        return self.manager.machine.images
-
-    @property
-    def settings(self) -> Settings:
-        """The newest settings."""
-        return self.config.current
-
-
 @dataclass(slots=True)
 class Call:
     """One request, validated, with what it works on.
@@ -97,6 +57,12 @@ class Call:
     query: Mapping[str, int] = field(default_factory=dict)
     found_project: Project | None = None
     found_node: Node | None = None
+
+    @property
+    def lab(self) -> Server:
+        """Deprecated, and gone in 0.3: ``server``."""
+        warn_of_old_name("Call.lab", "Call.server")
+        return self.server
 
     @property
     def project(self) -> Project:
@@ -202,3 +168,7 @@ class Route:
     def integers(self) -> frozenset[str]:
         """Names of the parameters that match digits only."""
         return frozenset(name for name, rule in self.parameters if rule == DIGITS)
+
+
+ROUTE_TABLE: web.AppKey[tuple[Route, ...]] = web.AppKey("route_table", tuple)
+"""All routes of an application."""

@@ -29,7 +29,7 @@ async def stream(
     :param since: number the events, and begin with those after this number that are stored.
     """
     project_id = None if project is None else project.id
-    with call.server.hub.listen(project_id, numbered=since is not None) as listener:
+    with call.server.bus.listen(project_id, numbered=since is not None) as listener:
         if project is not None and since is not None:
             # What is published from here on is in the listener's queue already.
             listener.missed = project.records.events.since(since)

@@ -15,7 +15,7 @@ import pluggy
 
 from gns3server import hookspecs
 from gns3server.http.handlers.nodes import node_routes
-from gns3server.http.routing import Route, Server
+from gns3server.http.routing import Route
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.registry import Registry
@@ -30,6 +30,7 @@ from gns3server.plugin_host.checks import (
     read_section,
 )
 from gns3server.projects.project import Project
+from gns3server.server import Server
 from gns3server.settings.schema import ConfigView, Settings, SettingsError, split_list
 
 log = logging.getLogger(__name__)

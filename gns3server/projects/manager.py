@@ -213,7 +213,7 @@ class ProjectManager:
 
     def is_listened_to(self, project: Project) -> bool:
         """Whether a close is skipped: several clients listen to the project (PRJ-14, D-12)."""
-        return self._shared.hub.listeners(project.id) > 1
+        return self._shared.bus.listeners(project.id) > 1
 
     async def close(self, project: Project) -> None:
         """Close a project: stop its nodes, keep its files unless it is temporary.

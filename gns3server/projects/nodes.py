@@ -40,7 +40,7 @@ class ProjectServices:
 
     machine: Machine
     registry: Registry
-    hub: EventBus
+    bus: EventBus
     config: LiveSettings
     node_ids: dict[str, str]
     converting: asyncio.Lock

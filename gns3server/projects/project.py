@@ -166,13 +166,13 @@ class Project:
 
     async def open_events(self) -> None:
         """Number and publish events from now on."""
-        hub, settings = self._shared.hub, self._shared.config.current.server
-        await self.records.events.open(partial(hub.publish, self.id), settings.max_events)
+        bus, settings = self._shared.bus, self._shared.config.current.server
+        await self.records.events.open(partial(bus.publish, self.id), settings.max_events)
 
     async def shut(self) -> None:
         """Give back everything the project has in memory, and its file; what runs goes on."""
         self.closed = True
         self.machine.ports.release_project(self.id)
-        self._shared.hub.end_project(self.id)
+        self._shared.bus.end_project(self.id)
         await asyncio.gather(self.nodes.leave(), self.parked_runs.leave())
         await self.records.close()

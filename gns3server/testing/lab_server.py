@@ -56,7 +56,7 @@ class LabServer:
     @property
     def ports(self) -> Any:
         """Its port pools."""
-        return self.running.server.manager.machine.ports
+        return self.running.server.projects.machine.ports
 
 
 ServerFactory = Callable[..., AbstractAsyncContextManager[LabServer]]

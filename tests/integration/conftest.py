@@ -114,7 +114,7 @@ def check_wire():
 @pytest.fixture
 def hold_disk(lab):
     """A context in which no change gets to the disk, as on one that is very slow."""
-    return partial(held, lab.manager.databases)
+    return partial(held, lab.projects.databases)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def read_only_records(lab):
     """
 
     def switch(project: str = "") -> AbstractAsyncContextManager[None]:
-        manager = lab.manager
+        manager = lab.projects
         if not project:
             return read_only(manager.databases, lab.config.current.state_path / "server.db")
         path = manager.get(project.rpartition("/")[2]).path

@@ -65,7 +65,7 @@ async def test_what_is_refused_changes_nothing(raw, project, ask, lab):
     ask()
     assert (await raw.request("DELETE", project)).status == 401
     assert (await raw.request("POST", "/v1/projects", body=b"{}")).status == 401
-    assert len(lab.manager.projects) == 1
+    assert len(lab.projects.projects) == 1
 
 
 @pytest.mark.statement("AUTH-03")

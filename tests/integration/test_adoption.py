@@ -197,7 +197,7 @@ async def test_an_opening_that_fails_leaves_alone_what_it_had_adopted(
     (gns3_settings.state_path / "server.db").unlink()
     async with keeping(keep_nodes=False) as server, server.client.listen() as told:
         assert await anext(told) == {"action": "ping"}
-        client, databases = server.client, server.running.server.manager.databases
+        client, databases = server.client, server.running.server.projects.databases
         async with read_only(databases, gns3_settings.state_path / "server.db"):
             assert (await client.post("/v1/projects", {"project_id": ID})).status == 507
             assert (nodes(), len(server.ports.tcp)) == ({pid}, 0)

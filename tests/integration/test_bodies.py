@@ -57,7 +57,7 @@ async def test_the_beginning_of_a_compressed_body_is_not_taken_for_none(raw, lab
         answer = await raw.request(
             "POST", "/v1/projects", "Content-Encoding: gzip", body=whole[:length]
         )
-        assert (length, answer.status, lab.manager.projects) == (length, 400, [])
+        assert (length, answer.status, lab.projects.projects) == (length, 400, [])
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"1", b'"name"'])

@@ -402,7 +402,7 @@ async def test_a_project_that_is_damaged_while_it_is_open_can_be_stopped_and_del
     async with serving() as server:
         client, toy = server.client, f"{PROJECT}/toy/vms/{NODE}"
         assert (await client.post(f"{toy}/start")).status == 204
-        databases = server.running.server.manager.databases
+        databases = server.running.server.projects.databases
         (database,) = (db for db in databases.opened if db.path == lab / "project.db")
         await databases.read(database, "PRAGMA wal_checkpoint(TRUNCATE)")
         # From outside: closing a file here would end the server's lock on it.

@@ -231,7 +231,7 @@ async def test_nobody_waits_for_ever(serving, guard, tmp_path, monkeypatch, seed
             clients = asyncio.create_task(hunt.run(server, "during"))
             await server.client.get("/v1/version")
             hunt.server_ends = True
-            await server.running.server.manager.shutdown(open_again=True)
+            await server.running.server.projects.shutdown(open_again=True)
             await clients
         guard.check_empty()
         assert server.processes() == {}

@@ -180,7 +180,7 @@ async def test_every_change_is_synced_before_it_is_answered(toy_process, strace,
 
 async def test_concurrent_changes_share_a_commit(client, project, lab, hold_disk):
     numbers = range(25)
-    thread = lab.manager.databases
+    thread = lab.projects.databases
     before = thread.commits
     with hold_disk():
         creations = [later(client.post(f"{project}/toy/vms", {"name": f"{n}"})) for n in numbers]

@@ -70,7 +70,7 @@ async def test_a_server_that_is_not_local_takes_images_from_their_directory_only
 ):
     plugins = [make_entry_point("shelf", "toy_images")]
     async with gns3_serving(plugins=plugins, local=False) as server:
-        images = server.running.server.images
+        images = server.running.server.machine.images
         rom = images.kinds()["ROM"]
         for name in ("x", "../x", str(images.path / "ROM" / "x")):
             assert images.path in (await images.find(rom, name)).parents
@@ -251,7 +251,7 @@ async def test_an_image_over_the_limit_is_refused_and_leaves_nothing(
         yield content
 
     async with gns3_serving(plugins=plugins, max_image_size=2) as server:
-        directory = server.running.server.images.path / "ROM"
+        directory = server.running.server.machine.images.path / "ROM"
         fits = await server.client.request("POST", f"{ROUTE}/x", data=io.BytesIO(content[:-1]))
         assert fits.status == 204
         data = io.BytesIO(content) if announced else pieces()
@@ -300,7 +300,7 @@ async def begin_upload(server, name, length=1_000_000):
     head = f"POST {ROUTE}/{name} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
     writer.write(head.encode() + b"x" * (length // 2))
     await writer.drain()
-    directory = server.running.server.images.path / "ROM"
+    directory = server.running.server.machine.images.path / "ROM"
     async with asyncio.timeout(20):
         while not directory.is_dir() or not in_directory(directory):
             await server.client.get("/v1/version")
@@ -338,7 +338,7 @@ async def test_an_upload_does_not_keep_the_server_from_stopping(
     impatient(monkeypatch, shutdown=0.2, body=3600.0)
     plugins = [make_entry_point("shelf", "toy_images")]
     async with gns3_serving(plugins=plugins) as server:
-        directory = server.running.server.images.path / "ROM"
+        directory = server.running.server.machine.images.path / "ROM"
         _, writer = await begin_upload(server, "x")
     writer.close()
     assert in_directory(directory) == []

@@ -43,17 +43,17 @@ async def test_the_bytes_on_the_wire(raw, project, lab):
     assert not {"Content-Length", "Content-Encoding"} & set(headers)
     ping = b'{"action": "ping"}\n'
     assert await reader.readexactly(25) == b"13\r\n" + ping + b"\r\n"
-    lab.hub.publish(project.rpartition("/")[2], event_line("vm.created", {"a": "b"}))
+    lab.bus.publish(project.rpartition("/")[2], event_line("vm.created", {"a": "b"}))
     event = b'{"action": "vm.created", "event": {"a": "b"}}\n'
     assert await reader.readexactly(len(event) + 6) == b"2e\r\n" + event + b"\r\n"
-    lab.hub.close()
+    lab.bus.close()
     assert await reader.readexactly(5) == b"0\r\n\r\n"
     writer.close()
 
 
 @pytest.mark.statement("NOTIF-04")
 async def test_pings_break_the_silence(client, lab):
-    lab.hub.ping_after = 0.01
+    lab.bus.ping_after = 0.01
     async with client.listen() as events:
         assert await take(events, 5) == [PING] * 5
 
@@ -207,7 +207,7 @@ async def test_all_streams_end_with_the_server(serving):
         paths = [f"{project}/notifications", *EVERYWHERE]
         heard = [asyncio.ensure_future(hear(server.url, path)) for path in paths]
         await heard_by(client, server.running.server, project, 1)
-        while server.running.server.hub.listeners() < 2:
+        while server.running.server.bus.listeners() < 2:
             await client.get("/v1/version")
     for lines in await asyncio.gather(*heard):
         assert lines[0] == b'{"action": "ping"}\n'
@@ -239,7 +239,7 @@ async def test_a_close_is_skipped_for_two_listeners_but_not_for_one(client, lab,
 
 async def heard_by(client, lab, project: str, count: int) -> None:
     """Wait until so many listen to a project."""
-    while lab.hub.listeners(project.rpartition("/")[2]) != count:
+    while lab.bus.listeners(project.rpartition("/")[2]) != count:
         await client.get("/v1/version")
 
 
@@ -276,7 +276,7 @@ async def test_who_does_not_read_holds_up_nobody_and_is_cut_off(
         assert await anext(events) == PING
         for number in range(3000):
             event = {"filling": "x" * 4000, "number": number}
-            lab.hub.publish(project_id, event_line("vm.started", event))
+            lab.bus.publish(project_id, event_line("vm.started", event))
             assert (await anext(events))["event"]["number"] == number
         assert (await client.get(project)).status == 200
         # Fallen behind, ended, given its grace, cut off: it no longer counts.
@@ -289,11 +289,11 @@ async def test_who_does_not_read_holds_up_nobody_and_is_cut_off(
 async def test_a_listener_that_goes_away_is_forgotten(raw, client, project, lab, caplog):
     project_id = project.rpartition("/")[2]
     writer = await stalled(raw, f"{project}/notifications")
-    assert lab.hub.listeners(project_id) == 1
+    assert lab.bus.listeners(project_id) == 1
     writer.transport.abort()
     await heard_by(client, lab, project, 0)
-    while lab.hub.projects:
-        lab.hub.publish(project_id, event_line("vm.started", {}))
+    while lab.bus.projects:
+        lab.bus.publish(project_id, event_line("vm.started", {}))
         await client.get("/v1/version")
     # That is nothing to worry the reader of the log with.
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []

@@ -102,7 +102,7 @@ async def test_without_any_kind_of_images_the_upload_page_says_so(gns3_serving):
         assert b"<form" not in answer.body
         refused = await send(server.client, field("type", "ROM"), field("file", "x", "x"))
         assert refused.status == 403
-        assert stored(server.running.server.images) == []
+        assert stored(server.running.server.machine.images) == []
 
 
 @pytest.mark.statement("UPL-01")
@@ -248,7 +248,7 @@ async def test_a_form_over_the_limit_is_refused_and_leaves_nothing(
             answers.append(await send(server.client, ROM, content))
             answers.append(await send(server.client, content, ROM))
         assert [answer.status for answer in answers] == [413, 413, 302, 302]
-        assert stored(server.running.server.images) == ["ROM/x", "ROM/x.md5sum"]
+        assert stored(server.running.server.machine.images) == ["ROM/x", "ROM/x.md5sum"]
 
 
 async def test_a_form_that_cannot_be_stored_is_told_as_an_error(client, images):

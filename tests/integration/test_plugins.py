@@ -201,7 +201,7 @@ async def test_a_plugin_that_hangs_does_not_hold_up_a_shutdown(serving_with, unt
     async with asyncio.timeout(60), serving_with(fault, plugin_seconds=600) as server:
         opening = asyncio.create_task(server.client.post("/v1/projects", {}))
         if moment == "opened":
-            await until(lambda: asyncio.sleep(0, bool(server.running.server.manager.projects)))
+            await until(lambda: asyncio.sleep(0, bool(server.running.server.projects.projects)))
         else:
             assert (await opening).status == 201
         if end == "request":
@@ -302,10 +302,10 @@ def gns3_routes(config):
 @hookimpl
 @asynccontextmanager
 async def gns3_lifespan(server):
-    assert server.manager.projects == []
+    assert server.projects.projects == []
     CALLS.append("gns3_lifespan")
     yield
-    assert server.manager.projects == []
+    assert server.projects.projects == []
     CALLS.append("gns3_lifespan ends")
 
 async def observe(hook, project):
@@ -350,8 +350,8 @@ async def test_hooks_are_called_in_order_and_at_their_moments(gns3_serving, faul
             toy = (await client.post(f"{path}/toy/vms", {"name": "toy"})).json["vm_id"]
             assert (await client.post(f"{path}/toy/vms/{toy}/start")).status == 204
             if name == "closed-one":
-                await server.running.server.manager.commit(
-                    server.running.server.manager.get(project)
+                await server.running.server.projects.commit(
+                    server.running.server.projects.get(project)
                 )
                 assert (await client.post(f"{path}/close")).status == 204
             elif name == "deleted-one":

@@ -59,10 +59,10 @@ FAULTS = {
     "the marker cannot be written": lambda _new, _: full("fsync", ".gns3_temporary"),
     "the records cannot be copied": lambda _new, _: full("replace", "project.db"),
     "the records cannot be changed": lambda new, lab: read_only(
-        lab.manager.databases, new / "project.db"
+        lab.projects.databases, new / "project.db"
     ),
     "the move cannot be recorded": lambda _new, lab: read_only(
-        lab.manager.databases, lab.config.current.state_path / "server.db"
+        lab.projects.databases, lab.config.current.state_path / "server.db"
     ),
 }
 """What goes wrong, by the new directory and the server it happens to."""

@@ -106,12 +106,12 @@ async def test_what_does_not_fit_is_400_and_makes_nothing(client, server, subtes
 async def test_an_id_that_is_open_answers_the_open_project_unchanged(client, tmp_path, lab):
     assert (await client.get(f"/v1/projects/{ID}")).status == 404
     made = await create(client, name="lab", project_id=ID)
-    project = lab.manager.get(ID)
+    project = lab.projects.get(ID)
     again = await create(
         client, name="other", project_id=ID, path=str(tmp_path / "other"), temporary=True
     )
     assert again == made
-    assert lab.manager.get(ID) is project
+    assert lab.projects.get(ID) is project
     assert not (tmp_path / "other").exists()
     assert (await client.get("/v1/projects")).json == [made]
 

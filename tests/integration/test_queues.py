@@ -95,7 +95,7 @@ async def test_only_so_many_come_up_at_once(serving, gate, tmp_path):
         toys = [await new_toy(client, project, mode=gate.mode) for _ in range(4)]
         starts = [later(client.post(f"{toy}/start")) for toy in toys]
         await gate.reached(2)
-        places = server.running.server.manager.machine.gate
+        places = server.running.server.projects.machine.gate
         while places.waiting < 2:
             await client.get("/v1/version")
         gate.open()
@@ -147,7 +147,7 @@ async def test_the_end_of_a_project_ends_its_starts(make_toy, gate, arrived, ser
     for _ in waiting:
         await arrived()
     if end == "shutdown":
-        await server.running.server.manager.shutdown(open_again=True)
+        await server.running.server.projects.shutdown(open_again=True)
     else:
         leave = client.delete(project) if end == "delete" else client.post(f"{project}/close")
         assert (await leave).status == 204
@@ -231,14 +231,14 @@ async def test_a_close_that_cannot_be_recorded_changes_nothing(
     async with read_only_records():
         assert (await client.post(f"{project}/close")).status == 507
     assert (await client.get(kept)).status == 200
-    stored = await lab.manager.get(project.rpartition("/")[2]).records.stored()
+    stored = await lab.projects.get(project.rpartition("/")[2]).records.stored()
     assert stored.allocated_ports == [port]
     assert stored.removed_nodes == [("toy", removed.rpartition("/")[2])]
     # Once it is closed, both are forgotten (contract 4.3).
     assert (await client.post(f"{project}/close")).status == 204
     body = {"project_id": project.rpartition("/")[2]}
     assert (await client.post("/v1/projects", body)).status == 201
-    stored = await lab.manager.get(body["project_id"]).records.stored()
+    stored = await lab.projects.get(body["project_id"]).records.stored()
     assert (stored.allocated_ports, stored.removed_nodes) == ([], [])
 
 
@@ -248,13 +248,13 @@ async def test_nothing_starts_in_a_project_that_a_stopping_server_could_not_end(
     toy = await make_toy()
     await client.put(project, {"temporary": True})
     with failing("rename", directory, errno.EPERM):
-        await lab.manager.shutdown(open_again=True)
+        await lab.projects.shutdown(open_again=True)
     assert (await client.post(f"{toy}/start")).status == 404
 
 
 async def test_a_stopping_server_opens_no_more_projects(client, project, lab, hold_disk, arrived):
     with hold_disk():
-        stopping = later(lab.manager.shutdown(open_again=True))
+        stopping = later(lab.projects.shutdown(open_again=True))
         await arrived()
         late = later(client.post("/v1/projects", {"name": "late"}))
         assert (await client.get("/v1/version")).status == 200

@@ -79,7 +79,7 @@ async def test_where_a_body_ends_must_be_beyond_doubt(raw, lab, headers):
     smuggled = b"{}POST /v1/projects HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
     answers = await raw.talk("\r\n".join(lines).encode() + smuggled)
     assert statuses(answers) == [400]
-    assert lab.manager.projects == []
+    assert lab.projects.projects == []
 
 
 # Connections ------------------------------------------------------------------------
@@ -107,7 +107,7 @@ async def test_what_follows_the_last_request_is_not_heard(raw, lab):
     more = b"POST /v1/projects HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
     # All in one go, it makes nonsense of the whole.
     assert statuses(await raw.talk(VERSION + LAST + more)) == [400]
-    assert lab.manager.projects == []
+    assert lab.projects.projects == []
 
 
 async def test_a_connection_without_requests_ends_at_last(raw, monkeypatch):
@@ -212,7 +212,7 @@ async def test_http_1_0_gets_streams_without_chunks(raw, lab, project, tmp_path,
             assert await reader.readexactly(4) == b"ping"
         else:
             assert await reader.readline() == b'{"action": "ping"}\n'
-            lab.hub.end_project(project.rpartition("/")[2])
+            lab.bus.end_project(project.rpartition("/")[2])
             if path != "/v1/notifications":
                 assert await reader.read() == b""
         writer.close()
@@ -250,7 +250,7 @@ async def test_what_else_is_expected_is_417(raw, lab):
         assert (answer.status, set(answer.json)) == (417, {"message", "status"})
         assert repr(expected) in answer.json["message"]
     assert (await raw.request("PATCH", "/v1/version", "Expect: tea")).json["status"] == 417
-    assert lab.manager.projects == []
+    assert lab.projects.projects == []
 
 
 @pytest.mark.parametrize(
@@ -390,4 +390,4 @@ async def test_a_client_that_hangs_up_in_a_request_is_forgotten(raw, client, lab
         writer.close()
         await writer.wait_closed()
     assert (await client.get("/v1/version")).status == 200
-    assert lab.manager.projects == []
+    assert lab.projects.projects == []

@@ -90,7 +90,7 @@ async def test_only_clients_of_a_local_server_may(gns3_serving):
             answer = await server.client.post(path)
             assert answer.status == 403
             assert "--local" in answer.json["message"]
-        assert not server.running.server.stop.is_set()
+        assert not server.running.server.stopping.is_set()
         assert (await server.client.get("/v1/version")).status == 200
 
 

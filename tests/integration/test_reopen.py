@@ -37,7 +37,7 @@ async def test_a_project_is_not_opened_while_its_file_is_being_closed(
             with hold_disk() as begun:
                 await asyncio.to_thread(begun.wait)
                 closed = later(client.post(f"{PROJECT}/close"))
-                while lab.manager.databases.queued == 0:
+                while lab.projects.databases.queued == 0:
                     await client.get("/v1/version")
                 # Once more, behind what is recorded of the close and before the file is closed.
                 slow.enter_context(hold_disk())
@@ -124,9 +124,9 @@ async def test_numbers_are_kept(client, lab, build):
     await client.delete(f"{PROJECT}/toy/vms/{vms[1]['vm_id']}")
     await client.post(f"{PROJECT}/close")
     await client.post("/v1/projects", {"project_id": ID})
-    assert [node.number for node in lab.manager.get(ID).nodes] == [0, 2, 3, 4]
+    assert [node.number for node in lab.projects.get(ID).nodes] == [0, 2, 3, 4]
     await client.post(f"{PROJECT}/toy/vms", {"name": "PC"})
-    assert [node.number for node in lab.manager.get(ID).nodes] == [0, 2, 3, 4, 1]
+    assert [node.number for node in lab.projects.get(ID).nodes] == [0, 2, 3, 4, 1]
 
 
 async def test_a_new_name_in_the_request_renames(client, build):

@@ -56,7 +56,7 @@ async def test_of_two_hosts_or_origins_none_counts(raw, lab):
     for second in ("localhost", "evil.example"):
         answer = await raw.request("POST", "/v1/projects", f"Host: {second}", body=b"{}")
         assert answer.status == 400
-    assert lab.manager.projects == []
+    assert lab.projects.projects == []
 
 
 def basic(pair: str) -> str:

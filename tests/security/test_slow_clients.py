@@ -50,7 +50,7 @@ async def test_a_head_that_does_not_end_is_408(raw, client, lab, impatient, head
     assert late.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert b"Connection: close\r\n" in late
     assert (await client.get("/v1/version")).status == 200
-    assert lab.manager.projects == []
+    assert lab.projects.projects == []
 
 
 async def test_a_head_that_stops_coming_is_408(raw, impatient):
@@ -161,7 +161,7 @@ async def test_a_listener_that_reads_nothing_is_cut_off_and_no_other(
     with connection:
         async with client.listen() as events:
             assert await anext(events) == {"action": "ping"}
-            hub, project_id = server.running.server.hub, project.rpartition("/")[2]
+            hub, project_id = server.running.server.bus, project.rpartition("/")[2]
 
             async def gone():
                 hub.publish(project_id, event_line("test", {"text": "x" * 100_000}))

@@ -19,13 +19,13 @@ UPLOAD_ERRORS = {
 
 async def list_images(kind: ImageKind, call: Call) -> list[Mapping[str, str]]:
     """Every image of a kind."""
-    return [{"filename": name} for name in await call.server.images.names(kind)]
+    return [{"filename": name} for name in await call.server.machine.images.names(kind)]
 
 
 async def upload(kind: ImageKind, call: Call) -> None:
     """Store the body as an image."""
     content, size = raw_body(call), call.request.content_length
-    await call.server.images.store(kind, call.path["filename"], content, size)
+    await call.server.machine.images.store(kind, call.path["filename"], content, size)
 
 
 def image_routes(kind: ImageKind, path: str, *, tag: str) -> tuple[Route, Route]:

@@ -41,7 +41,7 @@ async def home(call: Call) -> web.StreamResponse:
 
 async def show_uploads(call: Call) -> web.StreamResponse:
     """The upload form and the images that are there."""
-    images, version = call.server.images, call.server.settings.server.announced_version
+    images, version = call.server.machine.images, call.server.settings.server.announced_version
     paths = await images.paths()
     kinds = list(images.kinds().values())
     origin = f"{call.request.scheme}://{call.request.host}"
@@ -66,7 +66,7 @@ async def upload(call: Call) -> web.StreamResponse:
             )
         if form.kind is not None and form.file is not None:
             name, incoming = form.file
-            await call.server.images.place(incoming, form.kind, name)
+            await call.server.machine.images.place(incoming, form.kind, name)
     return web.Response(status=302, headers={"Location": "/upload"})
 
 
@@ -82,7 +82,7 @@ async def _take(call: Call, form: Form, part: BodyPartReader, stack: AsyncExitSt
     if field == "type":
         form.kind = await _find_kind(call, part)
     elif part.filename:
-        name, images = plain_name(part.filename), call.server.images
+        name, images = plain_name(part.filename), call.server.machine.images
         # Where it belongs is not known yet if its type comes after it.
         directory = images.directory(form.kind) if form.kind else images.path
         incoming = images.receiving(directory, name, part_content(part))
@@ -103,7 +103,7 @@ async def _find_kind(call: Call, part: BodyPartReader) -> ImageKind:
         text += piece
         if len(text) > TYPE_BYTES:
             break
-    name, kinds = text.decode(errors="replace"), call.server.images.kinds()
+    name, kinds = text.decode(errors="replace"), call.server.machine.images.kinds()
     if name not in kinds:
         known = ", ".join(kinds) or "none, because no plugin uses any"
         raise Forbidden(

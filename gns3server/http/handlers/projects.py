@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gns3server.http.routing import Call, Route, Server
+from gns3server.http.routing import Call, Route
 from gns3server.http.schemas import (
     DamagedProjectSchema,
     EventSchema,
@@ -18,6 +18,7 @@ from gns3server.http.schemas import (
 from gns3server.http.streams import stream
 from gns3server.projects.damaged import Damage
 from gns3server.projects.project import Project
+from gns3server.server import Server
 
 TAG = "projects"
 PROJECT = "/v1/projects/{project_id}"
@@ -28,7 +29,7 @@ def describe(server: Server, project: Project) -> Mapping[str, Any]:
     return {
         "id": project.id,
         "name": project.name,
-        "location": str(server.manager.location),
+        "location": str(server.projects.location),
         "path": str(project.path),
         "temporary": project.temporary,
     }
@@ -36,12 +37,12 @@ def describe(server: Server, project: Project) -> Mapping[str, Any]:
 
 async def list_projects(call: Call) -> list[Mapping[str, Any]]:
     """All open projects."""
-    return [describe(call.server, project) for project in call.server.manager.projects]
+    return [describe(call.server, project) for project in call.server.projects.projects]
 
 
 async def create(call: Call) -> Mapping[str, Any]:
     """Make a project, or open one again."""
-    return describe(call.server, await call.server.manager.create(call.body))
+    return describe(call.server, await call.server.projects.create(call.body))
 
 
 async def show(call: Call) -> Mapping[str, Any]:
@@ -51,32 +52,32 @@ async def show(call: Call) -> Mapping[str, Any]:
 
 async def update(call: Call) -> Mapping[str, Any]:
     """Change a project; null leaves a value as it is."""
-    await call.server.manager.update(call.project, call.body)
+    await call.server.projects.update(call.project, call.body)
     return describe(call.server, call.project)
 
 
 async def commit(call: Call) -> None:
     """Remove the directories of deleted nodes."""
-    await call.server.manager.commit(call.project)
+    await call.server.projects.commit(call.project)
 
 
 async def close(call: Call) -> None:
     """Close a project, unless several clients listen to it (contract 1.9, D-12)."""
-    if not call.server.manager.is_listened_to(call.project):
-        await call.server.manager.close(call.project)
+    if not call.server.projects.is_listened_to(call.project):
+        await call.server.projects.close(call.project)
 
 
 async def delete(call: Call) -> None:
     """Delete a project with its files, damaged or not."""
     if call.found_project is None:
-        await call.server.manager.delete_damaged(call.path["project_id"])
+        await call.server.projects.delete_damaged(call.path["project_id"])
     else:
-        await call.server.manager.delete(call.project)
+        await call.server.projects.delete(call.project)
 
 
 async def list_damaged(call: Call) -> list[Damage]:
     """All projects that could not be opened."""
-    return list(call.server.manager.damaged)
+    return list(call.server.projects.damaged)
 
 
 async def listen(call: Call) -> web.StreamResponse:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gns3server.errors import Conflict, Forbidden
-from gns3server.http.routing import Call, Route
+from gns3server.http.routing import ROUTE_TABLE, Call, Route
 from gns3server.http.schemas import (
     InterfaceSchema,
     OpenApiSchema,
@@ -50,7 +50,7 @@ async def reload_settings(call: Call) -> None:
     """Read the configuration files again (CFG-01, CFG-02)."""
     only_local(call, "reload the settings")
     try:
-        await asyncio.to_thread(call.server.config.reload)
+        await asyncio.to_thread(call.server.live_settings.reload)
     except SettingsError as error:
         raise Conflict(f"The settings stay as they are: {error}") from error
 
@@ -58,8 +58,8 @@ async def reload_settings(call: Call) -> None:
 async def shut_down(call: Call) -> None:
     """Close all projects for good, then end the server (SRV-01, SRV-02)."""
     only_local(call, "shut it down")
-    await call.server.manager.shutdown(open_again=False)
-    call.server.stop.set()
+    await call.server.projects.shutdown(open_again=False)
+    call.server.stopping.set()
 
 
 async def show_interfaces(_call: Call) -> list[Mapping[str, str]]:
@@ -77,7 +77,8 @@ async def get_openapi(call: Call) -> Mapping[str, Any]:
     # Imported when used: a start must not pay for it.
     from gns3server.http.openapi import build
 
-    return await asyncio.to_thread(build, call.server)
+    routes = call.request.app[ROUTE_TABLE]
+    return await asyncio.to_thread(build, call.server, routes)
 
 
 ROUTES = (

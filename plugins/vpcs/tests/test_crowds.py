@@ -43,7 +43,7 @@ async def test_fifty_clients_do_what_they_like(gns3_server, many_files, seed):
 async def check_truth(server, chaos):
     """What the server says is so, and nothing is left when all projects are deleted."""
     test_id = server.settings.environ[TEST_VARIABLE]
-    manager = server.running.server.manager
+    manager = server.running.server.projects
     started = 0
     for place in chaos.places:
         if (await server.client.get(place.path)).status == 404:

@@ -25,7 +25,7 @@ async def slow(lab_with, make_fake, gate):
 
 
 def start_gate(lab):
-    return lab.server.running.server.manager.machine.gate
+    return lab.server.running.server.projects.machine.gate
 
 
 async def until(lab, condition):

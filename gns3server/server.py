@@ -1,0 +1,89 @@
+"""What handlers, routes of plugins and their lifespans may use of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gns3server.events import EventBus
+from gns3server.files.images import Images
+from gns3server.nodes.machine import Machine
+from gns3server.nodes.registry import Registry
+from gns3server.projects.manager import ProjectManager
+from gns3server.settings.live import LiveSettings
+from gns3server.settings.schema import Settings
+
+
+def warn_of_old_name(old: str, new: str) -> None:
+    """Warn of a name of version 0.1 at the line that uses it.
+
+    :param old: the name, which is gone in 0.3.
+    :param new: what to write instead.
+    """
+    message = f"{old} is deprecated and will be gone in 0.3: use {new}"
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The running server.
+
+    :param live_settings: the settings, which change when files are read again.
+    :param projects: all projects.
+    :param registry: the node types and NIO types of all plugins.
+    :param bus: where events are published, and listened to.
+    :param own: runs a change in a task that a client's hanging up does not end.
+    :param plugins: a report of each plugin, as its wire object's fields.
+    :param stopping: set it to end the server.
+    """
+
+    live_settings: LiveSettings
+    projects: ProjectManager
+    registry: Registry
+    bus: EventBus
+    own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
+    plugins: Callable[[], list[Mapping[str, Any]]]
+    stopping: asyncio.Event
+
+    @property
+    def machine(self) -> Machine:
+        """The machine that nodes run on, with its image files."""
+        return self.projects.machine
+
+    @property
+    def settings(self) -> Settings:
+        """The newest settings."""
+        return self.live_settings.current
+
+    @property
+    def config(self) -> LiveSettings:
+        """Deprecated, and gone in 0.3: ``live_settings``."""
+        warn_of_old_name("Lab.config", "Server.live_settings")
+        return self.live_settings
+
+    @property
+    def manager(self) -> ProjectManager:
+        """Deprecated, and gone in 0.3: ``projects``."""
+        warn_of_old_name("Lab.manager", "Server.projects")
+        return self.projects
+
+    @property
+    def hub(self) -> EventBus:
+        """Deprecated, and gone in 0.3: ``bus``."""
+        warn_of_old_name("Lab.hub", "Server.bus")
+        return self.bus
+
+    @property
+    def images(self) -> Images:
+        """Deprecated, and gone in 0.3: ``machine.images``."""
+        warn_of_old_name("Lab.images", "Server.machine.images")
+        return self.machine.images
+
+    @property
+    def stop(self) -> asyncio.Event:
+        """Deprecated, and gone in 0.3: ``stopping``."""
+        warn_of_old_name("Lab.stop", "Server.stopping")
+        return self.stopping
