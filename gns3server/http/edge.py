@@ -244,7 +244,8 @@ async def _carry_out(call: Call) -> Any:
             wanted = call.body.get("id")
             node_id = wanted if isinstance(wanted, str) else None
         # The queue is joined here, before any task is made: order of arrival is order of service.
-        work = _inside(call, call.project.enter(node_id))
+        node_ids = [] if node_id is None else [node_id]
+        work = _inside(call, call.project.enter(*node_ids))
     # A raw body comes from a client that is still there: without it, or once the server
     # stops, there is nothing to finish.
     if not route.changes or route.raw:
