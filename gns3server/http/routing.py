@@ -14,6 +14,7 @@ from marshmallow import Schema
 
 from gns3server.config import Config
 from gns3server.images import Images
+from gns3server.locks import Entry
 from gns3server.nodes.node import Node
 from gns3server.nodes.registry import Registry
 from gns3server.notifications import Hub
@@ -45,6 +46,7 @@ class Scope(Enum):
     SERVER = "nothing: no lock is taken"
     PROJECT = "the project, beside others"
     NODE = "one node: alone with it, beside others in its project"
+    WHOLE_PROJECT = "the project, alone: the handler waits for the turn, or narrows the place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Call:
     :param body: the validated body, in the words of the code.
     :param request: the request itself, for streams.
     :param found_project: what :attr:`project` returns; set by the edge, as is ``found_node``.
+    :param entry: the place of the request in its project, by the route's scope; given back
+        after the handler.
     """
 
     lab: Lab
@@ -97,6 +101,7 @@ class Call:
     query: Mapping[str, int] = field(default_factory=dict)
     found_project: Project | None = None
     found_node: Node | None = None
+    entry: Entry | None = None
 
     @property
     def project(self) -> Project:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gns3server.http.routing import Call, Lab, Route
+from gns3server.http.routing import Call, Lab, Route, Scope
 from gns3server.http.schemas import (
     DamagedProjectSchema,
     EventSchema,
@@ -51,7 +51,7 @@ async def show(call: Call) -> Mapping[str, Any]:
 
 async def update(call: Call) -> Mapping[str, Any]:
     """Change a project; null leaves a value as it is."""
-    await call.lab.manager.update(call.project, call.body)
+    await call.lab.manager.update(call.project, call.body, call.entry)
     return describe(call.lab, call.project)
 
 
@@ -63,7 +63,7 @@ async def commit(call: Call) -> None:
 async def close(call: Call) -> None:
     """Close a project, unless several clients listen to it (contract 1.9, D-12)."""
     if not call.lab.manager.is_listened_to(call.project):
-        await call.lab.manager.close(call.project)
+        await call.lab.manager.close(call.project, call.entry)
 
 
 async def delete(call: Call) -> None:
@@ -71,7 +71,7 @@ async def delete(call: Call) -> None:
     if call.found_project is None:
         await call.lab.manager.delete_damaged(call.path["project_id"])
     else:
-        await call.lab.manager.delete(call.project)
+        await call.lab.manager.delete(call.project, call.entry)
 
 
 async def list_damaged(call: Call) -> list[Damage]:
@@ -140,6 +140,7 @@ ROUTES = (
         method="PUT",
         path=PROJECT,
         handler=update,
+        scope=Scope.WHOLE_PROJECT,
         tag=TAG,
         summary="Change a project, all of it or nothing",
         body=ProjectUpdateSchema,
@@ -164,6 +165,7 @@ ROUTES = (
         method="POST",
         path=f"{PROJECT}/close",
         handler=close,
+        scope=Scope.WHOLE_PROJECT,
         tag=TAG,
         status=204,
         summary="Stop a project's nodes and close it; skipped while several clients listen to it",
@@ -176,6 +178,7 @@ ROUTES = (
         method="DELETE",
         path=PROJECT,
         handler=delete,
+        scope=Scope.WHOLE_PROJECT,
         damaged_too=True,
         tag=TAG,
         status=204,
