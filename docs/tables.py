@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from gns3server import errors, hookspecs
 from gns3server.__main__ import make_parser
 from gns3server.nodes.states import MOVES, WIRE_STATUS
-from gns3server.settings import ENVIRONMENT_PREFIX, SECTION, ServerSettings
+from gns3server.settings.schema import ENVIRONMENT_PREFIX, SECTION, ServerSettings
 
 Row = tuple[str, ...]
 

@@ -15,18 +15,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gns3server import __version__
-from gns3server.config import Config
-from gns3server.daemon import AlreadyRunning, go_into_background, pid_file
-from gns3server.log_files import LogFile, LogStream
-from gns3server.log_lines import OneLine
-from gns3server.settings import (
+from gns3server.cli.daemon import AlreadyRunning, go_into_background, pid_file
+from gns3server.log.lines import OneLine
+from gns3server.log.rotation import LogFile, LogStream
+from gns3server.running.threads import thread_pool
+from gns3server.settings.live import LiveSettings
+from gns3server.settings.schema import (
     ENVIRONMENT_PREFIX,
     Settings,
     SettingsError,
     config_files,
     load,
 )
-from gns3server.threads import thread_pool
 
 log = logging.getLogger("gns3server")
 
@@ -177,11 +177,11 @@ def set_up_logging(settings: Settings) -> None:
     logging.basicConfig(level=level, handlers=[handler])
 
 
-async def serve(config: Config) -> None:
+async def serve(config: LiveSettings) -> None:
     """Serve until a signal or a shutdown request ends it."""
     # Imported late: the other commands and --help must not pay for it.
     from gns3server.app import serving
-    from gns3server.greeting import greet
+    from gns3server.cli.startup_report import report_start
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -191,7 +191,7 @@ async def serve(config: Config) -> None:
     async with serving(config, stop=stop) as server:
         gc.freeze()
         gc.enable()
-        await asyncio.to_thread(greet, config.current, server.url, server.plugins.reports())
+        await asyncio.to_thread(report_start, config.current, server.url, server.plugins.reports())
         await stop.wait()
         keeps = config.current.server.keep_nodes
         log.info("stopping, nodes go on running" if keeps else "stopping all nodes")
@@ -234,32 +234,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     if cleaning and command != "doctor":
         parser.error("--clean goes with doctor")
     try:
-        config = Config(lambda: load(os.environ, flags))
+        config = LiveSettings(lambda: load(os.environ, flags))
     except SettingsError as error:
         print(f"gns3server: {error}", file=sys.stderr)
         return 2
     if command == "plugins":
-        from gns3server.doctor.plugins import show_plugins
+        from gns3server.cli.doctor.plugins import show_plugins
 
         return show_plugins(config.current)
     if command == "doctor":
-        from gns3server.doctor.examination import run_doctor
+        from gns3server.cli.doctor.examination import run_doctor
 
         return run_doctor(config.current, cleaning=bool(cleaning))
     if command == "demo":
-        from gns3server.demo import run_demo
+        from gns3server.cli.demo import run_demo
 
         return run_demo(config.current)
     return run(config, Path(pid).absolute() if pid else None, daemon=bool(daemon))
 
 
-def run(config: Config, pid: Path | None, *, daemon: bool) -> int:
+def run(config: LiveSettings, pid: Path | None, *, daemon: bool) -> int:
     """Serve, and say in one line why that was not possible."""
     # What is made while the server starts lives as long as it does: looking for garbage in it
     # would be a tenth of the start.
     gc.disable()
-    from gns3server.plugin_host import PluginFailed
-    from gns3server.projects.examining import DatabaseError, DatabaseLocked
+    from gns3server.plugin_host.host import PluginFailed
+    from gns3server.storage.file_check import DatabaseError, DatabaseLocked
 
     raise_descriptor_limit()
     if daemon:

@@ -13,29 +13,29 @@ from functools import partial
 from importlib.metadata import EntryPoint
 from typing import Any
 
-from gns3server.config import Config
-from gns3server.daemon import lock_state
-from gns3server.durable import make_directory
+from gns3server.cli.daemon import lock_state
+from gns3server.errors import advice
+from gns3server.events import EventBus
+from gns3server.files.durable import make_directory
+from gns3server.files.images import Images
 from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
-from gns3server.http.record import Recorder
-from gns3server.http.routing import Lab
+from gns3server.http.curl_log import CurlLog
+from gns3server.http.routing import Server
 from gns3server.http.security import Gatekeeper
-from gns3server.images import Images
 from gns3server.nodes.file_cache import FileCache
-from gns3server.nodes.home import Machine
+from gns3server.nodes.parent import Machine
 from gns3server.nodes.registry import Registry
-from gns3server.notifications import Hub
-from gns3server.plugin_host import CALL_SECONDS, PluginHost
+from gns3server.plugin_host.host import CALL_SECONDS, PluginHost
 from gns3server.ports import PortPool, Ports
-from gns3server.projects.database import DatabaseThread
 from gns3server.projects.manager import ProjectManager
-from gns3server.projects.node_set import Surroundings
-from gns3server.projects.records import ServerRecords
+from gns3server.projects.nodes import ProjectServices
 from gns3server.running.gate import StartGate
 from gns3server.running.local import LocalRunner
-from gns3server.settings import Settings, SettingsError, host_names, split_list
-from gns3server.shortages import advice
+from gns3server.settings.live import LiveSettings
+from gns3server.settings.schema import Settings, SettingsError, host_names, split_list
+from gns3server.storage.database import DatabaseThread
+from gns3server.storage.stores import ServerStore
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Tasks:
 class RunningServer:
     """A server that listens."""
 
-    lab: Lab
+    server: Server
     plugins: PluginHost
     host: str
     port: int
@@ -99,7 +99,7 @@ def make_ports(settings: Settings, registry: Registry) -> Ports:
 
 @asynccontextmanager
 async def serving(
-    config: Config,
+    config: LiveSettings,
     *,
     found: Iterable[EntryPoint] | None = None,
     stop: asyncio.Event | None = None,
@@ -115,8 +115,8 @@ async def serving(
     :param plugin_seconds: how long one call into a plugin may take.
     :raises SettingsError: HTTPS is wanted, and its certificate or key cannot be used.
     :raises OSError: the address, a directory or the record cannot be used.
-    :raises gns3server.daemon.AlreadyRunning: another server has the state directory.
-    :raises gns3server.projects.examining.DatabaseError: its records cannot be used.
+    :raises gns3server.cli.daemon.AlreadyRunning: another server has the state directory.
+    :raises gns3server.storage.file_check.DatabaseError: its records cannot be used.
     """
     settings = config.current
     tls = await asyncio.to_thread(make_tls, settings)
@@ -126,33 +126,33 @@ async def serving(
     await asyncio.to_thread(host.load, found)
     await asyncio.to_thread(host.gather, registry, CORE_ROUTES)
     async with (
-        _core(config, host, registry, stop or asyncio.Event()) as (lab, tasks),
-        host.lifespans(lab),
+        _core(config, host, registry, stop or asyncio.Event()) as (server, tasks),
+        host.lifespans(server),
     ):
         gatekeeper = Gatekeeper(*callers(settings))
-        config.on_change = partial(apply, host, lab.hub, gatekeeper)
+        config.on_change = partial(apply, host, server.hub, gatekeeper)
         # After the plugins' lifespans: one that fails there has no routes and no nodes.
         routes = [*CORE_ROUTES, *host.routes()]
         application = make_application(
-            lab, routes, gatekeeper, Authenticator(config), host.failures
+            server, routes, gatekeeper, Authenticator(config), host.failures
         )
-        await lab.manager.open_known()
+        await server.manager.open_known()
         async with (
             _watching(config),
             listening(application, settings.server.host, settings.server.port, tls) as address,
         ):
             try:
-                yield RunningServer(lab, host, *address, encrypted=tls is not None)
+                yield RunningServer(server, host, *address, encrypted=tls is not None)
             finally:
-                await lab.manager.shutdown(open_again=True)
-                lab.hub.close()
+                await server.manager.shutdown(open_again=True)
+                server.hub.close()
                 await tasks.finish()
 
 
 @asynccontextmanager
 async def _core(
-    config: Config, host: PluginHost, registry: Registry, stop: asyncio.Event
-) -> AsyncIterator[tuple[Lab, Tasks]]:
+    config: LiveSettings, host: PluginHost, registry: Registry, stop: asyncio.Event
+) -> AsyncIterator[tuple[Server, Tasks]]:
     """Everything below HTTP, wired together."""
     settings, tasks = config.current, Tasks()
     async with (
@@ -160,8 +160,8 @@ async def _core(
         _machine(config, registry) as machine,
         _recorder(settings) as recorder,
     ):
-        hub = Hub(max_listeners=settings.server.max_listeners)
-        shared = Surroundings(
+        hub = EventBus(max_listeners=settings.server.max_listeners)
+        shared = ProjectServices(
             machine=machine,
             registry=registry,
             hub=hub,
@@ -171,8 +171,8 @@ async def _core(
             own=tasks.own,
         )
         manager = ProjectManager(config, shared, thread, records, host)
-        lab = Lab(config, manager, registry, hub, tasks.own, host.reports, stop, recorder)
-        yield lab, tasks
+        server = Server(config, manager, registry, hub, tasks.own, host.reports, stop, recorder)
+        yield server, tasks
 
 
 def callers(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
@@ -180,7 +180,7 @@ def callers(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
     return host_names(settings), frozenset(split_list(settings.server.allowed_origins))
 
 
-def apply(host: PluginHost, hub: Hub, gatekeeper: Gatekeeper, new: Settings) -> None:
+def apply(host: PluginHost, hub: EventBus, gatekeeper: Gatekeeper, new: Settings) -> None:
     """Give new settings to those who do not look them up each time.
 
     :raises SettingsError: a plugin's section does not fit; nothing has changed.
@@ -214,7 +214,7 @@ def make_tls(settings: Settings) -> ssl.SSLContext | None:
 
 
 @asynccontextmanager
-async def _watching(config: Config) -> AsyncIterator[None]:
+async def _watching(config: LiveSettings) -> AsyncIterator[None]:
     """Read the configuration files again when they change (CFG-08, CFG-09)."""
 
     async def watch() -> None:
@@ -236,7 +236,7 @@ async def _watching(config: Config) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _records(settings: Settings) -> AsyncIterator[tuple[DatabaseThread, ServerRecords]]:
+async def _records(settings: Settings) -> AsyncIterator[tuple[DatabaseThread, ServerStore]]:
     path = settings.state_path
     try:
         await asyncio.to_thread(make_directory, path)
@@ -248,19 +248,19 @@ async def _records(settings: Settings) -> AsyncIterator[tuple[DatabaseThread, Se
         ) from error
     thread = DatabaseThread()
     try:
-        yield thread, await ServerRecords.load(thread, path)
+        yield thread, await ServerStore.load(thread, path)
     finally:
         await thread.close()
         os.close(lock)
 
 
 @asynccontextmanager
-async def _recorder(settings: Settings) -> AsyncIterator[Recorder | None]:
+async def _recorder(settings: Settings) -> AsyncIterator[CurlLog | None]:
     if not settings.server.record:
         yield None
         return
     server = settings.server
-    recorder = Recorder(settings.expand(server.record), server.record_size)
+    recorder = CurlLog(settings.expand(server.record), server.record_size)
     try:
         yield recorder
     finally:
@@ -268,7 +268,7 @@ async def _recorder(settings: Settings) -> AsyncIterator[Recorder | None]:
 
 
 @asynccontextmanager
-async def _machine(config: Config, registry: Registry) -> AsyncIterator[Machine]:
+async def _machine(config: LiveSettings, registry: Registry) -> AsyncIterator[Machine]:
     settings = config.current
     runner, files = LocalRunner(settings.environ), FileCache()
     try:

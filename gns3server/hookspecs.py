@@ -24,7 +24,7 @@ import pluggy
 if TYPE_CHECKING:
     from marshmallow import Schema
 
-    from gns3server.http.routing import Lab, Route
+    from gns3server.http.routing import Route, Server
     from gns3server.nodes.nio import NioType
     from gns3server.nodes.node_type import NodeType
     from gns3server.projects.project import Project
@@ -85,7 +85,7 @@ def gns3_routes(config: Mapping[str, Any]) -> Sequence[Route]:  # type: ignore[e
 
 
 @hookspec
-def gns3_lifespan(server: Lab) -> AbstractAsyncContextManager[None]:  # type: ignore[empty-body]
+def gns3_lifespan(server: Server) -> AbstractAsyncContextManager[None]:  # type: ignore[empty-body]
     """What the plugin needs while the server runs.
 
     Called once, before any project is opened and the server listens. The context

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 
 @dataclass(eq=False, slots=True)
-class Turn:
+class Waiter:
     """One visitor's place in a :class:`FairLock`."""
 
     exclusive: bool
@@ -32,7 +32,7 @@ class FairLock:
     """
 
     def __init__(self) -> None:
-        self._queue: deque[Turn] = deque()
+        self._queue: deque[Waiter] = deque()
         self._inside = 0
         self._exclusive = False
 
@@ -41,21 +41,21 @@ class FairLock:
         """True when nobody is inside or waits."""
         return not self._inside and not self._queue
 
-    def join(self, exclusive: bool, granted: Callable[[], None]) -> Turn:
+    def join(self, exclusive: bool, granted: Callable[[], None]) -> Waiter:
         """Queue, and have ``granted`` called when the turn comes (perhaps at once)."""
-        turn = Turn(exclusive, granted)
+        turn = Waiter(exclusive, granted)
         self._queue.append(turn)
         self._admit()
         return turn
 
-    def share(self, turn: Turn) -> None:
+    def share(self, turn: Waiter) -> None:
         """Make an exclusive turn a shared one that has the same place."""
         turn.exclusive = False
         if turn.inside:
             self._exclusive = False
         self._admit()
 
-    def leave(self, turn: Turn) -> None:
+    def leave(self, turn: Waiter) -> None:
         """Leave the lock, or its queue when the turn has not come yet."""
         if turn.inside:
             turn.inside = False
@@ -176,7 +176,7 @@ class KeyedLocks:
             self._admit(turn)
 
 
-class Entry:
+class LockRequest:
     """One visitor's way through an outer lock and then, if it has keys, through inner ones.
 
     The outer queue is joined by the constructor and the inner ones in the very
@@ -201,7 +201,7 @@ class Entry:
         self._inner_turn: KeyedTurn | None = None
         self.turn = asyncio.get_running_loop().create_future()
         """Done once the turn has come, as far as it is known what for."""
-        self._outer_turn: Turn | None = outer.join(exclusive, self._outer_granted)
+        self._outer_turn: Waiter | None = outer.join(exclusive, self._outer_granted)
 
     @property
     def given_up(self) -> bool:

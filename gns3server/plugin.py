@@ -15,10 +15,11 @@ from gns3server.errors import (
     StorageFailed,
     Unavailable,
 )
+from gns3server.files.images import ImageKind, Images
 from gns3server.hookspecs import hookimpl
 from gns3server.http.handlers.images import image_routes
 from gns3server.http.raw import raw_body
-from gns3server.http.routing import Call, Lab, OneOf, Route, Scope
+from gns3server.http.routing import Call, OneOf, Route, Scope, Server
 from gns3server.http.schemas import (
     NodeCreateSchema,
     NodeObjectSchema,
@@ -29,13 +30,12 @@ from gns3server.http.schemas import (
     name_field,
     port_field,
 )
-from gns3server.images import ImageKind, Images
-from gns3server.interfaces import is_interface_up
 from gns3server.nodes.nio import Nio, NioType, resolve_ipv4
 from gns3server.nodes.node import Change, Node
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.process_node import ProcessNode
 from gns3server.projects.project import Project
+from gns3server.running.interfaces import is_interface_up
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.running.tools import ToolFailed, ToolResult, find_program, run_tool
 

@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gns3server.server_process import variables
+from gns3server.testing.server_process import variables
 
 GROUP = "gns3server.plugins"
 TOYS = Path(__file__).parent / "toys"
@@ -134,7 +134,7 @@ def small_disk(tmp_path):
 @pytest.fixture
 def lab(server):
     """The wired-up core behind ``server``."""
-    return server.running.lab
+    return server.running.server
 
 
 @pytest.fixture

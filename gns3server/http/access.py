@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import hmac
 
-from gns3server.config import Config
 from gns3server.errors import Unauthorized
+from gns3server.settings.live import LiveSettings
 
 
 class Authenticator:
@@ -15,7 +15,7 @@ class Authenticator:
     Without ``auth``, or with an empty user, everybody may call (AUTH-04).
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: LiveSettings) -> None:
         self._config = config
 
     def check(self, credentials: str | None) -> str:

@@ -18,7 +18,7 @@ from gns3server.http.handlers import browser, files, pages, projects, server
 from gns3server.http.listener import listen
 from gns3server.http.reading import BODY_LIMIT, expect_nothing_yet
 from gns3server.http.request_log import name_answer
-from gns3server.http.routing import Lab, OneOf, Route, Scope
+from gns3server.http.routing import OneOf, Route, Scope, Server
 from gns3server.http.security import Gatekeeper
 from gns3server.http.sending import FOLLOWERS, Followers
 
@@ -73,7 +73,7 @@ class Elsewhere(web.PlainResource):
 
 
 def make_application(
-    lab: Lab,
+    server: Server,
     routes: Iterable[Route],
     gatekeeper: Gatekeeper,
     authenticator: Authenticator,
@@ -90,8 +90,8 @@ def make_application(
     application[FOLLOWERS] = Followers()
     application.on_shutdown.append(application[FOLLOWERS].end)
     for route in routes:
-        lab.routes.append(route)
-        endpoint = make_endpoint(lab, route, failed_plugins)
+        server.routes.append(route)
+        endpoint = make_endpoint(server, route, failed_plugins)
         for method in methods(route):
             application.router.add_route(
                 method, route.path, endpoint, expect_handler=expect_nothing_yet

@@ -18,6 +18,7 @@ from gns3server.errors import (
     NotFound,
     RequestTimeout,
     Unavailable,
+    advice,
 )
 from gns3server.http.access import Authenticator
 from gns3server.http.encoding import encode
@@ -25,9 +26,8 @@ from gns3server.http.parsing import make_loader, unknown_id
 from gns3server.http.queueing import queued
 from gns3server.http.reading import PARSED, ask_for_body, check_expectation
 from gns3server.http.request_log import ID, ROUTE, USER, begin, log_outcome, request_ids
-from gns3server.http.routing import JSON, Call, Lab, OneOf, Route, Scope
+from gns3server.http.routing import JSON, Call, OneOf, Route, Scope, Server
 from gns3server.http.security import Gatekeeper
-from gns3server.shortages import advice
 
 SERVER = f"Python/{sys.version_info.major}.{sys.version_info.minor} GNS3/{__version__}"
 WHOLE_NUMBER = re.compile("[0-9]+")
@@ -171,11 +171,11 @@ def _bug(request: web.Request, bug: Exception) -> web.Response:
 
 
 def make_endpoint(
-    lab: Lab, route: Route, failed_plugins: Mapping[str, str]
+    server: Server, route: Route, failed_plugins: Mapping[str, str]
 ) -> Callable[[web.Request], Coroutine[Any, Any, Any]]:
     """The aiohttp handler of a route."""
     integers = route.integers
-    load, dump = make_loader(lab, route), make_dumper(route)
+    load, dump = make_loader(server, route), make_dumper(route)
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
         request[ROUTE] = route
@@ -185,15 +185,15 @@ def make_endpoint(
             name: read_integer(value) if name in integers else value
             for name, value in request.match_info.items()
         }
-        call = Call(lab, route, request, path)
+        call = Call(server, route, request, path)
         # Nothing was awaited so far: requests have their places in the order of their heads.
         with queued(call):
             await ask_for_body(request)
             call.body = await load(request)
             if route.query:
                 call.query = read_query(route, request)
-            if lab.record is not None:
-                lab.record(request)
+            if server.record is not None:
+                server.record(request)
         result = await _carry_out(call)
         if route.stream:
             response: web.StreamResponse = result
@@ -227,7 +227,7 @@ async def _carry_out(call: Call) -> Any:
     # stops, there is nothing to finish.
     if not call.route.changes or call.route.raw:
         return await work
-    return await asyncio.shield(call.lab.own(work))
+    return await asyncio.shield(call.server.own(work))
 
 
 async def _in_turn(call: Call) -> Any:

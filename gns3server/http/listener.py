@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from gns3server.shortages import advice
+from gns3server.errors import advice
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from marshmallow import Schema
 
-from gns3server.http.routing import Lab, OneOf
+from gns3server.http.routing import OneOf, Server
 from gns3server.http.schemas import name_field, port_field
 
 
@@ -74,9 +74,9 @@ SHAPES: Mapping[str, type[Schema]] = {
 }
 
 
-def nio_schemas(lab: Lab) -> Mapping[str, type[Schema]]:
+def nio_schemas(server: Server) -> Mapping[str, type[Schema]]:
     """The wire shapes of all NIO types, by name; where a plugin offers one, its own counts."""
-    return {**SHAPES, **{name: nio.schema for name, nio in lab.registry.nio_types.items()}}
+    return {**SHAPES, **{name: nio.schema for name, nio in server.registry.nio_types.items()}}
 
 
 NIO = OneOf("type", nio_schemas)

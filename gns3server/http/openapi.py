@@ -13,7 +13,7 @@ from marshmallow import Schema
 from gns3server import __version__
 from gns3server.http.openapi_paths import links, operation_id, parameter, template
 from gns3server.http.openapi_schemas import Names, describe, node_id
-from gns3server.http.routing import HTML, JSON, OCTETS, Lab, OneOf, Route, Scope
+from gns3server.http.routing import HTML, JSON, OCTETS, OneOf, Route, Scope, Server
 from gns3server.http.schemas import ErrorSchema, InvalidRequestSchema
 
 OPENAPI_VERSION = "3.0.3"
@@ -56,16 +56,16 @@ STREAMED: Mapping[str, Any] = {OCTETS: BYTES, HTML: {"type": "string"}}
 """Schemas of answers that handlers make themselves, by media type; of others nothing is said."""
 
 
-def build(lab: Lab) -> dict[str, Any]:
+def build(server: Server) -> dict[str, Any]:
     """The document of all routes of this server."""
-    return Document(lab).build()
+    return Document(server).build()
 
 
 class Document:
     """Collects routes into one OpenAPI document."""
 
-    def __init__(self, lab: Lab) -> None:
-        self._lab = lab
+    def __init__(self, server: Server) -> None:
+        self._lab = server
         self._names = Names()
         self._marshmallow = MarshmallowPlugin(schema_name_resolver=self._names.of)
         self._spec = APISpec(

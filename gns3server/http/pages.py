@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from string import Template
 
-from gns3server.images import MAX_LISTED, ImageKind
+from gns3server.files.images import MAX_LISTED, ImageKind
 
 HEADERS: Mapping[str, str] = {
     # Whatever should get into a page in spite of all escaping: it runs no script,

@@ -13,12 +13,12 @@ from marshmallow import Schema, ValidationError
 from gns3server.errors import InvalidRequest, NotFound
 from gns3server.http.encoding import decode
 from gns3server.http.reading import PARSED, flatten, read_body
-from gns3server.http.routing import Lab, OneOf, Route
+from gns3server.http.routing import OneOf, Route, Server
 
 Loader = Callable[[web.Request], Awaitable[Mapping[str, Any]]]
 
 
-def make_loader(lab: Lab, route: Route) -> Loader:
+def make_loader(server: Server, route: Route) -> Loader:
     """What reads, parses and validates the bodies of a route.
 
     Without a schema any JSON is let through and taken for ``{}``; a raw body is
@@ -30,7 +30,7 @@ def make_loader(lab: Lab, route: Route) -> Loader:
     if route.body is None:
         return _load_nothing
     if isinstance(route.body, OneOf):
-        return functools.partial(_load_one_of, lab, route.body)
+        return functools.partial(_load_one_of, server, route.body)
     return functools.partial(_load_schema, route.body())
 
 
@@ -52,10 +52,10 @@ async def _load_schema(schema: Schema, request: web.Request) -> Mapping[str, Any
     return values
 
 
-async def _load_one_of(lab: Lab, shape: OneOf, request: web.Request) -> Mapping[str, Any]:
+async def _load_one_of(server: Server, shape: OneOf, request: web.Request) -> Mapping[str, Any]:
     value = decode(await read_body(request))
     request[PARSED] = value
-    choices = shape.choices(lab)
+    choices = shape.choices(server)
     kind = value.get(shape.field) if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in choices:
         known = ", ".join(sorted(choices)) or "none"

@@ -14,8 +14,8 @@ from aiohttp import StreamReader
 
 from gns3server.errors import NotFound
 from gns3server.http.parsing import unknown_id
-from gns3server.http.routing import Call, Lab, Scope
-from gns3server.locks import Entry
+from gns3server.http.routing import Call, Scope, Server
+from gns3server.locks import LockRequest
 from gns3server.projects.project import Project
 
 BODY_PATIENCE = 1.0
@@ -24,7 +24,7 @@ body. Clients send it a moment later: that of 2015 after 40 ms.
 """
 
 
-def find_project(lab: Lab, project_id: str) -> Project:
+def find_project(server: Server, project_id: str) -> Project:
     """An open project by the id in a path.
 
     :raises InvalidRequest: that is no id.
@@ -32,7 +32,7 @@ def find_project(lab: Lab, project_id: str) -> Project:
     :raises Conflict: it is damaged.
     """
     try:
-        return lab.manager.get(project_id)
+        return server.manager.get(project_id)
     except NotFound as error:
         raise unknown_id("project", project_id, error) from None
 
@@ -65,10 +65,10 @@ def queued(call: Call) -> Iterator[None]:
 def _join(call: Call) -> None:
     """Find the project that the path names, and join its queue as the route's scope says."""
     project_id = call.path.get("project_id")
-    damaged = call.lab.manager.damaged
+    damaged = call.server.manager.damaged
     if project_id is None or (call.route.damaged_too and project_id in damaged):
         return
-    project = call.found_project = find_project(call.lab, project_id)
+    project = call.found_project = find_project(call.server, project_id)
     match call.route.scope:
         case Scope.NODE:
             call.entry = project.enter(call.path["vm_id"])
@@ -81,7 +81,7 @@ def _join(call: Call) -> None:
 
 
 @contextmanager
-def _until_late(entry: Entry, body: StreamReader) -> Iterator[None]:
+def _until_late(entry: LockRequest, body: StreamReader) -> Iterator[None]:
     """Give a place back when its turn has come and the body is late, or the context fails."""
 
     def give_up(_turn: object) -> None:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from marshmallow import Schema
 
-from gns3server.config import Config
-from gns3server.images import Images
-from gns3server.locks import Entry
+from gns3server.events import EventBus
+from gns3server.files.images import Images
+from gns3server.locks import LockRequest
 from gns3server.nodes.node import Node
 from gns3server.nodes.registry import Registry
-from gns3server.notifications import Hub
 from gns3server.projects.manager import ProjectManager
 from gns3server.projects.project import Project
-from gns3server.settings import Settings
+from gns3server.settings.live import LiveSettings
+from gns3server.settings.schema import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -50,7 +50,7 @@ class Scope(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Lab:
+class Server:
     """What handlers, plugin routes and plugin lifespans may use of the server.
 
     :param own: runs a change in a task that a client's hanging up does not end.
@@ -59,10 +59,10 @@ class Lab:
     :param plugins: a report of each plugin, as its wire object's fields.
     """
 
-    config: Config
+    config: LiveSettings
     manager: ProjectManager
     registry: Registry
-    hub: Hub
+    hub: EventBus
     own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
     plugins: Callable[[], list[Mapping[str, Any]]]
     stop: asyncio.Event
@@ -93,7 +93,7 @@ class Call:
         after the handler.
     """
 
-    lab: Lab
+    server: Server
     route: Route
     request: web.Request
     path: Mapping[str, Any]
@@ -101,7 +101,7 @@ class Call:
     query: Mapping[str, int] = field(default_factory=dict)
     found_project: Project | None = None
     found_node: Node | None = None
-    entry: Entry | None = None
+    entry: LockRequest | None = None
 
     @property
     def project(self) -> Project:
@@ -127,7 +127,7 @@ class OneOf:
     """
 
     field: str
-    choices: Callable[[Lab], Mapping[str, type[Schema]]]
+    choices: Callable[[Server], Mapping[str, type[Schema]]]
 
 
 Handler = Callable[[Call], Awaitable[Any]]

@@ -10,9 +10,9 @@ from aiohttp import web
 from aiohttp.http import HttpVersion11
 
 from gns3server.errors import Conflict
+from gns3server.files.safe_open import OpenFile
 from gns3server.http.edge import SERVER, has_gone
 from gns3server.http.routing import OCTETS, Call
-from gns3server.opening import OpenFile
 
 CHUNK = 256 * 1024
 """Bytes that are read and sent in one go."""
@@ -128,7 +128,7 @@ async def follow(call: Call, file: OpenFile) -> web.StreamResponse:
     written anew, and what is in it now has not been sent.
     """
     followers = call.request.app[FOLLOWERS]
-    with followers.joined(call.lab.settings.server.max_listeners):
+    with followers.joined(call.server.settings.server.max_listeners):
         response = await begin(call)
         position = 0
         while not followers.ending:

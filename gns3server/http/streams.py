@@ -8,9 +8,9 @@ from contextlib import suppress
 
 from aiohttp import web
 
+from gns3server.events import Listener
 from gns3server.http.routing import JSON, Call
 from gns3server.http.sending import piecewise
-from gns3server.notifications import Listener
 from gns3server.projects.project import Project
 
 GRACE = 5.0
@@ -29,7 +29,7 @@ async def stream(
     :param since: number the events, and begin with those after this number that are stored.
     """
     project_id = None if project is None else project.id
-    with call.lab.hub.listen(project_id, numbered=since is not None) as listener:
+    with call.server.hub.listen(project_id, numbered=since is not None) as listener:
         if project is not None and since is not None:
             # What is published from here on is in the listener's queue already.
             listener.missed = project.records.events.since(since)

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gns3server import durable as files
+from gns3server.files import durable as files
 from gns3server.nodes.file_watch import Place, read_watched
 from gns3server.running.inotify import IN_IGNORED, Event, Inotify
 

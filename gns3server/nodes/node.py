@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gns3server import durable as files
 from gns3server.errors import Conflict, StorageFailed
-from gns3server.images import Images
-from gns3server.nodes.home import Home, News, NodeRecord
+from gns3server.files import durable as files
+from gns3server.files.images import Images
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node_type import NodeType
+from gns3server.nodes.parent import NodeRow, ParentProject, PendingEvent
 from gns3server.nodes.states import NodeState, check_move
 from gns3server.nodes.wiring import Wiring
 from gns3server.ports import Holder, Use
@@ -44,8 +44,8 @@ class Node:
     Every method is called with the node's lock held; none takes it.
     """
 
-    def __init__(self, home: Home, node_type: NodeType, record: NodeRecord) -> None:
-        self.home = home
+    def __init__(self, project: ParentProject, node_type: NodeType, record: NodeRow) -> None:
+        self.project = project
         self.type = node_type
         self.id = record.id
         self.name = record.name
@@ -86,7 +86,7 @@ class Node:
         return {
             **self.properties,
             "id": self.id,
-            "project_id": self.home.id,
+            "project_id": self.project.id,
             "name": self.name,
             "console": self.console,
             "state": self.state,
@@ -113,14 +113,14 @@ class Node:
     @property
     def directory(self) -> Path:
         """The node's own directory. It need not exist yet."""
-        if self._directory[0] is not self.home.path:
-            self._directory = (self.home.path, self.home.directory_of(self))
+        if self._directory[0] is not self.project.path:
+            self._directory = (self.project.path, self.project.directory_of(self))
         return self._directory[1]
 
     @property
     def images(self) -> Images:
         """The image files of the machine that the node runs on."""
-        return self.home.machine.images
+        return self.project.machine.images
 
     async def read_file(self, name: str) -> bytes | None:
         """Content of a file in the node's directory, ``None`` when there is none.
@@ -131,7 +131,7 @@ class Node:
             return self._coming_files[name]
         path = f"{self.directory}/{name}"
         try:
-            return await self.home.machine.files.read(path)
+            return await self.project.machine.files.read(path)
         except OSError as error:
             raise Conflict(
                 f"A file of VM {self.name!r} cannot be read: {error.strerror}. Make {path} a "
@@ -143,7 +143,7 @@ class Node:
 
         :raises Conflict: there is none; the text names it.
         """
-        search_path = self.home.machine.search_path
+        search_path = self.project.machine.search_path
         found = await asyncio.to_thread(find_program, configured, search_path)
         if found is None:
             raise Conflict(
@@ -173,13 +173,13 @@ class Node:
         name = values.get("name") or self.name
         console = values.get("console") or self.console
         properties = {**self.properties, **change.properties}
-        ports = self.home.machine.ports.tcp
+        ports = self.project.machine.ports.tcp
         moved = console != self.console
         if moved:
             ports.hold(console, self._holder(Use.CONSOLE))
         try:
             await self.save(
-                NodeRecord(
+                NodeRow(
                     id=self.id,
                     type=self.type.name,
                     name=name,
@@ -201,7 +201,7 @@ class Node:
 
     def _take(self, name: str, console: int, properties: dict[str, Any]) -> None:
         if console != self.console:
-            self.home.machine.ports.tcp.release(self.console, self._holder(Use.CONSOLE))
+            self.project.machine.ports.tcp.release(self.console, self._holder(Use.CONSOLE))
         self.name, self.console, self.properties = name, console, properties
 
     async def preview(self, new_files: Mapping[str, bytes], state: NodeState) -> dict[str, Any]:
@@ -213,7 +213,7 @@ class Node:
             self._coming_files = {}
 
     async def save(
-        self, record: NodeRecord, new_files: Mapping[str, bytes], news: News | None = None
+        self, record: NodeRow, new_files: Mapping[str, bytes], event: PendingEvent | None = None
     ) -> None:
         """Commit a node together with files: staged before the commit, in place before anybody
         is told of it.
@@ -221,7 +221,7 @@ class Node:
         :raises StorageFailed: nothing has changed.
         """
         if not new_files:
-            await self.home.records.save_node(record, {}, news=news)
+            await self.project.records.save_node(record, {}, event=event)
             return
         directory = self.directory
         try:
@@ -232,12 +232,12 @@ class Node:
                 "free some disk space, or make the directory writable, and try again."
             ) from error
         placing = partial(files.replace, directory, new_files)
-        await self.home.records.save_node(record, new_files, placing, news)
+        await self.project.records.save_node(record, new_files, placing, event)
         await asyncio.to_thread(files.sync_directory, directory)
-        await self.home.records.files_replaced(self.id)
+        await self.project.records.files_replaced(self.id)
 
     def _holder(self, use: Use) -> Holder:
-        return Holder(self.home.id, use, self.id)
+        return Holder(self.project.id, use, self.id)
 
     def _move(self, state: NodeState) -> None:
         check_move(self.name, self.state, state)

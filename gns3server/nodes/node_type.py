@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from marshmallow import Schema
 
-from gns3server.images import ImageKind
+from gns3server.files.images import ImageKind
 
 if TYPE_CHECKING:
     from gns3server.nodes.node import Node

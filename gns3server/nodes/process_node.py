@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any
 
 from gns3server.errors import Conflict
-from gns3server.nodes.home import Home, NodeRecord, RunRecord
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType
+from gns3server.nodes.parent import NodeRow, ParentProject, RunRow
 from gns3server.nodes.running_ports import RunningPorts
 from gns3server.nodes.states import NodeState
 from gns3server.ports import Use
@@ -33,8 +33,8 @@ class ProcessNode(Node, ABC):
     with all its children and tells clients about all of it.
     """
 
-    def __init__(self, home: Home, node_type: NodeType, record: NodeRecord) -> None:
-        super().__init__(home, node_type, record)
+    def __init__(self, project: ParentProject, node_type: NodeType, record: NodeRow) -> None:
+        super().__init__(project, node_type, record)
         self._run: Run | None = None
         self._ports: RunningPorts | None = None
 
@@ -70,21 +70,21 @@ class ProcessNode(Node, ABC):
         self._move(NodeState.STARTED)
 
     async def _bring_up(self, spec: LaunchSpec) -> None:
-        machine = self.home.machine
-        record = RunRecord(id=uuid.uuid4().hex, node_id=self.id, spec=spec)
+        machine = self.project.machine
+        record = RunRow(id=uuid.uuid4().hex, node_id=self.id, spec=spec)
         try:
             async with AsyncExitStack() as stack:
                 await self._unless_closing(stack.enter_async_context(machine.gate.place()))
-                await self.home.records.save_run(record)
+                await self.project.records.save_run(record)
                 run = await machine.runner.spawn(spec, run_id=record.id)
                 run.on_exit = self._exited
                 await self._until_ready(run)
             await self._record(run, record)
         except LaunchFailed as failure:
-            await self.home.records.end_run(record.id)
+            await self.project.records.end_run(record.id)
             raise Conflict(f"VM {self.name!r} did not start: {failure.reason}") from failure
         except BaseException:
-            await self.home.records.end_run(record.id)
+            await self.project.records.end_run(record.id)
             raise
 
     async def _until_ready(self, run: Run) -> None:
@@ -100,12 +100,12 @@ class ProcessNode(Node, ABC):
             await run.stop()
             raise
 
-    async def _record(self, run: Run, record: RunRecord) -> None:
+    async def _record(self, run: Run, record: RunRow) -> None:
         try:
-            news = await self.home.news(
+            event = await self.project.node_event(
                 "vm.started", self, state=NodeState.STARTED, apply=partial(self._up, run)
             )
-            await self.home.records.save_run(replace(record, processes=run.processes), news)
+            await self.project.records.save_run(replace(record, processes=run.processes), event)
         except BaseException:
             await run.stop()
             raise
@@ -113,7 +113,7 @@ class ProcessNode(Node, ABC):
     async def _unless_closing(self, work: Coroutine[Any, Any, Any]) -> None:
         """Await ``work``, but give it up as soon as the project is about to close."""
         task = asyncio.ensure_future(work)
-        closing = asyncio.ensure_future(self.home.closing.wait())
+        closing = asyncio.ensure_future(self.project.closing.wait())
         try:
             await asyncio.wait({task, closing}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
@@ -152,20 +152,20 @@ class ProcessNode(Node, ABC):
         await self._gone(run.run_id)
         if what:
             message = f"VM {self.name!r} has stopped by itself: {what}."
-            await self.home.report(self, message + (f"\nIts log ends:\n{tail}" if tail else ""))
+            await self.project.report(self, message + (f"\nIts log ends:\n{tail}" if tail else ""))
 
     async def _gone(self, run_id: str) -> None:
         self._let_go()
         self._move(NodeState.STOPPED)
         try:
-            news = await self.home.news("vm.stopped", self)
+            event = await self.project.node_event("vm.stopped", self)
         except Exception:
             # What a plugin cannot show has stopped all the same.
             log.exception("VM %s cannot be shown", self.id)
-            await self.home.records.end_run(run_id)
-            await self.home.report(self, f"VM {self.name!r} has stopped, and cannot be shown.")
+            await self.project.records.end_run(run_id)
+            await self.project.report(self, f"VM {self.name!r} has stopped, and cannot be shown.")
         else:
-            await self.home.records.end_run(run_id, news)
+            await self.project.records.end_run(run_id, event)
 
     def adopt(self, run: Run, spec: LaunchSpec) -> None:
         """Go on with a run that an earlier server has started.
@@ -193,10 +193,10 @@ class ProcessNode(Node, ABC):
 
     def _exited(self, run: Run) -> None:
         if run is self._run and self.state in (NodeState.STARTED, NodeState.SUSPENDED):
-            self.home.settle_later(self)
+            self.project.settle_later(self)
 
     def _ports_of(self, spec: LaunchSpec) -> RunningPorts:
-        return RunningPorts(self.home.machine.ports, spec, self._holder(Use.RUNNING))
+        return RunningPorts(self.project.machine.ports, spec, self._holder(Use.RUNNING))
 
     def _let_go(self) -> None:
         if self._ports is not None:

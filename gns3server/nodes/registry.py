@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gns3server.errors import Conflict
-from gns3server.images import ImageKind
+from gns3server.files.images import ImageKind
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.node_type import NodeType
 

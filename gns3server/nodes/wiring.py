@@ -32,7 +32,7 @@ class Wiring:
                 f"NIO of type {nio.type} is not supported by VM {self._node.name!r}: "
                 f"it takes {takes}."
             )
-        nio_type = self._node.home.nio_type(nio.type)
+        nio_type = self._node.project.nio_type(nio.type)
         if nio_type.check is not None:
             await nio_type.check(nio.values)
         await self._replace(place, nio, nio_type.udp_port(nio))
@@ -48,7 +48,7 @@ class Wiring:
 
     def freed_udp_ports(self) -> list[int]:
         """The allocated ports that are free again when this node is gone."""
-        udp = self._node.home.machine.ports.udp
+        udp = self._node.project.machine.ports.udp
         return [
             port
             for port in {port for port, _ in self.udp_ports()}
@@ -59,7 +59,7 @@ class Wiring:
         """The UDP ports that this node's NIOs name, each with its NIO's hold on it."""
         named = []
         for place, nio in self.nios.items():
-            port = self._node.home.nio_type(nio.type).udp_port(nio)
+            port = self._node.project.nio_type(nio.type).udp_port(nio)
             if port is not None:
                 named.append((port, self._holder(place)))
         return named
@@ -84,14 +84,14 @@ class Wiring:
         return adapter, port
 
     async def _replace(self, place: tuple[int, int], nio: Nio | None, udp_port: int | None) -> None:
-        udp, holder = self._node.home.machine.ports.udp, self._holder(place)
+        udp, holder = self._node.project.machine.ports.udp, self._holder(place)
         old = self.nios.get(place)
-        old_port = self._node.home.nio_type(old.type).udp_port(old) if old else None
+        old_port = self._node.project.nio_type(old.type).udp_port(old) if old else None
         if udp_port is not None and udp_port != old_port:
             udp.hold(udp_port, holder)
         freed = self._freed_with(old_port, holder) if old_port != udp_port else None
         try:
-            await self._node.home.records.save_nio(self._node.id, place, nio, freed)
+            await self._node.project.records.save_nio(self._node.id, place, nio, freed)
         except BaseException:
             if udp_port is not None and udp_port != old_port:
                 udp.release(udp_port, holder)
@@ -103,14 +103,14 @@ class Wiring:
         if old_port is not None and old_port != udp_port:
             udp.release(old_port, holder)
         if freed is not None:
-            udp.release_where(self._node.home.id, use=Use.ALLOCATED, port=freed)
+            udp.release_where(self._node.project.id, use=Use.ALLOCATED, port=freed)
 
     def _freed_with(self, port: int | None, holder: Holder) -> int | None:
         """``port``, if its allocation ends with this NIO: no other NIO names it (contract 2.3)."""
         if port is None:
             return None
-        others = self._node.home.machine.ports.udp.holders(port) - {holder}
+        others = self._node.project.machine.ports.udp.holders(port) - {holder}
         return None if any(other.use is Use.NIO for other in others) else port
 
     def _holder(self, place: tuple[int, int]) -> Holder:
-        return Holder(self._node.home.id, Use.NIO, self._node.id, f"{place[0]}/{place[1]}")
+        return Holder(self._node.project.id, Use.NIO, self._node.id, f"{place[0]}/{place[1]}")

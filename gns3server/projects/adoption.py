@@ -8,34 +8,34 @@ from collections.abc import Callable, Collection, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
-from gns3server.nodes.home import Home, RunRecord
+from gns3server.nodes.parent import ParentProject, RunRow
 from gns3server.nodes.process_node import ProcessNode
 from gns3server.nodes.running_ports import RunningPorts
 from gns3server.nodes.states import NodeState
 from gns3server.ports import Holder, Use
-from gns3server.projects.node_set import NodeSet
+from gns3server.projects.nodes import ProjectNodes
 from gns3server.running.runner import Run
 
 log = logging.getLogger(__name__)
 
 
-class Strays:
+class ParkedRuns:
     """Runs of a project's nodes whose type no plugin offers: they go on, and end with the project.
 
     :param own: runs work in a task that the server waits for when it stops.
     """
 
     def __init__(
-        self, home: Home, own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
+        self, project: ParentProject, own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
     ) -> None:
-        self._home = home
+        self._project = project
         self._own = own
         self._runs: dict[Run, RunningPorts] = {}
 
-    def add(self, run: Run, record: RunRecord) -> None:
+    def add(self, run: Run, record: RunRow) -> None:
         """Watch a run."""
-        holder = Holder(self._home.id, Use.RUNNING, record.node_id)
-        ports = RunningPorts(self._home.machine.ports, record.spec, holder)
+        holder = Holder(self._project.id, Use.RUNNING, record.node_id)
+        ports = RunningPorts(self._project.machine.ports, record.spec, holder)
         ports.keep()
         self._runs[run] = ports
         run.on_exit = partial(self._exited, record.node_id)
@@ -50,7 +50,9 @@ class Strays:
         await asyncio.gather(*(run.let_go() for run in runs))
 
     def _exited(self, node_id: str, run: Run) -> None:
-        log.warning("project %s, VM %s: it has ended; no plugin knows it", self._home.id, node_id)
+        log.warning(
+            "project %s, VM %s: it has ended; no plugin knows it", self._project.id, node_id
+        )
         _ = self._own(self._end(run))
 
     async def _end(self, run: Run) -> None:
@@ -58,11 +60,15 @@ class Strays:
         ports = self._runs.pop(run, None)
         if ports is not None:
             ports.release()
-            await self._home.records.end_run(run.run_id)
+            await self._project.records.end_run(run.run_id)
 
 
 async def adopt_runs(
-    home: Home, nodes: NodeSet, strays: Strays, records: Sequence[RunRecord], known: Collection[str]
+    project: ParentProject,
+    nodes: ProjectNodes,
+    parked_runs: ParkedRuns,
+    records: Sequence[RunRow],
+    known: Collection[str],
 ) -> None:
     """Give the nodes back what still runs, and tell of what does not run any more.
 
@@ -72,8 +78,8 @@ async def adopt_runs(
     :raises OSError: the processes cannot be looked at; nothing has happened to them.
     """
 
-    async def adopt(record: RunRecord) -> bool:
-        run = await home.machine.runner.adopt(
+    async def adopt(record: RunRow) -> bool:
+        run = await project.machine.runner.adopt(
             record.spec, run_id=record.id, processes=record.processes
         )
         if run is None:
@@ -82,7 +88,7 @@ async def adopt_runs(
         if isinstance(node, ProcessNode):
             node.adopt(run, record.spec)
         elif record.node_id in known:
-            strays.add(run, record)
+            parked_runs.add(run, record)
         else:
             await run.stop()
             return False
@@ -93,19 +99,19 @@ async def adopt_runs(
         if isinstance(failure, BaseException):
             raise failure
     ended = [record for record, runs in zip(records, running, strict=True) if not runs]
-    await asyncio.gather(*(_tell_of_end(home, nodes, record) for record in ended))
+    await asyncio.gather(*(_tell_of_end(project, nodes, record) for record in ended))
     if len(ended) < len(records):
         log.info(
-            "project %s: nodes that have gone on running: %d", home.id, len(records) - len(ended)
+            "project %s: nodes that have gone on running: %d", project.id, len(records) - len(ended)
         )
 
 
-async def _tell_of_end(home: Home, nodes: NodeSet, record: RunRecord) -> None:
+async def _tell_of_end(project: ParentProject, nodes: ProjectNodes, record: RunRow) -> None:
     node = nodes.find(record.node_id)
     if isinstance(node, ProcessNode) and node.state is NodeState.STOPPED and record.processes:
         log.warning(
-            "project %s, VM %s (%s): it ended while no server ran", home.id, node.id, node.name
+            "project %s, VM %s (%s): it ended while no server ran", project.id, node.id, node.name
         )
         await node.lost(record.id)
     else:
-        await home.records.end_run(record.id)
+        await project.records.end_run(record.id)

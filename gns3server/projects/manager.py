@@ -10,20 +10,20 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from gns3server.config import Config
 from gns3server.errors import Conflict, Forbidden, NotFound
-from gns3server.locks import Entry, FairLock, KeyedLocks
-from gns3server.nodes.home import Machine
-from gns3server.projects.damage import DamagedProjects
-from gns3server.projects.database import DatabaseThread
-from gns3server.projects.examining import DatabaseError
-from gns3server.projects.node_set import Surroundings
+from gns3server.locks import FairLock, KeyedLocks, LockRequest
+from gns3server.nodes.parent import Machine
+from gns3server.places.index import ProjectIndex
+from gns3server.places.purging import purge
+from gns3server.projects.damaged import DamagedProjects
+from gns3server.projects.nodes import ProjectServices
 from gns3server.projects.opening import move_project, open_project
-from gns3server.projects.places import Places
 from gns3server.projects.project import ITSELF, Observer, Project
-from gns3server.projects.purging import purge
-from gns3server.projects.records import ServerRecords
-from gns3server.projects.stored import ProjectPlace
+from gns3server.settings.live import LiveSettings
+from gns3server.storage.database import DatabaseThread
+from gns3server.storage.file_check import DatabaseError
+from gns3server.storage.rows import ProjectPlace
+from gns3server.storage.stores import ServerStore
 
 log = logging.getLogger(__name__)
 
@@ -36,17 +36,17 @@ class ProjectManager:
 
     def __init__(
         self,
-        config: Config,
-        surroundings: Surroundings,
+        config: LiveSettings,
+        services: ProjectServices,
         thread: DatabaseThread,
-        records: ServerRecords,
+        records: ServerStore,
         observer: Observer,
     ) -> None:
         self._config = config
-        self._shared = surroundings
+        self._shared = services
         self._thread = thread
         self._observer = observer
-        self._places = Places(config, records)
+        self._index = ProjectIndex(config, records)
         self._projects: dict[str, Project] = {}
         self.damaged = DamagedProjects()
         self._coming: set[str] = set()
@@ -85,13 +85,13 @@ class ProjectManager:
 
     async def open_known(self) -> None:
         """Open again what was open when the last server ended; one bad project harms no other."""
-        for place in await self._places.load():
+        for place in await self._index.load():
             if place.open:
                 try:
                     await self._open(place, None, expected=True)
                 except Exception as error:
                     self.damaged.note(place, error)
-        await purge(self.location, self._places.paths, self.machine.runner)
+        await purge(self.location, self._index.paths, self.machine.runner)
 
     async def create(self, values: Mapping[str, Any]) -> Project:
         """Create a project, open one that is closed, or return one that is open already.
@@ -101,7 +101,7 @@ class ProjectManager:
         :raises FilesFailed: the directory cannot be made.
         """
         project_id = values.get("id") or str(uuid.uuid4())
-        async with Entry(self._opening, inner=self._ids, keys=[project_id]):
+        async with LockRequest(self._opening, inner=self._ids, keys=[project_id]):
             if project_id in self._projects:
                 return self._projects[project_id]
             self._check_room()
@@ -116,14 +116,14 @@ class ProjectManager:
                 self._coming.remove(project_id)
 
     async def _create(self, project_id: str, values: Mapping[str, Any]) -> Project:
-        known = self._places.get(project_id)
+        known = self._index.get(project_id)
         default = known.path if known else self.location / project_id
-        path = await self._places.resolve(values.get("path") or str(default))
+        path = await self._index.resolve(values.get("path") or str(default))
         here = known is not None and known.path == path
         # What a project had is never replaced by an empty one of the same name.
         expected = here or project_id in self.damaged
         try:
-            async with self._places.claimed(project_id, path, make=not expected) as place:
+            async with self._index.claimed(project_id, path, make=not expected) as place:
                 return await self._open(place, values, expected=expected)
         except DatabaseError as error:
             if known is not None and here:
@@ -153,7 +153,7 @@ class ProjectManager:
         self, place: ProjectPlace, values: Mapping[str, Any] | None, *, expected: bool
     ) -> Project:
         project = await open_project(
-            self._thread, self._shared, self._places, place, values, expected=expected
+            self._thread, self._shared, self._index, place, values, expected=expected
         )
         self.damaged.forget(place.id)
         self._projects[place.id] = project
@@ -163,7 +163,7 @@ class ProjectManager:
     # Changing ----------------------------------------------------------------
 
     async def update(
-        self, project: Project, values: Mapping[str, Any], entry: Entry | None = None
+        self, project: Project, values: Mapping[str, Any], entry: LockRequest | None = None
     ) -> None:
         """Change name, path and temporary: all of what is given, or nothing (D-08).
 
@@ -185,12 +185,12 @@ class ProjectManager:
             temporary = values.get("temporary", project.temporary)
             real = project.path
             if path not in (None, str(real)):
-                real = await self._places.resolve(path)
+                real = await self._index.resolve(path)
             if real != project.path:
-                async with self._places.claimed(project.id, real) as place:
+                async with self._index.claimed(project.id, real) as place:
                     await move_project(
                         self._thread,
-                        self._places,
+                        self._index,
                         project,
                         place,
                         name=name,
@@ -219,7 +219,7 @@ class ProjectManager:
         """Whether a close is skipped: several clients listen to the project (PRJ-14, D-12)."""
         return self._shared.hub.listeners(project.id) > 1
 
-    async def close(self, project: Project, entry: Entry | None = None) -> None:
+    async def close(self, project: Project, entry: LockRequest | None = None) -> None:
         """Close a project: stop its nodes, keep its files unless it is temporary.
 
         :param entry: an exclusive place in the project, if one was taken already.
@@ -228,7 +228,7 @@ class ProjectManager:
         async with self._leaving(project, entry):
             await self._end(project, keep_files=not project.temporary, open_again=False)
 
-    async def delete(self, project: Project, entry: Entry | None = None) -> None:
+    async def delete(self, project: Project, entry: LockRequest | None = None) -> None:
         """Close a project and remove its files.
 
         :param entry: an exclusive place in the project, if one was taken already.
@@ -240,8 +240,8 @@ class ProjectManager:
 
     async def delete_damaged(self, project_id: str) -> None:
         """Delete a project that is not open; see :meth:`DamagedProjects.delete`."""
-        async with Entry(self._opening, inner=self._ids, keys=[project_id]):
-            await self.damaged.delete(project_id, self._places, self.machine.runner)
+        async with LockRequest(self._opening, inner=self._ids, keys=[project_id]):
+            await self.damaged.delete(project_id, self._index, self.machine.runner)
 
     async def shutdown(self, *, open_again: bool) -> None:
         """Stop all nodes and let go of all projects; temporary ones are deleted.
@@ -252,7 +252,7 @@ class ProjectManager:
         self._stopping = True
         self._observer.hurry()
         asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self.machine.runner.hurry)
-        async with Entry(self._opening, exclusive=True):
+        async with LockRequest(self._opening, exclusive=True):
             await asyncio.gather(
                 *(self._shut_down(project, open_again=open_again) for project in self.projects)
             )
@@ -271,7 +271,9 @@ class ProjectManager:
             log.exception("project %s was not shut down in order", project.id)
 
     @asynccontextmanager
-    async def _leaving(self, project: Project, entry: Entry | None = None) -> AsyncIterator[None]:
+    async def _leaving(
+        self, project: Project, entry: LockRequest | None = None
+    ) -> AsyncIterator[None]:
         """Be alone with a project that is about to go; its nodes' waits end at once."""
         entry = entry or project.enter(exclusive=True)
         project.leavers += 1
@@ -295,14 +297,14 @@ class ProjectManager:
     async def _end(self, project: Project, *, keep_files: bool, open_again: bool) -> None:
         await self._observer.observe("closing", project)
         await project.stop()
-        place = self._places.of(project.id)
+        place = self._index.of(project.id)
         try:
             if keep_files:
                 if not open_again:
-                    await self._places.close(project.id)
+                    await self._index.close(project.id)
                 await self._let_go(project)
             else:
-                await self._places.delete(place, lambda: self._let_go(project))
+                await self._index.delete(place, lambda: self._let_go(project))
         finally:
             # A project may be gone although some of its files are not.
             if project.closed:

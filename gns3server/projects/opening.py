@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from gns3server.errors import FilesFailed
-from gns3server.projects import paths
-from gns3server.projects.arrival import Arrival
-from gns3server.projects.database import DatabaseThread
-from gns3server.projects.node_set import Surroundings
-from gns3server.projects.places import Places
+from gns3server.places import paths
+from gns3server.places.index import ProjectIndex
+from gns3server.places.relocation import Relocation
+from gns3server.projects.nodes import ProjectServices
 from gns3server.projects.project import Project
-from gns3server.projects.records import ProjectRecords
 from gns3server.projects.restore import load_records, restore, stored_owner
-from gns3server.projects.stored import ProjectPlace
+from gns3server.storage.database import DatabaseThread
+from gns3server.storage.rows import ProjectPlace
+from gns3server.storage.stores import ProjectStore
 
 log = logging.getLogger(__name__)
 
 
 async def open_project(
     thread: DatabaseThread,
-    shared: Surroundings,
-    places: Places,
+    shared: ProjectServices,
+    places: ProjectIndex,
     place: ProjectPlace,
     values: Mapping[str, Any] | None,
     *,
@@ -35,7 +35,7 @@ async def open_project(
 
     :param values: a create request's; ``None`` when an earlier server had it open.
     :param expected: its records must be there already.
-    :raises gns3server.projects.examining.DatabaseError: they cannot be used.
+    :raises gns3server.storage.file_check.DatabaseError: they cannot be used.
     """
     known = places.get(place.id)
     records, fresh = await load_records(thread, place, expected=expected)
@@ -72,7 +72,7 @@ async def open_project(
 
 async def move_project(
     thread: DatabaseThread,
-    places: Places,
+    places: ProjectIndex,
     project: Project,
     new: ProjectPlace,
     *,
@@ -88,9 +88,9 @@ async def move_project(
     :raises FilesFailed: the files cannot be copied; the project is where it was.
     """
     old, was_temporary = places.of(project.id), project.temporary
-    arrival = Arrival(new.path)
+    relocation = Relocation(new.path)
     try:
-        records = await _arrive(thread, project, new.path, arrival, temporary)
+        records = await _arrive(thread, project, new.path, relocation, temporary)
         try:
             await records.save_project(project.id, name, temporary)
             await places.save(new)
@@ -98,7 +98,7 @@ async def move_project(
             await records.close()
             raise
     except BaseException as error:
-        await asyncio.to_thread(arrival.undo)
+        await asyncio.to_thread(relocation.undo)
         if isinstance(error, OSError):
             raise FilesFailed(
                 f"Project {project.id} could not be copied to {new.path}: {error}. "
@@ -107,27 +107,27 @@ async def move_project(
         raise
     project.path, project.name, project.temporary = new.path, name, temporary
     await project.records.switch_to(records)
-    await asyncio.to_thread(_clear_up, arrival, old if was_temporary else None)
+    await asyncio.to_thread(_clear_up, relocation, old if was_temporary else None)
 
 
 async def _arrive(
-    thread: DatabaseThread, project: Project, path: Path, arrival: Arrival, temporary: bool
-) -> ProjectRecords:
+    thread: DatabaseThread, project: Project, path: Path, relocation: Relocation, temporary: bool
+) -> ProjectStore:
     """Copy a project, and open the copy of its records."""
     owner = await stored_owner(thread, path)
-    await asyncio.to_thread(arrival.receive, project.path)
-    await asyncio.to_thread(paths.mark_temporary, arrival.copy, temporary)
-    await project.records.copy_to(arrival.copy)
+    await asyncio.to_thread(relocation.receive, project.path)
+    await asyncio.to_thread(paths.mark_temporary, relocation.copy, temporary)
+    await project.records.copy_to(relocation.copy)
     if owner not in (None, project.id):
-        await asyncio.to_thread(arrival.keep_records, owner)
-    await asyncio.to_thread(arrival.put_in_place)
-    return await ProjectRecords.load(thread, path)
+        await asyncio.to_thread(relocation.keep_records, owner)
+    await asyncio.to_thread(relocation.put_in_place)
+    return await ProjectStore.load(thread, path)
 
 
-def _clear_up(arrival: Arrival, left: ProjectPlace | None) -> None:
+def _clear_up(relocation: Relocation, left: ProjectPlace | None) -> None:
     """Remove what a move leaves over. It is done already, so nothing of this makes it fail."""
     try:
-        arrival.finish()
+        relocation.finish()
         if left is not None:
             paths.discard(paths.set_aside(left.id, left.path, left.made_directory))
     except OSError as error:

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Protocol
 
 from gns3server.errors import NotFound
-from gns3server.locks import Entry, FairLock, KeyedLocks
-from gns3server.nodes.home import Machine, News
+from gns3server.locks import FairLock, KeyedLocks, LockRequest
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.node import Node
+from gns3server.nodes.parent import Machine, PendingEvent
 from gns3server.nodes.states import NodeState
+from gns3server.places import paths
 from gns3server.ports import Holder, Use
-from gns3server.projects import paths
-from gns3server.projects.adoption import Strays
-from gns3server.projects.node_set import NodeSet, Surroundings
-from gns3server.projects.records import ProjectRecords
+from gns3server.projects.adoption import ParkedRuns
+from gns3server.projects.nodes import ProjectNodes, ProjectServices
+from gns3server.storage.stores import ProjectStore
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Observer(Protocol):
 
 
 class Project:
-    """One lab. It is the :class:`~gns3server.nodes.home.Home` of its nodes.
+    """One lab. It is the :class:`~gns3server.nodes.parent.ParentProject` of its nodes.
 
     Its methods expect that the caller came in through :meth:`enter`: shared for
     work on nodes, exclusive to close or delete the project.
@@ -48,22 +48,22 @@ class Project:
 
     def __init__(
         self,
-        surroundings: Surroundings,
-        records: ProjectRecords,
+        services: ProjectServices,
+        records: ProjectStore,
         *,
         project_id: str,
         path: Path,
         name: str | None,
         temporary: bool,
     ) -> None:
-        self._shared = surroundings
+        self._shared = services
         self.records = records
         self.id = project_id
         self.path = path
         self.name = name
         self.temporary = temporary
-        self.nodes = NodeSet(self, surroundings, records, self.node_directory)
-        self.strays = Strays(self, surroundings.own)
+        self.nodes = ProjectNodes(self, services, records, self.node_directory)
+        self.parked_runs = ParkedRuns(self, services.own)
         self.closing = asyncio.Event()
         self.leavers = 0  # who wait to close or delete it, or are at it
         self.closed = False
@@ -72,18 +72,18 @@ class Project:
 
     # Locks -------------------------------------------------------------------
 
-    def enter(self, *node_ids: str, exclusive: bool = False, creating: bool = False) -> Entry:
+    def enter(self, *node_ids: str, exclusive: bool = False, creating: bool = False) -> LockRequest:
         """Queue for the project and, if any are named, for some of its nodes: all in one step.
 
         After the wait, :meth:`check_open` tells whether the project is still there.
 
-        :param exclusive: for the whole project, alone, unless :meth:`Entry.narrow` says that
+        :param exclusive: for the whole project, alone, unless :meth:`LockRequest.narrow` says that
             it is for less.
-        :param creating: :meth:`Entry.narrow` will name the nodes. Until then, visitors of nodes
+        :param creating: :meth:`LockRequest.narrow` will name the nodes. Until then, visitors of nodes
             that do not exist wait.
         """
         keys = None if exclusive or creating else node_ids
-        return Entry(self._lock, exclusive=exclusive, inner=self._node_locks, keys=keys)
+        return LockRequest(self._lock, exclusive=exclusive, inner=self._node_locks, keys=keys)
 
     def _is_known(self, key: str) -> bool:
         return key == ITSELF or self.nodes.find(key) is not None
@@ -122,7 +122,7 @@ class Project:
         """A NIO type by name; see :meth:`gns3server.nodes.registry.Registry.nio_type`."""
         return self._shared.registry.nio_type(name)
 
-    async def news(
+    async def node_event(
         self,
         action: str,
         node: Node,
@@ -130,20 +130,20 @@ class Project:
         files: Mapping[str, bytes] | None = None,
         state: NodeState | None = None,
         apply: Callable[[], None] | None = None,
-    ) -> News:
-        """An event with a node's object; see :class:`~gns3server.nodes.home.Home`."""
+    ) -> PendingEvent:
+        """An event with a node's object; see :class:`~gns3server.nodes.parent.ParentProject`."""
         values = await node.preview(files or {}, state or node.state)
-        return News(action=action, event=node.type.dump(values), apply=apply)
+        return PendingEvent(action=action, event=node.type.dump(values), apply=apply)
 
     async def announce(self, action: str, node: Node) -> None:
         """Tell an event with the node's object that no stored change goes with."""
-        await self.records.events.tell(await self.news(action, node))
+        await self.records.events.tell(await self.node_event(action, node))
 
     async def report(self, node: Node, message: str) -> None:
         """Tell a ``log.error`` about a node, and log it."""
         log.error("project %s, VM %s: %s", self.id, node.id, message)
         event = {"message": message, "project_id": self.id, "vm_id": node.id}
-        await self.records.events.tell(News(action="log.error", event=event))
+        await self.records.events.tell(PendingEvent(action="log.error", event=event))
 
     def settle_later(self, node: Node) -> None:
         """Settle an exit of the node as soon as nobody holds it."""
@@ -188,7 +188,7 @@ class Project:
 
     async def stop(self) -> None:
         """Stop everything that runs in it."""
-        await asyncio.gather(self.nodes.stop(), self.strays.stop())
+        await asyncio.gather(self.nodes.stop(), self.parked_runs.stop())
 
     async def open_events(self) -> None:
         """Number and publish events from now on."""
@@ -200,5 +200,5 @@ class Project:
         self.closed = True
         self.machine.ports.release_project(self.id)
         self._shared.hub.end_project(self.id)
-        await asyncio.gather(self.nodes.leave(), self.strays.leave())
+        await asyncio.gather(self.nodes.leave(), self.parked_runs.leave())
         await self.records.close()

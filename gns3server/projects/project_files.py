@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from gns3server.errors import Conflict, Forbidden, NotFound
-from gns3server.opening import MISSING, OpenFile, Outside, open_file
-from gns3server.projects.paths import DATABASE
+from gns3server.files.safe_open import MISSING, OpenFile, Outside, open_file
+from gns3server.places.paths import DATABASE
 
 UNLISTED_SUFFIX = ".ghost"
 """Memory of emulated routers: large, and of use to nobody (contract 2.4)."""

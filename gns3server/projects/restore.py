@@ -8,36 +8,36 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from gns3server import durable as files
 from gns3server.errors import Conflict, StorageFailed
-from gns3server.nodes.home import NodeRecord
+from gns3server.files import durable as files
 from gns3server.nodes.node_type import NodeType
+from gns3server.nodes.parent import NodeRow
 from gns3server.nodes.registry import Registry
+from gns3server.places.paths import remove_what_was_made
 from gns3server.ports import Holder, Ports, Use
 from gns3server.projects.adoption import adopt_runs
-from gns3server.projects.database import DatabaseThread
-from gns3server.projects.examining import DatabaseError
-from gns3server.projects.paths import remove_what_was_made
 from gns3server.projects.project import Project
-from gns3server.projects.records import PROJECT_FILE, ProjectRecords
-from gns3server.projects.stored import ProjectPlace, StoredProject
+from gns3server.storage.database import DatabaseThread
+from gns3server.storage.file_check import DatabaseError
+from gns3server.storage.rows import ProjectPlace, StoredProject
+from gns3server.storage.stores import PROJECT_FILE, ProjectStore
 
 log = logging.getLogger(__name__)
 
 
 async def load_records(
     thread: DatabaseThread, place: ProjectPlace, *, expected: bool = False
-) -> tuple[ProjectRecords, bool]:
+) -> tuple[ProjectStore, bool]:
     """Open the records in a project's directory; also tells whether they are new.
 
     :param expected: they must be there, and be this project's.
-    :raises gns3server.projects.examining.DatabaseError: they cannot be used.
+    :raises gns3server.storage.file_check.DatabaseError: they cannot be used.
     """
     if expected:
-        return await ProjectRecords.load(thread, place.path, owner=place.id), False
+        return await ProjectStore.load(thread, place.path, owner=place.id), False
     new = not await asyncio.to_thread(os.path.lexists, place.path / PROJECT_FILE)
     try:
-        records = await ProjectRecords.load(thread, place.path)
+        records = await ProjectStore.load(thread, place.path)
     except DatabaseError:
         if new:
             # Begun and not finished, on a full disk: nothing is in it.
@@ -53,7 +53,7 @@ async def load_records(
         await records.close()
         file = place.path / PROJECT_FILE
         await asyncio.to_thread(file.rename, file.with_name(f"{PROJECT_FILE}.{owner}"))
-        records = await ProjectRecords.load(thread, place.path)
+        records = await ProjectStore.load(thread, place.path)
         owner = None
     return records, owner is None
 
@@ -66,7 +66,7 @@ async def stored_owner(thread: DatabaseThread, directory: Path) -> str | None:
     if not await asyncio.to_thread((directory / PROJECT_FILE).exists):
         return None
     try:
-        records = await ProjectRecords.load(thread, directory)
+        records = await ProjectStore.load(thread, directory)
         try:
             return await records.stored_id()
         finally:
@@ -99,7 +99,7 @@ async def restore(project: Project, stored: StoredProject, registry: Registry) -
             restored.append(record)
     await _restore_consoles(project, restored)
     known = {record.id for record in stored.nodes}
-    await adopt_runs(project, project.nodes, project.strays, stored.runs, known)
+    await adopt_runs(project, project.nodes, project.parked_runs, stored.runs, known)
 
 
 async def _finish_files(project: Project, stored: StoredProject) -> None:
@@ -126,7 +126,7 @@ def _restore_node(
     project: Project,
     registry: Registry,
     node_type: NodeType,
-    record: NodeRecord,
+    record: NodeRow,
     stored: StoredProject,
 ) -> bool:
     node = node_type.node_class(project, node_type, record)
@@ -142,7 +142,7 @@ def _restore_node(
     return True
 
 
-async def _restore_consoles(project: Project, records: list[NodeRecord]) -> None:
+async def _restore_consoles(project: Project, records: list[NodeRow]) -> None:
     """Give every node its console back; those whose port is taken get another, after all others."""
     tcp, lost = project.machine.ports.tcp, []
     for record in records:

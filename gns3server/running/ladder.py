@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 from gns3server.running.identity import Handle
 from gns3server.running.reader import KernelReader
-from gns3server.running.record import Record
+from gns3server.running.watched import WatchedProcesses
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ _POLITE_PASSES = 2
 
 
 async def take_down(
-    record: Record,
+    record: WatchedProcesses,
     reader: KernelReader,
     run_ids: Collection[str],
     hurry: asyncio.Event,
@@ -50,7 +50,7 @@ async def take_down(
         passes += 1
 
 
-async def _gone(record: Record, limit: float, hurry: asyncio.Event) -> bool:
+async def _gone(record: WatchedProcesses, limit: float, hurry: asyncio.Event) -> bool:
     """Wait until those that live have ended; False after `limit` seconds, or at `hurry`."""
     gone = asyncio.ensure_future(record.gone(limit))
     hurried = asyncio.ensure_future(hurry.wait())
@@ -62,7 +62,9 @@ async def _gone(record: Record, limit: float, hurry: asyncio.Event) -> bool:
         hurried.cancel()
 
 
-async def _find(record: Record, what: str, search: Callable[[], Awaitable[list[Handle]]]) -> None:
+async def _find(
+    record: WatchedProcesses, what: str, search: Callable[[], Awaitable[list[Handle]]]
+) -> None:
     try:
         record.add_all(await search())
     except OSError as error:

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from gns3server.errors import advice
 from gns3server.running.identity import Handle, open_handle
 from gns3server.running.logs import open_log
 from gns3server.running.procfs import RUN_ID_VARIABLE
 from gns3server.running.runner import LaunchFailed
 from gns3server.running.spec import LaunchSpec, Port
-from gns3server.shortages import advice
 
 PR_SET_TIMERSLACK = 29  # linux/prctl.h
 

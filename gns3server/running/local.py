@@ -18,9 +18,9 @@ from gns3server.running.local_run import LocalRun
 from gns3server.running.logs import bound_log
 from gns3server.running.procfs import run_ids_below
 from gns3server.running.reader import KernelReader
-from gns3server.running.record import Record
 from gns3server.running.spec import LaunchSpec
-from gns3server.threads import thread_pool
+from gns3server.running.threads import thread_pool
+from gns3server.running.watched import WatchedProcesses
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class LocalRunner:
         return await asyncio.shield(self._own(self._adopt(spec, run_id, tuple(processes))))
 
     async def sweep(self, run_ids: Collection[str]) -> int:
-        record = Record()
+        record = WatchedProcesses()
         ids = frozenset(run_ids)
         await asyncio.shield(self._own(take_down(record, self._reader, ids, self._hurry)))
         return len(record.identities)
@@ -94,7 +94,7 @@ class LocalRunner:
         handles = await self._in_thread(open_living, processes)
         if spec.goes_on(len(processes), len(handles)):
             return self._watch(spec, run_id, handles, None)
-        record = Record()
+        record = WatchedProcesses()
         record.add_all(handles)
         try:
             # Not left to the ladder, which puts up with it: who cannot be found stays on record.

@@ -15,10 +15,10 @@ from gns3server.running.ladder import take_down
 from gns3server.running.launching import in_use
 from gns3server.running.logs import log_tail
 from gns3server.running.reader import KernelReader
-from gns3server.running.readiness import Answer, Foreign, Question
-from gns3server.running.record import Member, Record
+from gns3server.running.readiness import Foreign, ReadinessQuery, ReadinessResult
 from gns3server.running.runner import Exit, LaunchFailed, Run
 from gns3server.running.spec import LaunchSpec
+from gns3server.running.watched import WatchedProcess, WatchedProcesses
 
 GRACE = 0.5
 """Seconds that essential processes may end apart and still count as having ended together."""
@@ -52,12 +52,12 @@ class LocalRun:
         self._hurry = hurry
         self._released = released
         self._loop = asyncio.get_running_loop()
-        self._record = Record(self._noticed)
+        self._watched = WatchedProcesses(self._noticed)
         main, *children = essential
-        self._main = self._record.add(main, popen)
-        self._essential = [self._main, *(self._record.add(child) for child in children)]
+        self._main = self._watched.add(main, popen)
+        self._essential = [self._main, *(self._watched.add(child) for child in children)]
         self._is_ready = popen is None
-        self._first: Member | None = None
+        self._first: WatchedProcess | None = None
         self._exit: Exit | None = None
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._grace: asyncio.TimerHandle | None = None
@@ -84,7 +84,7 @@ class LocalRun:
         if self._is_ready:
             return
         spec = self.spec
-        question = Question(self._main.identity, self._run_id, spec.ports, spec.children)
+        question = ReadinessQuery(self._main.identity, self._run_id, spec.ports, spec.children)
         verdict: asyncio.Future[str | None] = self._loop.create_future()
         if not self.ending:
             self._reader.ask(question, lambda answer: self._answered(answer, verdict))
@@ -136,19 +136,19 @@ class LocalRun:
             await self._ended
         if self._ladder is not None:
             await asyncio.wait([self._ladder])
-        self._record.forget()
+        self._watched.forget()
         self._released(self)
 
     @property
     def _name(self) -> str:
         return os.path.basename(self.spec.argv[0])
 
-    def _answered(self, answer: Answer, verdict: asyncio.Future[str | None]) -> None:
+    def _answered(self, answer: ReadinessResult, verdict: asyncio.Future[str | None]) -> None:
         if isinstance(answer, Foreign):
             verdict.set_result(in_use(answer.port))
             return
         for child in answer.children:
-            member = self._record.add(child)
+            member = self._watched.add(child)
             if member not in self._essential:
                 self._essential.append(member)
         verdict.set_result(None)
@@ -161,7 +161,7 @@ class LocalRun:
             return f"{self._name} was ended by {_signal_name(-code)} before it was ready"
         return f"{self._name} ended with exit code {code} before it was ready"
 
-    def _noticed(self, member: Member) -> None:
+    def _noticed(self, member: WatchedProcess) -> None:
         if member not in self._essential or self._exit is not None:
             return
         if self._first is None:
@@ -172,7 +172,7 @@ class LocalRun:
         elif self._grace is None and self._ladder is None:
             self._grace = self._loop.call_later(GRACE, self._decide, self._first)
 
-    def _decide(self, first: Member) -> None:
+    def _decide(self, first: WatchedProcess) -> None:
         """Settle how the run ended, and stop what is left of it."""
         if self._exit is not None:
             return
@@ -183,7 +183,7 @@ class LocalRun:
 
     async def _climb(self) -> None:
         await take_down(
-            self._record,
+            self._watched,
             self._reader,
             [self._run_id],
             self._hurry,

@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 
 from gns3server.running.identity import Handle, ProcessIdentity, open_all
 from gns3server.running.procfs import ProcessStat, ProcessTable, processes, run_id_carriers
-from gns3server.running.readiness import Answer, Question, discard, look
-from gns3server.threads import thread_pool
+from gns3server.running.readiness import ReadinessQuery, ReadinessResult, discard, look
+from gns3server.running.threads import thread_pool
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +51,12 @@ class KernelReader:
 
     def __init__(self) -> None:
         self._pool = thread_pool("kernel-reader")
-        self._asked: dict[Question, Callable[[Answer], None]] = {}
+        self._asked: dict[ReadinessQuery, Callable[[ReadinessResult], None]] = {}
         self._rounds: asyncio.Task[None] | None = None
         self._processes = _Shared(self._pool, processes)
         self._carriers = _Shared(self._pool, run_id_carriers)
 
-    def ask(self, question: Question, answered: Callable[[Answer], None]) -> None:
+    def ask(self, question: ReadinessQuery, answered: Callable[[ReadinessResult], None]) -> None:
         """Look again and again until there is an answer, then call `answered` once, on the loop.
 
         `answered` becomes the owner of the pidfds in the answer.
@@ -65,7 +65,7 @@ class KernelReader:
         if self._rounds is None:
             self._rounds = asyncio.create_task(self._answer_all())
 
-    def withdraw(self, question: Question) -> None:
+    def withdraw(self, question: ReadinessQuery) -> None:
         """Ask no longer; unknown and answered questions are fine."""
         self._asked.pop(question, None)
 
@@ -121,7 +121,7 @@ class KernelReader:
         finally:
             self._rounds = None
 
-    async def _round(self, questions: list[Question], table: ProcessTable) -> None:
+    async def _round(self, questions: list[ReadinessQuery], table: ProcessTable) -> None:
         loop = asyncio.get_running_loop()
         try:
             answers = await loop.run_in_executor(self._pool, look, questions, table)

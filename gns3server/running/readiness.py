@@ -20,7 +20,7 @@ from gns3server.running.spec import Port
 
 
 @dataclass(eq=False, slots=True)
-class Question:
+class ReadinessQuery:
     """What one start waits for, and what the looks have found so far.
 
     missing: what was not there at the last look, for a message.
@@ -47,13 +47,13 @@ class Foreign(NamedTuple):
     port: Port
 
 
-Answer = Ready | Foreign
+ReadinessResult = Ready | Foreign
 
 
-class Look:
+class ReadinessScan:
     """One look; what several questions need is read once, and only if one of them needs it."""
 
-    def __init__(self, questions: Sequence[Question], table: ProcessTable) -> None:
+    def __init__(self, questions: Sequence[ReadinessQuery], table: ProcessTable) -> None:
         self._table = table
         # Sockets before processes: who holds a socket that we saw is then in the process table.
         self._sockets = bound_sockets(set(chain.from_iterable(q.ports for q in questions)))
@@ -66,7 +66,7 @@ class Look:
     def _carriers(self) -> dict[str, list[ProcessStat]]:
         return run_id_carriers()
 
-    def answer(self, question: Question) -> Answer | None:
+    def answer(self, question: ReadinessQuery) -> ReadinessResult | None:
         """Answer one question; None means that it must be asked again. Raise OSError."""
         held = {port: self._sockets[port] for port in question.ports if port in self._sockets}
         unbound = [str(port) for port in question.ports if port not in held]
@@ -91,13 +91,15 @@ class Look:
             return None
         return self._ready(question, family, owned)
 
-    def _family(self, question: Question) -> list[ProcessStat]:
+    def _family(self, question: ReadinessQuery) -> list[ProcessStat]:
         main = question.main
         if not self._processes.holds(main.pid, main.start_time):
             return []
         return self._processes.descendants([main.pid])
 
-    def _wider_family(self, question: Question, family: list[ProcessStat]) -> list[ProcessStat]:
+    def _wider_family(
+        self, question: ReadinessQuery, family: list[ProcessStat]
+    ) -> list[ProcessStat]:
         """Add those that forked away from the tree but still carry the run id."""
         known = {question.main.pid, *(stat.pid for stat in family)}
         carriers = self._carriers.get(question.run_id, [])
@@ -112,7 +114,7 @@ class Look:
         }
 
     def _ready(
-        self, question: Question, family: list[ProcessStat], owned: dict[int, int]
+        self, question: ReadinessQuery, family: list[ProcessStat], owned: dict[int, int]
     ) -> Ready | None:
         wanted = chain.from_iterable(self._sockets[port] for port in question.ports)
         holders = {owned.get(inode) for inode in wanted}
@@ -127,14 +129,14 @@ class Look:
         return None
 
 
-def look(questions: Sequence[Question], table: ProcessTable) -> list[Answer | None]:
+def look(questions: Sequence[ReadinessQuery], table: ProcessTable) -> list[ReadinessResult | None]:
     """Answer questions in their order. Raise OSError, having left no pidfd open.
 
     `table` is for successive looks: each reads the processes that came after the one before.
     """
-    answers: list[Answer | None] = []
+    answers: list[ReadinessResult | None] = []
     try:
-        view = Look(questions, table)
+        view = ReadinessScan(questions, table)
         # One by one: what was answered before an error is there to be closed.
         answers.extend(view.answer(question) for question in questions)
     except OSError as error:
@@ -146,7 +148,7 @@ def look(questions: Sequence[Question], table: ProcessTable) -> list[Answer | No
     return answers
 
 
-def discard(answer: Answer | None) -> None:
+def discard(answer: ReadinessResult | None) -> None:
     """Close what an answer holds that nobody waits for any more."""
     if isinstance(answer, Ready):
         close_all(answer.children)

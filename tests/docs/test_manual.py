@@ -14,7 +14,7 @@ import pytest
 from gns3server import errors, hookspecs, plugin, testing
 from gns3server.__main__ import make_parser
 from gns3server.nodes.states import NodeState
-from gns3server.settings import ServerSettings, config_files
+from gns3server.settings.schema import ServerSettings, config_files
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

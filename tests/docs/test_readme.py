@@ -62,7 +62,7 @@ def web_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Entr
 
 async def test_the_plugin_is_a_whole_emulator(gns3_serving, web_plugin):
     async with gns3_serving(plugins=[web_plugin]) as server:
-        assert [plugin["status"] for plugin in server.running.lab.plugins()] == ["ok"]
+        assert [plugin["status"] for plugin in server.running.server.plugins()] == ["ok"]
         project = (await server.client.post("/v1/projects", {"name": "test"})).json["project_id"]
         nodes = f"/v1/projects/{project}/web/vms"
         vm = (await server.client.post(nodes, {"name": "one"})).json

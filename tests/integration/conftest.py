@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from gns3server.projects.database import Database, _Job
 from gns3server.projects.project import Project
+from gns3server.storage.database import Database, _Job
 from gns3server.testing import processes_of
 
 TOYS = Path(__file__).parents[1] / "toys"

@@ -205,7 +205,7 @@ async def test_an_opening_that_fails_leaves_alone_what_it_had_adopted(
     (gns3_settings.state_path / "server.db").unlink()
     async with serve(keep_nodes=False) as server, server.client.listen() as told:
         assert await anext(told) == {"action": "ping"}
-        client, records = server.client, server.running.lab.manager._places._records
+        client, records = server.client, server.running.server.manager._index._records
         await records._thread.read(records._database, "PRAGMA query_only = ON")
         assert (await client.post("/v1/projects", {"project_id": ID})).status == 507
         assert (nodes(), len(server.ports.tcp)) == ({pid}, 0)

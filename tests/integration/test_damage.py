@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from gns3server.nodes.home import NodeRecord
-from gns3server.projects.database import DatabaseThread
-from gns3server.projects.records import ProjectRecords, ServerRecords
-from gns3server.projects.stored import ProjectPlace
+from gns3server.nodes.parent import NodeRow
 from gns3server.running.procfs import RUN_ID_VARIABLE
+from gns3server.storage.database import DatabaseThread
+from gns3server.storage.rows import ProjectPlace
+from gns3server.storage.stores import ProjectStore, ServerStore
 
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 FINE = "ffffffff-0405-0607-0809-0a0b0c0d0e0f"
@@ -52,13 +52,13 @@ async def lab(gns3_settings, tmp_path) -> Path:
     first = gns3_settings.server.console_start_port_range
     thread = DatabaseThread()
     gns3_settings.state_path.mkdir()
-    server = await ServerRecords.load(thread, gns3_settings.state_path)
+    server = await ServerStore.load(thread, gns3_settings.state_path)
     for number, (project_id, name) in enumerate([(ID, "lab"), (FINE, "fine")]):
         path: Path = tmp_path / name
         (path / "project-files" / "toy").mkdir(parents=True)
-        records = await ProjectRecords.load(thread, path)
+        records = await ProjectStore.load(thread, path)
         await records.save_project(project_id, name, False)
-        node = NodeRecord(
+        node = NodeRow(
             id=NODE if name == "lab" else NODE.replace("b", "c"),
             type="toy",
             name="PC",
@@ -410,7 +410,7 @@ async def test_a_project_that_is_damaged_while_it_is_open_can_be_stopped_and_del
     async with serve() as server:
         client, toy = server.client, f"{PROJECT}/toy/vms/{NODE}"
         assert (await client.post(f"{toy}/start")).status == 204
-        records = server.running.lab.manager.get(ID).records
+        records = server.running.server.manager.get(ID).records
         read = records._thread.read
         await read(records._database, "PRAGMA wal_checkpoint(TRUNCATE)")
         # From outside: closing a file here would end the server's lock on it.

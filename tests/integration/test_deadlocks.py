@@ -15,7 +15,7 @@ import orjson
 import pytest
 from aiohttp import ClientError, web
 
-from gns3server.locks import Entry, FairLock, KeyedLocks
+from gns3server.locks import FairLock, KeyedLocks, LockRequest
 from gns3server.testing import LabServer
 
 BOUND = 40.0
@@ -42,11 +42,11 @@ class Guard:
         self.outer: set[FairLock] = set()
         self.inner: set[KeyedLocks] = set()
         self.reports: list[str] = []
-        self._inside: dict[Entry, asyncio.Task[Any] | None] = {}
-        self._enter, self._leave = Entry.__aenter__, Entry.leave
+        self._inside: dict[LockRequest, asyncio.Task[Any] | None] = {}
+        self._enter, self._leave = LockRequest.__aenter__, LockRequest.leave
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def enter(entry: Entry) -> None:
+        async def enter(entry: LockRequest) -> None:
             self.outer.add(entry._outer)
             if entry._inner is not None:
                 self.inner.add(entry._inner)
@@ -58,14 +58,14 @@ class Guard:
                 raise
             self._inside[entry] = asyncio.current_task()
 
-        def leave(entry: Entry) -> None:
+        def leave(entry: LockRequest) -> None:
             self._inside.pop(entry, None)
             self._leave(entry)
 
-        monkeypatch.setattr(Entry, "__aenter__", enter)
-        monkeypatch.setattr(Entry, "leave", leave)
+        monkeypatch.setattr(LockRequest, "__aenter__", enter)
+        monkeypatch.setattr(LockRequest, "leave", leave)
 
-    def _report(self, waiting: Entry) -> str:
+    def _report(self, waiting: LockRequest) -> str:
         holders = [task for entry, task in self._inside.items() if entry._outer is waiting._outer]
         who = "\n".join(map(stack_of, holders))
         return f"{stack_of(asyncio.current_task())} waits for what is held by:\n{who}"
@@ -167,7 +167,7 @@ class Hunt:
         except ClientError as error:
             # Only a server that has ended hangs up on its clients.
             self.history.append(f"{method} {path} -> {error!r}")
-            assert server.running.lab.manager._stopping
+            assert server.running.server.manager._stopping
             return
         self.history.append(f"{method} {path} -> {answer.status}")
         assert answer.status < 500, answer.json
@@ -206,7 +206,7 @@ async def all_gone(server: LabServer, guard: Guard) -> None:
     assert server.processes() == {}
     for pool in (server.ports.tcp, server.ports.udp):
         assert (pool._holders, pool._companion_holders) == ({}, {})
-    assert server.running.lab.manager._shared.node_ids == {}
+    assert server.running.server.manager._shared.node_ids == {}
 
 
 @pytest.mark.heavy
@@ -227,7 +227,7 @@ async def test_nobody_waits_for_ever(
             await hunt.run(server, "before")
             clients = asyncio.create_task(hunt.run(server, "during"))
             await server.client.get("/v1/version")
-            await server.running.lab.manager.shutdown(open_again=True)
+            await server.running.server.manager.shutdown(open_again=True)
             await clients
         guard.check_empty()
         assert server.processes() == {}

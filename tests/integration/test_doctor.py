@@ -20,8 +20,8 @@ import pytest
 
 from gns3server.__main__ import main
 from gns3server.http.client import Client
-from gns3server.projects.arrival import MOVING, REPLACED
-from gns3server.projects.paths import DELETED
+from gns3server.places.paths import DELETED
+from gns3server.places.relocation import MOVING, REPLACED
 from gns3server.running.procfs import RUN_ID_VARIABLE
 
 pytestmark = pytest.mark.heavy
@@ -344,7 +344,7 @@ async def test_a_running_server_is_not_disturbed(doctor, serve, nodes, gns3_sett
 
 def test_a_new_machine_is_in_order_and_stays_as_it_is(environ, monkeypatch, tmp_path, capsys):
     # Other tests on this machine may have processes without an owner meanwhile.
-    monkeypatch.setattr("gns3server.doctor.survey.run_id_carriers", dict)
+    monkeypatch.setattr("gns3server.cli.doctor.survey.run_id_carriers", dict)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gns3server import durable
+from gns3server.files import durable
 from gns3server.testing import processes_of
 
 BROKEN = {
@@ -184,7 +184,7 @@ async def test_a_node_can_be_stopped_without_a_disk(client, make_toy, disk, serv
 
 
 async def test_a_creation_that_cannot_be_recorded_leaves_nothing(client, server, lab):
-    records = lab.manager._places._records
+    records = lab.manager._index._records
     await records._thread.read(records._database, "PRAGMA query_only = ON")
     answers = await asyncio.gather(*(client.post("/v1/projects", {}) for _ in range(3)))
     assert [answer.status for answer in answers] == [507] * 3
@@ -204,7 +204,7 @@ async def test_a_removal_that_cannot_be_recorded_brings_the_files_back(
     answer = await client.post("/v1/projects", {"path": str(foreign)})
     other = f"/v1/projects/{answer.json['project_id']}"
     before = [sorted(p.name for p in place.iterdir()) for place in (path, foreign)]
-    records = lab.manager._places._records
+    records = lab.manager._index._records
     await records._thread.read(records._database, "PRAGMA query_only = ON")
     for url in (project, other):
         assert (await client.delete(url)).status == 507

@@ -139,7 +139,7 @@ async def test_no_more_clients_follow_files_than_the_server_lets(gns3_serving, t
 
 
 async def test_a_file_that_cannot_be_read_on_breaks_the_stream_off(server, tmp_path, monkeypatch):
-    from gns3server.opening import OpenFile
+    from gns3server.files.safe_open import OpenFile
 
     file = tmp_path / "log"
     file.write_bytes(b"hello")

@@ -11,9 +11,9 @@ import stat
 
 import pytest
 
-from gns3server import uploads
 from gns3server.errors import Forbidden, InvalidRequest
-from gns3server.opening import OpenFile
+from gns3server.files import uploads
+from gns3server.files.safe_open import OpenFile
 
 ROUTE = "/v1/shelf/vms"
 
@@ -74,7 +74,7 @@ async def test_a_server_that_is_not_local_takes_images_from_their_directory_only
 ):
     plugins = [make_entry_point("shelf", "toy_images")]
     async with gns3_serving(plugins=plugins, local=False) as server:
-        images = server.running.lab.images
+        images = server.running.server.images
         rom = images.kinds()["ROM"]
         for name in ("x", "../x", str(images.path / "ROM" / "x")):
             assert images.path in (await images.find(rom, name)).parents
@@ -272,7 +272,7 @@ async def test_an_image_over_the_limit_is_refused_and_leaves_nothing(
         yield content
 
     async with gns3_serving(plugins=plugins, max_image_size=2) as server:
-        directory = server.running.lab.images.path / "ROM"
+        directory = server.running.server.images.path / "ROM"
         fits = await server.client.request("POST", f"{ROUTE}/x", data=io.BytesIO(content[:-1]))
         assert fits.status == 204
         data = io.BytesIO(content) if announced else pieces()
@@ -303,7 +303,7 @@ async def test_a_disk_that_is_too_full_is_told_and_nothing_is_left(
 ):
     directory.mkdir(parents=True)
     (directory / "x").write_bytes(b"old")
-    monkeypatch.setattr(f"gns3server.uploads.os.{function}", fault)
+    monkeypatch.setattr(f"gns3server.files.uploads.os.{function}", fault)
     answer = await client.request("POST", f"{ROUTE}/x", data=b"new" * 10_000)
     monkeypatch.undo()
     assert answer.status == 507
@@ -336,7 +336,7 @@ async def begin_upload(server, name, length=1_000_000):
     head = f"POST {ROUTE}/{name} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
     writer.write(head.encode() + b"x" * (length // 2))
     await writer.drain()
-    directory = server.running.lab.images.path / "ROM"
+    directory = server.running.server.images.path / "ROM"
     async with asyncio.timeout(20):
         while not directory.is_dir() or not in_directory(directory):
             await server.client.get("/v1/version")
@@ -379,7 +379,7 @@ async def test_an_upload_does_not_keep_the_server_from_stopping(
     monkeypatch.setattr(reading, "READ_LIMIT", 3600.0)
     plugins = [make_entry_point("shelf", "toy_images")]
     async with gns3_serving(plugins=plugins) as server:
-        directory = server.running.lab.images.path / "ROM"
+        directory = server.running.server.images.path / "ROM"
         _, writer = await begin_upload(server, "x")
     writer.close()
     assert in_directory(directory) == []

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gns3server.interfaces import is_interface_up
+from gns3server.running.interfaces import is_interface_up
 
 
 @pytest.mark.statement("NET-01", "NET-02")

@@ -185,7 +185,7 @@ async def test_a_server_that_is_told_to_end_while_it_opens_projects(serve, nodes
 
 REMOVAL = """
 import os, signal
-from gns3server.projects.records import ServerRecords
+from gns3server.storage.stores import ServerRecords
 
 async def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -8,8 +8,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gns3server.events import EventBus, event_line
 from gns3server.http import streams
-from gns3server.notifications import Hub, event_line
 
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 PING = {"action": "ping"}
@@ -58,7 +58,7 @@ async def test_the_bytes_on_the_wire(raw, project, lab):
 
 @pytest.mark.statement("NOTIF-04")
 async def test_pings_break_the_silence(gns3_serving, monkeypatch):
-    monkeypatch.setattr("gns3server.app.Hub", partial(Hub, ping_after=0.01))
+    monkeypatch.setattr("gns3server.app.Hub", partial(EventBus, ping_after=0.01))
     async with gns3_serving(plugins=[]) as server, server.client.listen() as events:
         assert await take(events, 5) == [PING] * 5
 
@@ -213,8 +213,8 @@ async def test_all_streams_end_with_the_server(gns3_serving, make_entry_point):
         await client.post(f"{project}/toy/vms/{node['vm_id']}/start")
         paths = [f"{project}/notifications", *EVERYWHERE]
         heard = [asyncio.ensure_future(hear(server.url, path)) for path in paths]
-        await heard_by(client, server.running.lab, project, 1)
-        while len(server.running.lab.hub._everywhere) < 2:
+        await heard_by(client, server.running.server, project, 1)
+        while len(server.running.server.hub._everywhere) < 2:
             await client.get("/v1/version")
     for lines in await asyncio.gather(*heard):
         assert lines[0] == b'{"action": "ping"}\n'

@@ -22,7 +22,7 @@ def in_document(path: str) -> str:
 
 def installed(server) -> set[tuple[str, str]]:
     """The routes that were added to the application, in the document's words."""
-    routes = server.running.lab.routes
+    routes = server.running.server.routes
     return {(in_document(route.path), route.method.lower()) for route in routes}
 
 
@@ -88,7 +88,7 @@ async def test_each_operation_is_documented_in_full(document, subtests):
 
 
 async def test_names_are_unique_and_objects_closed(document, server):
-    ids = [operation_id(route) for route in server.running.lab.routes]
+    ids = [operation_id(route) for route in server.running.server.routes]
     assert len(set(ids)) == len(ids)
     for name, schema in document["components"]["schemas"].items():
         assert schema["additionalProperties"] is False, name

@@ -99,7 +99,7 @@ async def test_without_any_kind_of_images_the_upload_page_says_so(gns3_serving):
         assert b"<form" not in answer.body
         refused = await send(server.client, field("type", "ROM"), field("file", "x", "x"))
         assert refused.status == 403
-        assert stored(server.running.lab.images) == []
+        assert stored(server.running.server.images) == []
 
 
 @pytest.mark.statement("UPL-01")
@@ -122,7 +122,7 @@ async def test_the_upload_page_lists_the_images(client, images):
 
 
 async def test_a_long_list_of_images_is_cut(client, images, monkeypatch):
-    from gns3server import images as module
+    from gns3server.files import images as module
     from gns3server.http import pages
 
     for place in (module, pages):
@@ -251,7 +251,7 @@ async def test_a_form_over_the_limit_is_refused_and_leaves_nothing(
             answers.append(await send(server.client, ROM, content))
             answers.append(await send(server.client, content, ROM))
         assert [answer.status for answer in answers] == [413, 413, 302, 302]
-        assert stored(server.running.lab.images) == ["ROM/x", "ROM/x.md5sum"]
+        assert stored(server.running.server.images) == ["ROM/x", "ROM/x.md5sum"]
 
 
 async def test_a_form_that_cannot_be_stored_is_told_as_an_error(client, images, monkeypatch):
@@ -260,6 +260,6 @@ async def test_a_form_that_cannot_be_stored_is_told_as_an_error(client, images, 
 
     (images.path / "ROM" / "x").mkdir(parents=True)
     assert (await send(client, ROM, FILE)).status == 409
-    monkeypatch.setattr("gns3server.uploads.os.write", full)
+    monkeypatch.setattr("gns3server.files.uploads.os.write", full)
     assert (await send(client, ROM, FILE)).status == 507
     assert stored(images) == []

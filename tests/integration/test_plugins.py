@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from gns3server import hookspecs
-from gns3server.plugin_host import PluginFailed
+from gns3server.plugin_host.host import PluginFailed
 
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith(hookspecs.PREFIX))
 
@@ -124,8 +124,8 @@ async def test_a_plugin_that_fails_at_start_leaves_nothing_and_hinders_nobody(
         ):
             await check_that_it_is_refused(client, method, path)
         assert (await client.get(f"{project}/nobody/vms")).status == 404
-        assert list(server.running.lab.registry.node_types) == ["toy"]
-        assert "nio_mine" not in server.running.lab.registry.nio_types
+        assert list(server.running.server.registry.node_types) == ["toy"]
+        assert "nio_mine" not in server.running.server.registry.nio_types
         paths = (await client.get("/v1/openapi.json")).json["paths"]
         assert not [path for path in paths if "mine" in path or "/number" in path]
 
@@ -206,7 +206,7 @@ async def test_a_plugin_that_hangs_does_not_hold_up_a_shutdown(serving_with, unt
     async with asyncio.timeout(60), serving_with(fault, plugin_seconds=600) as server:
         opening = asyncio.create_task(server.client.post("/v1/projects", {}))
         if moment == "opened":
-            await until(lambda: asyncio.sleep(0, bool(server.running.lab.manager.projects)))
+            await until(lambda: asyncio.sleep(0, bool(server.running.server.manager.projects)))
         else:
             assert (await opening).status == 201
         if end == "request":
@@ -355,7 +355,9 @@ async def test_hooks_are_called_in_order_and_at_their_moments(gns3_serving, faul
             toy = (await client.post(f"{path}/toy/vms", {"name": "toy"})).json["vm_id"]
             assert (await client.post(f"{path}/toy/vms/{toy}/start")).status == 204
             if name == "closed-one":
-                await server.running.lab.manager.commit(server.running.lab.manager.get(project))
+                await server.running.server.manager.commit(
+                    server.running.server.manager.get(project)
+                )
                 assert (await client.post(f"{path}/close")).status == 204
             elif name == "deleted-one":
                 assert (await client.delete(path)).status == 204

@@ -116,7 +116,7 @@ async def test_a_commit_that_fails_can_be_repeated(client, project, make_toy, mo
         raise PermissionError("Operation not permitted")
 
     with monkeypatch.context() as patch:
-        patch.setattr("gns3server.projects.paths.remove_node_directory", refuse)
+        patch.setattr("gns3server.places.paths.remove_node_directory", refuse)
         assert (await client.post(f"{project}/commit")).status == 500
     assert there(place)
     assert (await client.post(f"{project}/commit")).status == 204

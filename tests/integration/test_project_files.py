@@ -63,7 +63,7 @@ async def test_what_cannot_be_read_or_named_is_left_out_of_the_list(
 async def test_a_file_that_goes_while_the_others_are_read_is_left_out(
     client, project, directory, monkeypatch
 ):
-    from gns3server.opening import OpenFile
+    from gns3server.files.safe_open import OpenFile
 
     for name in ("a", "b", "c"):
         (directory / name).write_bytes(b"x")
@@ -80,7 +80,7 @@ async def test_a_file_that_goes_while_the_others_are_read_is_left_out(
 async def test_a_disk_that_fails_while_files_are_listed_leaves_them_out(
     client, project, directory, monkeypatch
 ):
-    from gns3server.opening import OpenFile
+    from gns3server.files.safe_open import OpenFile
 
     def fail(file, position, size):
         raise OSError(5, "Input/output error")
@@ -128,7 +128,7 @@ async def test_head_tells_the_same_without_the_content(client, project, director
 
 
 async def test_a_file_that_grows_is_sent_as_it_was(client, project, directory, monkeypatch):
-    from gns3server.opening import OpenFile
+    from gns3server.files.safe_open import OpenFile
 
     (directory / "log").write_bytes(b"x" * 300_000)
     read = OpenFile.read
@@ -145,7 +145,7 @@ async def test_a_file_that_grows_is_sent_as_it_was(client, project, directory, m
 async def test_a_download_that_cannot_go_on_breaks_off(client, project, directory, monkeypatch):
     import aiohttp
 
-    from gns3server.opening import OpenFile
+    from gns3server.files.safe_open import OpenFile
 
     (directory / "file").write_bytes(b"x" * 1_000_000)
     read = OpenFile.read

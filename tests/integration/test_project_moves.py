@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from gns3server.errors import StorageFailed
-from gns3server.projects import arrival, paths
-from gns3server.projects.database import DatabaseThread
-from gns3server.projects.places import Places
-from gns3server.projects.records import ProjectRecords
+from gns3server.places import paths, relocation
+from gns3server.places.index import ProjectIndex
+from gns3server.storage.database import DatabaseThread
+from gns3server.storage.stores import ProjectStore
 
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 PROJECT = f"/v1/projects/{ID}"
@@ -81,12 +81,16 @@ def cannot_store(_work):
 FAULTS = {
     "the copy fails": (shutil, "copyfile", fails),
     "the copy fails halfway": (shutil, "copyfile", fails_at_the_second_call),
-    "a sync fails": (arrival, "sync_file", fails),
-    "a file cannot be put in its place": (arrival.Arrival, "_rename", fails_at_the_second_call),
+    "a sync fails": (relocation, "sync_file", fails),
+    "a file cannot be put in its place": (
+        relocation.Relocation,
+        "_rename",
+        fails_at_the_second_call,
+    ),
     "the marker cannot be written": (paths, "sync_directory", fails),
     "the records cannot be copied": (DatabaseThread, "copy", cannot_store),
-    "the records cannot be changed": (ProjectRecords, "save_project", cannot_store),
-    "the move cannot be recorded": (Places, "save", cannot_store),
+    "the records cannot be changed": (ProjectStore, "save_project", cannot_store),
+    "the move cannot be recorded": (ProjectIndex, "save", cannot_store),
 }
 
 

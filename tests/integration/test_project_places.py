@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gns3server.projects import paths
+from gns3server.places import paths
 
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gns3server.settings import ServerSettings
+from gns3server.settings.schema import ServerSettings
 
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 KEYS = {"location", "name", "path", "project_id", "temporary"}

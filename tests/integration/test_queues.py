@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gns3server.projects import paths
+from gns3server.places import paths
 from gns3server.testing import processes_of
 
 
@@ -109,7 +109,7 @@ async def test_only_so_many_come_up_at_once(gns3_serving, make_entry_point, gate
         made = [(await client.post(f"{project}/toy/vms", body)).json["vm_id"] for _ in range(4)]
         starts = [later(client.post(f"{project}/toy/vms/{vm}/start")) for vm in made]
         await gate.reached(2)
-        places = server.running.lab.manager.machine.gate
+        places = server.running.server.manager.machine.gate
         while places.waiting < 2:
             await client.get("/v1/version")
         gate.open()
@@ -161,7 +161,7 @@ async def test_the_end_of_a_project_ends_its_starts(make_toy, gate, arrived, ser
     for _ in waiting:
         await arrived()
     if end == "shutdown":
-        await server.running.lab.manager.shutdown(open_again=True)
+        await server.running.server.manager.shutdown(open_again=True)
     else:
         leave = client.delete(project) if end == "delete" else client.post(f"{project}/close")
         assert (await leave).status == 204
@@ -243,7 +243,7 @@ async def test_a_close_that_cannot_be_recorded_changes_nothing(client, lab, proj
     await client.post(f"{removed}/start")
     assert (await client.delete(removed)).status == 204
     port = (await client.post(f"{project}/ports/toy")).json["udp_port"]
-    records = lab.manager._places._records
+    records = lab.manager._index._records
     await records._thread.read(records._database, "PRAGMA query_only = ON")
     assert (await client.post(f"{project}/close")).status == 507
     await records._thread.read(records._database, "PRAGMA query_only = OFF")

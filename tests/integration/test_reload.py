@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gns3server.settings import SettingsError
+from gns3server.settings.schema import SettingsError
 
 SECTION = """
 from marshmallow import Schema, fields, validate
@@ -78,7 +78,7 @@ async def test_only_clients_of_a_local_server_may(gns3_serving):
             answer = await server.client.post(path)
             assert answer.status == 403
             assert "--local" in answer.json["message"]
-        assert not server.running.lab.stop.is_set()
+        assert not server.running.server.stop.is_set()
         assert (await server.client.get("/v1/version")).status == 200
 
 
@@ -97,7 +97,7 @@ async def test_what_cannot_be_read_changes_nothing(client, lab, monkeypatch):
 async def test_plugins_see_their_new_section_or_all_stays(gns3_serving, faulty_plugin, read_as):
     plugin = faulty_plugin(SECTION)
     async with gns3_serving(plugins=[plugin], sections={"mine": {"word": "old"}}) as server:
-        lab, client = server.running.lab, server.client
+        lab, client = server.running.server, server.client
         (config,) = plugin.load().CONFIGS
         assert config["word"] == "old"
         read_as(lab, {"mine": {"word": "new"}}, max_nodes=3)
@@ -132,7 +132,7 @@ async def test_a_changed_file_is_read_by_itself(server, lab, monkeypatch, caplog
     before = lab.config.current
     monkeypatch.setattr(lab.config, "_read", read)
     monkeypatch.setattr(
-        "gns3server.config.config_files", lambda _: (directory / "gns3_server.conf",)
+        "gns3server.settings.live.config_files", lambda _: (directory / "gns3_server.conf",)
     )
     (directory / "gns3_server.conf").write_text("[Server\n")
     await until(complained)

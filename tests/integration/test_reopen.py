@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gns3server.ports import Holder, Use
-from gns3server.projects.database import DatabaseThread
+from gns3server.storage.database import DatabaseThread
 
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 PROJECT = f"/v1/projects/{ID}"

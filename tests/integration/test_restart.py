@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gns3server.daemon import AlreadyRunning
+from gns3server.cli.daemon import AlreadyRunning
 from gns3server.testing import processes_of
 
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"

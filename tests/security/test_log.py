@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from gns3server.config import Config
 from gns3server.http.client import Client
-from gns3server.settings import SettingsError, load
+from gns3server.settings.live import LiveSettings
+from gns3server.settings.schema import SettingsError, load
 
 PASSWORD = "the-secret-word"
 WRONG = "another-secret"
@@ -101,6 +101,6 @@ def test_a_file_that_cannot_be_read_is_not_quoted(tmp_path, content):
     path = tmp_path / "a.conf"
     path.write_text(content)
     with pytest.raises(SettingsError, match=r"line [12] is no") as caught:
-        Config(lambda: load({}, files=(path,)))
+        LiveSettings(lambda: load({}, files=(path,)))
     assert PASSWORD not in str(caught.value)
     assert caught.value.__suppress_context__

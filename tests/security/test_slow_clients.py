@@ -8,8 +8,8 @@ import socket
 import psutil
 import pytest
 
+from gns3server.events import event_line
 from gns3server.http import connections, reading
-from gns3server.notifications import event_line
 
 VERSION = b"GET /v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n"
 SOON = 0.1
@@ -149,7 +149,7 @@ async def test_a_listener_that_reads_nothing_is_cut_off_and_no_other(
     with connection:
         async with client.listen() as events:
             assert await anext(events) == {"action": "ping"}
-            hub, project_id = server.running.lab.hub, project.rpartition("/")[2]
+            hub, project_id = server.running.server.hub, project.rpartition("/")[2]
 
             async def gone():
                 hub.publish(project_id, event_line("test", {"text": "x" * 100_000}))

@@ -169,7 +169,7 @@ async def test_compressed_bodies_count_as_what_they_become(gns3_serving, make_en
         assert await send(server, "/v1/shelf/vms/x", bomb, headers) == 413
         small = gzip.compress(b"\0" * 1_000_000)
         assert await send(server, "/v1/shelf/vms/y", small, headers) == 204
-        rom = server.running.lab.images.path / "ROM"
+        rom = server.running.server.images.path / "ROM"
         assert sorted(os.listdir(rom)) == ["y", "y.md5sum"]
         assert (rom / "y").read_bytes() == b"\0" * 1_000_000
         broken = "Content-Encoding: gzip\r\n"

@@ -10,7 +10,6 @@ from marshmallow import Schema, fields
 
 from gns3server.plugin import (
     Call,
-    Lab,
     NioType,
     Node,
     NodeCreateSchema,
@@ -19,6 +18,7 @@ from gns3server.plugin import (
     NodeUpdateSchema,
     Project,
     Route,
+    Server,
     hookimpl,
     port_field,
 )
@@ -105,7 +105,7 @@ def gns3_routes(config: Mapping[str, Any]) -> list[Route]:
 
 @hookimpl
 @asynccontextmanager
-async def gns3_lifespan(server: Lab) -> AsyncIterator[None]:
+async def gns3_lifespan(server: Server) -> AsyncIterator[None]:
     """Nothing to set up."""
     yield
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gns3server.projects.database import DatabaseThread
+from gns3server.storage.database import DatabaseThread
 
 
 @pytest.fixture

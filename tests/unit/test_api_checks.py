@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gns3server.api_checks import ResponseCheck, check_snapshot, part_of
 from gns3server.http.client import Answer
+from gns3server.testing.api_checks import ResponseCheck, check_snapshot, part_of
 
 
 def described(name: str) -> dict[str, Any]:

@@ -181,12 +181,12 @@ def test_imports_of_the_core_point_down():
         ("gns3server.nodes.node", "gns3server.projects.project"),
         ("gns3server.running.local", "gns3server.ports"),
         ("gns3server.ports", "gns3server.running.spec"),
-        ("gns3server.errors", "gns3server.settings"),
-        ("gns3server.http.edge", "gns3server.plugin_host"),
+        ("gns3server.errors", "gns3server.settings.schema"),
+        ("gns3server.http.edge", "gns3server.plugin_host.host"),
         ("gns3server.projects.manager", "gns3server.plugin"),
         ("gns3server.app", "gns3server.testing"),
         ("gns3server.hookspecs", "gns3server.nodes.node"),
-        ("gns3server.demo", "gns3server.projects.manager"),
+        ("gns3server.cli.demo", "gns3server.projects.manager"),
     ],
 )
 def test_the_rule_of_imports_refuses_what_it_should(module, target):
@@ -497,8 +497,8 @@ def test_the_command_line_imports_no_library(tmp_path):
 SERVE = """
 import asyncio, sys, urllib.request
 from importlib.metadata import EntryPoint
-from gns3server.settings import load
-from gns3server.config import Config
+from gns3server.settings.schema import load
+from gns3server.settings.live import Config
 config = Config(lambda: load({"HOME": sys.argv[1]}, {"port": 0, "strict_plugins": True}))
 
 async def main():
@@ -515,5 +515,5 @@ def test_a_start_imports_nothing_that_it_does_not_need(tmp_path):
     loaded = set(run_python(SERVE, str(tmp_path), cwd=tmp_path).split())
     assert {"gns3server.app", "aiohttp", "toy_emulator"} <= loaded
     needless = {"apispec", "psutil", "ctypes", "yaml", "gns3server.http.openapi"}
-    needless |= {name for name in loaded if name.startswith("gns3server.doctor")}
-    assert loaded & (needless | {"gns3server.testing", "gns3server.demo", "pytest"}) == set()
+    needless |= {name for name in loaded if name.startswith("gns3server.cli.doctor")}
+    assert loaded & (needless | {"gns3server.testing", "gns3server.cli.demo", "pytest"}) == set()

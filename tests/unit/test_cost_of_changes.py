@@ -3,18 +3,18 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from gns3server.durable import make_directory
-from gns3server.nodes.home import News, NodeRecord, RunRecord
+from gns3server.files.durable import make_directory
 from gns3server.nodes.nio import Nio
-from gns3server.projects.database import DatabaseThread
-from gns3server.projects.records import ProjectRecords
+from gns3server.nodes.parent import NodeRow, PendingEvent, RunRow
 from gns3server.running.spec import LaunchSpec
+from gns3server.storage.database import DatabaseThread
+from gns3server.storage.stores import ProjectStore
 
 DEEPER = 4
 """Pages that a change may write more when the trees of tables and indexes are deeper."""
 
 SPEC = LaunchSpec(argv=("/usr/bin/toy", "2000"), cwd="/srv/labs/lab/project-files/toy/x")
-NEWS = News(action="vm.started", event={"text": "x" * 400})
+NEWS = PendingEvent(action="vm.started", event={"text": "x" * 400})
 
 
 def node_id(number: int) -> str:
@@ -22,9 +22,9 @@ def node_id(number: int) -> str:
     return f"{number * 2654435761 % 2**32:08x}-0000-4000-8000-000000000000"
 
 
-async def add_node(records: ProjectRecords, number: int) -> None:
+async def add_node(records: ProjectStore, number: int) -> None:
     """A node as clients leave it: wired and running."""
-    record = NodeRecord(
+    record = NodeRow(
         id=node_id(number),
         type="toy",
         name=f"PC{number}",
@@ -32,13 +32,13 @@ async def add_node(records: ProjectRecords, number: int) -> None:
         number=number,
         properties={"note": "a note"},
     )
-    await records.save_node(record, {}, news=NEWS)
+    await records.save_node(record, {}, event=NEWS)
     nio = Nio("nio_udp", {"lport": number, "rhost": "127.0.0.1", "rport": number})
     await records.save_nio(record.id, (0, 0), nio, None)
-    await records.save_run(RunRecord(id=f"run {number}", node_id=record.id, spec=SPEC), NEWS)
+    await records.save_run(RunRow(id=f"run {number}", node_id=record.id, spec=SPEC), NEWS)
 
 
-CHANGES: dict[str, Callable[[ProjectRecords], Awaitable[None]]] = {
+CHANGES: dict[str, Callable[[ProjectStore], Awaitable[None]]] = {
     "create, wire and start": lambda records: add_node(records, 1000),
     "unwire": lambda records: records.save_nio(node_id(1000), (0, 0), None, 1000),
     "stop": lambda records: records.end_run("run 1000", NEWS),
@@ -51,7 +51,7 @@ CHANGES: dict[str, Callable[[ProjectRecords], Awaitable[None]]] = {
 async def pages_of_changes(thread: DatabaseThread, directory: Path, nodes: int) -> dict[str, int]:
     """How many pages each change writes to the log of a lab of so many nodes."""
     make_directory(directory)
-    records = await ProjectRecords.load(thread, directory)
+    records = await ProjectStore.load(thread, directory)
     await records.save_project("p", "lab", False)
     await records.events.open(lambda _line, _number: None, 1000)
     for number in range(nodes):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gns3server.errors import StorageFailed
-from gns3server.projects.database import Database, DatabaseThread, _Job
-from gns3server.projects.examining import DatabaseError
+from gns3server.storage.database import Database, DatabaseThread, _Job
+from gns3server.storage.file_check import DatabaseError
 
 TABLES = "CREATE TABLE item (id INTEGER PRIMARY KEY, text TEXT NOT NULL)"
 INSERT = "INSERT INTO item VALUES (?, ?)"

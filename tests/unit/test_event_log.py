@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 
 from gns3server.errors import StorageFailed
-from gns3server.nodes.home import News
-from gns3server.notifications import Hub
-from gns3server.projects import event_log
-from gns3server.projects.event_log import EventLog
-from gns3server.projects.records import ProjectRecords
+from gns3server.events import EventBus
+from gns3server.nodes.parent import PendingEvent
+from gns3server.storage import event_log
+from gns3server.storage.event_log import EventLog
+from gns3server.storage.stores import ProjectStore
 
 PROJECT = "p"
 SEED = 20261127
 
 
 @pytest.fixture
-def hub() -> Hub:
-    return Hub(ping_after=3600)
+def hub() -> EventBus:
+    return EventBus(ping_after=3600)
 
 
 @pytest.fixture
@@ -32,15 +32,15 @@ def open_log(thread, tmp_path, hub):
     """Opens the log of the test's project, as each server that has it does."""
 
     async def open_log(keep: int = 1000, directory: Path = tmp_path) -> EventLog:
-        records = await ProjectRecords.load(thread, directory)
+        records = await ProjectStore.load(thread, directory)
         await records.events.open(lambda line, number: hub.publish(PROJECT, line, number), keep)
         return records.events
 
     return open_log
 
 
-def news(text: str = "", **values: Any) -> News:
-    return News(action="vm.started", event={"text": text}, **values)
+def event(text: str = "", **values: Any) -> PendingEvent:
+    return PendingEvent(action="vm.started", event={"text": text}, **values)
 
 
 def allocate(port: int) -> tuple[str, tuple[int]]:
@@ -64,7 +64,7 @@ async def test_the_first_event_has_number_one_and_each_further_one_the_next(open
     log = await open_log()
     with hub.listen(PROJECT, numbered=True) as counting, hub.listen(PROJECT) as other:
         for text in "abc":
-            await log.commit(news=news(text))
+            await log.commit(event=event(text))
         assert [line.get("seq") for line in told(counting)] == [None, 1, 2, 3]
         assert [set(line) for line in told(other)] == [{"action"}, *[{"action", "event"}] * 3]
 
@@ -73,12 +73,12 @@ async def test_an_event_is_in_the_commit_of_its_change(open_log, thread):
     log = await open_log()
     await log.commit(allocate(1))
     before = thread.commits
-    await log.commit(allocate(2), news=news("with it"))
+    await log.commit(allocate(2), event=event("with it"))
     assert thread.commits == before + 1
     # A change that cannot be made is not told, stored or counted.
     with pytest.raises(sqlite3.IntegrityError):
-        await log.commit(allocate(3), allocate(2), news=news("never"))
-    await log.commit(news=news("next"))
+        await log.commit(allocate(3), allocate(2), event=event("never"))
+    await log.commit(event=event("next"))
     assert [(line["event"]["text"], line["seq"]) for line in await replay(log, 0)] == [
         ("with it", 1),
         ("next", 2),
@@ -90,7 +90,7 @@ async def test_a_change_is_in_memory_before_it_is_told_and_told_before_it_is_ans
 ):
     log, seen = await open_log(), []
     with hub.listen(PROJECT) as listener:
-        await log.commit(allocate(1), news=news(apply=lambda: seen.append(len(told(listener)))))
+        await log.commit(allocate(1), event=event(apply=lambda: seen.append(len(told(listener)))))
         assert seen == [1]
         assert len(told(listener)) == 2
 
@@ -98,7 +98,7 @@ async def test_a_change_is_in_memory_before_it_is_told_and_told_before_it_is_ans
 async def test_files_are_in_place_before_memory_knows(open_log):
     log, seen = await open_log(), []
     await log.commit(
-        news=news(apply=lambda: seen.append("memory")), placing=lambda: seen.append("files")
+        event=event(apply=lambda: seen.append("memory")), placing=lambda: seen.append("files")
     )
     assert seen == ["files", "memory"]
 
@@ -111,7 +111,7 @@ async def test_a_file_that_cannot_be_placed_is_an_error_of_a_change_that_was_mad
 
     with hub.listen(PROJECT) as listener:
         with pytest.raises(PermissionError):
-            await log.commit(news=news(), placing=fail)
+            await log.commit(event=event(), placing=fail)
         assert len(told(listener)) == 2
     assert len(await replay(log, 0)) == 1
 
@@ -119,7 +119,7 @@ async def test_a_file_that_cannot_be_placed_is_an_error_of_a_change_that_was_mad
 async def test_numbers_go_on_with_the_next_server(open_log, thread):
     for number in range(1, 4):
         log = await open_log()
-        await log.commit(news=news(str(number)))
+        await log.commit(event=event(str(number)))
         assert [line["seq"] for line in await replay(log, 0)] == [*range(1, number + 1)]
         for database in list(thread._opened):
             await thread.close_database(database)
@@ -148,15 +148,15 @@ async def test_what_has_happened_is_told_on_a_full_disk_and_missed_by_who_was_aw
     open_log, hub, full_disk, caplog
 ):
     log, applied = await open_log(), []
-    await log.commit(news=news("before"))
+    await log.commit(event=event("before"))
     with hub.listen(PROJECT, numbered=True) as listener:
         with full_disk():
-            await log.tell(news("meanwhile", apply=lambda: applied.append(1)), allocate(1))
+            await log.tell(event("meanwhile", apply=lambda: applied.append(1)), allocate(1))
         assert applied == [1]
         assert told(listener)[1] == {"action": "vm.started", "event": {"text": "meanwhile"}}
     assert "The disk is full" in caplog.text
     assert await replay(log, 1) == [{"action": "gap", "event": {"first": 3}}]
-    await log.commit(news=news("after"))
+    await log.commit(event=event("after"))
     # The number of what was not stored stays free, so that its lack shows for ever.
     assert await replay(log, 1) == [{"action": "gap", "event": {"first": 4}}]
     assert [line["seq"] for line in await replay(log, 2)] == [3]
@@ -166,9 +166,9 @@ async def test_a_change_that_fails_on_a_full_disk_takes_no_number(open_log, hub,
     log = await open_log()
     with hub.listen(PROJECT) as listener:
         with full_disk(), pytest.raises(StorageFailed):
-            await log.commit(allocate(1), news=news("never", apply=lambda: 1 / 0))
+            await log.commit(allocate(1), event=event("never", apply=lambda: 1 / 0))
         assert len(told(listener)) == 1
-    await log.commit(news=news("first"))
+    await log.commit(event=event("first"))
     assert [line["seq"] for line in await replay(log, 0)] == [1]
 
 
@@ -179,7 +179,7 @@ async def test_the_log_is_bounded_and_says_what_it_has_forgotten(open_log, threa
     monkeypatch.setattr(event_log, "TRIM_EVERY", 4)
     log = await open_log(keep=10)
     for _ in range(50):
-        await log.commit(news=news())
+        await log.commit(event=event())
     kept = await replay(log, 40)
     assert [line["seq"] for line in kept] == [*range(41, 51)]
     assert await replay(log, 5) == [{"action": "gap", "event": {"first": 51}}]
@@ -190,7 +190,7 @@ async def test_the_log_is_bounded_and_says_what_it_has_forgotten(open_log, threa
 async def test_servers_that_live_for_one_event_keep_to_the_bound_as_well(open_log, thread):
     for _ in range(8):
         log = await open_log(keep=3)
-        await log.commit(news=news())
+        await log.commit(event=event())
         rows = await log._read("SELECT count(*) FROM event", ())
         assert rows[0][0] <= 3
         for database in list(thread._opened):
@@ -201,14 +201,14 @@ async def test_servers_that_live_for_one_event_keep_to_the_bound_as_well(open_lo
 async def test_a_number_that_the_log_has_not_reached_is_of_another_life(open_log, since):
     log = await open_log()
     for _ in range(2):
-        await log.commit(news=news())
+        await log.commit(event=event())
     assert await replay(log, 2) == []
     assert await replay(log, since) == [{"action": "gap", "event": {"first": 3}}]
 
 
 async def test_a_log_that_cannot_be_read_is_a_gap(open_log, thread, caplog):
     log = await open_log()
-    await log.commit(news=news())
+    await log.commit(event=event())
     for database in list(thread._opened):
         await thread.close_database(database)
     assert await replay(log, 0) == [{"action": "gap", "event": {"first": 2}}]
@@ -220,9 +220,9 @@ async def test_a_log_that_cannot_be_read_is_a_gap(open_log, thread, caplog):
 )
 async def test_what_no_server_has_stored_is_not_sent(open_log, line):
     log = await open_log()
-    await log.commit(news=news())
+    await log.commit(event=event())
     await log.commit(("INSERT INTO event VALUES (2, ?)", (line,)))
-    await log.commit(news=news())
+    await log.commit(event=event())
     told = await replay(log, 0)
     assert [message.get("seq") for message in told] == [1, None]
     assert told[1] == {"action": "gap", "event": {"first": 4}}
@@ -236,13 +236,13 @@ async def test_what_is_trimmed_under_a_reader_is_a_gap_and_then_live(open_log, h
     monkeypatch.setattr(event_log, "BATCH", 2)
     log = await open_log(keep=6)
     for _ in range(6):
-        await log.commit(news=news())
+        await log.commit(event=event())
     with hub.listen(PROJECT, numbered=True) as listener:
         listener.missed = log.since(0)
         async with aclosing(aiter(listener)) as lines:
             assert [json.loads(await anext(lines)).get("seq") for _ in range(3)] == [None, 1, 2]
             for _ in range(4):
-                await log.commit(news=news())
+                await log.commit(event=event())
             gap, *live = [json.loads(await anext(lines)) for _ in range(5)]
     assert gap == {"action": "gap", "event": {"first": 7}}
     assert [line["seq"] for line in live] == [7, 8, 9, 10]
@@ -259,7 +259,9 @@ async def test_readers_that_come_and_go_miss_nothing_and_get_nothing_twice(
 
     async def write(writer: int) -> None:
         for number in range(each):
-            await log.commit(allocate(writer * each + number + 1), news=news(f"{writer}/{number}"))
+            await log.commit(
+                allocate(writer * each + number + 1), event=event(f"{writer}/{number}")
+            )
 
     async def read() -> list[str]:
         texts: list[str] = []

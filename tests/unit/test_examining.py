@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from gns3server.projects import examining
-from gns3server.projects.examining import (
+from gns3server.storage import file_check as examining
+from gns3server.storage.file_check import (
     DatabaseError,
     DatabaseLocked,
     DatabaseMissing,
     NoRoomToExamine,
-    examine,
+    check_file,
     lock_holder,
     salvage,
 )
-from gns3server.projects.records import PROJECT_MIGRATIONS, SERVER_MIGRATIONS
-from gns3server.projects.stored import read_places, read_project
+from gns3server.storage.rows import read_places, read_project
+from gns3server.storage.stores import PROJECT_MIGRATIONS, SERVER_MIGRATIONS
 
 FORMATS = Path(__file__).parent / "formats"
 NODE = "b481a455-5e82-4f46-92ba-b0c1d4f9ae01"
@@ -56,14 +56,14 @@ def test_what_is_fine_is_left_as_it_is(tmp_path, wal):
     path = build(tmp_path / "project.db", wal=wal)
     before = traces(tmp_path)
     assert len(before) == (3 if wal else 2)
-    examine(path, PROJECT_MIGRATIONS, read_project)
+    check_file(path, PROJECT_MIGRATIONS, read_project)
     assert traces(tmp_path) == before
 
 
 def test_an_old_file_is_brought_up_to_date_in_memory_only(tmp_path):
     path = build(tmp_path / "project.db")
     before, read = traces(tmp_path), []
-    examine(
+    check_file(
         path,
         [*PROJECT_MIGRATIONS, "CREATE TABLE extra AS SELECT name FROM node"],
         lambda db: read.extend(db.execute("SELECT name FROM extra").fetchall()),
@@ -75,7 +75,7 @@ def test_an_old_file_is_brought_up_to_date_in_memory_only(tmp_path):
 def test_a_file_that_could_not_be_brought_up_to_date_is_refused(tmp_path):
     path = build(tmp_path / "project.db")
     with pytest.raises(DatabaseError, match="no such table: absent"):
-        examine(path, [*PROJECT_MIGRATIONS, "DROP TABLE absent"], read_project)
+        check_file(path, [*PROJECT_MIGRATIONS, "DROP TABLE absent"], read_project)
 
 
 def test_a_journal_that_was_left_is_heeded(tmp_path):
@@ -91,7 +91,7 @@ def test_a_journal_that_was_left_is_heeded(tmp_path):
     subprocess.run([sys.executable, "-I", "-c", program, str(path)], check=True)
     before = traces(tmp_path)
     assert "project.db-journal" in before
-    examine(path, PROJECT_MIGRATIONS, read_project)
+    check_file(path, PROJECT_MIGRATIONS, read_project)
     assert salvage(path, "SELECT name FROM project") == [("lab",)]
     assert traces(tmp_path) == before
 
@@ -101,7 +101,7 @@ def test_an_empty_file_is_fine_for_those_who_need_nothing_of_it(tmp_path):
     path = tmp_path / "project.db"
     path.touch()
     read: list[object] = []
-    examine(path, PROJECT_MIGRATIONS, lambda db: read.append(read_project(db)))
+    check_file(path, PROJECT_MIGRATIONS, lambda db: read.append(read_project(db)))
     assert read == [None]
     assert path.read_bytes() == b""
 
@@ -124,7 +124,7 @@ def test_without_room_for_a_copy_nothing_is_said(tmp_path, small_disk, monkeypat
         fill(small_disk / "ballast", spare)
         monkeypatch.setattr("tempfile.tempdir", str(small_disk))
     with pytest.raises(NoRoomToExamine) if spare != 131072 else nullcontext():
-        examine(path, PROJECT_MIGRATIONS, read_project)
+        check_file(path, PROJECT_MIGRATIONS, read_project)
     assert {path.name for path in small_disk.iterdir()} <= {"ballast"}
     assert traces(tmp_path) == before
 
@@ -167,7 +167,7 @@ def test_a_row_that_no_server_has_stored_is_named(tmp_path, statement, reason):
     path = build(tmp_path / "project.db", statement)
     before = traces(tmp_path)
     with pytest.raises(DatabaseError) as refused:
-        examine(path, PROJECT_MIGRATIONS, read_project)
+        check_file(path, PROJECT_MIGRATIONS, read_project)
     assert reason in refused.value.reason
     assert refused.value.reason.startswith(str(path))
     assert traces(tmp_path) == before
@@ -185,7 +185,7 @@ def test_a_place_that_no_server_has_stored_is_named(tmp_path, statement, reason)
     first = "DELETE FROM project WHERE open = 0"
     path = build(tmp_path / "server.db", first, statement, kind="server")
     with pytest.raises(DatabaseError, match=reason):
-        examine(path, SERVER_MIGRATIONS, read_places)
+        check_file(path, SERVER_MIGRATIONS, read_places)
 
 
 # Files ------------------------------------------------------------------------------------
@@ -193,18 +193,18 @@ def test_a_place_that_no_server_has_stored_is_named(tmp_path, statement, reason)
 
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(DatabaseMissing, match=r"project\.db is missing"):
-        examine(tmp_path / "project.db", PROJECT_MIGRATIONS, read_project)
+        check_file(tmp_path / "project.db", PROJECT_MIGRATIONS, read_project)
     with pytest.raises(DatabaseMissing, match="/a is missing"):
-        examine(tmp_path / "a" / "b" / "project.db", PROJECT_MIGRATIONS, read_project)
+        check_file(tmp_path / "a" / "b" / "project.db", PROJECT_MIGRATIONS, read_project)
 
 
 def test_a_file_that_may_not_be_read_is_named(tmp_path):
     path = build(tmp_path / "project.db")
     path.chmod(0)
     program = (
-        "import sys; from pathlib import Path; from gns3server.projects.examining import *;"
-        "from gns3server.projects.records import PROJECT_MIGRATIONS;"
-        "from gns3server.projects.stored import read_project;"
+        "import sys; from pathlib import Path; from gns3server.storage.file_check import *;"
+        "from gns3server.storage.stores import PROJECT_MIGRATIONS;"
+        "from gns3server.storage.rows import read_project;"
         "import os; os.getuid() or os.setuid(65534);"
         "examine(Path(sys.argv[1]), PROJECT_MIGRATIONS, read_project)"
     )
@@ -233,12 +233,12 @@ def test_who_has_a_file_is_named(tmp_path):
         assert lock_holder(path) == process.pid
         for user in (None, process.pid + 1):
             with pytest.raises(DatabaseLocked, match=f"locked by process {process.pid}"):
-                examine(path, PROJECT_MIGRATIONS, read_project, user=user)
-        stored = examine(path, PROJECT_MIGRATIONS, read_project, user=process.pid)
+                check_file(path, PROJECT_MIGRATIONS, read_project, user=user)
+        stored = check_file(path, PROJECT_MIGRATIONS, read_project, user=process.pid)
         assert stored is not None
         assert [node.name for node in stored.nodes] == ["PC1", "PC2"]
         process.communicate()
-    examine(path, PROJECT_MIGRATIONS, read_project)
+    check_file(path, PROJECT_MIGRATIONS, read_project)
 
 
 @pytest.mark.parametrize("wal", [True, False])
@@ -259,13 +259,13 @@ def test_a_copy_that_was_overtaken_is_made_again(tmp_path, wal, monkeypatch):
 
         copy_to_memory = examining._copy_to_memory
         monkeypatch.setattr(examining, "_copy_to_memory", copy)
-        stored = examine(path, PROJECT_MIGRATIONS, read_project)
+        stored = check_file(path, PROJECT_MIGRATIONS, read_project)
         assert stored is not None
         assert (stored.name, len(copied)) == ("name 2", 3)
         copied.clear()
         monkeypatch.setattr(examining, "COPY_TRIES", 2)
         with pytest.raises(DatabaseError, match="it is written to all the time"):
-            examine(path, PROJECT_MIGRATIONS, read_project)
+            check_file(path, PROJECT_MIGRATIONS, read_project)
 
 
 def test_what_can_be_salvaged(tmp_path):

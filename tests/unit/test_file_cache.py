@@ -689,7 +689,7 @@ async def test_a_failed_walk_leaves_no_handle_open(cache, file, monkeypatch):
 async def test_a_server_gives_its_watches_back(gns3_serving, file):
     before = inotify_handles()
     async with gns3_serving(plugins=[]) as server:
-        files = server.running.lab.manager.machine.files
+        files = server.running.server.manager.machine.files
         assert await files.read(str(file)) == b"old text"
         assert len(inotify_handles()) == len(before) + 2
     assert inotify_handles() == before

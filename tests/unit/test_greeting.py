@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gns3server.greeting import dangers, is_loopback
-from gns3server.settings import ServerSettings, Settings, load
+from gns3server.cli.startup_report import is_loopback, security_warnings
+from gns3server.settings.schema import ServerSettings, Settings, load
 
 URL = "http://192.0.2.1:8000"
 LOGIN = {"auth": True, "user": "me", "password": "secret"}
@@ -19,7 +19,7 @@ HTTPS = {"ssl": True, "certfile": "/nowhere.pem"}
 def warnings(server: ServerSettings | Settings, user_id: int = 1000) -> str:
     """All of them but the one of consoles, which is always there."""
     settings = Settings(server) if isinstance(server, ServerSettings) else server
-    *found, last = dangers(settings, URL, user_id)
+    *found, last = security_warnings(settings, URL, user_id)
     assert "consoles" in last
     return "\n".join(found)
 
@@ -67,7 +67,7 @@ def test_what_is_not_dangerous_is_not(server):
 def test_a_server_of_roots_says_so():
     assert "runs as root" in warnings(ServerSettings(), user_id=0)
     settings = Settings()
-    assert ("runs as root" in "".join(dangers(settings, URL))) == (os.geteuid() == 0)
+    assert ("runs as root" in "".join(security_warnings(settings, URL))) == (os.geteuid() == 0)
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gns3server.images import ImageKind
-from gns3server.plugin_checks import check_image_kinds
+from gns3server.files.images import ImageKind
+from gns3server.plugin_host.checks import check_image_kinds
 
 ROM = ImageKind(name="ROM", directory="ROM", title="program")
 
@@ -53,5 +53,5 @@ async def test_a_plugin_with_a_kind_of_another_fails_alone(
     async with gns3_serving(plugins=plugins, strict_plugins=False) as server:
         answer = await server.client.get("/v1/plugins")
         assert {p["name"]: p["status"] for p in answer.json} == {"mine": "ok", "shelf": "failed"}
-        assert server.running.lab.images.kinds()["ROM"].directory == "roms"
+        assert server.running.server.images.kinds()["ROM"].directory == "roms"
         assert (await server.client.get("/v1/shelf/vms")).status == 503

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gns3server.projects.legacy import move
+from gns3server.places.legacy import move
 
 
 @pytest.fixture

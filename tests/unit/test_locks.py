@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from gns3server.locks import Entry, FairLock, KeyedLocks
+from gns3server.locks import FairLock, KeyedLocks, LockRequest
 
 
 async def settled() -> None:
@@ -22,12 +22,12 @@ async def settled() -> None:
 class Visitor:
     """Enters, notes that, and leaves when told to."""
 
-    def __init__(self, log: list[str], name: str, entry: Entry) -> None:
+    def __init__(self, log: list[str], name: str, entry: LockRequest) -> None:
         self.inside = False
         self.leave = asyncio.Event()
         self.task = asyncio.create_task(self._visit(log, name, entry))
 
-    async def _visit(self, log: list[str], name: str, entry: Entry) -> None:
+    async def _visit(self, log: list[str], name: str, entry: LockRequest) -> None:
         async with entry:
             self.inside = True
             log.append(name)
@@ -49,11 +49,11 @@ class House:
         self.log: list[str] = []
         self.visitors: dict[str, Visitor] = {}
 
-    def come(self, *keys: str, exclusive: bool = False, nameless: bool = False) -> Entry:
+    def come(self, *keys: str, exclusive: bool = False, nameless: bool = False) -> LockRequest:
         wanted = None if nameless else keys
-        return Entry(self.outer, exclusive=exclusive, inner=self.inner, keys=wanted)
+        return LockRequest(self.outer, exclusive=exclusive, inner=self.inner, keys=wanted)
 
-    def wait(self, name: str, entry: Entry) -> Visitor:
+    def wait(self, name: str, entry: LockRequest) -> Visitor:
         self.visitors[name] = Visitor(self.log, name, entry)
         return self.visitors[name]
 
@@ -132,7 +132,7 @@ async def test_the_place_is_taken_by_the_constructor_not_by_the_wait(house):
     late = house.come("a")
     order = []
 
-    async def pass_through(name: str, entry: Entry) -> None:
+    async def pass_through(name: str, entry: LockRequest) -> None:
         async with entry:
             order.append(name)
 
@@ -422,7 +422,7 @@ class Guest:
     :param told: how many had got in when it told them.
     """
 
-    entry: Entry
+    entry: LockRequest
     keys: frozenset[str] | None
     alone: bool = False
     told: int = 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gns3server.log_files import KEPT, MIB, LogFile, LogStream
+from gns3server.log.rotation import KEPT, MIB, LogFile, LogStream
 
 LINE = "x" * (MIB // 10)
 

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from gns3server.log_lines import OneLine
+from gns3server.log.lines import OneLine
 
 FORMAT = "%(levelname)s %(message)s"
 

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from gns3server.nodes.home import NodeRecord, RunRecord
 from gns3server.nodes.nio import Nio
-from gns3server.projects.examining import DatabaseError
-from gns3server.projects.migrations import Migrations
-from gns3server.projects.records import (
-    PROJECT_MIGRATIONS,
-    SERVER_MIGRATIONS,
-    ProjectRecords,
-    ServerRecords,
-)
-from gns3server.projects.stored import ProjectPlace
+from gns3server.nodes.parent import NodeRow, RunRow
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.spec import LaunchSpec, Port
+from gns3server.storage.file_check import DatabaseError
+from gns3server.storage.migrations import Migrations
+from gns3server.storage.rows import ProjectPlace
+from gns3server.storage.stores import (
+    PROJECT_MIGRATIONS,
+    SERVER_MIGRATIONS,
+    ProjectStore,
+    ServerStore,
+)
 
 FORMATS = Path(__file__).parent / "formats"
 """A dump of each kind of file for each version: what a server of that version has written."""
@@ -92,12 +92,12 @@ async def test_a_file_of_every_version_becomes_what_a_new_one_is(thread, tmp_pat
 @pytest.mark.parametrize("version", range(1, len(PROJECT_MIGRATIONS) + 1))
 async def test_all_of_a_project_of_every_version_is_read(thread, tmp_path, version):
     build(tmp_path / "project.db", "project", version)
-    records = await ProjectRecords.load(thread, tmp_path)
+    records = await ProjectStore.load(thread, tmp_path)
     assert await records.stored_id() == ID
     stored = await records.stored()
     assert (stored.name, stored.temporary) == ("lab", False)
     assert stored.nodes == [
-        NodeRecord(
+        NodeRow(
             id=FIRST,
             type="toy",
             name="PC1",
@@ -105,7 +105,7 @@ async def test_all_of_a_project_of_every_version_is_read(thread, tmp_path, versi
             number=0,
             properties={"note": "a \u2192 b"},
         ),
-        NodeRecord(id=SECOND, type="toy", name="PC2", console=4513, number=None, properties={}),
+        NodeRow(id=SECOND, type="toy", name="PC2", console=4513, number=None, properties={}),
     ]
     nio = Nio("nio_udp", {"lport": 10000, "rhost": "127.0.0.1", "rport": 10001})
     assert stored.nios == {FIRST: {(1, 1): nio}}
@@ -119,10 +119,10 @@ async def test_all_of_a_project_of_every_version_is_read(thread, tmp_path, versi
     running = ProcessIdentity(4321, 987654, "0c0ffee0-1111-4222-8333-444455556666")
     meant = LaunchSpec(argv=("/usr/bin/toy",), cwd=home)
     assert stored.runs == [
-        RunRecord(
+        RunRow(
             id="9f1d3c2b4a59687786a5b4c3d2e1f003", node_id=FIRST, spec=spec, processes=(running,)
         ),
-        RunRecord(id="9f1d3c2b4a59687786a5b4c3d2e1f004", node_id=SECOND, spec=meant),
+        RunRow(id="9f1d3c2b4a59687786a5b4c3d2e1f004", node_id=SECOND, spec=meant),
     ]
     assert stored.allocated_ports == [10002]
     assert stored.removed_nodes == [("toy", THIRD)]
@@ -131,7 +131,7 @@ async def test_all_of_a_project_of_every_version_is_read(thread, tmp_path, versi
 @pytest.mark.parametrize("version", range(1, len(PROJECT_MIGRATIONS) + 1))
 async def test_the_events_of_a_project_of_every_version_are_read(thread, tmp_path, version):
     build(tmp_path / "project.db", "project", version)
-    records = await ProjectRecords.load(thread, tmp_path)
+    records = await ProjectStore.load(thread, tmp_path)
     await records.events.open(lambda _line, _number: None, 10)
     lines = [json.loads(line) async for line in records.events.since(40 if version >= 2 else 0)]
     assert lines == [
@@ -143,7 +143,7 @@ async def test_the_events_of_a_project_of_every_version_are_read(thread, tmp_pat
 @pytest.mark.parametrize("version", range(1, len(SERVER_MIGRATIONS) + 1))
 async def test_all_places_of_every_version_are_read(thread, tmp_path, version):
     build(tmp_path / "server.db", "server", version)
-    records = await ServerRecords.load(thread, tmp_path)
+    records = await ServerStore.load(thread, tmp_path)
     assert await records.places() == [
         ProjectPlace(id=ID, path=Path("/srv/labs/lab"), open=True, made_directory=True),
         ProjectPlace(

@@ -6,8 +6,8 @@ import socket
 import pytest
 from marshmallow import Schema
 
-from gns3server import durable as files
 from gns3server.errors import Conflict
+from gns3server.files import durable as files
 from gns3server.nodes.nio import Nio, NioType, resolve_ipv4
 from gns3server.nodes.node_type import Numbers
 from gns3server.nodes.states import MOVES, WIRE_STATUS, NodeState, check_move

@@ -6,14 +6,14 @@ import json
 import pytest
 
 from gns3server.errors import Conflict
-from gns3server.notifications import PING_LINE, Hub, Listener, event_line
+from gns3server.events import PING_LINE, EventBus, Listener, event_line
 
 NEVER = 3600.0
 
 
-def quiet_hub(**options) -> Hub:
+def quiet_hub(**options) -> EventBus:
     """A hub that sends no pings but the first."""
-    return Hub(**{"ping_after": NEVER, **options})
+    return EventBus(**{"ping_after": NEVER, **options})
 
 
 async def read_all(listener: Listener) -> list[bytes]:
@@ -75,14 +75,14 @@ async def test_silence_lasts_five_seconds(monkeypatch):
         return loop.call_at(loop.time(), *call)
 
     monkeypatch.setattr(loop, "call_later", call_now)
-    with Hub().listen() as listener:
+    with EventBus().listen() as listener:
         lines = aiter(listener)
         assert [await anext(lines) for _ in range(3)] == [PING_LINE] * 3
     assert waits == [5.0, 5.0]
 
 
 async def test_silence_is_broken_by_pings():
-    hub = Hub(ping_after=0.01)
+    hub = EventBus(ping_after=0.01)
     with hub.listen() as listener:
         lines = aiter(listener)
         assert [await anext(lines) for _ in range(4)] == [PING_LINE] * 4
@@ -100,7 +100,7 @@ async def test_an_event_comes_without_waiting_for_the_ping():
 
 
 async def test_no_timer_is_left_when_an_event_comes_first():
-    hub = Hub(ping_after=0.01)
+    hub = EventBus(ping_after=0.01)
     with hub.listen() as listener:
         lines = aiter(listener)
         await anext(lines)

@@ -6,7 +6,7 @@ import pytest
 
 from gns3server import __version__
 from gns3server.__main__ import make_parser
-from gns3server.settings import ServerSettings, load
+from gns3server.settings.schema import ServerSettings, load
 
 SWITCHES = [
     ("-L", "--local", "local"),

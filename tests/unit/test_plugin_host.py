@@ -9,8 +9,8 @@ import pytest
 
 from gns3server.http.application import CORE_ROUTES
 from gns3server.nodes.registry import Registry
-from gns3server.plugin_host import PluginFailed, PluginHost
-from gns3server.settings import ServerSettings, Settings
+from gns3server.plugin_host.host import PluginFailed, PluginHost
+from gns3server.settings.schema import ServerSettings, Settings
 
 SETTINGS = Settings(server=ServerSettings())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gns3server.settings import (
+from gns3server.settings.schema import (
     ConfigView,
     ServerSettings,
     Settings,

@@ -32,8 +32,8 @@ async def stream(call: Call) -> web.StreamResponse:
 
     Only a local server's client may read whatever the server may (D-02).
     """
-    settings = call.lab.settings
-    projects = (project.path for project in call.lab.manager.projects)
+    settings = call.server.settings
+    projects = (project.path for project in call.server.manager.projects)
     served = [settings.projects_path, settings.images_path, *projects]
     confined_to = None if settings.server.local else served
     location = call.body["location"]

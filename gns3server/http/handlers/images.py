@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from gns3server.files.images import ImageKind
 from gns3server.http.raw import raw_body
 from gns3server.http.routing import Call, Route
 from gns3server.http.schemas import ImageSchema
-from gns3server.images import ImageKind
 
 UPLOAD_ERRORS = {
     409: "The image cannot be written",
@@ -19,13 +19,13 @@ UPLOAD_ERRORS = {
 
 async def list_images(kind: ImageKind, call: Call) -> list[Mapping[str, str]]:
     """Every image of a kind."""
-    return [{"filename": name} for name in await call.lab.images.names(kind)]
+    return [{"filename": name} for name in await call.server.images.names(kind)]
 
 
 async def upload(kind: ImageKind, call: Call) -> None:
     """Store the body as an image."""
     content, size = raw_body(call), call.request.content_length
-    await call.lab.images.store(kind, call.path["filename"], content, size)
+    await call.server.images.store(kind, call.path["filename"], content, size)
 
 
 def image_routes(kind: ImageKind, path: str, *, tag: str) -> tuple[Route, Route]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from aiohttp import BodyPartReader, web
 
 from gns3server.errors import Forbidden, InvalidRequest
+from gns3server.files.images import ImageKind, plain_name
+from gns3server.files.uploads import Incoming
 from gns3server.http import pages
 from gns3server.http.edge import SERVER
 from gns3server.http.handlers.images import UPLOAD_ERRORS
 from gns3server.http.raw import form_parts, part_content
 from gns3server.http.routing import HTML, Call, Route
 from gns3server.http.schemas import UploadFormSchema
-from gns3server.images import ImageKind, plain_name
-from gns3server.uploads import Incoming
 
 TAG = "pages"
 TYPE_BYTES = 1000
@@ -37,12 +37,12 @@ class Form:
 
 async def home(call: Call) -> web.StreamResponse:
     """The first page."""
-    return _answer(call, pages.home(call.lab.settings.server.announced_version))
+    return _answer(call, pages.home(call.server.settings.server.announced_version))
 
 
 async def show_uploads(call: Call) -> web.StreamResponse:
     """The upload form and the images that are there."""
-    images, version = call.lab.images, call.lab.settings.server.announced_version
+    images, version = call.server.images, call.server.settings.server.announced_version
     paths = await images.paths()
     kinds = list(images.kinds().values())
     origin = f"{call.request.scheme}://{call.request.host}"
@@ -68,7 +68,7 @@ async def upload(call: Call) -> web.StreamResponse:
             )
         if form.kind is not None and form.file is not None:
             name, incoming = form.file
-            await call.lab.images.place(incoming, form.kind, name)
+            await call.server.images.place(incoming, form.kind, name)
     headers = {"Server": SERVER, "X-Route": call.route.path, "Location": "/upload"}
     return web.Response(status=302, headers=headers)
 
@@ -85,7 +85,7 @@ async def _take(call: Call, form: Form, part: BodyPartReader, stack: AsyncExitSt
     if field == "type":
         form.kind = await _find_kind(call, part)
     elif part.filename:
-        name, images = plain_name(part.filename), call.lab.images
+        name, images = plain_name(part.filename), call.server.images
         # Where it belongs is not known yet if its type comes after it.
         directory = images.directory(form.kind) if form.kind else images.path
         incoming = images.receiving(directory, name, part_content(part))
@@ -106,7 +106,7 @@ async def _find_kind(call: Call, part: BodyPartReader) -> ImageKind:
         text += piece
         if len(text) > TYPE_BYTES:
             break
-    name, kinds = text.decode(errors="replace"), call.lab.images.kinds()
+    name, kinds = text.decode(errors="replace"), call.server.images.kinds()
     if name not in kinds:
         known = ", ".join(kinds) or "none, because no plugin uses any"
         raise Forbidden(

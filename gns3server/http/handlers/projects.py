@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gns3server.http.routing import Call, Lab, Route, Scope
+from gns3server.http.routing import Call, Route, Scope, Server
 from gns3server.http.schemas import (
     DamagedProjectSchema,
     EventSchema,
@@ -16,19 +16,19 @@ from gns3server.http.schemas import (
     ProjectUpdateSchema,
 )
 from gns3server.http.streams import stream
-from gns3server.projects.damage import Damage
+from gns3server.projects.damaged import Damage
 from gns3server.projects.project import Project
 
 TAG = "projects"
 PROJECT = "/v1/projects/{project_id}"
 
 
-def describe(lab: Lab, project: Project) -> Mapping[str, Any]:
+def describe(server: Server, project: Project) -> Mapping[str, Any]:
     """A project as its schema shows it (PRJ-23)."""
     return {
         "id": project.id,
         "name": project.name,
-        "location": str(lab.manager.location),
+        "location": str(server.manager.location),
         "path": str(project.path),
         "temporary": project.temporary,
     }
@@ -36,47 +36,47 @@ def describe(lab: Lab, project: Project) -> Mapping[str, Any]:
 
 async def list_projects(call: Call) -> list[Mapping[str, Any]]:
     """All open projects."""
-    return [describe(call.lab, project) for project in call.lab.manager.projects]
+    return [describe(call.server, project) for project in call.server.manager.projects]
 
 
 async def create(call: Call) -> Mapping[str, Any]:
     """Make a project, or open one again."""
-    return describe(call.lab, await call.lab.manager.create(call.body))
+    return describe(call.server, await call.server.manager.create(call.body))
 
 
 async def show(call: Call) -> Mapping[str, Any]:
     """One project."""
-    return describe(call.lab, call.project)
+    return describe(call.server, call.project)
 
 
 async def update(call: Call) -> Mapping[str, Any]:
     """Change a project; null leaves a value as it is."""
-    await call.lab.manager.update(call.project, call.body, call.entry)
-    return describe(call.lab, call.project)
+    await call.server.manager.update(call.project, call.body, call.entry)
+    return describe(call.server, call.project)
 
 
 async def commit(call: Call) -> None:
     """Remove the directories of deleted nodes."""
-    await call.lab.manager.commit(call.project)
+    await call.server.manager.commit(call.project)
 
 
 async def close(call: Call) -> None:
     """Close a project, unless several clients listen to it (contract 1.9, D-12)."""
-    if not call.lab.manager.is_listened_to(call.project):
-        await call.lab.manager.close(call.project, call.entry)
+    if not call.server.manager.is_listened_to(call.project):
+        await call.server.manager.close(call.project, call.entry)
 
 
 async def delete(call: Call) -> None:
     """Delete a project with its files, damaged or not."""
     if call.found_project is None:
-        await call.lab.manager.delete_damaged(call.path["project_id"])
+        await call.server.manager.delete_damaged(call.path["project_id"])
     else:
-        await call.lab.manager.delete(call.project, call.entry)
+        await call.server.manager.delete(call.project, call.entry)
 
 
 async def list_damaged(call: Call) -> list[Damage]:
     """All projects that could not be opened."""
-    return list(call.lab.manager.damaged)
+    return list(call.server.manager.damaged)
 
 
 async def listen(call: Call) -> web.StreamResponse:

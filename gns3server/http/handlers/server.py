@@ -16,19 +16,19 @@ from gns3server.http.schemas import (
     VersionMatchSchema,
     VersionSchema,
 )
-from gns3server.interfaces import list_interfaces
-from gns3server.settings import SettingsError
+from gns3server.running.interfaces import list_interfaces
+from gns3server.settings.schema import SettingsError
 
 
 async def get_version(call: Call) -> Mapping[str, Any]:
     """The version that clients compare with theirs."""
-    server = call.lab.settings.server
+    server = call.server.settings.server
     return {"version": server.announced_version, "local": server.local}
 
 
 async def check_version(call: Call) -> Mapping[str, Any]:
     """Compare a client's version with the server's (contract 1.8; the text is VER-03's)."""
-    ours, theirs = call.lab.settings.server.announced_version, call.body["version"]
+    ours, theirs = call.server.settings.server.announced_version, call.body["version"]
     if ours != theirs:
         raise Conflict(f"Client version {theirs} differs with server version {ours}")
     return {"version": ours}
@@ -39,7 +39,7 @@ def only_local(call: Call, what: str) -> None:
 
     :raises Forbidden: the server is not local.
     """
-    if not call.lab.settings.server.local:
+    if not call.server.settings.server.local:
         raise Forbidden(
             f"Only a local server lets clients {what}: start it with --local, or do it on the "
             "server's machine."
@@ -50,7 +50,7 @@ async def reload_settings(call: Call) -> None:
     """Read the configuration files again (CFG-01, CFG-02)."""
     only_local(call, "reload the settings")
     try:
-        await asyncio.to_thread(call.lab.config.reload)
+        await asyncio.to_thread(call.server.config.reload)
     except SettingsError as error:
         raise Conflict(f"The settings stay as they are: {error}") from error
 
@@ -58,8 +58,8 @@ async def reload_settings(call: Call) -> None:
 async def shut_down(call: Call) -> None:
     """Close all projects for good, then end the server (SRV-01, SRV-02)."""
     only_local(call, "shut it down")
-    await call.lab.manager.shutdown(open_again=False)
-    call.lab.stop.set()
+    await call.server.manager.shutdown(open_again=False)
+    call.server.stop.set()
 
 
 async def show_interfaces(_call: Call) -> list[Mapping[str, str]]:
@@ -69,7 +69,7 @@ async def show_interfaces(_call: Call) -> list[Mapping[str, str]]:
 
 async def list_plugins(call: Call) -> list[Mapping[str, Any]]:
     """Every plugin that is installed, and what has become of it."""
-    return call.lab.plugins()
+    return call.server.plugins()
 
 
 async def get_openapi(call: Call) -> Mapping[str, Any]:
@@ -77,7 +77,7 @@ async def get_openapi(call: Call) -> Mapping[str, Any]:
     # Imported when used: a start must not pay for it.
     from gns3server.http.openapi import build
 
-    return await asyncio.to_thread(build, call.lab)
+    return await asyncio.to_thread(build, call.server)
 
 
 ROUTES = (

@@ -10,7 +10,7 @@ import pytest
 GROUP = "gns3server.plugins"
 
 
-class Lab:
+class Server:
     """A project on the test's server."""
 
     def __init__(self, server, project):
@@ -28,7 +28,7 @@ class Lab:
 
     async def another(self):
         """Another project on the same server."""
-        return await Lab.open(self.server)
+        return await Server.open(self.server)
 
     async def allocate(self):
         """Ask for a port; returns it."""
@@ -61,7 +61,7 @@ def make_lab(gns3_serving):
     @asynccontextmanager
     async def make(**settings):
         async with gns3_serving(plugins=plugins, **settings) as server:
-            yield await Lab.open(server)
+            yield await Server.open(server)
 
     return make
 

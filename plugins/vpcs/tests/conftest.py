@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from vpcs_fakes import FakeMaker
-from vpcs_lab import Lab
+from vpcs_lab import Server
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def vpcs_program():
 @pytest.fixture
 async def lab(gns3_server):
     """A lab with the VPCS of this machine. Tests that start one need ``vpcs_program`` as well."""
-    return await Lab.open(gns3_server)
+    return await Server.open(gns3_server)
 
 
 @pytest.fixture
@@ -38,6 +38,6 @@ def lab_with(gns3_serving):
     @asynccontextmanager
     async def make(path, **settings):
         async with gns3_serving(sections={"vpcs": {"vpcs_path": str(path)}}, **settings) as server:
-            yield await Lab.open(server)
+            yield await Server.open(server)
 
     return make

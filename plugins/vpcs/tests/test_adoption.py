@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 from vpcs_console import open_console
 from vpcs_kernel import alive, holders, is_bound
-from vpcs_lab import Lab, Pc
+from vpcs_lab import Pc, Server
 
 pytestmark = pytest.mark.usefixtures("vpcs_program")
 
@@ -28,12 +28,12 @@ def labs(gns3_process):
             if not project:
                 answer = await server.client.post("/v1/projects", {"temporary": True})
                 project = f"/v1/projects/{answer.json['project_id']}"
-            yield Lab(server, project)
+            yield Server(server, project)
 
     return open_lab
 
 
-def taken_over(lab: Lab, pcs: tuple[Pc, ...]) -> tuple[Pc, ...]:
+def taken_over(lab: Server, pcs: tuple[Pc, ...]) -> tuple[Pc, ...]:
     """The same PCs as clients of the next server see them."""
     return tuple(Pc(lab, {"vm_id": pc.id, "console": pc.console}) for pc in pcs)
 

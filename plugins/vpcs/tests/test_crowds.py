@@ -9,7 +9,7 @@ import pytest
 from vpcs_chaos import Chaos
 from vpcs_console import open_console
 from vpcs_kernel import is_bound
-from vpcs_lab import Lab, Pc
+from vpcs_lab import Pc, Server
 
 from gns3server.testing import TEST_VARIABLE, processes_of
 
@@ -42,12 +42,12 @@ async def test_fifty_clients_do_what_they_like(gns3_server, many_files, seed):
 async def check_truth(server, chaos):
     """What the server says is so, and nothing is left when all projects are deleted."""
     test_id = server.settings.environ[TEST_VARIABLE]
-    manager = server.running.lab.manager
+    manager = server.running.server.manager
     started = 0
     for place in chaos.places:
         if (await server.client.get(place.path)).status == 404:
             continue
-        lab = Lab(server, place.path)
+        lab = Server(server, place.path)
         for created in (await server.client.get(f"{place.path}/vpcs/vms")).json:
             pc = Pc(lab, created)
             running = created["status"] == "started"
@@ -81,10 +81,10 @@ async def test_two_hundred_pcs_start_at_the_same_time(lab, many_files):
     vms = (await lab.client.get(f"{lab.project}/vpcs/vms")).json
     assert [vm["status"] for vm in vms] == ["started"] * 200
 
-    async def greet(pc):
+    async def report_start(pc):
         async with open_console(pc.console) as console:
             assert "Welcome to Virtual PC Simulator, version" in console.text
 
-    await asyncio.gather(*(greet(pc) for pc in pcs))
+    await asyncio.gather(*(report_start(pc) for pc in pcs))
     assert (await lab.client.post(f"{lab.project}/close")).status == 204
     assert len(lab.server.ports.tcp) == len(lab.server.ports.udp) == 0

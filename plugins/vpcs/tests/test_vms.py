@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from vpcs_lab import Lab
+from vpcs_lab import Server
 
 SCRIPT = "set pcname %h\nip 10.0.0.1/24\n"
 
@@ -55,7 +55,7 @@ async def test_a_pc_is_changed(lab):
 
 @pytest.mark.statement("VPCS-06", "VPCS-30")
 async def test_a_pc_is_known_to_its_project_until_it_is_deleted(lab):
-    pc, other = await lab.pc(), await Lab.open(lab.server)
+    pc, other = await lab.pc(), await Server.open(lab.server)
     through_other = f"{other.project}/vpcs/vms/{pc.id}"
     for method in ("GET", "DELETE"):
         assert (await lab.client.request(method, through_other)).status == 404
@@ -75,7 +75,7 @@ async def test_the_same_id_again(lab):
     known = await pc.get()
     again = await lab.create(name="two", vm_id=pc.id, startup_script="other")
     assert (again.status, again.json) == (201, known)
-    other = await Lab.open(lab.server)
+    other = await Server.open(lab.server)
     assert (await other.create(vm_id=pc.id)).status == 409
     assert len(lab.server.ports.tcp) == 1
     await lab.client.delete(pc.path)
@@ -260,7 +260,7 @@ async def test_the_256th_pc_is_refused_and_leaves_nothing(lab):
         assert len((await lab.client.get(f"{lab.project}/vpcs/vms")).json) == 255
         assert len(lab.server.ports.tcp) == 255
         assert len(list(pc.node.directory.parent.glob("*/startup.vpc"))) == 0
-        other = await Lab.open(lab.server)
+        other = await Server.open(lab.server)
         await other.pc()
         assert (await lab.client.delete(pc.path)).status == 204
         assert (await lab.create(vm_id=vm_id)).status == 201

@@ -8,7 +8,7 @@ import uuid
 import pytest
 from vpcs_console import open_console
 from vpcs_kernel import foreign, holders, is_bound
-from vpcs_lab import PORT, RELAY, Lab
+from vpcs_lab import PORT, RELAY, Server
 
 pytestmark = pytest.mark.usefixtures("vpcs_program")
 
@@ -59,7 +59,7 @@ async def test_a_neighbours_relay_is_in_the_way_across_projects_too(lab):
     await below.wire(first)
     await below.do("start")
     await below.relay_up()
-    above = await (await Lab.open(lab.server)).pc()
+    above = await (await Server.open(lab.server)).pc()
     await above.wire(first + RELAY)
     answer = await above.ask("start")
     if answer.status == 409:
@@ -121,7 +121,7 @@ async def test_a_console_changed_while_running_is_free_after_the_stop(lab):
 
 @pytest.mark.parametrize("change", ["replaced", "removed"])
 async def test_a_nio_changed_while_running_keeps_its_port_until_the_stop(lab, change):
-    pc, other = await lab.wired(), await Lab.open(lab.server)
+    pc, other = await lab.wired(), await Server.open(lab.server)
     old = pc.node.nio().values["lport"]
     await pc.do("start")
     new = await lab.udp_port()

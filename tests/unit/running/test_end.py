@@ -13,9 +13,9 @@ from gns3server.running.ladder import take_down
 from gns3server.running.local import LocalRunner
 from gns3server.running.local_run import LocalRun
 from gns3server.running.procfs import run_id_carriers
-from gns3server.running.record import Record
 from gns3server.running.runner import Exit, Run
 from gns3server.running.spec import LaunchSpec, Port
+from gns3server.running.watched import WatchedProcesses
 
 MakeSpec = Callable[..., LaunchSpec]
 Start = Callable[[LaunchSpec], Any]
@@ -174,7 +174,7 @@ async def test_only_what_carries_the_run_id_is_found(
     start: Start, make_spec: MakeSpec, tcp_port: Port
 ) -> None:
     run = await start(make_spec(f"a = tcp({tcp_port.number}); rest()", ports=(tcp_port,)))
-    await take_down(Record(), run._reader, ["another"], asyncio.Event())
+    await take_down(WatchedProcesses(), run._reader, ["another"], asyncio.Event())
     assert len(await alive(run)) == 1
     await run.stop()
 

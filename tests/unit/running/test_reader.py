@@ -10,7 +10,7 @@ import pytest
 
 from gns3server.running import reader as reader_module
 from gns3server.running.reader import _Shared
-from gns3server.running.readiness import Answer, Question, look
+from gns3server.running.readiness import Answer, ReadinessQuery, look
 from gns3server.running.spec import LaunchSpec, Port
 
 
@@ -46,7 +46,7 @@ async def test_starts_share_their_rounds_and_leave_none_behind(
 ) -> None:
     rounds: list[int] = []
 
-    def counting(questions: list[Question], *rest: Any) -> list[Answer | None]:
+    def counting(questions: list[ReadinessQuery], *rest: Any) -> list[Answer | None]:
         rounds.append(len(questions))
         return look(questions, *rest)
 

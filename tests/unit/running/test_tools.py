@@ -27,11 +27,11 @@ async def test_returns_code_and_all_output_as_text() -> None:
 
 @pytest.mark.statement("UTIL-01")
 async def test_the_loop_goes_on_meanwhile() -> None:
-    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def report_start(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"hello")
         writer.close()
 
-    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(report_start, "127.0.0.1", 0) as server:
         address = server.sockets[0].getsockname()
         code = f"import socket; print(socket.create_connection({address}).recv(5))"
         assert (await run_tool([*PYTHON, code], limit=30)).output == "b'hello'\n"

@@ -117,7 +117,7 @@ class FakeMaker:
 
 
 @dataclass(frozen=True)
-class Arrival:
+class Relocation:
     """A fake that was started and waits for the test's word."""
 
     console: int
@@ -137,9 +137,9 @@ class Gate:
 
     def __init__(self) -> None:
         self.name = f"\0vpcs-test-{uuid.uuid4()}"
-        self.arrivals: asyncio.Queue[Arrival] = asyncio.Queue()
+        self.arrivals: asyncio.Queue[Relocation] = asyncio.Queue()
 
-    async def next(self) -> Arrival:
+    async def next(self) -> Relocation:
         """The next fake that asks."""
         async with asyncio.timeout(30):
             return await self.arrivals.get()
@@ -147,7 +147,7 @@ class Gate:
     async def met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Note who asks, and stay until it has its answer."""
         words = (await reader.readline()).decode().split()
-        await self.arrivals.put(Arrival(int(words[words.index("-p") + 1]), writer))
+        await self.arrivals.put(Relocation(int(words[words.index("-p") + 1]), writer))
         await reader.read()
         writer.close()
 

@@ -25,7 +25,7 @@ class Pids(NamedTuple):
 class Pc:
     """A virtual PC as its clients see it."""
 
-    def __init__(self, lab: Lab, created: Mapping[str, Any]) -> None:
+    def __init__(self, lab: Server, created: Mapping[str, Any]) -> None:
         self.lab = lab
         self.id: str = created["vm_id"]
         self.console: int = created["console"]
@@ -36,7 +36,7 @@ class Pc:
         """The server's own object, if the server is one of this process."""
         assert isinstance(self.lab.server, LabServer)
         project_id = self.lab.project.rpartition("/")[2]
-        nodes = self.lab.server.running.lab.manager.get(project_id).nodes
+        nodes = self.lab.server.running.server.manager.get(project_id).nodes
         (node,) = (node for node in nodes if node.id == self.id)
         return node
 
@@ -90,7 +90,7 @@ class Pc:
                 assert await self.status() == "started"
 
 
-class Lab:
+class Server:
     """A project on a test's server."""
 
     def __init__(self, server: LabServer | ServerProcess, project: str) -> None:
@@ -99,7 +99,7 @@ class Lab:
         self.project = project
 
     @classmethod
-    async def open(cls, server: LabServer) -> Lab:
+    async def open(cls, server: LabServer) -> Server:
         """Make a project."""
         answer = await server.client.post("/v1/projects", {"name": "test"})
         assert answer.status == 201, answer.body

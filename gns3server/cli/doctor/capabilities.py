@@ -1,0 +1,203 @@
+"""What this machine can do, found out by trying each thing once. Nothing of it stays.
+
+Constants are those of linux/sched.h, linux/if_tun.h and linux/kvm.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import platform
+import resource
+import shutil
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from gns3server.cli.doctor.report import LockRequest, Section
+from gns3server.files.uploads import RESERVE
+from gns3server.running.inotify import Inotify
+from gns3server.running.sockets import netlink_sockets
+from gns3server.settings.schema import Settings
+
+CLONE_NEWNET = 0x40000000
+TUNSETIFF = 0x400454CA
+IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
+IFREQ = struct.Struct("16sH22x")
+KVM_GET_API_VERSION = 0xAE00
+KVM_CREATE_VM = 0xAE01
+
+FILES_WANTED = 4096
+"""Open files that a server with a thousand nodes needs."""
+
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """One thing that a machine may be able to do.
+
+    :param attempt: does it, and may tell more; raises OSError when it cannot be done.
+    :param missed: what is missed without it.
+    :param needed: the server itself needs it.
+    """
+
+    name: str
+    attempt: Callable[[], str]
+    missed: str
+    needed: bool = False
+
+    def tried(self) -> LockRequest:
+        """What came of it."""
+        try:
+            detail = self.attempt()
+        except OSError as error:
+            why = error.strerror or str(error)
+            return LockRequest(f"{self.name}: no ({why})", problem=self.needed, advice=self.missed)
+        return LockRequest(f"{self.name}: yes{f', {detail}' if detail else ''}")
+
+
+def machine() -> Section:
+    """The kernel, its limits and what it lets us do."""
+    entries = [
+        LockRequest(f"Linux {platform.release()}, Python {platform.python_version()}"),
+        _limit("open files", resource.RLIMIT_NOFILE, FILES_WANTED),
+        _limit("processes of this user", resource.RLIMIT_NPROC),
+    ]
+    # In a thread of its own: that alone leaves the network of this machine, and then ends.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        entries += thread.map(Capability.tried, CAPABILITIES)
+    return Section("This machine", entries)
+
+
+def directories(settings: Settings) -> Iterator[LockRequest]:
+    """Whether the server's directories are ours, can be written to, and have room."""
+    for name in ("projects_path", "images_path", "state_path"):
+        path: Path = getattr(settings, name)
+        if name == "state_path" and path.is_dir() and path.stat().st_uid != os.geteuid():
+            yield LockRequest(
+                f"user {path.stat().st_uid} has the state_path, and not user {os.geteuid()}",
+                problem=True,
+                advice="Ask the doctor as that user: processes without a record are seen only so.",
+            )
+        place = next(place for place in (path, *path.parents) if place.is_dir())
+        free = shutil.disk_usage(place).free
+        text = f"{name}: {path}, {free // MEBIBYTE} MiB free"
+        if place != path:
+            text += "; it is made when it is needed"
+        try:
+            _write_in(place)
+        except OSError as error:
+            advice = "Make it writable for the server's user."
+            yield LockRequest(f"{text}; cannot be written to: {error.strerror}", True, advice)
+        else:
+            full = free < RESERVE
+            yield LockRequest(text, problem=full, advice="Free some disk space." if full else "")
+
+
+def _write_in(directory: Path) -> None:
+    try:
+        # A file without a name: it is gone when it is closed.
+        os.close(os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
+            raise
+
+
+def _limit(what: str, number: int, wanted: int = 0) -> LockRequest:
+    _, hard = resource.getrlimit(number)
+    if hard == resource.RLIM_INFINITY:
+        return LockRequest(f"{what}: unlimited")
+    low = hard < wanted
+    return LockRequest(
+        f"{what}: at most {hard}",
+        problem=low,
+        advice=f"Raise the limit to {wanted} or more: a running node takes up to three."
+        if low
+        else "",
+    )
+
+
+def _pidfd() -> str:
+    os.close(os.pidfd_open(os.getpid()))
+    return ""
+
+
+def _sock_diag() -> str:
+    list(netlink_sockets("tcp"))
+    return ""
+
+
+def _inotify() -> str:
+    Inotify().close()
+    return ""
+
+
+def _privileged_port() -> str:
+    for port in range(1023, 1000, -1):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return ""
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _raw_socket() -> str:
+    # Protocol 0: it is bound to nothing and receives nothing.
+    socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    return ""
+
+
+def _network_namespace() -> str:
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return ""
+
+
+def _tap() -> str:
+    device = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(device, TUNSETIFF, IFREQ.pack(b"", IFF_TAP | IFF_NO_PI))
+    finally:
+        os.close(device)
+    return ""
+
+
+def _kvm() -> str:
+    device = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        version = fcntl.ioctl(device, KVM_GET_API_VERSION, 0)
+        os.close(fcntl.ioctl(device, KVM_CREATE_VM, 0))
+    finally:
+        os.close(device)
+    return f"API version {version}"
+
+
+ONLY_SOME = "Only emulators that use it miss it."
+
+CAPABILITIES = (
+    Capability(
+        "process file descriptors", _pidfd, "The server needs Linux 5.3 or later.", needed=True
+    ),
+    Capability("listing sockets", _sock_diag, "Without it, starts take more of the CPU."),
+    Capability("watching files", _inotify, "Without it, files are read again more often."),
+    Capability("ports below 1024", _privileged_port, ONLY_SOME),
+    Capability("raw sockets", _raw_socket, ONLY_SOME),
+    Capability("network namespaces", _network_namespace, ONLY_SOME),
+    # After the namespace: where there can be one, not even for a moment is there a device outside.
+    Capability("TAP devices", _tap, ONLY_SOME),
+    Capability("KVM", _kvm, ONLY_SOME),
+)
+"""In the order in which they are tried."""

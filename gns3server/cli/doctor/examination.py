@@ -1,0 +1,111 @@
+"""The whole examination, in the order in which people read it."""
+
+from __future__ import annotations
+
+import os
+
+from gns3server import __version__
+from gns3server.cli.daemon import AlreadyRunning, lock_state
+from gns3server.cli.doctor.capabilities import directories, machine
+from gns3server.cli.doctor.cleaning import clean
+from gns3server.cli.doctor.leftovers import leftovers
+from gns3server.cli.doctor.orphans import orphans
+from gns3server.cli.doctor.plugins import load_plugins, plugins
+from gns3server.cli.doctor.projects import projects
+from gns3server.cli.doctor.report import LockRequest, Section, problems, render
+from gns3server.cli.doctor.reserved import reserved_ports
+from gns3server.cli.doctor.survey import Survey, take_survey
+from gns3server.settings.schema import Settings
+
+NOTHING = Section("Cleaned", ())
+
+
+def run_doctor(settings: Settings, *, cleaning: bool) -> int:
+    """Print what was found; 0 if all is in order, 1 if something is not.
+
+    :param cleaning: clean up before, which no server may run for.
+    """
+    sections = []
+    try:
+        if cleaning:
+            sections.append(clean_alone(settings))
+        sections += check_file(settings)
+    except AlreadyRunning as error:
+        print(f"gns3server doctor: nothing was cleaned: {error}")
+        return 1
+    except OSError as error:
+        print(f"gns3server doctor: this machine cannot be looked at: {error}")
+        return 1
+    for line in render(sections):
+        print(line)
+    count = problems(sections)
+    print(_summary(count))
+    return 1 if count else 0
+
+
+def check_file(settings: Settings) -> list[Section]:
+    """Look at everything, and change nothing.
+
+    :raises OSError: the kernel does not tell what it should.
+    """
+    host, registry = load_plugins(settings)
+    found = take_survey(settings)
+    return [
+        _server(found),
+        plugins(host),
+        projects(found, registry),
+        reserved_ports(found, registry),
+        orphans(found),
+        leftovers(found),
+        machine(),
+    ]
+
+
+def clean_alone(settings: Settings) -> Section:
+    """Clean up, with the lock that a server would have.
+
+    :raises AlreadyRunning: a server has it.
+    :raises OSError: it cannot be taken, or the processes cannot be looked at.
+    """
+    if not settings.state_path.is_dir():
+        return NOTHING
+    lock = lock_state(settings.state_path)
+    try:
+        found = take_survey(settings)
+        if found.server is not None:
+            raise AlreadyRunning(f"{found.server_text} has the records")
+        # Without the list of projects nothing could be told from what is another's.
+        return clean(found) if found.has_records and found.trouble is None else NOTHING
+    finally:
+        os.close(lock)
+
+
+def _summary(count: int) -> str:
+    if not count:
+        return "All is in order."
+    return f"Not in order: {count}, marked with an exclamation mark above."
+
+
+def _server(survey: Survey) -> Section:
+    settings = survey.settings
+    entries = [LockRequest(f"gns3server {__version__}")]
+    entries += [LockRequest(f"settings were read from {path}") for path in settings.files]
+    entries += directories(settings)
+    if survey.trouble is not None:
+        advice = (
+            f"{survey.trouble.remedy} Each project is whole in its own directory; the manual says "
+            "how to do without this file."
+        )
+        entries.append(LockRequest(survey.trouble.reason, problem=True, advice=advice))
+    if survey.server is not None:
+        entries.append(
+            LockRequest(
+                f"a server runs: {survey.server_text}",
+                advice="Nothing is changed; what it has in its files is read from copies.",
+            )
+        )
+    elif survey.has_records:
+        entries.append(LockRequest("no server runs"))
+    else:
+        entries.append(LockRequest("no server has used this state_path yet"))
+    return Section("Server", entries)

@@ -1,0 +1,148 @@
+"""Processes of nodes that no server will find, or that are not ours to judge.
+
+Every process of a node has a run id in its environment. What matters is who has
+that id on record; names of programs say nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gns3server.cli.doctor.report import LockRequest, Section
+from gns3server.cli.doctor.survey import KnownProject, Survey
+from gns3server.nodes.parent import RunRow
+from gns3server.projects.damaged import runs_of
+from gns3server.running.procfs import command_line, read_stat, working_directory
+from gns3server.storage.stores import PROJECT_FILE
+
+STOPPED = "--clean stops it."
+LEFT_ALONE = "It is left alone."
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """Processes that are part of no run of ours that goes on.
+
+    :param text: which they are.
+    :param why: what is known of them.
+    :param run_id: the run to be stopped, if it may be: of a project that we know, and lost.
+    :param problem: they are nobody's, as far as we know.
+    """
+
+    text: str
+    why: str
+    run_id: str | None = None
+    problem: bool = True
+
+
+def orphans(survey: Survey) -> Section:
+    """The processes that :func:`find_orphans` finds."""
+    return Section(
+        "Processes without an owner",
+        [
+            LockRequest(
+                orphan.text,
+                problem=orphan.problem,
+                advice=f"{orphan.why} {LEFT_ALONE if orphan.run_id is None else STOPPED}",
+            )
+            for orphan in find_orphans(survey)
+        ],
+    )
+
+
+def find_orphans(survey: Survey) -> Iterator[Orphan]:
+    """All processes that carry a run id without being part of a run that goes on."""
+    recorded = {run.id: (project, run) for project, _, run in survey.runs()}
+    strangers = _Strangers()
+    for run_id in survey.carriers:
+        pids = survey.carrying(run_id)
+        if not pids:
+            continue
+        if run_id in recorded:
+            project, run = recorded[run_id]
+            # What a running server has on record is its business.
+            if survey.server is None and not survey.goes_on(run):
+                yield _remains(project, run, pids)
+            continue
+        known = next((p for p in survey.projects if run_id in p.run_ids), None)
+        # First the records: a directory below ours may hold another server's project.
+        if known is None and strangers.recognize(run_id, pids):
+            continue
+        known = known or _working_in(survey, pids)
+        yield from [_of(known, run_id, pids)] if known else _unknown(run_id, pids)
+    yield from strangers.tell()
+
+
+class _Strangers:
+    """Runs that are on record, but with projects that are none of ours."""
+
+    def __init__(self) -> None:
+        self._runs: dict[Path, set[str]] = {}
+        self._pids: dict[Path, list[int]] = {}
+
+    def recognize(self, run_id: str, pids: Sequence[int]) -> bool:
+        """Whether the records at or above a place where it works name a run."""
+        for place in _index(pids):
+            for parent in (Path(place), *Path(place).parents):
+                file = parent / PROJECT_FILE
+                if file not in self._runs:
+                    self._runs[file] = runs_of(file)
+                if run_id in self._runs[file]:
+                    self._pids.setdefault(file, []).extend(pids)
+                    return True
+        return False
+
+    def tell(self) -> Iterator[Orphan]:
+        """One entry for each project."""
+        for file, pids in self._pids.items():
+            why = "A project of another server or state_path."
+            yield Orphan(f"on record in {file}: {len(pids)}", why, problem=False)
+
+
+def _index(pids: Sequence[int]) -> set[str]:
+    return {place for pid in pids if (place := working_directory(pid)) is not None}
+
+
+def _working_in(survey: Survey, pids: Sequence[int]) -> KnownProject | None:
+    """The project of ours in whose directory a run works."""
+    places = _index(pids)
+    return next((p for p in survey.projects if any(map(p.holds, places))), None)
+
+
+def _describe(run_id: str, pids: Sequence[int]) -> str:
+    names = (f"process {pid} ({command_line(pid):.60})" for pid in pids)
+    return f"{', '.join(names)}, run {run_id:.40}"
+
+
+def _remains(project: KnownProject, run: RunRow, pids: Sequence[int]) -> Orphan:
+    left = "a run that has lost a process" if run.processes else "a start"
+    why = f"What is left of {left} in project {project.place.id}; no server goes on with it."
+    return Orphan(_describe(run.id, pids), why, run.id)
+
+
+def _of(project: KnownProject, run_id: str, pids: Sequence[int]) -> Orphan:
+    text, name = _describe(run_id, pids), f"project {project.place.id}"
+    if project.stored is not None:
+        why = f"It works in the directory of {name}, which has no record of it any more."
+        return Orphan(text, why, run_id)
+    if project.is_in_foreign_hands:
+        return Orphan(text, f"It is of {name}, which another process has.", problem=False)
+    why = (
+        f"It is of {name}, which cannot be read: the next server finds it again once that is "
+        "repaired, and stops it if that is deleted."
+    )
+    return Orphan(text, why, problem=False)
+
+
+def _unknown(run_id: str, pids: Sequence[int]) -> Iterator[Orphan]:
+    # Another server's run that has ended meanwhile is on no record any more.
+    if any((stat := read_stat(pid)) is not None and stat.alive for pid in pids):
+        where = " and ".join(sorted(_index(pids))) or "an unknown directory"
+        why = (
+            f"It works in {where} and no record that we know names it. It may be another "
+            "server's, or of a project whose directory was moved away. If it is nobody's, end "
+            "it by hand."
+        )
+        yield Orphan(_describe(run_id, pids), why)

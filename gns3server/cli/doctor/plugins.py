@@ -1,0 +1,48 @@
+"""The installed plugins, and what is wrong with them."""
+
+from __future__ import annotations
+
+import logging
+
+from gns3server.cli.doctor.report import LockRequest, Section
+from gns3server.http.application import CORE_ROUTES
+from gns3server.nodes.registry import Registry
+from gns3server.plugin_host.host import PluginHost
+from gns3server.settings.schema import Settings
+
+
+def load_plugins(settings: Settings) -> tuple[PluginHost, Registry]:
+    """All installed plugins, and what those in service offer. Failures are no log."""
+    logging.basicConfig(handlers=[logging.NullHandler()])
+    host, registry = PluginHost(settings), Registry()
+    host.load()
+    host.gather(registry, CORE_ROUTES)
+    return host, registry
+
+
+def show_plugins(settings: Settings) -> int:
+    """Print every plugin in full, with the traceback of each that failed (``plugins``)."""
+    host, _ = load_plugins(settings)
+    for plugin in host.plugins:
+        report = plugin.report()
+        print(
+            f"{plugin.name} {plugin.version or '-'} ({plugin.distribution or '-'}): "
+            f"{report['status']}"
+        )
+        for title in ("node_types", "nio_types", "routes"):
+            for item in report[title]:
+                print(f"    {title.removesuffix('s').replace('_', ' ')}: {item}")
+        if plugin.trace:
+            print(f"    failed in {plugin.phase}:\n{plugin.trace}")
+    return 0 if all(plugin.phase is None for plugin in host.plugins) else 1
+
+
+def plugins(host: PluginHost) -> Section:
+    """What has become of each."""
+    entries = []
+    for plugin in host.plugins:
+        text = f"{plugin.name} {plugin.version or '-'}: {plugin.report()['status']}"
+        failed = plugin.phase is not None
+        advice = f"In {plugin.phase}: {plugin.message}. See gns3server plugins." if failed else ""
+        entries.append(LockRequest(text, problem=failed, advice=advice))
+    return Section("Plugins", entries)

@@ -1,0 +1,107 @@
+"""The ports that open projects have reserved, and who has bound them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from gns3server.cli.doctor.report import LockRequest, Section
+from gns3server.cli.doctor.survey import Survey
+from gns3server.nodes.registry import Registry
+from gns3server.running.procfs import (
+    command_line,
+    run_id_carriers,
+    socket_owners,
+    working_directory,
+)
+from gns3server.running.sockets import bound_sockets
+from gns3server.running.spec import Port
+from gns3server.storage.rows import StoredProject
+
+ALLOCATED = "allocation"
+
+Uses = dict[str, list[str]]
+"""Why a port is reserved: what for, by whom it is for."""
+
+
+def reserved_ports(survey: Survey, registry: Registry) -> Section:
+    """Consoles, wires and ports that were allocated.
+
+    :raises OSError: the kernel does not list its sockets.
+    """
+    reserved = _collect(survey, registry)
+    bound = bound_sockets(reserved)
+    owners = socket_owners({inode for inodes in bound.values() for inode in inodes})
+    ours = _our_processes(survey)
+    entries = []
+    for port in sorted(reserved, key=lambda port: (port.kind, port.number)):
+        uses = (f"{' and '.join(words)} of {whose}" for whose, words in reserved[port].items())
+        text = f"{port}: {', '.join(uses)}"
+        if port not in bound:
+            entries.append(LockRequest(f"{text}; not bound"))
+            continue
+        pids = {pid for inode in bound[port] for pid in owners.get(inode, ())}
+        entries.append(_bound(text, pids, ours, reserved[port]))
+    return Section("Reserved ports", entries)
+
+
+def _our_processes(survey: Survey) -> set[int]:
+    """The processes of nodes of known projects, those included that were started just now."""
+    ours = {pid for _, _, run in survey.runs() for pid in survey.living(run)}
+    recorded = {run_id for project in survey.projects for run_id in project.run_ids}
+    for run_id, stats in run_id_carriers().items():
+        for stat in stats:
+            place = working_directory(stat.pid) or ""
+            if run_id in recorded or any(project.holds(place) for project in survey.projects):
+                ours.add(stat.pid)
+    return ours
+
+
+def _bound(text: str, pids: set[int], ours: set[int], uses: Uses) -> LockRequest:
+    who = ", ".join(f"process {pid}" for pid in sorted(pids)) or "another user's process"
+    if pids and pids <= ours:
+        return LockRequest(f"{text}; bound by {who}")
+    strangers = ", ".join(f"{pid} ({command_line(pid):.60})" for pid in sorted(pids - ours))
+    who = f"process {strangers}" if strangers else who
+    # What is only allocated its client may have bound itself.
+    problem = any(words != [ALLOCATED] for words in uses.values())
+    advice = "The node cannot start: end that process, or give the node another port."
+    text = f"{text}; bound by {who}, none of ours"
+    return LockRequest(text, problem=problem, advice=advice if problem else "")
+
+
+def _collect(survey: Survey, registry: Registry) -> dict[Port, Uses]:
+    reserved: dict[Port, Uses] = {}
+    for project in survey.projects:
+        if project.stored is None or not project.place.open:
+            continue
+        for kind, number, use, whose in _uses(survey, project.stored, registry):
+            try:
+                words = reserved.setdefault(Port(kind, number), {}).setdefault(whose, [])
+            except ValueError:
+                # Somebody has edited the file: no server can use that, either.
+                continue
+            if use not in words:
+                words.append(use)
+    return reserved
+
+
+def _uses(
+    survey: Survey, stored: StoredProject, registry: Registry
+) -> Iterator[tuple[Literal["tcp", "udp"], int, str, str]]:
+    names = {node.id: f"{node.name!r} {node.id}" for node in stored.nodes}
+    for node in stored.nodes:
+        yield "tcp", node.console, "console", names[node.id]
+    for node_id, nios in stored.nios.items():
+        for nio in nios.values():
+            # Of a type that no plugin in service offers nobody knows the port.
+            kind = registry.nio_types.get(nio.type)
+            field = kind.local_udp_port if kind is not None else None
+            if field is not None and field in nio.values:
+                yield "udp", nio.values[field], "wire", names.get(node_id, node_id)
+    for run in stored.runs:
+        if survey.goes_on(run):
+            for port in run.spec.ports:
+                yield port.kind, port.number, "process", names.get(run.node_id, run.node_id)
+    for number in stored.allocated_ports:
+        yield "udp", number, ALLOCATED, f"project {stored.id}"

@@ -1,0 +1,137 @@
+"""What the log says at the start: where the server listens, what it has, and what is dangerous."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from gns3server import __version__
+from gns3server.settings.schema import SECTION, Settings, SettingsError, read_file, split_list
+
+log = logging.getLogger(__name__)
+
+
+def report_start(settings: Settings, url: str, plugins: Sequence[Mapping[str, Any]]) -> None:
+    """Say what this server is. Blocks.
+
+    :param url: where it listens.
+    :param plugins: reports of all plugins that are installed.
+    """
+    log.info("gns3server %s listens on %s", __version__, url)
+    for path in settings.files:
+        log.info("settings were read from %s", path)
+    log.info("projects are kept in %s", settings.projects_path)
+    for plugin in plugins:
+        what = plugin["message"] or ", ".join(plugin["node_types"] + plugin["nio_types"])
+        log.info(
+            "plugin %s %s: %s%s",
+            plugin["name"],
+            plugin["version"],
+            plugin["status"],
+            f" ({what})" if what else "",
+        )
+    if not plugins:
+        log.warning("no plugin is installed: there is nothing to run")
+    for danger in security_warnings(settings, url):
+        log.warning("%s", danger)
+
+
+def security_warnings(settings: Settings, url: str, user_id: int | None = None) -> Iterator[str]:
+    """A sentence for each thing that lets in somebody whom its owner may not have thought of.
+
+    Blocks.
+
+    :param user_id: of whom the server runs as; the process's own by default.
+    """
+    yield from _of_callers(settings, url)
+    yield from _of_web_pages(settings)
+    yield from _of_files(settings)
+    if (os.geteuid() if user_id is None else user_id) == 0:
+        yield (
+            "the server runs as root: who reaches it, or a console, has the whole machine; run it "
+            "as an ordinary user"
+        )
+    yield (
+        "consoles of emulators may listen on every address of this machine, without a password; "
+        "see the security chapter of the manual"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on ``host``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _of_callers(settings: Settings, url: str) -> Iterator[str]:
+    server = settings.server
+    far = not is_loopback(server.host)
+    asks = bool(server.auth and server.user)
+    if server.auth and not server.user:
+        yield "auth is on, but user is empty: nobody is asked for a password; set user and password"
+    if asks and not server.password:
+        yield "auth is on, but password is empty: who knows the user's name gets in; set password"
+    if far and not asks:
+        yield (
+            f"anybody who reaches {url} can run programs on this machine as this user: listen on "
+            "127.0.0.1 unless the whole network is yours"
+        )
+    if far and asks and not server.ssl:
+        yield (
+            f"whoever listens on the way to {url} can read the password, which lets them run "
+            "programs on this machine: set ssl, or forward the port with SSH"
+        )
+    if far and server.local:
+        yield (
+            f"local is on, so whoever may use {url} can read every file of this user, choose where "
+            "projects lie and end the server: leave --local to servers on 127.0.0.1"
+        )
+
+
+def _of_web_pages(settings: Settings) -> Iterator[str]:
+    for origin in split_list(settings.server.allowed_origins):
+        parts = urlsplit(origin)
+        if origin == "null":
+            yield (
+                "allowed_origins holds null, which any web page can pass for: every site that its "
+                "user visits can drive this server; name the origins"
+            )
+        elif parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            yield (
+                f"allowed_origins holds {origin}: whoever sits on the way to that site can change "
+                "its pages, which may drive this server; serve the site with HTTPS"
+            )
+
+
+def _of_files(settings: Settings) -> Iterator[str]:
+    server = settings.server
+    for path in settings.files:
+        if is_readable_by_others(path) and _holds_password(path):
+            yield f"other users can read the password in {path}: chmod 600 {path}"
+    if server.ssl:
+        path = settings.expand(server.certkey or server.certfile)
+        if is_readable_by_others(path):
+            yield f"other users can read the private key in {path}: chmod 600 {path}"
+
+
+def is_readable_by_others(path: Path) -> bool:
+    """Whether the mode of a file lets more than its owner read it."""
+    try:
+        return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    except OSError:
+        return False
+
+
+def _holds_password(path: Path) -> bool:
+    try:
+        return bool(read_file(path).get(SECTION, {}).get("password"))
+    except SettingsError:
+        return False

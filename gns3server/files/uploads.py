@@ -1,0 +1,198 @@
+"""A file that comes in: whole in its place in the end, or gone without a trace.
+
+All of it blocks: call it off the loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from gns3server.files.durable import make_directory, sync_directory
+
+PREFIX = ".upload-"
+"""What the names of unfinished files begin with: hidden, so that no list shows them."""
+
+CHECKSUM_SUFFIX = ".md5sum"
+"""The MD5 sum of a file is kept beside it, in a file of this ending (contract 2.7)."""
+
+MD5 = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
+
+RESERVE = 64 * 1024 * 1024
+"""Bytes of the disk that uploads leave free: labs must go on being recorded."""
+
+
+class Incoming:
+    """A file that is being received, under a hidden name in the directory it is for.
+
+    A thread may still be about to write when the upload is given up; the lock
+    makes it find the upload ended.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.size = 0
+        self._directory = directory
+        self._path = directory
+        self._descriptor = -1
+        self._ended = False
+        self._lock = threading.Lock()
+        # It tells files apart for clients and protects nothing.
+        self._md5 = hashlib.md5(usedforsecurity=False)
+
+    @property
+    def md5(self) -> str:
+        """The MD5 sum of what was received, in hexadecimal."""
+        return self._md5.hexdigest()
+
+    def open(self, expected: int = 0) -> None:
+        """Begin, unless ``expected`` bytes do not fit on the disk.
+
+        :raises OSError: it cannot be made, or the disk is too full.
+        """
+        with self._lock:
+            self._check_open()
+            make_directory(self._directory)
+            remove_remains(self._directory)
+            self._descriptor, self._path = make_hidden(self._directory)
+            self._check_room(expected)
+
+    def write(self, content: bytes) -> None:
+        """Append.
+
+        :raises OSError: the disk is too full or fails.
+        """
+        with self._lock:
+            self._check_open()
+            self._check_room(len(content))
+            left = memoryview(content)
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+            self._md5.update(content)
+            self.size += len(content)
+
+    def place(self, target: Path, mode: int) -> None:
+        """Put the whole file in its place, durably, in one step; what was there is replaced.
+
+        :raises OSError: it cannot be put there.
+        """
+        with self._lock:
+            self._check_open()
+            os.fchmod(self._descriptor, mode)
+            os.fsync(self._descriptor)
+            make_directory(target.parent)
+            os.replace(self._path, target)
+            self._end()
+            sync_directory(target.parent)
+
+    def discard(self) -> None:
+        """Give it up, after a write that is under way; nothing happens once it is in place."""
+        with self._lock:
+            if not self._ended and self._descriptor >= 0:
+                self._path.unlink(missing_ok=True)
+            self._end()
+
+    def _end(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+        self._ended = True
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise OSError(errno.EBADF, "the upload was given up")
+
+    def _check_room(self, size: int) -> None:
+        disk = os.fstatvfs(self._descriptor)
+        if disk.f_bavail * disk.f_frsize < size + RESERVE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def make_hidden(directory: Path) -> tuple[int, Path]:
+    """Make an unfinished file. It stays one until it is renamed or its descriptor is closed."""
+    while True:
+        path = directory / f"{PREFIX}{uuid.uuid4().hex}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Before it was locked somebody may have taken it for remains.
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, path
+        os.close(descriptor)
+
+
+def remains(directory: Path) -> Iterator[Path]:
+    """The unfinished files of a server that has crashed, but not what is still written.
+
+    Nobody else can take one for remains while it is dealt with.
+    """
+    for path in directory.glob(f"{PREFIX}*"):
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        else:
+            yield path
+        finally:
+            os.close(descriptor)
+
+
+def remove_remains(directory: Path) -> None:
+    """Remove the unfinished files of a server that has crashed; what is still written stays."""
+    for path in remains(directory):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def checksum_file(path: Path) -> Path:
+    """Where the MD5 sum of a file is kept."""
+    return path.with_name(path.name + CHECKSUM_SUFFIX)
+
+
+def read_checksum(path: Path) -> str | None:
+    """The MD5 sum that is kept of a file, ``None`` when there is none that could be one.
+
+    One that is older than the last change of the file is of what was there before.
+    """
+    try:
+        with checksum_file(path).open("rb") as stream:
+            if os.fstat(stream.fileno()).st_mtime_ns < path.stat().st_ctime_ns:
+                return None
+            text = stream.read(64).decode("ascii").strip()
+    except (OSError, UnicodeError):
+        return None
+    return text if MD5.fullmatch(text) else None
+
+
+def write_checksum(path: Path, md5: str) -> None:
+    """Keep the MD5 sum of a file.
+
+    :raises OSError: it cannot be written; none is kept then.
+    """
+    descriptor, new = make_hidden(path.parent)
+    try:
+        os.write(descriptor, md5.encode())
+        os.replace(new, checksum_file(path))
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def remove_checksum(path: Path) -> None:
+    """Forget the MD5 sum of a file; that there is none is fine (IMG-07).
+
+    :raises OSError: it cannot be removed.
+    """
+    checksum_file(path).unlink(missing_ok=True)

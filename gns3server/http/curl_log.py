@@ -1,0 +1,72 @@
+"""The record of accepted requests, as lines one could paste into a shell (``--record``)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from pathlib import Path
+
+from aiohttp import web
+
+from gns3server.http.encoding import compact
+from gns3server.http.reading import PARSED
+
+log = logging.getLogger(__name__)
+
+MIB = 1024 * 1024
+
+
+class CurlLog:
+    """Appends a curl line for each accepted request to a file.
+
+    A record without its beginning is of no use: past its size it is ended, not rotated.
+
+    :param size: how large the file may become, in MiB.
+    :raises OSError: the file cannot be opened; the text says what to do.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path = path
+        self._size = size
+        try:
+            # Unbuffered: what was accepted is on record when it is carried out.
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise OSError(
+                f"the record of requests cannot be written: {error}. Choose another file for "
+                "--record"
+            ) from error
+        self._complete = True
+
+    def __call__(self, request: web.Request) -> None:
+        """Record one request; its credentials are left out."""
+        host = request.headers.get("Host", "localhost")
+        words = ["curl", "-X", request.method, f"{request.scheme}://{host}{request.path_qs}"]
+        if PARSED in request:
+            words += ["-d", compact(request[PARSED])]
+        if self._complete:
+            self._append((shlex.join(words) + "\n").encode(errors="backslashreplace"))
+
+    def _append(self, line: bytes) -> None:
+        """Write a whole line, or none and no other from then on."""
+        end = os.fstat(self._file.fileno()).st_size
+        reason = f"it has reached {self._size} MiB (record_size)"
+        try:
+            if end + len(line) <= self._size * MIB:
+                if self._file.write(line) == len(line):
+                    return
+                reason = "its disk is full"
+                self._file.truncate(end)
+        except OSError as error:
+            reason = error.strerror or str(error)
+        self._complete = False
+        log.warning(
+            "the record %s ends here: %s; move it away and start the server again to record on",
+            self._path,
+            reason,
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

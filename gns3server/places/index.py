@@ -1,0 +1,156 @@
+"""Where projects are: the server's records, and who may use which directory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from gns3server.errors import FilesFailed
+from gns3server.files.durable import missing_directories
+from gns3server.places import paths
+from gns3server.settings.live import LiveSettings
+from gns3server.storage.rows import ProjectPlace
+from gns3server.storage.stores import ServerStore
+
+log = logging.getLogger(__name__)
+
+
+class ProjectIndex:
+    """The places of all known projects, open or not, and claims on further directories."""
+
+    def __init__(self, config: LiveSettings, records: ServerStore) -> None:
+        self._config = config
+        self._records = records
+        self._index: dict[str, ProjectPlace] = {}
+        self._claims: list[tuple[str, Path]] = []
+
+    async def load(self) -> list[ProjectPlace]:
+        """Read what earlier servers have stored, and undo deletions that were not finished."""
+        places = await self._records.places()
+        await asyncio.to_thread(_undo_deletions, places)
+        self._index = {place.id: place for place in places}
+        return places
+
+    def get(self, project_id: str) -> ProjectPlace | None:
+        """The stored place of a project."""
+        return self._index.get(project_id)
+
+    def of(self, project_id: str) -> ProjectPlace:
+        """The stored place of an open project."""
+        return self._index[project_id]
+
+    @property
+    def paths(self) -> set[Path]:
+        """The directories of all known projects."""
+        return {place.path for place in self._index.values()}
+
+    async def resolve(self, path: str) -> Path:
+        """The real path of a directory that a project may have.
+
+        :raises gns3server.errors.Conflict: it is not one; see :func:`paths.real_path`.
+        """
+        settings = self._config.current
+        reserved = (
+            settings.home,
+            settings.projects_path,
+            settings.images_path,
+            settings.state_path,
+        )
+        return await asyncio.to_thread(paths.real_path, path, reserved)
+
+    @asynccontextmanager
+    async def claimed(
+        self, project_id: str, path: Path, *, make: bool = True
+    ) -> AsyncIterator[ProjectPlace]:
+        """Keep other projects out of a directory while it is being taken into use.
+
+        :meth:`save` within the context makes the claim last.
+
+        :param make: the directory is made if it is missing, and removed again if the context
+            fails.
+        :raises gns3server.errors.Conflict: another project's files are, or would be, in it.
+        :raises gns3server.errors.FilesFailed: it cannot be made.
+        """
+        others = [place.path for place in self._index.values() if place.id != project_id]
+        others += [claimed for owner, claimed in self._claims if owner != project_id]
+        known = self._index.get(project_id)
+        if known is not None and known.path != path and known.open:
+            others.append(known.path)
+        paths.check_apart(path, others)
+        claim = (project_id, path)
+        missing: list[Path] = []
+        self._claims.append(claim)
+        try:
+            if make:
+                missing = await asyncio.to_thread(self._missing, path)
+            made = make and await asyncio.to_thread(paths.make_project_directory, path)
+            recorded = known is not None and known.path == path and known.made_directory
+            yield ProjectPlace(id=project_id, path=path, open=True, made_directory=made or recorded)
+        except BaseException:
+            await asyncio.to_thread(paths.remove_if_empty, missing)
+            raise
+        finally:
+            self._claims.remove(claim)
+
+    def _missing(self, path: Path) -> list[Path]:
+        """The directories that are made for a project alone, the innermost first. Blocks."""
+        shared = Path(os.path.realpath(self._config.current.projects_path))
+        missing = missing_directories(path)
+        return [place for place in missing if place != shared and place not in shared.parents]
+
+    async def save(self, place: ProjectPlace) -> None:
+        """Store a place; what was known under its id is replaced."""
+        await self._records.save(place)
+        self._index[place.id] = place
+
+    async def close(self, project_id: str) -> None:
+        """Store that a project is not open any more."""
+        await self.save(replace(self._index[project_id], open=False))
+
+    async def remove(self, project_id: str) -> None:
+        """Forget a project."""
+        await self._records.remove(project_id)
+        del self._index[project_id]
+
+    async def delete(self, place: ProjectPlace, let_go: Callable[[], Awaitable[None]]) -> None:
+        """Forget a project and remove what may be removed of its directory.
+
+        :param let_go: awaited when the project is forgotten and its files are out of the way.
+        :raises FilesFailed: its files cannot be removed, or not all of them.
+        """
+        whole = place.made_directory
+        try:
+            aside = await asyncio.to_thread(paths.set_aside, place.id, place.path, whole)
+        except OSError as error:
+            raise FilesFailed(
+                f"Project {place.id} could not be deleted: {error}. It is still there: make "
+                f"{place.path} and its parent writable, then delete it again."
+            ) from error
+        try:
+            await self.remove(place.id)
+        except BaseException:
+            await asyncio.to_thread(paths.bring_back, place.path, aside, whole)
+            raise
+        await let_go()
+        try:
+            await asyncio.to_thread(paths.discard, aside)
+        except OSError as error:
+            raise FilesFailed(
+                f"Project {place.id} was deleted, but some of its files could not be removed: "
+                f"{error}. They are in {aside}: remove them by hand."
+            ) from error
+
+
+def _undo_deletions(places: list[ProjectPlace]) -> None:
+    """Bring the files back of those that a server was about to delete when it was killed."""
+    for place in places:
+        try:
+            if paths.bring_back_interrupted(place.id, place.path, place.made_directory):
+                log.warning("project %s was not quite deleted: it is back", place.id)
+        except OSError as error:
+            log.warning("the files of project %s cannot be brought back: %s", place.id, error)

@@ -1,0 +1,243 @@
+"""Which directories a project may have, and what of them may be removed.
+
+All functions block: call them off the loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pwd
+import shutil
+import uuid
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from gns3server.errors import Conflict, FilesFailed, advice
+from gns3server.files.durable import make_directory, sync_directory, sync_file
+
+log = logging.getLogger(__name__)
+
+FILES_DIRECTORY = "project-files"
+TEMPORARY_MARKER = ".gns3_temporary"
+DATABASE = "project.db"
+
+DELETED = ".gns3_deleted-"
+"""What the names of hidden directories begin with that files to be removed are put into."""
+
+
+def real_path(path: str, reserved: Iterable[Path]) -> Path:
+    """The real path of a directory that a project may have.
+
+    :param reserved: directories of the server; neither they nor their parents may be a project.
+    :raises Conflict: relative, or a place whose files are not only this project's.
+    """
+    try:
+        real = Path(os.path.realpath(path))
+        homes = {Path(os.path.realpath(e.pw_dir)) for e in pwd.getpwall() if e.pw_dir}
+    except (ValueError, UnicodeError, OSError) as error:
+        raise Conflict(f"The project path {path!r} cannot be used: {error}.") from error
+    if not os.path.isabs(path):
+        raise Conflict(f"The project path {path!r} is relative: give an absolute path.")
+    if real == Path("/") or any(real == home or real in home.parents for home in homes):
+        raise Conflict(
+            f"{real} is or holds a home directory and cannot be a project: name one below it."
+        )
+    for place in (Path(os.path.realpath(place)) for place in reserved):
+        if real == place or real in place.parents:
+            raise Conflict(
+                f"{real} is or holds {place}, a directory of the server, and cannot be a project: "
+                "choose another directory."
+            )
+    return real
+
+
+def check_apart(path: Path, others: Iterable[Path]) -> None:
+    """Refuse a directory that another project's has files in common with.
+
+    :raises Conflict: it equals, holds or lies within one of ``others``.
+    """
+    for other in others:
+        if path == other or path in other.parents or other in path.parents:
+            raise Conflict(
+                f"{path} is, holds or lies within {other}, the directory of another project: "
+                "choose another directory."
+            )
+
+
+def make_project_directory(path: Path) -> bool:
+    """Make a project's directory if it is missing.
+
+    :returns: whether the whole of it is ours: made now, or found empty.
+    :raises FilesFailed: it cannot be made or is no directory.
+    """
+    try:
+        ours = not path.exists() or not any(path.iterdir())
+        make_directory(path)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(f"{path} is not writable")
+    except OSError as error:
+        raise FilesFailed(
+            f"The project directory {path} cannot be made or used: "
+            + (advice(error) or f"{error}. Make it writable for the server's user")
+            + ", or choose another path."
+        ) from error
+    return ours
+
+
+def mark_temporary(path: Path, temporary: bool) -> None:
+    """Write or remove the marker of a temporary project (PRJ-18, PRJ-19).
+
+    :raises FilesFailed: it cannot be; then there is no marker more than before.
+    """
+    marker = path / TEMPORARY_MARKER
+    if marker.is_file() is temporary:
+        return
+    try:
+        if temporary:
+            marker.write_text("1")
+            sync_file(marker)
+        else:
+            marker.unlink(missing_ok=True)
+        sync_directory(path)
+    except OSError as error:
+        # A mark that stays would have a later start remove the project.
+        if temporary:
+            marker.unlink(missing_ok=True)
+        raise FilesFailed(
+            f"The mark of a temporary project in {path} cannot be changed: "
+            f"{advice(error) or f'{error}. Make the directory writable'}."
+        ) from error
+
+
+def temporary_leftovers(projects: Path, keep: Collection[Path]) -> list[Path]:
+    """The directories of temporary projects that no server knows (SRV-04).
+
+    :param keep: the real paths of those that this one does.
+    :raises OSError: the directory of projects cannot be read.
+    """
+    if not projects.is_dir():
+        return []
+    projects = Path(os.path.realpath(projects))
+    return [
+        path
+        for path in projects.iterdir()
+        if path not in keep and not path.is_symlink() and os.path.isfile(path / TEMPORARY_MARKER)
+    ]
+
+
+def aside_of(project_id: str, path: Path, whole: bool) -> Path:
+    """Where the files of a project are while it is being deleted."""
+    name = f"{DELETED}{uuid.UUID(project_id).hex}"
+    return path.with_name(name) if whole else path / name
+
+
+def set_aside(project_id: str, path: Path, whole: bool) -> Path | None:
+    """Take a project's files out of the way in one step, before they are removed.
+
+    :param whole: the whole directory is ours; else only what we put into it goes.
+    :returns: where they are now, for :func:`bring_back` or :func:`discard`;
+        ``None`` when there was nothing.
+    :raises OSError: they cannot be moved; they are where they were.
+    """
+    if not path.is_dir():
+        return None
+    aside = aside_of(project_id, path, whole)
+    if aside.is_dir():
+        # Of an earlier project of this id, whose files could not be removed then.
+        discard(aside)
+    try:
+        if whole:
+            path.rename(aside)
+        else:
+            aside.mkdir()
+            _move(path, aside)
+        sync_directory(aside.parent)
+    except OSError:
+        if aside.is_dir():
+            bring_back(path, aside, whole)
+        raise
+    return aside
+
+
+def bring_back(path: Path, aside: Path | None, whole: bool) -> None:
+    """Undo :func:`set_aside`."""
+    if aside is None:
+        return
+    if whole:
+        aside.rename(path)
+        return
+    _move(aside, path)
+    aside.rmdir()
+
+
+def bring_back_interrupted(project_id: str, path: Path, whole: bool) -> bool:
+    """Undo a :func:`set_aside` if it is the last that was done before a crash; tells whether.
+
+    The records come last on both ways, so that they tell where the project is.
+
+    :raises OSError: its files cannot be moved.
+    """
+    aside = aside_of(project_id, path, whole)
+    if os.path.lexists(path / DATABASE) or not os.path.lexists(aside / DATABASE):
+        return False
+    bring_back(path, aside, whole)
+    sync_directory(aside.parent)
+    return True
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move what we put into a project's directory, its records last."""
+    records = sorted(source.glob(f"{DATABASE}*"), reverse=True)
+    for entry in [source / FILES_DIRECTORY, source / TEMPORARY_MARKER, *records]:
+        if os.path.lexists(entry):
+            entry.rename(target / entry.name)
+
+
+def discard(aside: Path | None) -> None:
+    """Remove for good what was set aside.
+
+    :raises OSError: something could not be removed.
+    """
+    if aside is not None:
+        shutil.rmtree(aside)
+
+
+def remove_what_was_made(path: Path) -> None:
+    """Remove the records and the marker of a project whose creation failed."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        (path / f"{DATABASE}{suffix}").unlink(missing_ok=True)
+    (path / TEMPORARY_MARKER).unlink(missing_ok=True)
+
+
+def remove_if_empty(directories: Iterable[Path]) -> None:
+    """Remove directories that have nothing in them, in this order."""
+    for path in directories:
+        with contextlib.suppress(OSError):
+            path.rmdir()
+
+
+def remove_what_we_put_there(path: Path) -> None:
+    """Remove a project of which there is no record: our files, and the directory if that was all.
+
+    :raises OSError: something could not be removed.
+    """
+    if (path / FILES_DIRECTORY).is_dir() and not (path / FILES_DIRECTORY).is_symlink():
+        shutil.rmtree(path / FILES_DIRECTORY)
+    remove_what_was_made(path)
+    remove_if_empty([path])
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name leads to an entry of a directory and nowhere else."""
+    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
+
+
+def remove_node_directory(path: Path) -> None:
+    """Remove the directory of a node; one that was never made is fine.
+
+    :raises OSError: something could not be removed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)

@@ -1,0 +1,151 @@
+"""Projects that cannot be opened: kept as they are, told of, deleted on request.
+
+What runs in a damaged project goes on running. It is still on record, if only
+in a file that cannot be read, and found by the run id that every process of a
+node has in its environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gns3server.errors import Conflict, LabError, NotFound
+from gns3server.places.index import ProjectIndex
+from gns3server.running.runner import Runner
+from gns3server.storage.file_check import DatabaseError, DatabaseLocked, lock_holder, salvage
+from gns3server.storage.rows import ProjectPlace
+from gns3server.storage.stores import PROJECT_FILE
+
+log = logging.getLogger(__name__)
+
+AGAIN = "Then open the project again by its id, or delete it."
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A project that cannot be opened.
+
+    :param reason: why not.
+    :param remedy: sentences that say what to do about it.
+    """
+
+    place: ProjectPlace
+    reason: str
+    remedy: str
+
+    @property
+    def id(self) -> str:
+        """The project's id."""
+        return self.place.id
+
+    @property
+    def path(self) -> Path:
+        """The project's directory."""
+        return self.place.path
+
+
+class DamagedProjects:
+    """The projects that could not be opened, by id, in the order in which that was found."""
+
+    def __init__(self) -> None:
+        self._damages: dict[str, Damage] = {}
+
+    def __contains__(self, project_id: str) -> bool:
+        return project_id in self._damages
+
+    def __iter__(self) -> Iterator[Damage]:
+        return iter(list(self._damages.values()))
+
+    def check(self, project_id: str) -> None:
+        """Refuse a project that is damaged.
+
+        :raises Conflict: it is; the message says what to do about it.
+        """
+        damage = self._damages.get(project_id)
+        if damage is not None:
+            raise Conflict(f"Project {project_id} is damaged: {damage.reason}. {damage.remedy}")
+
+    def note(self, place: ProjectPlace, error: Exception) -> None:
+        """Take note of why a project could not be opened."""
+        if isinstance(error, DatabaseError):
+            reason, remedy = error.reason, error.remedy
+        elif isinstance(error, LabError):
+            reason, remedy = error.message.removesuffix("."), ""
+        else:
+            log.error("project %s in %s", place.id, place.path, exc_info=error)
+            reason = f"the server failed to open it ({type(error).__name__}: {error})"
+            remedy = "Look into the server's log, and please report it."
+        remedy = f"{remedy} {AGAIN}".lstrip()
+        log.error("project %s in %s stays closed: %s. %s", place.id, place.path, reason, remedy)
+        self._damages[place.id] = Damage(place, reason, remedy)
+
+    def forget(self, project_id: str) -> None:
+        """The project is open, or deleted."""
+        self._damages.pop(project_id, None)
+
+    async def delete(self, project_id: str, places: ProjectIndex, runner: Runner) -> None:
+        """Stop what runs in a damaged project, and remove its files.
+
+        Files that are another project's by now stay.
+
+        :raises NotFound: it is not damaged any more.
+        :raises DatabaseError: another process has its file.
+        :raises FilesFailed: the files cannot be removed.
+        """
+        damage = self._damages.get(project_id)
+        if damage is None:
+            raise NotFound(f"Project {project_id} was opened or deleted meanwhile.")
+
+        async def forget() -> None:
+            self.forget(project_id)
+
+        if await _end_runs(runner, damage.place):
+            await places.delete(damage.place, forget)
+        else:
+            await places.remove(project_id)
+            await forget()
+
+
+async def _end_runs(runner: Runner, place: ProjectPlace) -> bool:
+    """Stop what runs in a damaged project before it is deleted.
+
+    That is what its file names, as far as it can be read, and every process of a
+    node that works in its directory.
+
+    :returns: whether the files in its directory are its own, as far as can be told.
+    :raises DatabaseError: another process has the file, and perhaps runs the lab.
+    """
+    run_ids, foreign = await asyncio.to_thread(_find_runs, place)
+    if foreign:
+        return False
+    run_ids |= await runner.runs_in(place.path)
+    if run_ids:
+        log.info("project %s: what still runs in it is stopped", place.id)
+        await runner.sweep(run_ids)
+    return True
+
+
+def _find_runs(place: ProjectPlace) -> tuple[set[str], bool]:
+    file = place.path / PROJECT_FILE
+    try:
+        holder = lock_holder(file)
+    except OSError:
+        holder = None
+    if holder is not None:
+        raise DatabaseLocked(file, holder)
+    owners = owners_of(file)
+    return runs_of(file), bool(owners) and place.id not in owners
+
+
+def owners_of(file: Path) -> set[str]:
+    """The ids of the projects whose records a file holds, one at most if it is sound. Blocks."""
+    return {str(row[0]) for row in salvage(file, "SELECT id FROM project")}
+
+
+def runs_of(file: Path) -> set[str]:
+    """The ids of the runs that a file names, as far as it can be read. Blocks."""
+    return {str(row[0]) for row in salvage(file, "SELECT id FROM run")}

@@ -1,0 +1,280 @@
+"""The nodes of one project: which there are, and how they come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gns3server.errors import Conflict, FilesFailed, NotFound
+from gns3server.events import EventBus
+from gns3server.nodes.node import Node
+from gns3server.nodes.node_type import NodeType, Numbers
+from gns3server.nodes.parent import Machine, NodeRow, ParentProject
+from gns3server.nodes.registry import Registry
+from gns3server.nodes.states import NodeState
+from gns3server.places import paths
+from gns3server.places.legacy import LegacyNode, convert
+from gns3server.ports import Holder, Use
+from gns3server.settings.live import LiveSettings
+from gns3server.storage.stores import ProjectStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectServices:
+    """What all projects of a server share.
+
+    :param node_ids: which project has each node id; ids are unique on a server.
+    :param converting: held while files of legacy nodes are moved: projects may share them.
+    :param own: runs work in a task that the server waits for when it stops.
+    """
+
+    machine: Machine
+    registry: Registry
+    hub: EventBus
+    config: LiveSettings
+    node_ids: dict[str, str]
+    converting: asyncio.Lock
+    own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
+
+
+class ProjectNodes:
+    """The nodes of a project, and the deleted ones whose directories are still there.
+
+    :param home: the project.
+    :param directory: of a node by type and id, deleted ones included.
+    """
+
+    def __init__(
+        self,
+        home: ParentProject,
+        services: ProjectServices,
+        records: ProjectStore,
+        directory: Callable[[str, str], Path],
+    ) -> None:
+        self._project = home
+        self._shared = services
+        self._records = records
+        self._directory = directory
+        self._nodes: dict[str, Node] = {}
+        self._removed: list[tuple[str, str]] = []
+        self._numbers: dict[str, Numbers] = {}
+
+    def __iter__(self) -> Iterator[Node]:
+        """All nodes, as they are now."""
+        return iter(list(self._nodes.values()))
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def get(self, node_type: str, node_id: str) -> Node:
+        """A node by type and id.
+
+        :raises NotFound: there is none.
+        """
+        node = self._nodes.get(node_id)
+        if node is None or node.type.name != node_type:
+            raise NotFound(
+                f"Project {self._project.id} has no {node_type} VM with the id {node_id}: "
+                "check both ids, or create the VM first."
+            )
+        return node
+
+    def find(self, node_id: str) -> Node | None:
+        """A node by id, whatever its type."""
+        return self._nodes.get(node_id)
+
+    def restore(self, node: Node) -> bool:
+        """Take in a node that was read from disk, unless its id is open in another project."""
+        if node.id in self._shared.node_ids:
+            return False
+        self._shared.node_ids[node.id] = self._project.id
+        self._nodes[node.id] = node
+        if node.type.numbers is not None and node.number is not None:
+            self._numbers_of(node.type).take(node.number)
+        return True
+
+    def restore_removed(self, removed: list[tuple[str, str]]) -> None:
+        """Remember deleted nodes, by type and id, whose directories are still there."""
+        self._removed = list(removed)
+
+    async def create(self, node_type: NodeType, values: Mapping[str, Any]) -> Node:
+        """Create a node from a validated body, or return the one that has the id already.
+
+        A node that was restored from disk takes the first such body as an
+        update, which is how clients reopen a project (contract 2.6).
+
+        :raises Conflict: the id is another project's, the console is taken,
+            or no port, number or room is left.
+        """
+        node_id = await self._id_of(node_type, values)
+        known = self._nodes.get(node_id)
+        if known is not None and known.type is node_type:
+            return await _take_up(known, values)
+        self._claim_id(node_id)
+        number: int | None = None
+        try:
+            number = self._take_number(node_type)
+            node = await self._make(node_type, node_id, number, values)
+        except BaseException:
+            if node_id in self._nodes:
+                # It was made and told, but a file of it is not in place.
+                raise
+            del self._shared.node_ids[node_id]
+            self._give_number_back(node_type, number)
+            self._project.machine.ports.tcp.release_where(self._project.id, node_id=node_id)
+            raise
+        return node
+
+    async def _id_of(self, node_type: NodeType, values: Mapping[str, Any]) -> str:
+        """The id a new node gets; the files of one with an integer id come along (4.4)."""
+        wanted = values.get("id")
+        if isinstance(wanted, str):
+            return wanted
+        node_id, settings = str(uuid.uuid4()), self._shared.config.current
+        if wanted:
+            legacy = LegacyNode(
+                project_path=self._project.path,
+                project_name=self._project.name or "",
+                location=None if settings.server.local else settings.projects_path,
+                node_type=node_type,
+                number=wanted,
+                name=values["name"],
+            )
+            async with self._shared.converting:
+                await asyncio.to_thread(convert, legacy, self._directory(node_type.name, node_id))
+        return node_id
+
+    def _claim_id(self, node_id: str) -> None:
+        owner = self._shared.node_ids.get(node_id)
+        if owner is not None:
+            here = owner == self._project.id
+            where = "this project, as a VM of another type" if here else f"project {owner}"
+            raise Conflict(f"The VM id {node_id} is taken in {where}: choose another id.")
+        if len(self._shared.node_ids) >= self._shared.config.current.server.max_nodes:
+            raise Conflict(
+                f"This server has {len(self._shared.node_ids)} VMs, which is its limit: "
+                "delete some, or raise max_nodes in the settings."
+            )
+        self._shared.node_ids[node_id] = self._project.id
+
+    async def _make(
+        self, node_type: NodeType, node_id: str, number: int | None, values: Mapping[str, Any]
+    ) -> Node:
+        console = values.get("console")
+        holder = Holder(self._project.id, Use.CONSOLE, node_id)
+        if console is None:
+            console = self._project.machine.ports.tcp.allocate(holder)
+        else:
+            self._project.machine.ports.tcp.hold(console, holder)
+        record = NodeRow(
+            id=node_id,
+            type=node_type.name,
+            name=values["name"],
+            console=console,
+            number=number,
+            properties={},
+        )
+        node = node_type.node_class(self._project, node_type, record)
+        change = await node.prepare(values)
+        node.properties.update(change.properties)
+        event = await self._project.node_event(
+            "vm.created", node, files=change.files, apply=partial(self._take_in, node)
+        )
+        await node.save(replace(record, properties=node.properties), change.files, event)
+        return node
+
+    def _take_in(self, node: Node) -> None:
+        self._nodes[node.id] = node
+        self._removed = [known for known in self._removed if known[1] != node.id]
+
+    def _numbers_of(self, node_type: NodeType) -> Numbers:
+        return self._numbers.setdefault(node_type.name, Numbers(node_type.numbers or range(0)))
+
+    def _take_number(self, node_type: NodeType) -> int | None:
+        if node_type.numbers is None:
+            return None
+        number = self._numbers_of(node_type).take()
+        if number is None:
+            raise Conflict(
+                f"Project {self._project.id} has {len(node_type.numbers)} {node_type.title} VMs, "
+                "which is the most that can be told apart on one network: delete one, or use "
+                "another project."
+            )
+        return number
+
+    def _give_number_back(self, node_type: NodeType, number: int | None) -> None:
+        if number is not None:
+            self._numbers_of(node_type).give_back(number)
+
+    async def delete(self, node: Node) -> None:
+        """Stop a node and forget it; its directory stays until the project is committed."""
+        await node.stop()
+        udp = self._project.machine.ports.udp
+        freed = node.wiring.freed_udp_ports()
+        await self._records.remove_node(node.id, node.type.name, freed)
+        del self._nodes[node.id]
+        del self._shared.node_ids[node.id]
+        self._removed.append((node.type.name, node.id))
+        self._give_number_back(node.type, node.number)
+        self._project.machine.ports.tcp.release_where(self._project.id, node_id=node.id)
+        udp.release_where(self._project.id, node_id=node.id)
+        for port in freed:
+            udp.release_where(self._project.id, use=Use.ALLOCATED, port=port)
+
+    @property
+    def removed(self) -> list[tuple[str, str]]:
+        """Type and id of the deleted nodes whose directories are still there."""
+        return list(self._removed)
+
+    async def discard(self, node_type: str, node_id: str) -> None:
+        """Remove the directory of a deleted node, unless the node is there again.
+
+        :raises FilesFailed: it could not be removed; it is tried again next time.
+        """
+        if (node_type, node_id) not in self._removed:
+            return
+        directory = self._directory(node_type, node_id)
+        try:
+            await asyncio.to_thread(paths.remove_node_directory, directory)
+        except OSError as error:
+            raise FilesFailed(
+                f"The directory of the deleted VM {node_id} could not be removed: {error}. "
+                "Make it writable and commit again."
+            ) from error
+        await self._records.forget_removed_node(node_id)
+        self._removed.remove((node_type, node_id))
+
+    async def stop(self) -> None:
+        """Stop all nodes at once; a node that cannot be stopped does not hinder the others."""
+        nodes = list(self)
+        results = await asyncio.gather(*(node.stop() for node in nodes), return_exceptions=True)
+        for node, result in zip(nodes, results, strict=True):
+            if isinstance(result, BaseException):
+                log.error(
+                    "VM %s of project %s was not stopped",
+                    node.id,
+                    self._project.id,
+                    exc_info=result,
+                )
+
+    async def leave(self) -> None:
+        """Let what still runs be: the project leaves memory, and others may use the ids."""
+        for node_id in self._nodes:
+            self._shared.node_ids.pop(node_id, None)
+        await asyncio.gather(*(node.leave() for node in self))
+
+
+async def _take_up(node: Node, values: Mapping[str, Any]) -> Node:
+    await node.settle()
+    if node.restored and node.state is NodeState.STOPPED:
+        await node.update(values)
+        node.restored = False
+    return node

@@ -1,0 +1,320 @@
+"""One thread that owns every SQLite file and groups concurrent changes into one commit.
+
+An fsync costs milliseconds and is paid per commit, not per change: what has queued up during one
+commit travels in the next. Each file is in WAL mode with synchronous FULL, so that a change is on
+the disk before anybody is told of it, and locked exclusively: no second server can write to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gns3server.errors import StorageFailed
+from gns3server.storage.file_check import (
+    BUSY_SECONDS,
+    NO_ROOM_REMEDY,
+    DatabaseError,
+    DatabaseMissing,
+    NoRoomToExamine,
+    Reader,
+    check_file,
+    primary_code,
+    refusal,
+)
+from gns3server.storage.migrations import Migrations, copy_database, upgrade
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Statement = tuple[str, Sequence[Any]]
+"""One SQL statement and its parameters."""
+
+
+@dataclass(eq=False)
+class Database:
+    """One open file; only the writer thread touches the connection."""
+
+    path: Path
+    connection: sqlite3.Connection | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    """Work for the writer thread: a change to group, or a function to call on its own."""
+
+    database: Database
+    statements: Sequence[Statement] = ()
+    placing: Callable[[], None] | None = None
+    told: Callable[[int], Any] | None = None
+    call: Callable[[Database], Any] | None = None
+    done: Future[Any] = field(default_factory=Future)
+
+
+class DatabaseThread:
+    """Opens, changes and reads databases. All coroutines may be awaited concurrently."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="database", daemon=True)
+        self._thread.start()
+        self._opened: set[Database] = set()
+        self.commits = 0
+
+    async def open(
+        self, path: Path, migrations: Migrations, *, read: Reader = lambda _: None, new: bool = True
+    ) -> Database:
+        """Open a file in the newest version of its format. One that is refused is not touched.
+
+        :param read: reads all that is in it, to find out whether that is possible.
+        :param new: there may be no such file yet.
+        :raises DatabaseError: damaged, locked by another process, or of a newer version.
+        """
+        await asyncio.to_thread(self._examine, path, migrations, read, new)
+        database = Database(path)
+        self._opened.add(database)
+        try:
+            await self._submit(_Job(database, call=lambda db: _open(db, migrations)))
+        except DatabaseError:
+            self._opened.remove(database)
+            raise
+        return database
+
+    def _examine(self, path: Path, migrations: Migrations, read: Reader, new: bool) -> None:
+        if any(_is_same(path, database.path) for database in list(self._opened)):
+            remedy = "Give each project files of its own: copy, and do not link."
+            raise DatabaseError(path, "is open already in this server", remedy)
+        try:
+            check_file(path, migrations, read)
+        except DatabaseMissing:
+            if not new:
+                raise
+        except NoRoomToExamine as error:
+            # A full disk must not keep closed what could run on it.
+            log.warning("%s is opened without a look at it before: %s", path, error)
+
+    async def commit(
+        self,
+        database: Database,
+        *statements: Statement,
+        placing: Callable[[], None] | None = None,
+        told: Callable[[int], None] | None = None,
+    ) -> None:
+        """Make one change durable: all its statements or none.
+
+        :param placing: called off the loop when the change is durable, but before ``told``.
+        :param told: called on the loop before this returns, in the order of the commits, with the
+            row id that the last statement inserted.
+        :raises StorageFailed: nothing has changed. OSError: ``placing`` failed, after the change.
+        """
+        job = _Job(database, statements, placing=placing)
+        if told is not None:
+            loop = asyncio.get_running_loop()
+            job.told = lambda row: loop.call_soon_threadsafe(told, row)
+        await self._submit(job)
+
+    async def read(self, database: Database, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query.
+
+        :raises DatabaseError: the file is damaged.
+        """
+        return await self.read_with(database, lambda db: db.execute(sql, parameters).fetchall())
+
+    async def read_with(self, database: Database, read: Callable[[sqlite3.Connection], T]) -> T:
+        """What a function reads.
+
+        :raises DatabaseError: the file is damaged.
+        """
+
+        def call(db: Database) -> T:
+            try:
+                return read(_connection(db))
+            except (sqlite3.Error, ValueError) as error:
+                raise refusal(db.path, error) from error
+
+        result: T = await self._submit(_Job(database, call=call))
+        return result
+
+    async def copy(self, database: Database, path: Path) -> None:
+        """Copy a file as it is now, durably, to where no database is.
+
+        :raises StorageFailed: it cannot be written.
+        """
+        await self._submit(_Job(database, call=lambda db: _copy(db, path)))
+
+    async def close_database(self, database: Database) -> None:
+        """Close one file, its changes being durable already."""
+        self._opened.discard(database)
+        await self._submit(_Job(database, call=_close))
+
+    async def close(self) -> None:
+        """End the thread after everything that is queued, and let go of every file."""
+        for database in self._opened:
+            self._jobs.put(_Job(database, call=_close))
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    async def _submit(self, job: _Job) -> Any:
+        self._jobs.put(job)
+        # Shielded: a change that is on its way to the disk cannot be called back.
+        return await asyncio.shield(asyncio.wrap_future(job.done))
+
+    def _work(self) -> None:
+        while True:
+            jobs = [self._jobs.get()]
+            while not self._jobs.empty():
+                jobs.append(self._jobs.get())
+            changes: dict[Database, list[_Job]] = {}
+            for job in jobs:
+                if job is not None and job.call is None:
+                    changes.setdefault(job.database, []).append(job)
+                    continue
+                self._flush(changes)
+                if job is None:
+                    return
+                _finish(job, job.call)
+            self._flush(changes)
+
+    def _flush(self, changes: dict[Database, list[_Job]]) -> None:
+        for database, jobs in changes.items():
+            self.commits += 1
+            _commit_together(database, jobs)
+        changes.clear()
+
+
+def _connection(database: Database) -> sqlite3.Connection:
+    if database.connection is None:
+        raise StorageFailed(
+            f"The change was not written: {database.path} is closed, because its project or the "
+            "server ends. Open the project again and repeat it."
+        )
+    return database.connection
+
+
+def _finish(job: _Job, call: Callable[[Database], Any] | None) -> None:
+    try:
+        result = call(job.database) if call is not None else None
+    except BaseException as error:
+        job.done.set_exception(error)
+    else:
+        job.done.set_result(result)
+
+
+def _open(database: Database, migrations: Migrations) -> None:
+    try:
+        connection = sqlite3.connect(
+            database.path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=64
+        )
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            # Takes the exclusive lock now, not at the first change.
+            connection.executescript("BEGIN IMMEDIATE; COMMIT")
+            upgrade(connection, database.path, migrations)
+            # Only now: a script that rebuilds a table must not set off its ON DELETE.
+            connection.execute("PRAGMA foreign_keys = ON")
+        except BaseException:
+            connection.close()
+            raise
+    except (OSError, sqlite3.Error) as error:
+        raise refusal(database.path, error) from error
+    database.connection = connection
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Whether two names are one file's: SQLite's locks do not tell, within a process."""
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
+
+
+def _copy(database: Database, path: Path) -> None:
+    try:
+        copy_database(_connection(database), path)
+    except (OSError, sqlite3.Error) as error:
+        raise StorageFailed(
+            f"{database.path} could not be copied to {path}: {error}; nothing was changed."
+        ) from error
+
+
+def _close(database: Database) -> None:
+    connection, database.connection = database.connection, None
+    if connection is not None:
+        connection.close()
+
+
+def _commit_together(database: Database, jobs: list[_Job]) -> None:
+    """Commit several changes at once. One that fails by itself does not take the others along."""
+    applied: list[tuple[_Job, int]] = []
+    try:
+        connection = _connection(database)
+        connection.execute("BEGIN IMMEDIATE")
+        for job in jobs:
+            connection.execute("SAVEPOINT change")
+            cursor = connection.cursor()
+            try:
+                for sql, parameters in job.statements:
+                    cursor.execute(sql, parameters)
+            except sqlite3.IntegrityError as error:
+                connection.execute("ROLLBACK TO change")
+                job.done.set_exception(error)
+            else:
+                applied.append((job, cursor.lastrowid or 0))
+            connection.execute("RELEASE change")
+        connection.execute("COMMIT")
+    except Exception as error:
+        _roll_back(database)
+        failure = _explain(database, error)
+        for job in jobs:
+            if not job.done.done():
+                job.done.set_exception(failure)
+        return
+    for job, row in applied:
+        _follow_up(job, row)
+
+
+def _follow_up(job: _Job, row: int) -> None:
+    settle = partial(job.done.set_result, None)
+    try:
+        if job.placing is not None:
+            job.placing()
+    except OSError as error:
+        settle = partial(job.done.set_exception, error)
+    if job.told is not None:
+        job.told(row)
+    settle()
+
+
+def _roll_back(database: Database) -> None:
+    if database.connection is not None and database.connection.in_transaction:
+        # What fails on a broken file must not end the thread that all files depend on.
+        with suppress(sqlite3.Error):
+            database.connection.rollback()
+
+
+def _explain(database: Database, error: Exception) -> Exception:
+    if not isinstance(error, sqlite3.Error):
+        return error
+    remedy = f"{NO_ROOM_REMEDY} Then try again."
+    if primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        remedy = (
+            "The file is damaged: copy the files of the project that you want to keep, then "
+            "delete it, or put back a sound copy of the file while no server runs."
+        )
+    elif not isinstance(error, sqlite3.OperationalError):
+        return error
+    what = f"The change could not be written to {database.path} ({error}); nothing was changed."
+    return StorageFailed(f"{what} {remedy}")

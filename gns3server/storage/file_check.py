@@ -1,0 +1,310 @@
+"""Looking into a database file before it is opened, without leaving a trace on it.
+
+Opening rewrites a write-ahead log, and what is damaged must stay as it is for
+whoever repairs it. So the file is read into memory first and tried out there.
+
+All functions block. None may be given a file that this process has open:
+closing any descriptor of it would end SQLite's locks on it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import stat
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO, TypeVar
+
+from gns3server.errors import Conflict
+from gns3server.storage.migrations import (
+    Migrations,
+    NewerVersion,
+    bring_up_to_date,
+    is_outdated,
+    version_of,
+)
+
+T = TypeVar("T")
+
+Reader = Callable[[sqlite3.Connection], Any]
+"""Reads everything in a database; raises ValueError for what nobody could have stored."""
+
+BUSY_SECONDS = 0.5
+"""How long to wait for another process that has the file open."""
+
+COPY_STEP = 1024 * 1024
+
+COPY_TRIES = 5
+"""How often a file is copied that somebody writes to meanwhile."""
+
+LOG_HEADER = 32
+"""Bytes at the start of a write-ahead log; others whenever it is begun anew (fileformat2.html)."""
+
+NO_ROOM_REMEDY = "Free some disk space, or make the directory writable."
+
+DISK_CODES = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+)
+"""How SQLite says that not the file is at fault, but what it is on."""
+
+LOCK_START, LOCK_LENGTH = 0x40000000, 512
+"""First and number of the bytes by which processes lock each other out of a database."""
+
+FLOCK = "hhqqi"
+"""The beginning of struct flock (fcntl(2)): type, whence, start, length, pid."""
+
+
+class DatabaseError(Conflict):
+    """409: a file with records cannot be used.
+
+    :param reason: what is wrong with the file, to follow its path.
+    :param remedy: sentences that say what to do about it.
+    """
+
+    def __init__(self, path: Path, reason: str, remedy: str) -> None:
+        self.reason = f"{path} {reason}"
+        self.remedy = remedy
+        super().__init__(f"{self.reason}. {remedy}")
+
+
+class DatabaseMissing(DatabaseError):
+    """409: there is no such file."""
+
+    def __init__(self, path: Path) -> None:
+        missing = next((p for p in reversed(path.parents) if not p.exists()), path)
+        super().__init__(missing, "is missing", "Put it back, or mount the disk that it is on.")
+
+
+class DatabaseLocked(DatabaseError):
+    """409: another process has the file.
+
+    :param pid: its id, ``None`` when the kernel does not tell.
+    """
+
+    def __init__(self, path: Path, pid: int | None) -> None:
+        who = f"process {pid}" if pid else "another process"
+        super().__init__(path, f"is locked by {who}", "End that process.")
+        self.pid = pid
+
+
+class NoRoomToExamine(Exception):
+    """A file with a write-ahead log could not be copied: nothing is known about it."""
+
+
+def refusal(path: Path, error: Exception) -> DatabaseError:
+    """What to say of a file that cannot be used, by what the attempt has raised."""
+    reason, remedy = str(error), "Put a sound copy in its place, from a backup for instance."
+    if isinstance(error, OSError):
+        other = f" ({error.filename})" if error.filename not in (None, str(path)) else ""
+        reason = f"{error.strerror or error}{other}"
+        remedy = "Make it a regular file that the server's user may read and write."
+    elif isinstance(error, NewerVersion):
+        remedy = "Use the gns3server that has written it, or one that is newer."
+    elif isinstance(error, sqlite3.Error):
+        if primary_code(error) == sqlite3.SQLITE_BUSY:
+            return DatabaseLocked(path, None)
+        if primary_code(error) in DISK_CODES:
+            remedy = NO_ROOM_REMEDY
+    return DatabaseError(path, f"cannot be used: {reason}", remedy)
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """The kind of an error of SQLite, without its finer points (sqlite.org/rescode.html)."""
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF
+
+
+def check_file(
+    path: Path,
+    migrations: Migrations,
+    read: Callable[[sqlite3.Connection], T],
+    *,
+    user: int | None = None,
+) -> T:
+    """Find out whether a file could be opened, brought up to date and read; returns what was read.
+
+    :param user: the process that may have it: it is read all the same, as it is then.
+    :raises DatabaseMissing: there is no file.
+    :raises DatabaseLocked: another process has it.
+    :raises DatabaseError: it cannot be used.
+    :raises NoRoomToExamine: see there.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError("it is no regular file")
+        _wait_for_lock(path, user)
+        with closing(_in_memory(path)) as connection:
+            return _check(connection, migrations, read)
+    except (FileNotFoundError, NotADirectoryError):
+        raise DatabaseMissing(path) from None
+    except (OSError, sqlite3.Error, ValueError) as error:
+        raise refusal(path, error) from error
+
+
+def salvage(path: Path, sql: str) -> list[Any]:
+    """The rows of a query on a file that is damaged, if they can be had; none if not."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return []
+        with closing(_in_memory(path)) as connection:
+            return connection.execute(sql).fetchall()
+    except (OSError, sqlite3.Error, NoRoomToExamine):
+        return []
+
+
+def lock_holder(path: Path) -> int | None:
+    """The process that keeps others from opening a database; 0 for one that is out of sight.
+
+    :raises OSError: the file cannot be opened.
+    """
+    wanted = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, LOCK_START, LOCK_LENGTH, 0)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        kind, *_, pid = struct.unpack(FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, wanted))
+    finally:
+        os.close(descriptor)
+    return None if kind == fcntl.F_UNLCK else max(pid, 0)
+
+
+def _wait_for_lock(path: Path, user: int | None) -> None:
+    end = time.monotonic() + BUSY_SECONDS
+    while (pid := lock_holder(path)) not in (None, user):
+        if time.monotonic() > end:
+            raise DatabaseLocked(path, pid)
+        time.sleep(BUSY_SECONDS / 10)
+
+
+def _in_memory(path: Path) -> sqlite3.Connection:
+    """A copy of what is in a file and its logs, in memory and apart from it.
+
+    As long as a log is not begun anew, all that goes into the file from it is still
+    in it: then the copy is whole, whoever writes to the file meanwhile.
+
+    :raises OSError: it is written to so busily that no copy is.
+    """
+    for _ in range(COPY_TRIES):
+        begun = _log_header(path)
+        try:
+            memory = _copy_to_memory(path)
+        except (sqlite3.Error, FileNotFoundError):
+            if _log_header(path) == begun:
+                raise
+            continue
+        if _log_header(path) == begun:
+            return memory
+        memory.close()
+    raise OSError("it is written to all the time")
+
+
+def _log_header(path: Path) -> bytes:
+    try:
+        with path.with_name(f"{path.name}-wal").open("rb") as stream:
+            return stream.read(LOG_HEADER)
+    except FileNotFoundError:
+        return b""
+
+
+def _copy_to_memory(path: Path) -> sqlite3.Connection:
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        with _source(path) as source:
+            source.backup(memory)
+    except BaseException:
+        memory.close()
+        raise
+    return memory
+
+
+@contextmanager
+def _source(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that reads a file and writes nothing beside it."""
+    logs = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
+    logs = [log for log in logs if log.exists() and log.stat().st_size]
+    if not logs:
+        # Immutable: SQLite takes no locks and makes no files of its own.
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as source:
+            yield source
+        return
+    # What a log means only a connection that may write to it can tell.
+    with _room() as directory:
+        for file in (path, *logs):
+            with file.open("rb") as stream:
+                _write(stream, directory / file.name)
+        with closing(sqlite3.connect(directory / path.name)) as source:
+            # Else it would keep an index of the log in one more file.
+            source.execute("PRAGMA locking_mode = EXCLUSIVE")
+            yield source
+
+
+@contextmanager
+def _room() -> Iterator[Path]:
+    """A directory for a copy, for as long as the context lasts."""
+    try:
+        directory = TemporaryDirectory(prefix="gns3server-")
+    except OSError as error:
+        raise NoRoomToExamine(str(error)) from error
+    with directory as name:
+        try:
+            yield Path(name)
+        except sqlite3.Error as error:
+            if primary_code(error) in DISK_CODES:
+                raise NoRoomToExamine(str(error)) from error
+            raise
+
+
+def _write(stream: BinaryIO, target: Path) -> None:
+    while content := stream.read(COPY_STEP):
+        try:
+            with target.open("ab") as copy:
+                copy.write(content)
+        except OSError as error:
+            raise NoRoomToExamine(str(error)) from error
+
+
+def _check(
+    connection: sqlite3.Connection,
+    migrations: Migrations,
+    read: Callable[[sqlite3.Connection], T],
+) -> T:
+    """Check pages, version, tables and rows; returns what was read.
+
+    :raises sqlite3.Error, ValueError: something is not what it should be.
+    """
+    (problem,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if problem != "ok":
+        raise ValueError(f"it is malformed: {problem.splitlines()[-1]}")
+    outdated, found = is_outdated(connection, migrations), version_of(connection)
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+        bring_up_to_date(model, migrations[:found])
+        there = _columns(connection)
+        for table, columns in _columns(model).items():
+            if table not in there:
+                raise ValueError(f"it has no table {table!r}")
+            if there[table] != columns:
+                raise ValueError(f"its table {table!r} has other columns")
+    if not found and there:
+        raise ValueError("its tables are another program's")
+    if outdated:
+        bring_up_to_date(connection, migrations)
+    return read(connection)
+
+
+def _columns(connection: sqlite3.Connection) -> dict[str, list[Any]]:
+    """Name, type, whether null is allowed and place in the key of each column, by table."""
+    return {
+        table: connection.execute(
+            'SELECT name, type, "notnull", pk FROM pragma_table_info(?) ORDER BY cid', (table,)
+        ).fetchall()
+        for (table,) in connection.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+        ).fetchall()
+    }
