@@ -9,8 +9,9 @@ only the wait for the turn is awaited.
 from __future__ import annotations
 
 import asyncio
+from bisect import insort
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 
@@ -47,6 +48,13 @@ class FairLock:
         self._admit()
         return turn
 
+    def share(self, turn: Waiter) -> None:
+        """Make an exclusive turn a shared one that has the same place."""
+        turn.exclusive = False
+        if turn.inside:
+            self._exclusive = False
+        self._admit()
+
     def leave(self, turn: Waiter) -> None:
         """Leave the lock, or its queue when the turn has not come yet."""
         if turn.inside:
@@ -69,34 +77,114 @@ class FairLock:
             head.granted()
 
 
-class KeyedLocks:
-    """A :class:`FairLock` per key, kept only while somebody uses it."""
+@dataclass(eq=False, slots=True)
+class KeyedTurn:
+    """One visitor's place in :class:`KeyedLocks`; visitors are numbered as they come."""
 
-    def __init__(self) -> None:
-        self._locks: dict[str, FairLock] = {}
+    number: int
+    granted: Callable[[], None]
+    keys: tuple[str, ...] = ()
+    inside: bool = False
+
+
+class KeyedLocks:
+    """An exclusive lock per key, kept only while somebody uses it.
+
+    A visitor gets all its keys in one moment, when it is the first in line for each of
+    them: nobody has one and waits for another, so no two ever wait for each other.
+
+    One that does not know its keys yet has a place all the same. Once it names them it
+    is in line before all who came after it and are not inside. Until then none of those
+    gets a key that is not ``known``, since that may be the one to be named.
+
+    :param known: whether what a key stands for is there already.
+    """
+
+    def __init__(self, known: Callable[[str], bool] = lambda _: True) -> None:
+        self._known = known
+        self._count = 0
+        self._lines: dict[str, list[KeyedTurn]] = {}
+        # Sets that keep their order: those without keys yet, and those who wait for them alone.
+        self._nameless: dict[KeyedTurn, None] = {}
+        self._held_back: dict[KeyedTurn, None] = {}
 
     def __len__(self) -> int:
-        return len(self._locks)
+        """How many keys are in use, those yet to be named included."""
+        return len(self._lines) + len(self._nameless)
 
-    def join(self, key: str, exclusive: bool, granted: Callable[[], None]) -> Waiter:
-        """Queue for ``key``; see :meth:`FairLock.join`."""
-        return self._locks.setdefault(key, FairLock()).join(exclusive, granted)
+    def join(self, keys: Iterable[str] | None, granted: Callable[[], None]) -> KeyedTurn:
+        """Queue for all of ``keys``, and have ``granted`` called when the turn comes.
 
-    def leave(self, key: str, turn: Waiter) -> None:
-        """Leave the lock of ``key`` or its queue."""
-        lock = self._locks[key]
-        lock.leave(turn)
-        if lock.idle:
-            del self._locks[key]
+        That may be at once. ``None`` is for keys that :meth:`name` will give.
+        """
+        self._count += 1
+        turn = KeyedTurn(self._count, granted)
+        if keys is None:
+            self._nameless[turn] = None
+        else:
+            self._line_up(turn, keys)
+        return turn
+
+    def name(self, turn: KeyedTurn, keys: Iterable[str]) -> None:
+        """Queue for the keys of a turn that had none till now, at the place that it has."""
+        del self._nameless[turn]
+        self._line_up(turn, keys)
+        self._admit_held_back()
+
+    def leave(self, turn: KeyedTurn) -> None:
+        """Leave the locks, or their queues when the turn has not come yet."""
+        if turn in self._nameless:
+            del self._nameless[turn]
+            self._admit_held_back()
+            return
+        self._held_back.pop(turn, None)
+        for key in turn.keys:
+            self._lines[key].remove(turn)
+            if not self._lines[key]:
+                del self._lines[key]
+        for key in turn.keys:
+            if key in self._lines:
+                self._admit(self._lines[key][0])
+
+    def _line_up(self, turn: KeyedTurn, keys: Iterable[str]) -> None:
+        turn.keys = tuple(dict.fromkeys(keys))
+        for key in turn.keys:
+            line = self._lines.setdefault(key, [])
+            occupied = bool(line) and line[0].inside
+            insort(line, turn, lo=int(occupied), key=lambda other: other.number)
+        self._admit(turn)
+
+    def _admit(self, turn: KeyedTurn) -> None:
+        if turn.inside or any(self._lines[key][0] is not turn for key in turn.keys):
+            return
+        if self._may_be_named_yet(turn):
+            self._held_back[turn] = None
+            return
+        turn.inside = True
+        turn.granted()
+
+    def _may_be_named_yet(self, turn: KeyedTurn) -> bool:
+        """Whether one who came before may still want a key of a turn, to make what it is for."""
+        nameless = next(iter(self._nameless), None)
+        if nameless is None or nameless.number > turn.number:
+            return False
+        return not all(map(self._known, turn.keys))
+
+    def _admit_held_back(self) -> None:
+        held_back, self._held_back = self._held_back, {}
+        for turn in held_back:
+            self._admit(turn)
 
 
 class LockRequest:
-    """One visitor's way through an outer lock and then, if it has a key, an inner one.
+    """One visitor's way through an outer lock and then, if it has keys, through inner ones.
 
-    The outer queue is joined by the constructor and the inner one in the very
+    The outer queue is joined by the constructor and the inner ones in the very
     moment the outer turn comes, so visitors keep their order through both.
 
-    Use as an async context manager: entering waits for both turns.
+    Use as an async context manager: entering waits for all turns.
+
+    :param keys: ``None`` if it is not known yet what the visit is for: :meth:`narrow` tells.
     """
 
     def __init__(
@@ -105,33 +193,46 @@ class LockRequest:
         *,
         exclusive: bool = False,
         inner: KeyedLocks | None = None,
-        key: str | None = None,
+        keys: Iterable[str] | None = (),
     ) -> None:
         self._outer = outer
-        self._inner = inner if key is not None else None
-        self._key = key or ""
-        self._inner_turn: Waiter | None = None
-        self._complete = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._inner = inner
+        self._keys = None if keys is None else tuple(keys)
+        self._inner_turn: KeyedTurn | None = None
+        self.turn = asyncio.get_running_loop().create_future()
+        """Done once the turn has come, as far as it is known what for."""
         self._outer_turn: Waiter | None = outer.join(exclusive, self._outer_granted)
 
-    def _outer_granted(self) -> None:
-        if self._inner is None:
-            self._all_granted()
-        else:
-            self._inner_turn = self._inner.join(self._key, True, self._all_granted)
+    @property
+    def given_up(self) -> bool:
+        """Whether the places were given back."""
+        return self._outer_turn is None
 
-    def _all_granted(self) -> None:
-        self._complete = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def narrow(self, *keys: str) -> None:
+        """Tell what a visit without keys is for: it keeps its place, and is in the way of
+        nobody from now on but those who want the same keys.
+        """
+        if self._outer_turn is None:
+            raise RuntimeError("the place to be narrowed was given up")
+        self._keys = keys
+        if self._inner is not None and self._inner_turn is not None:
+            self.turn = asyncio.get_running_loop().create_future()
+            self._inner.name(self._inner_turn, keys)
+        self._outer.share(self._outer_turn)
+
+    def _outer_granted(self) -> None:
+        if self._inner is not None:
+            self._inner_turn = self._inner.join(self._keys, self._granted)
+        if self._inner is None or self._keys is None:
+            self._granted()
+
+    def _granted(self) -> None:
+        if not self.turn.done():
+            self.turn.set_result(None)
 
     async def __aenter__(self) -> None:
-        if self._complete:
-            return
-        self._waiter = asyncio.get_running_loop().create_future()
         try:
-            await self._waiter
+            await self.turn
         except BaseException:
             self.leave()
             raise
@@ -140,10 +241,10 @@ class LockRequest:
         self.leave()
 
     def leave(self) -> None:
-        """Give back both places, whether the turns have come or not. Idempotent."""
+        """Give back all places, whether the turns have come or not. Idempotent."""
         if self._inner is not None and self._inner_turn is not None:
-            self._inner.leave(self._key, self._inner_turn)
-            self._inner_turn = None
+            turn, self._inner_turn = self._inner_turn, None
+            self._inner.leave(turn)
         if self._outer_turn is not None:
-            turn, self._outer_turn = self._outer_turn, None
-            self._outer.leave(turn)
+            outer_turn, self._outer_turn = self._outer_turn, None
+            self._outer.leave(outer_turn)

@@ -119,7 +119,7 @@ class Images:
         if path is None:
             return None
         # One at a time for each image: whoever comes second finds what the first has kept.
-        async with LockRequest(self._all, inner=self._hashing, key=str(path)):
+        async with LockRequest(self._all, inner=self._hashing, keys=[str(path)]):
             try:
                 file = await asyncio.to_thread(open_file, path)
                 try:

@@ -33,6 +33,7 @@ CORE_ROUTES: tuple[Route, ...] = (
 SCOPE_PARAMETERS = {
     Scope.SERVER: frozenset[str](),
     Scope.PROJECT: frozenset({"project_id"}),
+    Scope.WHOLE_PROJECT: frozenset({"project_id"}),
     Scope.NODE: frozenset({"project_id", "vm_id"}),
 }
 """What the path of a route must name, by the route's scope."""

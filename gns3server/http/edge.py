@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
@@ -20,14 +19,13 @@ from gns3server.errors import (
     advice,
 )
 from gns3server.http.access import Authenticator
-from gns3server.http.bodies import answer_expectation
+from gns3server.http.bodies import ask_for_body, check_expectation
 from gns3server.http.encoding import encode
 from gns3server.http.parsing import PARSED, make_loader
+from gns3server.http.queueing import queued, unknown_id
 from gns3server.http.request_log import ID, ROUTE, USER, begin, log_outcome, request_ids
 from gns3server.http.routing import JSON, Call, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
-from gns3server.locks import LockRequest
-from gns3server.projects.project import Project
 from gns3server.server import Server
 
 WHOLE_NUMBER = re.compile("[0-9]+")
@@ -86,7 +84,7 @@ def make_middleware(
             else:
                 if request.match_info.http_exception is None:
                     request[USER] = authenticator.check(header(request, "Authorization"))
-                    await answer_expectation(request)
+                    check_expectation(request)
                 response = await handler(request)
         except LabError as error:
             return _refuse(request, error)
@@ -114,15 +112,6 @@ def header(request: web.Request, name: str) -> str | None:
 def has_gone(request: web.Request) -> bool:
     """Whether nobody is there any more to read the answer."""
     return request.transport is None or request.transport.is_closing()
-
-
-def unknown_id(kind: str, text: str, error: NotFound) -> NotFound | InvalidRequest:
-    """Which error an id deserves that nobody has: it may not be an id at all (HTTP-11)."""
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return InvalidRequest(f"{text!r} is no {kind} id: an id is a UUID of 36 characters.")
-    return error
 
 
 def _refuse(request: web.Request, error: LabError) -> web.Response:
@@ -191,7 +180,6 @@ def make_endpoint(
     :param record: notes every accepted request, if the settings want that.
     """
     integers = route.integers
-    scoped = "project_id" in route.path_names
     load, dump = make_loader(server, route), make_dumper(route)
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
@@ -202,13 +190,15 @@ def make_endpoint(
             name: read_integer(value) if name in integers else value
             for name, value in request.match_info.items()
         }
-        call = Call(server, route, request, path, await load(request))
-        if route.query:
-            call.query = read_query(route, request)
-        if record is not None:
-            record(request)
-        if scoped and not (route.damaged_too and path["project_id"] in server.projects.damaged):
-            call.found_project = find_project(server, path["project_id"])
+        call = Call(server, route, request, path)
+        # Nothing was awaited so far: requests have their places in the order of their heads.
+        with queued(call):
+            await ask_for_body(request)
+            call.body = await load(request)
+            if route.query:
+                call.query = read_query(route, request)
+            if record is not None:
+                record(request)
         result = await _carry_out(call)
         if route.stream:
             response: web.StreamResponse = result
@@ -235,53 +225,35 @@ def read_query(route: Route, request: web.Request) -> dict[str, int]:
     return {name: read_integer(text) for name, text in given.items()}
 
 
-def find_project(server: Server, project_id: str) -> Project:
-    """An open project by the id in a path.
-
-    :raises InvalidRequest: that is no id.
-    :raises NotFound: nobody has that id.
-    :raises Conflict: it is damaged.
-    """
-    try:
-        return server.projects.get(project_id)
-    except NotFound as error:
-        raise unknown_id("project", project_id, error) from None
-
-
 async def _carry_out(call: Call) -> Any:
-    """Run the handler inside the locks of its scope; a change in a task of its own."""
-    route = call.route
-    if route.scope is Scope.SERVER:
-        work = route.handler(call)
-    else:
-        node_id = call.path.get("vm_id") if route.scope is Scope.NODE else None
-        if route.creates:
-            wanted = call.body.get("id")
-            node_id = wanted if isinstance(wanted, str) else None
-        # The queue is joined here, before any task is made: order of arrival is order of service.
-        work = _inside(call, call.project.enter(node_id))
+    """Run the handler when its turn comes; a change in a task of its own."""
+    work = _in_turn(call)
     # A raw body comes from a client that is still there: without it, or once the server
     # stops, there is nothing to finish.
-    if not route.changes or route.raw:
+    if not call.route.changes or call.route.raw:
         return await work
-    return await asyncio.shield(call.server.own(_as_coroutine(work)))
+    return await asyncio.shield(call.server.own(work))
 
 
-async def _as_coroutine(work: Awaitable[Any]) -> Any:
-    return await work
-
-
-async def _inside(call: Call, entry: LockRequest) -> Any:
+async def _in_turn(call: Call) -> Any:
+    route, entry = call.route, call.entry
+    if entry is None:
+        return await route.handler(call)
+    if route.scope is Scope.WHOLE_PROJECT:
+        try:
+            return await route.handler(call)
+        finally:
+            entry.leave()
     async with entry:
         call.project.check_open()
-        if call.route.scope is Scope.NODE:
+        if route.scope is Scope.NODE:
             node_id = call.path["vm_id"]
             try:
-                call.found_node = call.project.nodes.get(call.route.node_type, node_id)
+                call.found_node = call.project.nodes.get(route.node_type, node_id)
             except NotFound as error:
                 raise unknown_id("VM", node_id, error) from None
             await call.node.settle()
-        return await call.route.handler(call)
+        return await route.handler(call)
 
 
 def make_dumper(route: Route) -> Callable[[Any], Any]:

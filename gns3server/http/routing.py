@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 from marshmallow import Schema
 
+from gns3server.locks import LockRequest
 from gns3server.nodes.node import Node
 from gns3server.projects.project import Project
 from gns3server.server import Server, warn_of_old_name
@@ -36,6 +37,7 @@ class Scope(Enum):
     SERVER = "nothing: no lock is taken"
     PROJECT = "the project, beside others"
     NODE = "one node: alone with it, beside others in its project"
+    WHOLE_PROJECT = "the project, alone: the handler waits for the turn, or narrows the place"
 
 
 @dataclass(slots=True)
@@ -47,6 +49,8 @@ class Call:
     :param body: the validated body, in the words of the code.
     :param request: the request itself, for streams.
     :param found_project: what :attr:`project` returns; set by the edge, as is ``found_node``.
+    :param entry: the place of the request in its project, by the route's scope; given back
+        after the handler.
     """
 
     server: Server
@@ -57,6 +61,7 @@ class Call:
     query: Mapping[str, int] = field(default_factory=dict)
     found_project: Project | None = None
     found_node: Node | None = None
+    entry: LockRequest | None = None
 
     @property
     def lab(self) -> Server:

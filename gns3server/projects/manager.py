@@ -102,7 +102,7 @@ class ProjectManager:
         :raises FilesFailed: the directory cannot be made.
         """
         project_id = values.get("id") or str(uuid.uuid4())
-        async with LockRequest(self._opening, inner=self._ids, key=project_id):
+        async with LockRequest(self._opening, inner=self._ids, keys=[project_id]):
             if project_id in self._projects:
                 return self._projects[project_id]
             self._check_room()
@@ -163,9 +163,12 @@ class ProjectManager:
 
     # Changing ----------------------------------------------------------------
 
-    async def update(self, project: Project, values: Mapping[str, Any]) -> None:
+    async def update(
+        self, project: Project, values: Mapping[str, Any], entry: LockRequest | None = None
+    ) -> None:
         """Change name, path and temporary: all of what is given, or nothing (D-08).
 
+        :param entry: an exclusive place in the project, if one was taken already.
         :raises Forbidden: another path was given and the server is not local.
         :raises Conflict: the path cannot be a project's.
         :raises FilesFailed: the files cannot be copied to the new path.
@@ -173,8 +176,10 @@ class ProjectManager:
         path = values.get("path")
         if path is not None and path != str(project.path):
             self._check_local()
+        entry = entry or project.enter(exclusive=True)
         # Alone if there is a path: whether it is another one is known after the moves before.
-        entry = project.enter(exclusive=True) if path is not None else project.enter(ITSELF)
+        if path is None:
+            entry.narrow(ITSELF)
         async with entry:
             project.check_open()
             name = project.name if values.get("name") is None else values["name"]
@@ -215,26 +220,28 @@ class ProjectManager:
         """Whether a close is skipped: several clients listen to the project (PRJ-14, D-12)."""
         return self._shared.bus.listeners(project.id) > 1
 
-    async def close(self, project: Project) -> None:
+    async def close(self, project: Project, entry: LockRequest | None = None) -> None:
         """Close a project: stop its nodes, keep its files unless it is temporary.
 
+        :param entry: an exclusive place in the project, if one was taken already.
         :raises NotFound: somebody else closed it first.
         """
-        async with self._leaving(project):
+        async with self._leaving(project, entry):
             await self._end(project, keep_files=not project.temporary, open_again=False)
 
-    async def delete(self, project: Project) -> None:
+    async def delete(self, project: Project, entry: LockRequest | None = None) -> None:
         """Close a project and remove its files.
 
+        :param entry: an exclusive place in the project, if one was taken already.
         :raises NotFound: somebody else closed it first.
         :raises FilesFailed: the files cannot be removed.
         """
-        async with self._leaving(project):
+        async with self._leaving(project, entry):
             await self._end(project, keep_files=False, open_again=False)
 
     async def delete_damaged(self, project_id: str) -> None:
         """Delete a project that is not open; see :meth:`DamagedProjects.delete`."""
-        async with LockRequest(self._opening, inner=self._ids, key=project_id):
+        async with LockRequest(self._opening, inner=self._ids, keys=[project_id]):
             await self.damaged.delete(project_id, self._index, self.machine.runner)
 
     async def shutdown(self, *, open_again: bool) -> None:
@@ -265,9 +272,11 @@ class ProjectManager:
             log.exception("project %s was not shut down in order", project.id)
 
     @asynccontextmanager
-    async def _leaving(self, project: Project) -> AsyncIterator[None]:
+    async def _leaving(
+        self, project: Project, entry: LockRequest | None = None
+    ) -> AsyncIterator[None]:
         """Be alone with a project that is about to go; its nodes' waits end at once."""
-        entry = project.enter(exclusive=True)
+        entry = entry or project.enter(exclusive=True)
         project.leavers += 1
         project.closing.set()
         try:

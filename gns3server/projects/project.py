@@ -68,16 +68,25 @@ class Project:
         self.leavers = 0  # who wait to close or delete it, or are at it
         self.closed = False
         self._lock = FairLock()
-        self._node_locks = KeyedLocks()
+        self._node_locks = KeyedLocks(self._is_known)
 
     # Locks -------------------------------------------------------------------
 
-    def enter(self, node_id: str | None = None, *, exclusive: bool = False) -> LockRequest:
-        """Queue for the project and, if named, for one of its nodes.
+    def enter(self, *node_ids: str, exclusive: bool = False, creating: bool = False) -> LockRequest:
+        """Queue for the project and, if any are named, for some of its nodes: all in one step.
 
         After the wait, :meth:`check_open` tells whether the project is still there.
+
+        :param exclusive: for the whole project, alone, unless :meth:`LockRequest.narrow` says that
+            it is for less.
+        :param creating: :meth:`LockRequest.narrow` will name the nodes. Until then, visitors of
+            nodes that do not exist wait.
         """
-        return LockRequest(self._lock, exclusive=exclusive, inner=self._node_locks, key=node_id)
+        keys = None if exclusive or creating else node_ids
+        return LockRequest(self._lock, exclusive=exclusive, inner=self._node_locks, keys=keys)
+
+    def _is_known(self, key: str) -> bool:
+        return key == ITSELF or self.nodes.find(key) is not None
 
     def check_open(self) -> None:
         """Tell a visitor who waited that the project is going, or gone.

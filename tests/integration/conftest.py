@@ -63,12 +63,12 @@ async def gate(server) -> AsyncIterator[Gate]:
 @pytest.fixture
 def arrived(server, monkeypatch):
     """Awaited, waits until one more request has joined the queue of its project."""
-    arrivals: asyncio.Queue[str | None] = asyncio.Queue()
+    arrivals: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
     enter = Project.enter
 
-    def spy(project: Project, node_id: str | None = None, *, exclusive: bool = False) -> Any:
-        entry = enter(project, node_id, exclusive=exclusive)
-        arrivals.put_nowait(node_id)
+    def spy(project: Project, *node_ids: str, **how: bool) -> Any:
+        entry = enter(project, *node_ids, **how)
+        arrivals.put_nowait(node_ids)
         return entry
 
     monkeypatch.setattr(Project, "enter", spy)

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gns3server.http.routing import Call, Route
+from gns3server.http.routing import Call, Route, Scope
 from gns3server.http.schemas import (
     DamagedProjectSchema,
     EventSchema,
@@ -52,7 +52,7 @@ async def show(call: Call) -> Mapping[str, Any]:
 
 async def update(call: Call) -> Mapping[str, Any]:
     """Change a project; null leaves a value as it is."""
-    await call.server.projects.update(call.project, call.body)
+    await call.server.projects.update(call.project, call.body, call.entry)
     return describe(call.server, call.project)
 
 
@@ -64,7 +64,7 @@ async def commit(call: Call) -> None:
 async def close(call: Call) -> None:
     """Close a project, unless several clients listen to it (contract 1.9, D-12)."""
     if not call.server.projects.is_listened_to(call.project):
-        await call.server.projects.close(call.project)
+        await call.server.projects.close(call.project, call.entry)
 
 
 async def delete(call: Call) -> None:
@@ -72,7 +72,7 @@ async def delete(call: Call) -> None:
     if call.found_project is None:
         await call.server.projects.delete_damaged(call.path["project_id"])
     else:
-        await call.server.projects.delete(call.project)
+        await call.server.projects.delete(call.project, call.entry)
 
 
 async def list_damaged(call: Call) -> list[Damage]:
@@ -141,6 +141,7 @@ ROUTES = (
         method="PUT",
         path=PROJECT,
         handler=update,
+        scope=Scope.WHOLE_PROJECT,
         tag=TAG,
         summary="Change a project, all of it or nothing",
         body=ProjectUpdateSchema,
@@ -165,6 +166,7 @@ ROUTES = (
         method="POST",
         path=f"{PROJECT}/close",
         handler=close,
+        scope=Scope.WHOLE_PROJECT,
         tag=TAG,
         status=204,
         summary="Stop a project's nodes and close it; skipped while several clients listen to it",
@@ -177,6 +179,7 @@ ROUTES = (
         method="DELETE",
         path=PROJECT,
         handler=delete,
+        scope=Scope.WHOLE_PROJECT,
         damaged_too=True,
         tag=TAG,
         status=204,

@@ -1,0 +1,112 @@
+"""The place of a request in the queue of its project, which it has from its head on.
+
+Clients count on the order of their requests and send bodies a moment after the heads, so order
+is that of the heads. A body that does not come must not hold up the others for long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiohttp import StreamReader
+
+from gns3server.errors import InvalidRequest, NotFound
+from gns3server.http.routing import Call, Scope
+from gns3server.locks import LockRequest
+from gns3server.projects.project import Project
+from gns3server.server import Server
+
+BODY_PATIENCE = 1.0
+"""Seconds after its head for which a request whose turn has come may keep others waiting for its
+body. Clients send it a moment later: that of 2015 after 40 ms.
+"""
+
+
+def find_project(server: Server, project_id: str) -> Project:
+    """An open project by the id in a path.
+
+    :raises InvalidRequest: that is no id.
+    :raises NotFound: nobody has that id.
+    :raises Conflict: it is damaged.
+    """
+    try:
+        return server.projects.get(project_id)
+    except NotFound as error:
+        raise unknown_id("project", project_id, error) from None
+
+
+def unknown_id(kind: str, text: str, error: NotFound) -> NotFound | InvalidRequest:
+    """Which error an id deserves that nobody has: it may not be an id at all (HTTP-11)."""
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return InvalidRequest(f"{text!r} is no {kind} id: an id is a UUID of 36 characters.")
+    return error
+
+
+@contextmanager
+def queued(call: Call) -> Iterator[None]:
+    """Queue for what a request works on, and keep the place while its body is read.
+
+    The place is taken without awaiting anything. It is kept for as long as the turn has not
+    come, and then until :data:`BODY_PATIENCE` after the head; once lost, it is taken anew when
+    the body is there. If the body cannot be used or the client goes, it is given back.
+
+    :raises InvalidRequest: the path's project id is none.
+    :raises NotFound: there is no such project, or no more.
+    :raises Conflict: it is damaged.
+    """
+    _join(call)
+    if call.entry is None:
+        yield
+    else:
+        with _until_late(call.entry, call.request.content):
+            yield
+    if call.entry is None or call.entry.given_up:
+        _join(call)
+    if call.entry is not None and call.route.creates:
+        wanted = call.body.get("id")
+        call.entry.narrow(*([wanted] if isinstance(wanted, str) else []))
+
+
+def _join(call: Call) -> None:
+    """Find the project that the path names, and join its queue as the route's scope says."""
+    project_id = call.path.get("project_id")
+    damaged = call.server.projects.damaged
+    if project_id is None or (call.route.damaged_too and project_id in damaged):
+        return
+    project = call.found_project = find_project(call.server, project_id)
+    match call.route.scope:
+        case Scope.NODE:
+            call.entry = project.enter(call.path["vm_id"])
+        case Scope.PROJECT:
+            call.entry = project.enter(creating=call.route.creates)
+        case Scope.WHOLE_PROJECT:
+            call.entry = project.enter(exclusive=True)
+        case Scope.SERVER:
+            call.entry = None
+
+
+@contextmanager
+def _until_late(entry: LockRequest, body: StreamReader) -> Iterator[None]:
+    """Give a place back when its turn has come and the body is late, or the context fails."""
+
+    def give_up(_turn: object) -> None:
+        if not body.is_eof():
+            entry.leave()
+
+    timer = None
+    if not body.is_eof():
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(BODY_PATIENCE, entry.turn.add_done_callback, give_up)
+    try:
+        yield
+    except BaseException:
+        entry.leave()
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
