@@ -8,6 +8,7 @@ it, what only the server's log should keep.
 from __future__ import annotations
 
 import errno
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -119,3 +120,13 @@ ADVICE = {
 def advice(error: OSError) -> str | None:
     """What helps against an error, ``None`` if it tells of no shortage."""
     return ADVICE.get(error.errno or 0)
+
+
+def warn_of_old_name(old: str, new: str) -> None:
+    """Warn of a name of version 0.1 at the line that uses it.
+
+    :param old: the name, which is gone in 0.3.
+    :param new: what to write instead.
+    """
+    message = f"{old} is deprecated and will be gone in 0.3: use {new}"
+    warnings.warn(message, DeprecationWarning, stacklevel=3)

@@ -6,6 +6,8 @@ change without notice. See :mod:`gns3server.hookspecs` for the hooks.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gns3server.errors import (
     Conflict,
     Forbidden,
@@ -14,6 +16,7 @@ from gns3server.errors import (
     NotFound,
     StorageFailed,
     Unavailable,
+    warn_of_old_name,
 )
 from gns3server.files.images import ImageKind, Images
 from gns3server.hookspecs import hookimpl
@@ -38,7 +41,7 @@ from gns3server.projects.project import Project
 from gns3server.running.interfaces import is_interface_up
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.running.tools import ToolFailed, ToolResult, find_program, run_tool
-from gns3server.server import Server, warn_of_old_name
+from gns3server.server import Server
 
 API_VERSION = (1, 0)
 """Version of this module: the first number changes when something is taken away."""
@@ -88,8 +91,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> type[Server]:
-    if name == "Lab":
-        warn_of_old_name("gns3server.plugin.Lab", "gns3server.plugin.Server")
-        return Server
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if TYPE_CHECKING:
+    Lab = Server
+else:
+
+    def __getattr__(name: str) -> type[Server]:
+        if name == "Lab":
+            warn_of_old_name("gns3server.plugin.Lab", "gns3server.plugin.Server")
+            return Server
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gns3server.errors import warn_of_old_name
 from gns3server.events import EventBus
 from gns3server.files.images import Images
 from gns3server.nodes.machine import Machine
@@ -15,16 +15,6 @@ from gns3server.nodes.registry import Registry
 from gns3server.projects.manager import ProjectManager
 from gns3server.settings.live import LiveSettings
 from gns3server.settings.schema import Settings
-
-
-def warn_of_old_name(old: str, new: str) -> None:
-    """Warn of a name of version 0.1 at the line that uses it.
-
-    :param old: the name, which is gone in 0.3.
-    :param new: what to write instead.
-    """
-    message = f"{old} is deprecated and will be gone in 0.3: use {new}"
-    warnings.warn(message, DeprecationWarning, stacklevel=3)
 
 
 @dataclass(frozen=True, slots=True)

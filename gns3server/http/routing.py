@@ -11,10 +11,11 @@ from typing import Any
 from aiohttp import web
 from marshmallow import Schema
 
+from gns3server.errors import warn_of_old_name
 from gns3server.locks import LockRequest
 from gns3server.nodes.node import Node
 from gns3server.projects.project import Project
-from gns3server.server import Server, warn_of_old_name
+from gns3server.server import Server
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gns3server.errors import Conflict, StorageFailed
+from gns3server.errors import Conflict, StorageFailed, warn_of_old_name
 from gns3server.events import PendingEvent
 from gns3server.files import durable as files
 from gns3server.files.images import Images
@@ -111,6 +111,12 @@ class Node:
         """Let what still runs be, and notice nothing of it any more: the node leaves memory."""
 
     # What an author may use ------------------------------------------------
+
+    @property
+    def home(self) -> ParentProject:
+        """Deprecated, and gone in 0.3: ``project``."""
+        warn_of_old_name("Node.home", "Node.project")
+        return self.project
 
     @property
     def directory(self) -> Path:
