@@ -9,17 +9,21 @@ from contextlib import asynccontextmanager, suppress
 
 
 class StartGate:
-    """Lets `places` blocks in at a time, in order, each for `hold_limit` seconds at most.
+    """Lets some blocks in at a time, first come, first served.
 
-    A block that takes longer goes on, but its place is given to the next: one program that
+    A block that takes too long goes on, but its place is given to the next: one program that
     never gets ready must not hold up the others.
+
+    :param places: blocks that may be in at a time.
+    :param hold_limit: seconds that a block may keep its place.
+    :raises ValueError: there is no place.
     """
 
     def __init__(self, places: int, hold_limit: float = 5.0) -> None:
         if places < 1:
             raise ValueError(f"places: {places} is less than 1")
         self._free = places
-        self._hold_limit = hold_limit
+        self.hold_limit = hold_limit
         self._queue: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -29,7 +33,7 @@ class StartGate:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Wait for a place and hold it for the block, or for `hold_limit` seconds."""
+        """Wait for a place and hold it for the block, or for ``hold_limit`` seconds."""
         await self._enter()
         held = True
 
@@ -39,7 +43,7 @@ class StartGate:
                 held = False
                 self._leave()
 
-        timer = asyncio.get_running_loop().call_later(self._hold_limit, give_back)
+        timer = asyncio.get_running_loop().call_later(self.hold_limit, give_back)
         try:
             yield
         finally:

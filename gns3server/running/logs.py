@@ -14,7 +14,12 @@ _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def open_log(path: Path) -> int:
-    """Open an empty log for append and return its descriptor; raise OSError."""
+    """Open an empty log for append.
+
+    :param path: where it is; what was there is removed.
+    :returns: its descriptor, which programs do not inherit.
+    :raises OSError: it cannot be made.
+    """
     older_part(path).unlink(missing_ok=True)
     # A new file, not a truncated one: whatever was put in its place (a link, a pipe) is not
     # written to, and a process that somehow still has the old one does not mix its output in.
@@ -23,15 +28,23 @@ def open_log(path: Path) -> int:
 
 
 def older_part(path: Path) -> Path:
-    """Where the end of the output is kept that was cut off last."""
+    """Where the end of the output is kept that was cut off last.
+
+    :param path: of the log.
+    """
     return path.with_name(f"{path.name}.1")
 
 
 def bound_log(path: Path, limit: int) -> bool:
-    """Move the last `limit` bytes of a log that is longer aside and empty it; raise OSError.
+    """Move the end of a log that is too long aside, and empty it.
 
-    Tells whether it was. What is written during the cut is lost, and where no copy can be made
-    (disk full) the rest as well: emptying the log is what makes room.
+    What is written during the cut is lost, and where no copy can be made (disk full) the rest
+    as well: emptying the log is what makes room.
+
+    :param path: of the log.
+    :param limit: bytes that it may have, and that are kept.
+    :returns: whether it was too long.
+    :raises OSError: it can be neither read nor emptied.
     """
     if _regular_size(path) <= limit:
         return False
@@ -48,7 +61,11 @@ def bound_log(path: Path, limit: int) -> bool:
 
 
 def log_tail(path: Path, limit: int) -> str:
-    """Return the last `limit` bytes of the output as text; empty when there is none."""
+    """Return the end of the output as text; empty when there is none.
+
+    :param path: of the log.
+    :param limit: bytes to return at most.
+    """
     try:
         tail = _read_tail(path, limit)
         if len(tail) < limit:

@@ -19,7 +19,13 @@ _DEAD_STATES = (b"Z", b"X", b"x")
 
 
 class ProcessStat(NamedTuple):
-    """One line of /proc/PID/stat; `start_time` is in clock ticks since boot."""
+    """One line of /proc/PID/stat.
+
+    :param pid: number of the process.
+    :param parent: number of its parent.
+    :param start_time: clock ticks since boot.
+    :param alive: it is no zombie.
+    """
 
     pid: int
     parent: int
@@ -28,7 +34,11 @@ class ProcessStat(NamedTuple):
 
 
 def read_bytes(path: str) -> bytes:
-    """Read a whole file of /proc; raise OSError."""
+    """Read a whole file of /proc.
+
+    :param path: of the file.
+    :raises OSError: it cannot be read.
+    """
     # Unbuffered: the io layer costs three times the system calls, and rounds read hundreds.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -41,7 +51,10 @@ def read_bytes(path: str) -> bytes:
 
 
 def parse_stat(line: bytes) -> ProcessStat:
-    """Take a stat line apart; the command's name may hold blanks and parentheses."""
+    """Take a stat line apart.
+
+    :param line: as proc(5) has it; the command's name may hold blanks and parentheses.
+    """
     head, _, tail = line.rpartition(b")")
     fields = tail.split()
     # proc(5) counts from 1 and the state, first after the name, is field 3.
@@ -54,7 +67,12 @@ def parse_stat(line: bytes) -> ProcessStat:
 
 
 def read_stat(pid: int) -> ProcessStat | None:
-    """Read the stat line of one process, None when there is none; zombies have one."""
+    """Read the stat line of one process; zombies have one.
+
+    :param pid: number of the process.
+    :returns: None when there is none.
+    :raises OSError: no descriptor is left, most likely.
+    """
     try:
         line = read_bytes(f"/proc/{pid}/stat")
     except _GONE:
@@ -65,8 +83,8 @@ def read_stat(pid: int) -> ProcessStat | None:
 class ProcessTable:
     """The living processes of the machine and who started whom. Zombies count as dead.
 
-    A second `refresh` only reads what is new: whoever decides by it opens and verifies what it
-    found, and clears the table when that fails.
+    A second :meth:`refresh` only reads what is new: whoever decides by it opens and verifies what
+    it found, and clears the table when that fails.
     """
 
     def __init__(self) -> None:
@@ -74,7 +92,11 @@ class ProcessTable:
         self._children: dict[int, list[ProcessStat]] = {}
 
     def refresh(self) -> ProcessTable:
-        """Read the processes that are not in the table yet, drop those that are gone; return it."""
+        """Read the processes that are not in the table yet, drop those that are gone.
+
+        :returns: the table.
+        :raises OSError: no descriptor is left, most likely.
+        """
         pids = _pids()
         known = self._stats
         fresh = {pid: known.get(pid) or read_stat(pid) for pid in pids}
@@ -85,17 +107,24 @@ class ProcessTable:
         return self
 
     def clear(self) -> None:
-        """Have the next `refresh` read everything."""
+        """Have the next :meth:`refresh` read everything."""
         self._stats = {}
         self._children = {}
 
     def holds(self, pid: int, start_time: int) -> bool:
-        """Tell whether this very process lives."""
+        """Tell whether this very process lives.
+
+        :param pid: its number.
+        :param start_time: clock ticks since boot.
+        """
         stat = self._stats.get(pid)
         return stat is not None and stat.start_time == start_time
 
     def descendants(self, roots: Iterable[int]) -> list[ProcessStat]:
-        """Return the children, grandchildren and so on of `roots`."""
+        """Return children, grandchildren and so on.
+
+        :param roots: the numbers of the processes whose.
+        """
         found: dict[int, ProcessStat] = {}
         todo = list(roots)
         while todo:
@@ -107,12 +136,19 @@ class ProcessTable:
 
 
 def processes() -> ProcessTable:
-    """Read all processes."""
+    """Read all processes.
+
+    :raises OSError: no descriptor is left, most likely.
+    """
     return ProcessTable().refresh()
 
 
 def socket_inodes(pid: int) -> set[int]:
-    """Return the inodes of the sockets that a process holds open."""
+    """Return the inodes of the sockets that a process holds open.
+
+    :param pid: its number; there are none of one that is gone, or hides its descriptors.
+    :raises OSError: no descriptor is left, most likely.
+    """
     found: set[int] = set()
     try:
         names = os.listdir(f"/proc/{pid}/fd")
@@ -129,9 +165,12 @@ def socket_inodes(pid: int) -> set[int]:
 
 
 def socket_owners(inodes: Collection[int]) -> dict[int, set[int]]:
-    """Return the pids of the processes that hold sockets open, by the sockets' inodes.
+    """Return the numbers of the processes that hold sockets open, by the sockets' inodes.
 
     Those that are not ours to look into are left out.
+
+    :param inodes: of the sockets.
+    :raises OSError: no descriptor is left, most likely.
     """
     found: dict[int, set[int]] = {}
     for pid in _pids():
@@ -141,7 +180,11 @@ def socket_owners(inodes: Collection[int]) -> dict[int, set[int]]:
 
 
 def command_line(pid: int) -> str:
-    """Return the command that a process was started with, empty when that cannot be read."""
+    """Return the command that a process was started with.
+
+    :param pid: its number.
+    :returns: words separated by blanks, empty when they cannot be read.
+    """
     try:
         words = read_bytes(f"/proc/{pid}/cmdline").split(b"\0")
     except _GONE:
@@ -150,9 +193,11 @@ def command_line(pid: int) -> str:
 
 
 def working_directory(pid: int) -> str | None:
-    """Return where a process works; one that is gone by the path that it had when it went.
+    """Return where a process works.
 
-    None when that cannot be read.
+    :param pid: its number.
+    :returns: a path, of a directory that is gone the one that it had when it went; None when
+        that cannot be read.
     """
     try:
         return os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)")
@@ -166,6 +211,8 @@ def run_id_carriers() -> dict[str, list[ProcessStat]]:
     The environment is the one that the process was started with (or its parent, before an exec).
     This process itself is left out: whoever starts a server from within a node's shell must not
     have it stop itself.
+
+    :raises OSError: no descriptor is left, most likely.
     """
     found: dict[str, list[ProcessStat]] = {}
     own, user = os.getpid(), os.geteuid()
@@ -190,7 +237,11 @@ def run_id_carriers() -> dict[str, list[ProcessStat]]:
 
 
 def run_ids_below(directory: str) -> set[str]:
-    """Return the run ids of our user's processes that work in a directory or below it."""
+    """Return the run ids of our user's processes that work in a directory or below it.
+
+    :param directory: its path.
+    :raises OSError: no descriptor is left, most likely.
+    """
     found = set()
     for run_id, stats in run_id_carriers().items():
         for stat in stats:

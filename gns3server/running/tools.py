@@ -18,7 +18,10 @@ OUTPUT_LIMIT = 1024 * 1024
 
 
 class ToolFailed(Exception):
-    """A helper program did not do its work; ``reason`` is for the user's eyes."""
+    """A helper program did not do its work.
+
+    :param reason: for the user's eyes.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -27,7 +30,11 @@ class ToolFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a helper program left: its exit code (negative: a signal), and all that it printed."""
+    """What a helper program left.
+
+    :param code: its exit code, negative for the signal that ended it.
+    :param output: all that it printed, up to a bound, errors included.
+    """
 
     code: int
     output: str
@@ -46,7 +53,9 @@ async def run_tool(
     leaves at once, the program is then dealt with in the background. An exit code other than 0
     is not an error.
 
+    :param argv: program and arguments.
     :param limit: seconds that it may take; then it and its session's process group are killed.
+    :param cwd: its working directory; None is the server's own.
     :param env: its whole environment; None is the server's own.
     :raises ToolFailed: it cannot be started or takes too long.
     """
@@ -56,8 +65,8 @@ async def run_tool(
 def find_program(name_or_path: str, search_path: str) -> str | None:
     """Return the path of an executable file, None when there is none. Blocks.
 
-    A value with a slash is a path; any other is looked up in the directories of ``search_path``
-    (as in PATH: separated by colons).
+    :param name_or_path: with a slash it is a path, without one a name to be looked up.
+    :param search_path: the directories where, separated by colons as in PATH.
     """
     if not name_or_path or "\0" in name_or_path:
         return None
