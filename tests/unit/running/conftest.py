@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -14,7 +14,9 @@ from blockbuster import blockbuster_ctx
 
 from gns3server.running.local import LocalRunner
 from gns3server.running.local_run import LocalRun
-from gns3server.running.procfs import run_id_carriers
+from gns3server.running.procfs import ProcessTable, run_id_carriers
+from gns3server.running.reader import KernelReader, Look
+from gns3server.running.readiness import ReadinessQuery, ReadinessResult, look
 from gns3server.running.spec import LaunchSpec, Port
 
 PRELUDE = """
@@ -104,10 +106,33 @@ class RunIds(list[str]):
         return self[-1]
 
 
+class Looks:
+    """What the kernel reader does in a round; a test may do something of its own instead."""
+
+    def __init__(self) -> None:
+        self.look: Look = look
+
+    def __call__(
+        self, questions: Sequence[ReadinessQuery], table: ProcessTable
+    ) -> list[ReadinessResult | None]:
+        return self.look(questions, table)
+
+
 @pytest.fixture
-async def runner(run_ids: RunIds) -> AsyncIterator[LocalRunner]:
+def looks() -> Looks:
+    return Looks()
+
+
+@pytest.fixture
+async def reader(looks: Looks) -> KernelReader:
+    """The reader that `runner` has, and closes."""
+    return KernelReader(looks)
+
+
+@pytest.fixture
+async def runner(run_ids: RunIds, reader: KernelReader) -> AsyncIterator[LocalRunner]:
     descriptors = await asyncio.to_thread(os.listdir, "/proc/self/fd")
-    runner = LocalRunner({"PATH": os.defpath}, log_period=0.01)
+    runner = LocalRunner({"PATH": os.defpath}, log_period=0.01, reader=reader)
     with blockbuster_ctx(scanned_modules=["gns3server.running"]):
         yield runner
         left = (await asyncio.to_thread(run_id_carriers)).keys() & set(run_ids)

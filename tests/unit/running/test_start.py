@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from gns3server.running import launching
-from gns3server.running.identity import open_handle
+from gns3server.running.identity import open_child
 from gns3server.running.local import LocalRunner
 from gns3server.running.local_run import LocalRun
 from gns3server.running.procfs import processes, run_id_carriers, socket_inodes
+from gns3server.running.reader import KernelReader
 from gns3server.running.runner import LaunchFailed
 from gns3server.running.spec import LaunchSpec, Port
 
@@ -28,7 +29,7 @@ async def test_is_ready_when_its_ports_are_bound(
 ) -> None:
     body = f"a = tcp({tcp_port.number}); b = udp({udp_port.number}); rest()"
     run: LocalRun = await start(make_spec(body, ports=(tcp_port, udp_port)))
-    assert [identity.pid for identity in run.processes] == [run._main.identity.pid]
+    assert [identity.pid for identity in run.processes] == [run.pid]
     assert len(await asyncio.to_thread(socket_inodes, run.processes[0].pid)) == 2
     assert run.exit is None
     assert not run.ending
@@ -55,7 +56,7 @@ rest()
 
 
 async def test_waits_for_a_slow_one(
-    spawn: Start, make_spec: MakeSpec, tcp_port: Port, tmp_path: Path
+    spawn: Start, make_spec: MakeSpec, tcp_port: Port, tmp_path: Path, reader: KernelReader
 ) -> None:
     begun, go_on = tmp_path / "begun", tmp_path / "go_on"
     os.mkfifo(begun)
@@ -69,7 +70,7 @@ rest()
     run: LocalRun = await spawn(make_spec(body, ports=(tcp_port,)))
     ready = asyncio.create_task(run.ready())
     await asyncio.to_thread(begun.read_bytes)
-    await run._reader.carriers([], [])
+    await reader.carriers([], [])
     assert not ready.done()
     await asyncio.to_thread(go_on.write_bytes, b"")
     await ready
@@ -167,26 +168,41 @@ async def test_sees_a_port_taken_by_another_after_the_spawn(
 
 
 async def test_a_wait_that_is_given_up_asks_no_more(
-    spawn: Start, make_spec: MakeSpec, tcp_port: Port
+    spawn: Start, make_spec: MakeSpec, tcp_port: Port, reader: KernelReader
 ) -> None:
     run: LocalRun = await spawn(make_spec("rest()", ports=(tcp_port,)))
     waiting = asyncio.create_task(run.ready())
-    await run._reader.carriers([], [])
+    await reader.carriers([], [])
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert not run._reader._asked
     assert run.exit is None
     await run.stop()
+    assert reader.idle
 
 
-async def test_a_stop_ends_the_wait(spawn: Start, make_spec: MakeSpec, tcp_port: Port) -> None:
+async def test_a_stop_ends_the_wait(
+    spawn: Start, make_spec: MakeSpec, tcp_port: Port, reader: KernelReader
+) -> None:
     run: LocalRun = await spawn(make_spec("rest()", ports=(tcp_port,)))
     waiting = asyncio.create_task(run.ready())
-    await run._reader.carriers([], [])
+    await reader.carriers([], [])
     await run.stop()
     with pytest.raises(LaunchFailed, match="SIGTERM"):
         await waiting
+
+
+async def test_a_closing_runner_ends_the_wait(
+    make_spec: MakeSpec, tcp_port: Port, runner: LocalRunner, run_ids: Callable[[], str]
+) -> None:
+    former = LocalRunner({})
+    run = await former.spawn(make_spec("rest()", ports=(tcp_port,)), run_id=run_ids())
+    waiting = asyncio.create_task(run.ready())
+    await asyncio.sleep(0)
+    await former.close()
+    with pytest.raises(LaunchFailed, match="stopped watching it"):
+        await waiting
+    assert await runner.sweep([run.run_id]) == 1
 
 
 async def test_runs_with_what_the_spec_says(
@@ -301,7 +317,7 @@ async def test_a_process_that_cannot_be_watched_is_not_left_behind(
         started.append(pid)
         raise OSError(errno.EMFILE, "no")
 
-    monkeypatch.setattr(launching, "open_handle", fail)
+    monkeypatch.setattr(launching, "open_child", fail)
     with pytest.raises(LaunchFailed, match=r"cannot watch .*ulimit -n"):
         await spawn(make_spec("rest()"))
     with pytest.raises(ProcessLookupError):
@@ -314,13 +330,13 @@ async def test_a_spawn_that_is_given_up_leaves_nothing(
     runner, run_id = LocalRunner({}), f"given-up-{os.getpid()}"
     loop = asyncio.get_running_loop()
     reached: asyncio.Future[None] = loop.create_future()
-    real = open_handle
+    real = open_child
 
     def late(pid: int) -> object:
         loop.call_soon_threadsafe(reached.set_result, None)
         return real(pid)
 
-    monkeypatch.setattr(launching, "open_handle", late)
+    monkeypatch.setattr(launching, "open_child", late)
     spawning = asyncio.create_task(runner.spawn(make_spec("rest()"), run_id=run_id))
     await reached
     spawning.cancel()
@@ -380,4 +396,4 @@ async def test_many_start_at_once(
         assert run.exit.code == -15
 
     await asyncio.gather(*(one(number) for number in range(10)))
-    assert not runner._runs
+    assert not runner.runs
