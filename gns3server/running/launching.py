@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -20,10 +21,34 @@ from gns3server.running.spec import LaunchSpec, Port
 
 PR_SET_TIMERSLACK = 29  # linux/prctl.h
 
+_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
+
+
+def catch_ignored_signals() -> None:
+    """Catch the signals that this process ignores, so that no program inherits that.
+
+    Whoever is started by nohup or by a shell's ``&`` ignores some, and an ignored signal stays
+    ignored across exec, while a caught one is back at its default (execve(2), signal(7)).
+    For this process nothing changes. SIGPIPE and SIGXFSZ, which every Python ignores, are left
+    to subprocess, which restores them.
+
+    :raises ValueError: this is not the main thread, the only one that may do so.
+    """
+    for number in signal.valid_signals().difference(_RESTORED):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            # A caught SIGCHLD would wake the loop at each end of a child; its default does
+            # nothing, but unlike an ignored one it leaves us the exit codes.
+            default = number == signal.SIGCHLD
+            signal.signal(number, signal.SIG_DFL if default else lambda *_: None)
+
 
 def launch(spec: LaunchSpec, run_id: str, base_env: Mapping[str, str]) -> Handle:
     """Start the program of a spec, in a session of its own.
 
+    It starts clean: no signal is ignored (see :func:`catch_ignored_signals`) or blocked, and it
+    has no descriptor but the null device and its log.
+
+    :param spec: what to start, and where.
     :param run_id: what its processes are known by, in their environment.
     :param base_env: its environment, before the spec's own variables.
     :returns: the process, a child of ours to be reaped, and a pidfd to be closed.
@@ -94,6 +119,8 @@ def _popen(spec: LaunchSpec, environment: Mapping[str, str]) -> subprocess.Popen
         log = open_log(Path(spec.cwd, spec.log_name))
     except OSError as error:
         raise LaunchFailed(f"cannot open the log {spec.log_name}: {_advice(error)}") from error
+    # Of this thread, which keeps it: what the server was started with must not be inherited.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         with _timer_slack(spec.timer_slack_ns):
             return subprocess.Popen(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
 from gns3server.running.identity import Handle, ProcessIdentity, open_living
-from gns3server.running.launching import launch
+from gns3server.running.launching import catch_ignored_signals, launch
 from gns3server.running.local_run import LocalRun, RunState
 from gns3server.running.logs import bound_log
 from gns3server.running.procfs import run_ids_below
@@ -28,12 +28,14 @@ Ts = TypeVarTuple("Ts")
 class LocalRunner:
     """Implements :class:`~gns3server.running.runner.Runner` with processes of this machine.
 
-    To be made on the loop. Its ``runs`` are those that it watches.
+    To be made on the loop, in the main thread: what this process ignores it catches from then
+    on, so that programs do not inherit it. Its ``runs`` are those that it watches.
 
     :param base_env: the environment of every program, before its spec's own variables.
     :param log_period: seconds between two looks at the sizes of the logs.
     :param reader: of the kernel's tables, by default one of its own; closed with the runner.
     :raises OSError: there are no threads to be had.
+    :raises ValueError: this is not the main thread.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class LocalRunner:
         log_period: float = 2.0,
         reader: KernelReader | None = None,
     ) -> None:
+        catch_ignored_signals()
         self._base_env = dict(base_env)
         self._log_period = log_period
         self._reader = reader or KernelReader()

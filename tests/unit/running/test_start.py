@@ -3,9 +3,10 @@
 import asyncio
 import errno
 import os
+import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,44 @@ rest()
     ]
     assert run.run_id == run_ids[-1]
     await run.stop()
+
+
+@pytest.fixture
+def unclean() -> Iterator[set[int]]:
+    """Ignore and block signals, and let a descriptor be inherited, as whoever starts us might.
+
+    A later thread inherits what this one blocks.
+    """
+    numbers = {signal.SIGHUP, signal.SIGINT, signal.SIGCHLD, signal.SIGUSR1, signal.SIGRTMIN}
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2, signal.SIGTERM})
+    inherited = os.open(os.devnull, os.O_RDONLY)
+    os.set_inheritable(inherited, True)
+    yield {int(number) for number in numbers}
+    os.close(inherited)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    for number, handler in former.items():
+        signal.signal(number, handler)
+
+
+async def test_a_run_starts_clean(unclean: set[int], spawn: Start, tmp_path: Path) -> None:
+    async def output(*argv: str) -> list[str]:
+        run: LocalRun = await spawn(LaunchSpec(argv=argv, cwd=str(tmp_path / "node")))
+        await run.ended()
+        return (await run.log_tail()).split()
+
+    # No Python and no shell, which change signals of their own.
+    assert await output("/bin/grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status") == [
+        *("SigBlk:", "0" * 16),
+        *("SigIgn:", "0" * 16),
+    ]
+    # The last one is the list itself.
+    assert await output("/bin/ls", "/proc/self/fd") == ["0", "1", "2", "3"]
+    run = await spawn(LaunchSpec(argv=("/bin/sh", "-c", "exit 3"), cwd=str(tmp_path / "node")))
+    assert (await run.ended()).code == 3
+    for number in unclean:
+        # It is none of the server's business either.
+        signal.raise_signal(number)
 
 
 async def test_timer_slack_is_the_specs_and_only_its(
