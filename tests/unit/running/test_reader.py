@@ -10,7 +10,7 @@ import pytest
 
 from gns3server.running import reader as reader_module
 from gns3server.running.reader import _Shared
-from gns3server.running.readiness import Answer, ReadinessQuery, look
+from gns3server.running.readiness import ReadinessQuery, ReadinessResult, look
 from gns3server.running.spec import LaunchSpec, Port
 
 
@@ -46,7 +46,7 @@ async def test_starts_share_their_rounds_and_leave_none_behind(
 ) -> None:
     rounds: list[int] = []
 
-    def counting(questions: list[ReadinessQuery], *rest: Any) -> list[Answer | None]:
+    def counting(questions: list[ReadinessQuery], *rest: Any) -> list[ReadinessResult | None]:
         rounds.append(len(questions))
         return look(questions, *rest)
 
@@ -71,7 +71,7 @@ async def test_a_failed_round_is_followed_by_another(
 ) -> None:
     failures = [OSError("no file descriptor left")]
 
-    def failing(*arguments: Any) -> list[Answer | None]:
+    def failing(*arguments: Any) -> list[ReadinessResult | None]:
         if failures:
             raise failures.pop()
         return look(*arguments)
@@ -93,7 +93,7 @@ async def test_an_answer_that_nobody_wants_any_more_is_let_go(
     answered: asyncio.Future[None] = loop.create_future()
     go_on = threading.Semaphore(0)
 
-    def late(*arguments: Any) -> list[Answer | None]:
+    def late(*arguments: Any) -> list[ReadinessResult | None]:
         answers = look(*arguments)
         if answers[0] is not None:
             loop.call_soon_threadsafe(answered.set_result, None)
