@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gns3server import errors, hookspecs, plugin, testing
-from gns3server.__main__ import make_parser
+from gns3server.cli.arguments import make_parser
 from gns3server.nodes.states import NodeState
 from gns3server.settings.schema import ServerSettings, config_files
 

@@ -58,7 +58,7 @@ async def test_the_bytes_on_the_wire(raw, project, lab):
 
 @pytest.mark.statement("NOTIF-04")
 async def test_pings_break_the_silence(gns3_serving, monkeypatch):
-    monkeypatch.setattr("gns3server.app.Hub", partial(EventBus, ping_after=0.01))
+    monkeypatch.setattr("gns3server.app.EventBus", partial(EventBus, ping_after=0.01))
     async with gns3_serving(plugins=[]) as server, server.client.listen() as events:
         assert await take(events, 5) == [PING] * 5
 

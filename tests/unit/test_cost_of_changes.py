@@ -5,10 +5,9 @@ from pathlib import Path
 
 from gns3server.events import PendingEvent
 from gns3server.files.durable import make_directory
-from gns3server.nodes.nio import Nio
 from gns3server.running.spec import LaunchSpec
 from gns3server.storage.database import DatabaseThread
-from gns3server.storage.rows import NodeRow, RunRow
+from gns3server.storage.rows import NioRow, NodeRow, RunRow
 from gns3server.storage.stores import ProjectStore
 
 DEEPER = 4
@@ -34,7 +33,7 @@ async def add_node(records: ProjectStore, number: int) -> None:
         properties={"note": "a note"},
     )
     await records.save_node(record, {}, event=NEWS)
-    nio = Nio("nio_udp", {"lport": number, "rhost": "127.0.0.1", "rport": number})
+    nio = NioRow("nio_udp", {"lport": number, "rhost": "127.0.0.1", "rport": number})
     await records.save_nio(record.id, (0, 0), nio, None)
     await records.save_run(RunRow(id=f"run {number}", node_id=record.id, spec=SPEC), NEWS)
 

@@ -206,7 +206,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path):
         "from gns3server.storage.stores import PROJECT_MIGRATIONS;"
         "from gns3server.storage.rows import read_project;"
         "import os; os.getuid() or os.setuid(65534);"
-        "examine(Path(sys.argv[1]), PROJECT_MIGRATIONS, read_project)"
+        "check_file(Path(sys.argv[1]), PROJECT_MIGRATIONS, read_project)"
     )
     for directory in (tmp_path, *tmp_path.parents[:2]):
         directory.chmod(0o755)

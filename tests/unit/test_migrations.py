@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from gns3server.nodes.nio import Nio
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.storage.file_check import DatabaseError
 from gns3server.storage.migrations import Migrations
-from gns3server.storage.rows import NodeRow, ProjectPlace, RunRow
+from gns3server.storage.rows import NioRow, NodeRow, ProjectPlace, RunRow
 from gns3server.storage.stores import (
     PROJECT_MIGRATIONS,
     SERVER_MIGRATIONS,
@@ -106,7 +105,7 @@ async def test_all_of_a_project_of_every_version_is_read(thread, tmp_path, versi
         ),
         NodeRow(id=SECOND, type="toy", name="PC2", console=4513, number=None, properties={}),
     ]
-    nio = Nio("nio_udp", {"lport": 10000, "rhost": "127.0.0.1", "rport": 10001})
+    nio = NioRow("nio_udp", {"lport": 10000, "rhost": "127.0.0.1", "rport": 10001})
     assert stored.nios == {FIRST: {(1, 1): nio}}
     assert stored.staged_files == {("toy", SECOND): {"startup": b"echo hi\n"}}
     home = "/srv/labs/lab"

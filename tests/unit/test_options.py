@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gns3server import __version__
-from gns3server.__main__ import make_parser
+from gns3server.cli.arguments import make_parser
 from gns3server.settings.schema import ServerSettings, load
 
 SWITCHES = [

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import gns3server
-from gns3server.__main__ import make_parser
+from gns3server.cli.arguments import make_parser
 
 UNIT = Path(gns3server.__file__).parent / "systemd" / "gns3server.service"
 PROGRAM = "/opt/gns3server/bin/gns3server"
