@@ -268,6 +268,11 @@ async def test_a_run_starts_clean(unclean: set[int], spawn: Start, tmp_path: Pat
         signal.raise_signal(number)
 
 
+def own_timer_slack() -> int:
+    """The main thread's, in nanoseconds; to another thread reading it takes a privilege."""
+    return int(Path("/proc/self/timerslack_ns").read_text())
+
+
 async def test_timer_slack_is_the_specs_and_only_its(
     start: Start, make_spec: MakeSpec, tmp_path: Path, tcp_port: Port
 ) -> None:
@@ -281,8 +286,7 @@ rest()
         run: LocalRun = await start(make_spec(body, timer_slack_ns=slack, ports=(tcp_port,)))
         found.append(int(await run.log_tail()))
         await run.stop()
-    default = int(await asyncio.to_thread(Path("/proc/self/timerslack_ns").read_text))
-    assert found == [5_000_000, default]
+    assert found == [5_000_000, own_timer_slack()]
 
 
 def not_executable(directory: Path) -> Path:
