@@ -38,6 +38,7 @@ class ProcessNode(Node, ABC):
         super().__init__(project, node_type, record)
         self._run: Run | None = None
         self._ports: RunningPorts | None = None
+        self._watcher: asyncio.Task[None] | None = None
 
     @abstractmethod
     async def launch_spec(self) -> LaunchSpec:
@@ -78,7 +79,7 @@ class ProcessNode(Node, ABC):
                 await self._unless_closing(stack.enter_async_context(machine.gate.place()))
                 await self.project.records.save_run(record)
                 run = await machine.runner.spawn(spec, run_id=record.id)
-                run.on_exit = self._exited
+                self._watch(run)
                 await self._until_ready(run)
             await self._record(run, record)
         except LaunchFailed as failure:
@@ -181,9 +182,7 @@ class ProcessNode(Node, ABC):
         self._run, self.state = run, NodeState.STARTED
         self._ports = self._ports_of(spec)
         self._ports.keep()
-        run.on_exit = self._exited
-        if run.ending:
-            self._exited(run)
+        self._watch(run)
 
     async def leave(self) -> None:
         """Let the process run on: it is another server's, or another opening's, to adopt."""
@@ -195,6 +194,13 @@ class ProcessNode(Node, ABC):
         """Take note that the node was started, and ended while no server ran."""
         self.state = NodeState.STARTED
         await self._gone(run_id)
+
+    def _watch(self, run: Run) -> None:
+        async def wait() -> None:
+            await run.ended()
+            self._exited(run)
+
+        self._watcher = asyncio.create_task(wait())
 
     def _exited(self, run: Run) -> None:
         if run is self._run and self.state in (NodeState.STARTED, NodeState.SUSPENDED):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Sequence
-from functools import partial
 from typing import Any
 
 from gns3server.nodes.parent import ParentProject
@@ -32,6 +31,7 @@ class ParkedRuns:
         self._project = project
         self._own = own
         self._runs: dict[Run, RunningPorts] = {}
+        self._watchers: dict[Run, asyncio.Task[None]] = {}
 
     def add(self, run: Run, record: RunRow) -> None:
         """Watch a run."""
@@ -39,7 +39,7 @@ class ParkedRuns:
         ports = RunningPorts(self._project.machine.ports, record.spec, holder)
         ports.keep()
         self._runs[run] = ports
-        run.on_exit = partial(self._exited, record.node_id)
+        self._watchers[run] = asyncio.create_task(self._watch(run, record.node_id))
 
     async def stop(self) -> None:
         """Stop all of them."""
@@ -50,15 +50,18 @@ class ParkedRuns:
         runs, self._runs = list(self._runs), {}
         await asyncio.gather(*(run.let_go() for run in runs))
 
-    def _exited(self, node_id: str, run: Run) -> None:
-        log.warning(
-            "project %s, VM %s: it has ended; no plugin knows it", self._project.id, node_id
-        )
-        _ = self._own(self._end(run))
+    async def _watch(self, run: Run, node_id: str) -> None:
+        await run.ended()
+        if run in self._runs:
+            log.warning(
+                "project %s, VM %s: it has ended; no plugin knows it", self._project.id, node_id
+            )
+            _ = self._own(self._end(run))
 
     async def _end(self, run: Run) -> None:
-        await run.stop()
+        # First of all: the end of what is stopped here is no surprise to whoever watches it.
         ports = self._runs.pop(run, None)
+        await run.stop()
         if ports is not None:
             ports.release()
             await self._project.records.end_run(run.run_id)

@@ -1,6 +1,6 @@
 """Who a process is, beyond its pid, which the kernel gives out again.
 
-Linux only (pidfd_open: kernel 5.3). Everything here reads /proc: never call it on the loop.
+Linux only (P_PIDFD of waitid: kernel 5.4). Everything here reads /proc: never call it on the loop.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from gns3server.running.procfs import ProcessStat, read_bytes, read_stat
 class ProcessIdentity:
     """One process, for ever: no other one, on this boot or another, has the same three values.
 
-    :param start_time: field 22 of /proc/PID/stat (proc(5)), clock ticks since boot; unlike a
-        time of day it does not move when the clock is set.
-    :param boot_id: see :func:`read_boot_id`.
+    :param pid: its number, in our pid namespace.
+    :param start_time: field 22 of /proc/PID/stat (proc(5)), clock ticks since boot; unlike a time
+        of day it does not move when the clock is set.
+    :param boot_id: the id of the boot that it was started in (random(4)).
     """
 
     pid: int
@@ -35,72 +36,48 @@ class Handle(NamedTuple):
 
 
 def read_boot_id() -> str:
-    """The id that the kernel gave to this boot (random(4))."""
+    """Return the id that the kernel gave to this boot (random(4)).
+
+    :raises OSError: it cannot be read.
+    """
     return read_bytes("/proc/sys/kernel/random/boot_id").decode().strip()
 
 
-def open_handle(pid: int) -> Handle | None:
-    """Open a process and read its identity; ``None`` when no process has that pid.
+def open_child(pid: int) -> Handle | None:
+    """Open a child of ours, which may have ended but has not been reaped, and read its identity.
 
-    :raises OSError: it cannot be opened or read.
+    :returns: None when it is no child of ours, so that somebody else has reaped it.
+    :raises OSError: no descriptor is left, most likely.
     """
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
         return None
     try:
-        # Only now: while the pidfd is open the pid may pass on, but then the process behind the
-        # pidfd is reaped and the check below sees it.
-        stat = read_stat(pid)
-        if stat is not None and _refers_to(fd, pid):
-            return Handle(ProcessIdentity(pid, stat.start_time, read_boot_id()), fd)
+        stat, boot_id = read_stat(pid), read_boot_id()
+        # Only now: who is there to be reaped has kept its pid, so that what was read is its own.
+        os.waitid(os.P_PIDFD, fd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if stat is not None:
+            return Handle(ProcessIdentity(pid, stat.start_time, boot_id), fd)
+    except ChildProcessError:
+        pass
     except BaseException:
         os.close(fd)
         raise
     os.close(fd)
     return None
-
-
-def open_pidfd(identity: ProcessIdentity) -> int | None:
-    """Open a living process; ``None`` when it is gone, a zombie or another one.
-
-    :raises OSError: it cannot be opened or read.
-    """
-    if identity.boot_id != read_boot_id():
-        return None
-    try:
-        fd = os.pidfd_open(identity.pid)
-    except ProcessLookupError:
-        return None
-    try:
-        stat = read_stat(identity.pid)
-        if stat is not None and stat.alive and stat.start_time == identity.start_time:
-            return fd
-    except BaseException:
-        os.close(fd)
-        raise
-    os.close(fd)
-    return None
-
-
-def open_all(stats: Iterable[ProcessStat]) -> list[Handle]:
-    """Open those of the processes that still live.
-
-    :raises OSError: one cannot be opened or read; none is left open.
-    """
-    boot_id = read_boot_id()
-    return open_living(ProcessIdentity(stat.pid, stat.start_time, boot_id) for stat in stats)
 
 
 def open_living(processes: Iterable[ProcessIdentity]) -> list[Handle]:
-    """Open those of the processes that still live.
+    """Open those of the processes that still live; zombies do not.
 
-    :raises OSError: one cannot be opened or read; none is left open.
+    :raises OSError: no descriptor is left, most likely; none of them is left open.
     """
+    boot_id = read_boot_id()
     handles: list[Handle] = []
     try:
         for identity in processes:
-            fd = open_pidfd(identity)
+            fd = _open(identity) if identity.boot_id == boot_id else None
             if fd is not None:
                 handles.append(Handle(identity, fd))
     except BaseException:
@@ -109,15 +86,37 @@ def open_living(processes: Iterable[ProcessIdentity]) -> list[Handle]:
     return handles
 
 
+def open_all(stats: Iterable[ProcessStat]) -> list[Handle]:
+    """Open those of the processes that still live, by what was read of them on this boot.
+
+    :raises OSError: as :func:`open_living`.
+    """
+    boot_id = read_boot_id()
+    return open_living(ProcessIdentity(stat.pid, stat.start_time, boot_id) for stat in stats)
+
+
 def close_all(handles: Iterable[Handle]) -> None:
-    """Close the pidfds."""
+    """Close pidfds.
+
+    :param handles: to be used no more.
+    """
     for handle in handles:
         os.close(handle.fd)
 
 
-def _refers_to(fd: int, pid: int) -> bool:
-    """Whether the process behind a pidfd still owns its pid (fdinfo: -1 once reaped)."""
-    for line in read_bytes(f"/proc/self/fdinfo/{fd}").splitlines():
-        if line.startswith(b"Pid:"):
-            return int(line.split()[1]) == pid
-    return False
+def _open(identity: ProcessIdentity) -> int | None:
+    """Open a process of this boot; None when it has ended, or is another one."""
+    try:
+        fd = os.pidfd_open(identity.pid)
+    except ProcessLookupError:
+        return None
+    try:
+        # Only now: the process that started then has the pid, and had it when it was opened.
+        stat = read_stat(identity.pid)
+        if stat is not None and stat.alive and stat.start_time == identity.start_time:
+            return fd
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return None

@@ -30,6 +30,8 @@ async def is_interface_up(name: str) -> bool:
 
     A TAP interface that no program has opened yet counts: it is switched on,
     though nothing can pass through it.
+
+    :param name: of the interface.
     """
 
     def look() -> bool:

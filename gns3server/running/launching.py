@@ -1,19 +1,19 @@
-"""Start one process: all of it blocks and runs in the spawner's thread."""
+"""Start one process. All of it blocks, and runs in the runner's spawner thread."""
 
 from __future__ import annotations
 
 import errno
 import os
 import shutil
+import signal
+import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from gns3server.errors import advice
-from gns3server.ports import try_port
-from gns3server.running.identity import Handle, open_handle
+from gns3server.running.identity import Handle, open_child
 from gns3server.running.logs import open_log
 from gns3server.running.procfs import RUN_ID_VARIABLE
 from gns3server.running.runner import LaunchFailed
@@ -21,85 +21,63 @@ from gns3server.running.spec import LaunchSpec, Port
 
 PR_SET_TIMERSLACK = 29  # linux/prctl.h
 
-
-class Launched(NamedTuple):
-    """A process that was just started: reap it by ``popen``, close the pidfd in ``main``."""
-
-    popen: subprocess.Popen[bytes]
-    main: Handle
+_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
-def launch(
-    spec: LaunchSpec, run_id: str, base_env: Mapping[str, str], slack: TimerSlack
-) -> Launched:
-    """Start the program of a spec in a session of its own.
+def catch_ignored_signals() -> None:
+    """Catch the signals that this process ignores, so that no program inherits that.
 
-    :param base_env: its environment, to which the spec adds.
-    :raises LaunchFailed: it cannot be started.
+    Whoever is started by nohup or by a shell's ``&`` ignores some, and an ignored signal stays
+    ignored across exec, while a caught one is back at its default (execve(2), signal(7)).
+    For this process nothing changes. SIGPIPE and SIGXFSZ, which every Python ignores, are left
+    to subprocess, which restores them.
+
+    :raises ValueError: this is not the main thread, the only one that may do so.
+    """
+    for number in signal.valid_signals().difference(_RESTORED):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            # A caught SIGCHLD would wake the loop at each end of a child; its default does
+            # nothing, but unlike an ignored one it leaves us the exit codes.
+            default = number == signal.SIGCHLD
+            signal.signal(number, signal.SIG_DFL if default else lambda *_: None)
+
+
+def launch(spec: LaunchSpec, run_id: str, base_env: Mapping[str, str]) -> Handle:
+    """Start the program of a spec, in a session of its own.
+
+    It starts clean: no signal is ignored (see :func:`catch_ignored_signals`) or blocked, and it
+    has no descriptor but the null device and its log.
+
+    :param spec: what to start, and where.
+    :param run_id: what its processes are known by, in their environment.
+    :param base_env: its environment, before the spec's own variables.
+    :returns: the process, a child of ours to be reaped, and a pidfd to be closed.
+    :raises LaunchFailed: nothing was started, or what was has been killed.
     """
     _write_files(spec)
     for port in spec.ports:
-        check_free(port)
+        _check_free(port)
     environment = {**base_env, **spec.env, RUN_ID_VARIABLE: run_id}
-    log = _open_log(spec)
+    popen = _popen(spec, environment)
     try:
-        with slack.of(spec.timer_slack_ns):
-            popen = _popen(spec, environment, log)
-    finally:
-        os.close(log)
-    return Launched(popen, _identify(spec, popen))
-
-
-class TimerSlack:
-    """The timer slack of the calling thread, which its forks inherit (prctl(2))."""
-
-    def __init__(self) -> None:
-        self._prctl: Callable[..., int] | None = None
-
-    @contextmanager
-    def of(self, nanoseconds: int | None) -> Iterator[None]:
-        """Let the block's forks have this timer slack; ``None`` changes nothing."""
-        if nanoseconds is None:
-            yield
-            return
-        self._set(nanoseconds)
-        try:
-            yield
-        finally:
-            # The next program that this thread starts did not ask for it: 0 is the usual value.
-            self._set(0)
-
-    def _set(self, nanoseconds: int) -> None:
-        # Late: not every lab needs it, and it would slow each start of the server down.
-        import ctypes
-
-        if self._prctl is None:
-            self._prctl = ctypes.CDLL(None).prctl
-        self._prctl(PR_SET_TIMERSLACK, ctypes.c_ulong(nanoseconds), 0, 0, 0)
-
-
-def check_free(port: Port) -> None:
-    """Refuse a port that cannot be bound on all addresses right now.
-
-    :raises LaunchFailed: says why.
-    """
-    try:
-        try_port(port.kind.upper(), port.number)
+        child = open_child(popen.pid)
     except OSError as error:
-        raise LaunchFailed(_why_not_bound(port, error)) from error
+        popen.kill()
+        popen.wait()
+        raise LaunchFailed(f"cannot watch {spec.argv[0]}: {_advice(error)}") from error
+    # It is reaped through its pidfd: its Popen must neither complain nor wait for it.
+    popen.returncode = 0
+    if child is None:
+        raise LaunchFailed(f"{spec.argv[0]} was reaped by something else than this server")
+    return child
 
 
 def in_use(port: Port) -> str:
-    """What is said of a port that is taken."""
+    """Say that a port is taken, and what to do about it.
+
+    :param port: the one that another process has bound.
+    """
     return f"{port} is in use by another process of this machine: stop that or choose another port"
-
-
-def _why_not_bound(port: Port, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return in_use(port)
-    if error.errno == errno.EACCES:
-        return f"{port} is reserved for privileged programs: choose one above 1023"
-    return f"{port} cannot be used: {_advice(error)}"
 
 
 def _write_files(spec: LaunchSpec) -> None:
@@ -115,26 +93,67 @@ def _write_files(spec: LaunchSpec) -> None:
         raise LaunchFailed(f"cannot write to the directory {spec.cwd}: {_advice(error)}") from error
 
 
-def _open_log(spec: LaunchSpec) -> int:
+def _check_free(port: Port) -> None:
+    """Raise LaunchFailed when a port cannot be bound on all addresses right now."""
+    kind = socket.SOCK_STREAM if port.kind == "tcp" else socket.SOCK_DGRAM
     try:
-        return open_log(Path(spec.cwd, spec.log_name))
+        with socket.socket(socket.AF_INET, kind) as probe:
+            if port.kind == "tcp":
+                # As servers do it: connections that are fading out do not count.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("0.0.0.0", port.number))  # noqa: S104 (as emulators do)
+    except OSError as error:
+        raise LaunchFailed(_why_not_bound(port, error)) from error
+
+
+def _why_not_bound(port: Port, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return in_use(port)
+    if error.errno == errno.EACCES:
+        return f"{port} is reserved for privileged programs: choose one above 1023"
+    return f"{port} cannot be used: {_advice(error)}"
+
+
+def _popen(spec: LaunchSpec, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        log = open_log(Path(spec.cwd, spec.log_name))
     except OSError as error:
         raise LaunchFailed(f"cannot open the log {spec.log_name}: {_advice(error)}") from error
-
-
-def _popen(spec: LaunchSpec, environment: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
+    # Of this thread, which keeps it: what the server was started with must not be inherited.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-        return subprocess.Popen(
-            spec.argv,
-            cwd=spec.cwd,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        with _timer_slack(spec.timer_slack_ns):
+            return subprocess.Popen(
+                spec.argv,
+                cwd=spec.cwd,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
     except OSError as error:
         raise LaunchFailed(_why_not_started(spec, error, environment.get("PATH"))) from error
+    finally:
+        os.close(log)
+
+
+@contextmanager
+def _timer_slack(nanoseconds: int | None) -> Iterator[None]:
+    """Let this thread, and so its forks, have a timer slack (prctl(2)); None changes nothing."""
+    if nanoseconds is None:
+        yield
+        return
+    # Late: not every lab needs it, and it would slow each start of the server down.
+    import ctypes
+
+    prctl = ctypes.CDLL(None).prctl
+    prctl(PR_SET_TIMERSLACK, ctypes.c_ulong(nanoseconds), 0, 0, 0)
+    try:
+        yield
+    finally:
+        # The next program that this thread starts did not ask for it: 0 is the usual value.
+        prctl(PR_SET_TIMERSLACK, ctypes.c_ulong(0), 0, 0, 0)
 
 
 def _why_not_started(spec: LaunchSpec, error: OSError, path: str | None) -> str:
@@ -146,26 +165,6 @@ def _why_not_started(spec: LaunchSpec, error: OSError, path: str | None) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"{program} may not be executed: check that it is a program and its permissions"
     return f"cannot start {program}: {_advice(error)}"
-
-
-def _identify(spec: LaunchSpec, popen: subprocess.Popen[bytes]) -> Handle:
-    try:
-        handle = open_handle(popen.pid)
-    except OSError as error:
-        _end(popen)
-        raise LaunchFailed(f"cannot watch {spec.argv[0]}: {_advice(error)}") from error
-    except BaseException:
-        _end(popen)
-        raise
-    if handle is None:
-        _end(popen)
-        raise LaunchFailed(f"{spec.argv[0]} was reaped by something else than this server")
-    return handle
-
-
-def _end(popen: subprocess.Popen[bytes]) -> None:
-    popen.kill()
-    popen.wait()
 
 
 def _advice(error: OSError) -> str:

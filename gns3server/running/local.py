@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import shlex
-import subprocess
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from gns3server.running.identity import Handle, ProcessIdentity, open_living
-from gns3server.running.ladder import take_down
-from gns3server.running.launching import TimerSlack, launch
-from gns3server.running.local_run import LocalRun
+from gns3server.running.launching import catch_ignored_signals, launch
+from gns3server.running.local_run import LocalRun, RunState
 from gns3server.running.logs import bound_log
 from gns3server.running.procfs import run_ids_below
 from gns3server.running.reader import KernelReader
@@ -25,17 +22,20 @@ from gns3server.running.watched import WatchedProcesses
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 
 
 class LocalRunner:
-    """A :class:`~gns3server.running.runner.Runner` of this machine; to be made on the loop.
+    """Implements :class:`~gns3server.running.runner.Runner` with processes of this machine.
+
+    To be made on the loop, in the main thread: what this process ignores it catches from then
+    on, so that programs do not inherit it. Its ``runs`` are those that it watches.
 
     :param base_env: the environment of every program, before its spec's own variables.
     :param log_period: seconds between two looks at the sizes of the logs.
     :param reader: of the kernel's tables, by default one of its own; closed with the runner.
-
-    Its ``runs`` are those that it watches.
+    :raises OSError: there are no threads to be had.
+    :raises ValueError: this is not the main thread.
     """
 
     def __init__(
@@ -45,15 +45,20 @@ class LocalRunner:
         log_period: float = 2.0,
         reader: KernelReader | None = None,
     ) -> None:
+        catch_ignored_signals()
         self._base_env = dict(base_env)
         self._log_period = log_period
         self._reader = reader or KernelReader()
         self._hurry = asyncio.Event()
         self._spawner = thread_pool("spawner")
-        self._slack = TimerSlack()
-        self.runs: set[LocalRun] = set()
+        self._runs: set[LocalRun] = set()
         self._log_keeper: asyncio.Task[None] | None = None
         self._owned: set[asyncio.Task[Any]] = set()
+
+    @property
+    def runs(self) -> list[LocalRun]:
+        """Those that are watched."""
+        return [run for run in self._runs if not run.over]
 
     async def spawn(self, spec: LaunchSpec, *, run_id: str) -> LocalRun:
         task = self._own(self._spawn(spec, run_id))
@@ -70,10 +75,9 @@ class LocalRunner:
         return await asyncio.shield(self._own(self._adopt(spec, run_id, tuple(processes))))
 
     async def sweep(self, run_ids: Collection[str]) -> int:
-        record = WatchedProcesses()
-        ids = frozenset(run_ids)
-        await asyncio.shield(self._own(take_down(record, self._reader, ids, self._hurry)))
-        return len(record.identities)
+        found = WatchedProcesses(self._reader, frozenset(run_ids))
+        await asyncio.shield(self._own(found.take_down(self._hurry)))
+        return len(found.identities)
 
     async def runs_in(self, directory: Path) -> set[str]:
         return await self._in_thread(run_ids_below, str(directory))
@@ -85,7 +89,7 @@ class LocalRunner:
         self._reader.withdraw_all()
         while self._owned:
             await asyncio.wait(self._owned)
-        await asyncio.gather(*[run.let_go() for run in self.runs])
+        await asyncio.gather(*(run.let_go() for run in self.runs))
         if self._log_keeper is not None:
             self._log_keeper.cancel()
             await asyncio.wait([self._log_keeper])
@@ -93,51 +97,32 @@ class LocalRunner:
         await asyncio.to_thread(self._spawner.shutdown)
 
     async def _spawn(self, spec: LaunchSpec, run_id: str) -> LocalRun:
-        launched = await self._in_thread(launch, spec, run_id, self._base_env, self._slack)
-        log.debug("process %d runs %s in %s", launched.popen.pid, shlex.join(spec.argv), spec.cwd)
-        return self._watch(spec, run_id, [launched.main], launched.popen)
+        main = await self._in_thread(launch, spec, run_id, self._base_env)
+        log.debug("process %d runs %s in %s", main.identity.pid, shlex.join(spec.argv), spec.cwd)
+        return self._watch(spec, run_id, [main], RunState.STARTING)
 
     async def _adopt(
         self, spec: LaunchSpec, run_id: str, processes: tuple[ProcessIdentity, ...]
     ) -> LocalRun | None:
         handles = await self._in_thread(open_living, processes)
         if spec.goes_on(len(processes), len(handles)):
-            return self._watch(spec, run_id, handles, None)
-        record = WatchedProcesses()
-        record.add_all(handles)
+            return self._watch(spec, run_id, handles, RunState.READY)
+        left = WatchedProcesses(self._reader, [run_id])
+        left.add_all(handles)
         try:
             # Not left to the ladder, which puts up with it: who cannot be found stays on record.
-            record.add_all(await self._reader.carriers([run_id], record.identities))
+            left.add_all(await self._reader.carriers([run_id], left.identities))
         except OSError:
-            record.forget()
+            left.forget()
             raise
-        await take_down(
-            record,
-            self._reader,
-            [run_id],
-            self._hurry,
-            stop_signal=spec.stop_signal,
-            stop_limit=spec.stop_limit,
-        )
+        await left.take_down(self._hurry, stop_signal=spec.stop_signal, stop_limit=spec.stop_limit)
         return None
 
     def _watch(
-        self,
-        spec: LaunchSpec,
-        run_id: str,
-        essential: list[Handle],
-        popen: subprocess.Popen[bytes] | None,
+        self, spec: LaunchSpec, run_id: str, essential: list[Handle], state: RunState
     ) -> LocalRun:
-        run = LocalRun(
-            spec,
-            run_id,
-            self._reader,
-            essential,
-            hurry=self._hurry,
-            released=self.runs.discard,
-            popen=popen,
-        )
-        self.runs.add(run)
+        run = LocalRun(spec, run_id, essential, state, reader=self._reader, hurry=self._hurry)
+        self._runs.add(run)
         if self._log_keeper is None or self._log_keeper.done():
             self._log_keeper = asyncio.create_task(self._keep_logs())
         return run
@@ -146,7 +131,8 @@ class LocalRunner:
         pause = self._log_period
         while self.runs:
             await asyncio.sleep(pause)
-            logs = [(run.log_path, run.spec.log_limit) for run in self.runs]
+            self._runs = set(self.runs)
+            logs = [(run.log_path, run.spec.log_limit) for run in self._runs]
             # A flood is no matter of seconds.
             cut = await self._in_thread(_bound_logs, logs)
             pause = self._log_period / 20 if cut else self._log_period
@@ -157,14 +143,13 @@ class LocalRunner:
         task.add_done_callback(self._owned.discard)
         return task
 
-    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        call = partial(function, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._spawner, call)
+    def _in_thread(self, function: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._spawner, function, *args)
 
 
 def _stop_unwanted(task: asyncio.Task[LocalRun]) -> None:
     if not task.cancelled() and task.exception() is None:
-        task.result().begin_stop()
+        _ = task.result().begin_stop()
 
 
 def _bound_logs(logs: Sequence[tuple[Path, int]]) -> bool:

@@ -5,68 +5,100 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gns3server.running.identity import Handle, ProcessIdentity
-from gns3server.running.ladder import take_down
 from gns3server.running.launching import in_use
 from gns3server.running.logs import log_tail
 from gns3server.running.reader import KernelReader
-from gns3server.running.readiness import Foreign, ReadinessQuery, ReadinessResult
-from gns3server.running.runner import Exit, LaunchFailed, Run
-from gns3server.running.spec import LaunchSpec
+from gns3server.running.readiness import (
+    Foreign,
+    ReadinessQuery,
+    ReadinessResult,
+    Ready,
+    discard,
+)
+from gns3server.running.runner import Exit, LaunchFailed
+from gns3server.running.spec import LaunchSpec, Port
 from gns3server.running.watched import WatchedProcess, WatchedProcesses
 
 GRACE = 0.5
 """Seconds that essential processes may end apart and still count as having ended together."""
 
 
-class LocalRun:
-    """A :class:`~gns3server.running.runner.Run` of this machine; to be made on the loop.
+class RunState(Enum):
+    """Where a run is in its life; ``MOVES`` says what may follow."""
 
-    :param essential: those whose end is the end of the run, as far as they are known, main first.
-    :param hurry: when it is set, nothing is given time to end any more.
-    :param released: called when everything has been stopped, or is not watched any more.
-    :param popen: of the main process, unless it was adopted.
+    STARTING = auto()
+    """Its main process was started; nothing is known of its ports."""
+    READY = auto()
+    """It has been ready, in this server or in an earlier one."""
+    ENDING = auto()
+    """An essential process has ended, or a stop has begun; all the others are being ended."""
+    ENDED = auto()
+    """Nothing of it is alive."""
+    LET_GO = auto()
+    """It is not watched any more."""
+
+
+MOVES = {
+    RunState.STARTING: {RunState.READY, RunState.ENDING, RunState.LET_GO},
+    RunState.READY: {RunState.ENDING, RunState.LET_GO},
+    RunState.ENDING: {RunState.ENDED},
+    RunState.ENDED: set(),
+    RunState.LET_GO: set(),
+}
+
+
+class LocalRun:
+    """Implements :class:`~gns3server.running.runner.Run`, which says what its methods do.
+
+    To be made on the loop.
+
+    :param spec: what runs.
+    :param run_id: what its processes carry in their environment.
+    :param essential: the processes whose end is the end of the run, as far as they are known,
+        main first; their pidfds are the run's from now on.
+    :param state: ``STARTING``, or ``READY`` for one that was adopted.
+    :param reader: finds out when it is ready, and what belongs to it.
+    :param hurry: once it is set nothing is given time to end any more.
     """
 
     def __init__(
         self,
         spec: LaunchSpec,
         run_id: str,
-        reader: KernelReader,
         essential: Sequence[Handle],
+        state: RunState,
         *,
+        reader: KernelReader,
         hurry: asyncio.Event,
-        released: Callable[[LocalRun], None],
-        popen: subprocess.Popen[bytes] | None = None,
     ) -> None:
         self.spec = spec
         self.log_path = Path(spec.cwd, spec.log_name)
-        self.on_exit: Callable[[Run], None] | None = None
         self._run_id = run_id
+        self._state = state
         self._reader = reader
         self._hurry = hurry
-        self._released = released
-        self._loop = asyncio.get_running_loop()
-        self._watched = WatchedProcesses(self._noticed)
-        main, *children = essential
-        self._main = self._watched.add(main, popen)
-        self._essential = [self._main, *(self._watched.add(child) for child in children)]
-        self._is_ready = popen is None
-        self._first: WatchedProcess | None = None
-        self._exit: Exit | None = None
-        self._ended: asyncio.Future[None] = self._loop.create_future()
-        self._grace: asyncio.TimerHandle | None = None
-        self._ladder: asyncio.Task[None] | None = None
-        self._unasked = False
+        self._watched = WatchedProcesses(reader, [run_id])
+        self._essential: list[WatchedProcess] = []
+        self._add_essential(essential)
+        self._main = self._essential[0]
+        self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._asked = asyncio.Event()
+        self._end: asyncio.Task[None] | None = None
 
     @property
     def run_id(self) -> str:
         return self._run_id
+
+    @property
+    def pid(self) -> int:
+        return self._main.identity.pid
 
     @property
     def processes(self) -> tuple[ProcessIdentity, ...]:
@@ -74,126 +106,141 @@ class LocalRun:
 
     @property
     def ending(self) -> bool:
-        return self._first is not None
+        return self._is(RunState.ENDING, RunState.ENDED)
+
+    @property
+    def over(self) -> bool:
+        """Whether none of its processes is watched any more."""
+        return self._is(RunState.ENDED, RunState.LET_GO)
 
     @property
     def exit(self) -> Exit | None:
-        return self._exit
+        return self._exit.result() if self._exit.done() and not self._exit.cancelled() else None
 
     async def ready(self) -> None:
-        if self._is_ready:
+        if self._is(RunState.READY):
             return
         spec = self.spec
         question = ReadinessQuery(self._main.identity, self._run_id, spec.ports, spec.children)
-        verdict: asyncio.Future[str | None] = self._loop.create_future()
-        if not self.ending:
-            self._reader.ask(question, lambda answer: self._answered(answer, verdict))
-        futures: list[asyncio.Future[Any]] = [verdict, self._ended]
+        answered: asyncio.Future[Port | None] = asyncio.get_running_loop().create_future()
+        if self._is(RunState.STARTING):
+            self._reader.ask(question, partial(self._take, answered))
+        futures: list[asyncio.Future[Any]] = [answered, self._exit]
         try:
             await asyncio.wait(
-                futures,
-                timeout=spec.ready_limit,
-                return_when=asyncio.FIRST_COMPLETED,
+                futures, timeout=spec.ready_limit, return_when=asyncio.FIRST_COMPLETED
             )
-            if self.ending:
-                raise LaunchFailed(self._why_ended())
-            if not verdict.done():
-                raise LaunchFailed(
-                    f"{self._name} was not ready within {spec.ready_limit:g} s: {question.missing}"
-                )
-            if reason := verdict.result():
-                raise LaunchFailed(reason)
-            self._is_ready = True
         finally:
             self._reader.withdraw(question)
-            verdict.cancel()
+        if not self._is(RunState.READY):
+            raise LaunchFailed(self._why_not_ready(answered, question.missing))
 
     async def ended(self) -> Exit:
-        await asyncio.shield(self._ended)
-        if self._exit is None:
-            raise RuntimeError("a run ended without an exit")
-        return self._exit
+        return await asyncio.shield(self._exit)
 
     async def stop(self) -> None:
-        self.begin_stop()
-        if self._ladder is not None:
-            await asyncio.shield(self._ladder)
+        await asyncio.shield(self.begin_stop())
 
-    def begin_stop(self) -> None:
-        """Begin to stop, unless that has begun; :meth:`stop` waits for the end of it."""
-        if self._grace is not None:
-            self._grace.cancel()
-        ladder = self._ladder
-        if ladder is None or (ladder.done() and (ladder.cancelled() or ladder.exception())):
-            self._ladder = self._loop.create_task(self._climb())
+    def begin_stop(self) -> asyncio.Task[None]:
+        """Begin to stop, unless that has begun.
+
+        :returns: what is done when no process of the run is alive.
+        """
+        self._asked.set()
+        return self._begin_end()
+
+    def signal(self, number: int, *, to_all: bool = False) -> None:
+        for member in self._essential if to_all else [self._main]:
+            member.signal(number)
 
     async def log_tail(self, limit: int = 2000) -> str:
         return await asyncio.to_thread(log_tail, self.log_path, limit)
 
     async def let_go(self) -> None:
-        self.on_exit = None
-        if self._first is not None:
-            await self._ended
-        if self._ladder is not None:
-            await asyncio.wait([self._ladder])
+        if self._end is not None:
+            await asyncio.wait([self._end])
+        elif not self._is(RunState.LET_GO):
+            self._move(RunState.LET_GO)
+            self._exit.cancel()
         self._watched.forget()
-        self._released(self)
 
     @property
     def _name(self) -> str:
         return os.path.basename(self.spec.argv[0])
 
-    def _answered(self, answer: ReadinessResult, verdict: asyncio.Future[str | None]) -> None:
-        if isinstance(answer, Foreign):
-            verdict.set_result(in_use(answer.port))
-            return
-        for child in answer.children:
-            member = self._watched.add(child)
-            if member not in self._essential:
-                self._essential.append(member)
-        verdict.set_result(None)
+    @property
+    def _first(self) -> WatchedProcess | None:
+        """The essential process that has ended first."""
+        return next((member for member in self._watched.ended if member in self._essential), None)
+
+    def _is(self, *states: RunState) -> bool:
+        return self._state in states
+
+    def _move(self, state: RunState) -> None:
+        if state not in MOVES[self._state]:
+            raise RuntimeError(f"run {self._run_id}: from {self._state.name} to {state.name}")
+        self._state = state
+
+    def _add_essential(self, handles: Iterable[Handle]) -> None:
+        for handle in handles:
+            member = self._watched.add(handle)
+            member.ended.add_done_callback(self._noticed)
+            self._essential.append(member)
+
+    def _take(self, answered: asyncio.Future[Port | None], answer: ReadinessResult) -> None:
+        """Take an answer of the reader: ready, or the port that another process has bound."""
+        if isinstance(answer, Ready) and self._is(RunState.STARTING):
+            self._add_essential(answer.children)
+            self._move(RunState.READY)
+        else:
+            discard(answer)
+        answered.set_result(answer.port if isinstance(answer, Foreign) else None)
+
+    def _why_not_ready(self, answered: asyncio.Future[Port | None], missing: str) -> str:
+        if self._is(RunState.LET_GO):
+            return f"{self._name} was not ready when this server stopped watching it"
+        if not self._is(RunState.STARTING):
+            return self._why_ended()
+        if answered.done() and (taken := answered.result()):
+            return in_use(taken)
+        return f"{self._name} was not ready within {self.spec.ready_limit:g} s: {missing}"
 
     def _why_ended(self) -> str:
         code = self._main.code
-        if code is None:
+        if self._first is not self._main:
             return f"{self._name} lost a process before it was ready"
+        if code is None:
+            return f"{self._name} ended before it was ready"
         if code < 0:
             return f"{self._name} was ended by {_signal_name(-code)} before it was ready"
         return f"{self._name} ended with exit code {code} before it was ready"
 
-    def _noticed(self, member: WatchedProcess) -> None:
-        if member not in self._essential or self._exit is not None:
-            return
-        if self._first is None:
-            self._first = member
-            self._unasked = self._ladder is None
-        if all(member.gone for member in self._essential):
-            self._decide(self._first)
-        elif self._grace is None and self._ladder is None:
-            self._grace = self._loop.call_later(GRACE, self._decide, self._first)
+    def _noticed(self, _: asyncio.Future[None]) -> None:
+        """Take note that an essential process has ended."""
+        if self._is(RunState.STARTING, RunState.READY):
+            _ = self._begin_end()
 
-    def _decide(self, first: WatchedProcess) -> None:
-        """Settle how the run ended, and stop what is left of it."""
-        if self._exit is not None:
-            return
-        alive = any(not member.gone for member in self._essential)
-        self._exit = Exit(self._main.code, first.identity, outlived=alive)
-        self._ended.set_result(None)
-        self.begin_stop()
+    def _begin_end(self) -> asyncio.Task[None]:
+        if not self._is(RunState.ENDING, RunState.ENDED):
+            self._move(RunState.ENDING)
+        if self._end is None or (self._end.done() and not self._is(RunState.ENDED)):
+            self._end = asyncio.create_task(self._bring_to_end())
+        return self._end
 
-    async def _climb(self) -> None:
-        await take_down(
-            self._watched,
-            self._reader,
-            [self._run_id],
-            self._hurry,
-            stop_signal=self.spec.stop_signal,
-            stop_limit=self.spec.stop_limit,
-        )
-        self._released(self)
-        if self._unasked and self.on_exit is not None:
-            # Not from here: what goes wrong in there must not look like a failure to stop.
-            self._loop.call_soon(self.on_exit, self)
+    async def _bring_to_end(self) -> None:
+        """Let the essential processes end together, then stop whatever is left."""
+        together = await self._watched.gone_within(GRACE, self._asked)
+        outlived = not together and not self._asked.is_set()
+        try:
+            await self._watched.take_down(
+                self._hurry, stop_signal=self.spec.stop_signal, stop_limit=self.spec.stop_limit
+            )
+            self._move(RunState.ENDED)
+        finally:
+            # Even if that went wrong: nobody waits for ever, and who stops it then tries again.
+            if not self._exit.done():
+                first = (self._first or self._main).identity
+                self._exit.set_result(Exit(self._main.code, first, outlived))
 
 
 def _signal_name(number: int) -> str:

@@ -14,8 +14,10 @@ _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def open_log(path: Path) -> int:
-    """Open an empty log for append; returns its descriptor.
+    """Open an empty log for append.
 
+    :param path: where it is; what was there is removed.
+    :returns: its descriptor, which programs do not inherit.
     :raises OSError: it cannot be made.
     """
     older_part(path).unlink(missing_ok=True)
@@ -26,18 +28,23 @@ def open_log(path: Path) -> int:
 
 
 def older_part(path: Path) -> Path:
-    """Where the end of the output is kept that was cut off last."""
+    """Where the end of the output is kept that was cut off last.
+
+    :param path: of the log.
+    """
     return path.with_name(f"{path.name}.1")
 
 
 def bound_log(path: Path, limit: int) -> bool:
-    """Move the end of a log that is too long aside, and empty it; tells whether it was.
+    """Move the end of a log that is too long aside, and empty it.
 
-    What is written during the cut is lost, and where no copy can be made (disk full) the rest as
-    well: emptying the log is what makes room.
+    What is written during the cut is lost, and where no copy can be made (disk full) the rest
+    as well: emptying the log is what makes room.
 
-    :param limit: bytes that it may have, and that are kept of it.
-    :raises OSError: it cannot be read or emptied.
+    :param path: of the log.
+    :param limit: bytes that it may have, and that are kept.
+    :returns: whether it was too long.
+    :raises OSError: it can be neither read nor emptied.
     """
     if _regular_size(path) <= limit:
         return False
@@ -54,9 +61,10 @@ def bound_log(path: Path, limit: int) -> bool:
 
 
 def log_tail(path: Path, limit: int) -> str:
-    """The end of the output as text; empty when there is none.
+    """Return the end of the output as text; empty when there is none.
 
-    :param limit: bytes of it.
+    :param path: of the log.
+    :param limit: bytes to return at most.
     """
     try:
         tail = _read_tail(path, limit)

@@ -8,7 +8,7 @@ raised as OSError, so that nobody takes an unread process for a dead one.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 RUN_ID_VARIABLE = "GNS3_RUN_ID"
@@ -19,9 +19,11 @@ _DEAD_STATES = (b"Z", b"X", b"x")
 
 
 class ProcessStat(NamedTuple):
-    """One line of /proc/PID/stat (proc(5)).
+    """One line of /proc/PID/stat.
 
-    :param start_time: in clock ticks since boot.
+    :param pid: number of the process.
+    :param parent: number of its parent.
+    :param start_time: clock ticks since boot.
     :param alive: it is no zombie.
     """
 
@@ -34,6 +36,7 @@ class ProcessStat(NamedTuple):
 def read_bytes(path: str) -> bytes:
     """Read a whole file of /proc.
 
+    :param path: of the file.
     :raises OSError: it cannot be read.
     """
     # Unbuffered: the io layer costs three times the system calls, and rounds read hundreds.
@@ -48,7 +51,10 @@ def read_bytes(path: str) -> bytes:
 
 
 def parse_stat(line: bytes) -> ProcessStat:
-    """Take a stat line apart; the command's name may hold blanks and parentheses."""
+    """Take a stat line apart.
+
+    :param line: as proc(5) has it; the command's name may hold blanks and parentheses.
+    """
     head, _, tail = line.rpartition(b")")
     fields = tail.split()
     # proc(5) counts from 1 and the state, first after the name, is field 3.
@@ -61,7 +67,12 @@ def parse_stat(line: bytes) -> ProcessStat:
 
 
 def read_stat(pid: int) -> ProcessStat | None:
-    """Read the stat line of one process, ``None`` when there is none; zombies have one."""
+    """Read the stat line of one process; zombies have one.
+
+    :param pid: number of the process.
+    :returns: None when there is none.
+    :raises OSError: no descriptor is left, most likely.
+    """
     try:
         line = read_bytes(f"/proc/{pid}/stat")
     except _GONE:
@@ -81,7 +92,11 @@ class ProcessTable:
         self._children: dict[int, list[ProcessStat]] = {}
 
     def refresh(self) -> ProcessTable:
-        """Read the processes that are not in the table yet, drop those that are gone."""
+        """Read the processes that are not in the table yet, drop those that are gone.
+
+        :returns: the table.
+        :raises OSError: no descriptor is left, most likely.
+        """
         pids = _pids()
         known = self._stats
         fresh = {pid: known.get(pid) or read_stat(pid) for pid in pids}
@@ -97,12 +112,19 @@ class ProcessTable:
         self._children = {}
 
     def holds(self, pid: int, start_time: int) -> bool:
-        """Whether this very process lives."""
+        """Tell whether this very process lives.
+
+        :param pid: its number.
+        :param start_time: clock ticks since boot.
+        """
         stat = self._stats.get(pid)
         return stat is not None and stat.start_time == start_time
 
     def descendants(self, roots: Iterable[int]) -> list[ProcessStat]:
-        """The children, grandchildren and so on of ``roots``."""
+        """Return children, grandchildren and so on.
+
+        :param roots: the numbers of the processes whose.
+        """
         found: dict[int, ProcessStat] = {}
         todo = list(roots)
         while todo:
@@ -114,12 +136,19 @@ class ProcessTable:
 
 
 def processes() -> ProcessTable:
-    """Read all processes."""
+    """Read all processes.
+
+    :raises OSError: no descriptor is left, most likely.
+    """
     return ProcessTable().refresh()
 
 
 def socket_inodes(pid: int) -> set[int]:
-    """The inodes of the sockets that a process holds open."""
+    """Return the inodes of the sockets that a process holds open.
+
+    :param pid: its number; there are none of one that is gone, or hides its descriptors.
+    :raises OSError: no descriptor is left, most likely.
+    """
     found: set[int] = set()
     try:
         names = os.listdir(f"/proc/{pid}/fd")
@@ -135,10 +164,40 @@ def socket_inodes(pid: int) -> set[int]:
     return found
 
 
-def working_directory(pid: int) -> str | None:
-    """Where a process works, ``None`` when that cannot be read.
+def socket_owners(inodes: Collection[int]) -> dict[int, set[int]]:
+    """Return the numbers of the processes that hold sockets open, by the sockets' inodes.
 
-    A directory that is gone is named by the path that it had when it went.
+    Those that are not ours to look into are left out.
+
+    :param inodes: of the sockets.
+    :raises OSError: no descriptor is left, most likely.
+    """
+    found: dict[int, set[int]] = {}
+    for pid in _pids():
+        for inode in socket_inodes(pid).intersection(inodes):
+            found.setdefault(inode, set()).add(pid)
+    return found
+
+
+def command_line(pid: int) -> str:
+    """Return the command that a process was started with.
+
+    :param pid: its number.
+    :returns: words separated by blanks, empty when they cannot be read.
+    """
+    try:
+        words = read_bytes(f"/proc/{pid}/cmdline").split(b"\0")
+    except _GONE:
+        return ""
+    return " ".join(os.fsdecode(word) for word in words if word)
+
+
+def working_directory(pid: int) -> str | None:
+    """Return where a process works.
+
+    :param pid: its number.
+    :returns: a path, of a directory that is gone the one that it had when it went; None when
+        that cannot be read.
     """
     try:
         return os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)")
@@ -147,11 +206,13 @@ def working_directory(pid: int) -> str | None:
 
 
 def run_id_carriers() -> dict[str, list[ProcessStat]]:
-    """The living processes of our user that carry a run id, by run id.
+    """Return the living processes of our user that carry a run id, by run id.
 
     The environment is the one that the process was started with (or its parent, before an exec).
     This process itself is left out: whoever starts a server from within a node's shell must not
     have it stop itself.
+
+    :raises OSError: no descriptor is left, most likely.
     """
     found: dict[str, list[ProcessStat]] = {}
     own, user = os.getpid(), os.geteuid()
@@ -176,7 +237,11 @@ def run_id_carriers() -> dict[str, list[ProcessStat]]:
 
 
 def run_ids_below(directory: str) -> set[str]:
-    """The run ids of our user's processes that work in a directory or below it."""
+    """Return the run ids of our user's processes that work in a directory or below it.
+
+    :param directory: its path.
+    :raises OSError: no descriptor is left, most likely.
+    """
     found = set()
     for run_id, stats in run_id_carriers().items():
         for stat in stats:

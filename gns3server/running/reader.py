@@ -18,13 +18,17 @@ log = logging.getLogger(__name__)
 PAUSE = 0.015
 """Seconds between two rounds: a start is answered soon, and the rounds leave the CPU to it."""
 
-ReadinessScan = Callable[[Sequence[ReadinessQuery], ProcessTable], list[ReadinessResult | None]]
+Look = Callable[[Sequence[ReadinessQuery], ProcessTable], list[ReadinessResult | None]]
 
 T = TypeVar("T")
 
 
 class Shared(Generic[T]):
-    """Calls a blocking function in a thread, once for all those who came before it began."""
+    """Calls a blocking function in a thread, once for all those who came before it began.
+
+    :param pool: its threads.
+    :param function: what to call.
+    """
 
     def __init__(self, pool: ThreadPoolExecutor, function: Callable[[], T]) -> None:
         self._pool = pool
@@ -33,6 +37,7 @@ class Shared(Generic[T]):
         self._upcoming: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
+        """Return what a call returns that begins after this one; raise what it raises."""
         if self._upcoming is None:
             self._upcoming = asyncio.create_task(self._call())
         # Shielded: one of those who share it may go away.
@@ -50,10 +55,11 @@ class KernelReader:
 
     To be made on the running loop. Must be closed.
 
-    look: reads the tables for one round of questions; see `readiness.look`.
+    :param look: reads the tables for one round of questions, as :func:`readiness.look` does.
+    :raises OSError: there is no thread to be had.
     """
 
-    def __init__(self, look: ReadinessScan = look) -> None:
+    def __init__(self, look: Look = look) -> None:
         self._look = look
         self._pool = thread_pool("kernel-reader")
         self._asked: dict[ReadinessQuery, Callable[[ReadinessResult], None]] = {}
@@ -69,14 +75,18 @@ class KernelReader:
     def ask(self, question: ReadinessQuery, answered: Callable[[ReadinessResult], None]) -> None:
         """Look again and again until there is an answer.
 
-        :param answered: called once with it, on the loop; becomes the owner of its pidfds.
+        :param question: what the looks find out is noted in it.
+        :param answered: called once, on the loop; owns the pidfds in the answer.
         """
         self._asked[question] = answered
         if self._rounds is None:
             self._rounds = asyncio.create_task(self._answer_all())
 
     def withdraw(self, question: ReadinessQuery) -> None:
-        """Ask no longer; unknown and answered questions are fine."""
+        """Ask no longer.
+
+        :param question: it may have been answered, or never have been asked.
+        """
         self._asked.pop(question, None)
 
     def withdraw_all(self) -> None:
@@ -84,9 +94,10 @@ class KernelReader:
         self._asked.clear()
 
     async def family(self, known: Collection[ProcessIdentity]) -> list[Handle]:
-        """Open the living descendants of processes which are not among the known themselves.
+        """Open the living descendants of processes.
 
-        :raises OSError: they cannot be looked for.
+        :param known: the processes; those of them that live are not opened themselves.
+        :raises OSError: /proc cannot be read, or no descriptor is left.
         """
         table = await self._processes.get()
         roots = [
@@ -97,9 +108,11 @@ class KernelReader:
     async def carriers(
         self, run_ids: Collection[str], known: Collection[ProcessIdentity]
     ) -> list[Handle]:
-        """Open the living processes that carry one of the run ids, but for the known ones.
+        """Open the living processes that carry one of some run ids.
 
-        :raises OSError: they cannot be looked for.
+        :param run_ids: the run ids.
+        :param known: processes that are not opened.
+        :raises OSError: /proc cannot be read, or no descriptor is left.
         """
         carriers = await self._carriers.get()
         found = [stat for run_id in run_ids for stat in carriers.get(run_id, ())]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +12,10 @@ from gns3server.running.spec import LaunchSpec
 
 
 class LaunchFailed(Exception):
-    """A program could not be started; ``reason`` is for the user's eyes."""
+    """A program could not be started.
+
+    :param reason: for the user's eyes: what happened, and what to do about it.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -23,12 +26,11 @@ class LaunchFailed(Exception):
 class Exit:
     """How a run ended.
 
-    :param code: exit code of the main process, negative when a signal ended it (the signal's
-        number); ``None`` when it cannot be had: the process was adopted, or had not ended yet
-        when this was set.
+    :param code: exit code of the main process, negative for the signal that ended it; None when
+        it cannot be had: it was the child of an earlier server.
     :param first: the essential process that ended first.
     :param outlived: an essential process was still alive a while after another one had ended
-        unasked.
+        unasked, and was stopped.
     """
 
     code: int | None
@@ -37,12 +39,11 @@ class Exit:
 
 
 class Run(Protocol):
-    """One program that runs, or ran: its main process and what belongs to it."""
+    """One program that runs, or ran: its main process and what belongs to it.
 
-    on_exit: Callable[[Run], None] | None
-    """Called once, on the loop, when the run ended without :meth:`stop` having been called before.
-
-    By then nothing of it is alive any more. Set it before anything else is awaited.
+    Some of its processes are *essential*: the main one, and as many children as the spec says.
+    When one of them ends, the others have half a second to end as well; then all that is left
+    of the run is stopped.
     """
 
     @property
@@ -50,52 +51,62 @@ class Run(Protocol):
         """The id that all its processes carry in their environment."""
 
     @property
+    def pid(self) -> int:
+        """The number of the main process; of use only while that runs."""
+
+    @property
     def processes(self) -> tuple[ProcessIdentity, ...]:
         """The essential processes, main first; the children are added once it is ready."""
 
     @property
     def ending(self) -> bool:
-        """Whether an essential process has ended; True as soon as it is noticed."""
+        """Whether an essential process has ended, or a stop has begun."""
 
     @property
     def exit(self) -> Exit | None:
-        """How it ended, ``None`` while it runs.
-
-        Set as soon as it is decided: at once when all essential processes have ended, else after
-        half a second of grace for those that take a little longer (:attr:`ending` is true
-        meanwhile). What has outlived the others is being stopped then; await :meth:`stop` to know
-        it is gone.
-        """
+        """How it ended; None before nothing of it is alive any more."""
 
     async def ready(self) -> None:
         """Wait until the spec's ports are bound by processes of this run.
 
         It stops nothing: call :meth:`stop` after a failure.
 
-        :raises LaunchFailed: it ended before, took longer than the spec's limit, or one of its
-            ports is in use by another process.
+        :raises LaunchFailed: it has ended before, it takes longer than the spec's limit, or one
+            of its ports is in use by another process.
         """
 
     async def ended(self) -> Exit:
-        """Wait until it is decided how the run ended."""
+        """Wait until the run has ended and nothing of it is alive any more.
+
+        This neither stops it nor keeps it from being let go: then those who wait are cancelled.
+
+        :returns: how it ended.
+        :raises asyncio.CancelledError: it was let go.
+        """
 
     async def stop(self) -> None:
-        """Stop every process of the run; returns when they are gone.
+        """Stop every process of the run; return when they are gone.
 
-        The spec's signal first, KILL after the spec's limit. Can be called at any time, as often
-        as wanted. Once begun it is carried through, even if the caller is cancelled.
+        The spec's signal first, KILL after the spec's limit. Can be called as often as wanted,
+        until the run is let go. Once begun it is carried through, even if the caller is
+        cancelled.
+        """
+
+    def signal(self, number: int, *, to_all: bool = False) -> None:
+        """Send a signal to the main process; one that has ended is left alone.
+
+        :param number: the signal.
+        :param to_all: send it to the other essential processes as well.
+        :raises PermissionError: the process has become another user's.
         """
 
     async def let_go(self) -> None:
-        """Stop watching and let the processes be; what has begun to end is brought to its end.
-
-        :attr:`on_exit` is not called any more.
-        """
+        """Stop watching and let the processes be; what has begun to end is brought to its end."""
 
     async def log_tail(self, limit: int = 2000) -> str:
-        """The end of the output as text; empty when there is none.
+        """Return the end of its output as text; empty when there is none.
 
-        :param limit: bytes of it.
+        :param limit: bytes to return at most.
         """
 
 
@@ -105,8 +116,9 @@ class Runner(Protocol):
     async def spawn(self, spec: LaunchSpec, *, run_id: str) -> Run:
         """Start a program. Nothing is left of it if the caller is cancelled.
 
-        :param run_id: what all its processes carry in their environment.
-        :raises LaunchFailed: it cannot be started.
+        :param spec: what to start.
+        :param run_id: what its processes are to be known by; no other run has it.
+        :raises LaunchFailed: it could not be started, and nothing is left of it.
         """
 
     async def adopt(
@@ -114,20 +126,28 @@ class Runner(Protocol):
     ) -> Run | None:
         """Take over a run that was ready.
 
-        The exit code of an adopted run is never known.
-
-        :param processes: that it had, main first.
-        :returns: ``None`` when an essential process is gone; what was left of the run has been
-            stopped then.
-        :raises OSError: processes cannot be looked for. The run may go on, and nothing has
+        :param spec: what was started.
+        :param run_id: what its processes are known by.
+        :param processes: the essential ones that it had, main first.
+        :returns: None when one of them is gone; what was left of the run has been stopped then.
+        :raises OSError: processes cannot be looked for: the run may go on, and nothing has
             happened to it.
         """
 
     async def sweep(self, run_ids: Collection[str]) -> int:
-        """Stop all processes of our user that carry one of these run ids; returns their number."""
+        """Stop all processes of our user that carry one of some run ids.
+
+        :param run_ids: those of runs that nobody watches.
+        :returns: how many there were.
+        """
 
     async def runs_in(self, directory: Path) -> set[str]:
-        """The run ids of our user's processes that work in a directory or below it."""
+        """Find the runs that work in a directory or below it.
+
+        :param directory: where to look.
+        :returns: the run ids of our user's processes there.
+        :raises OSError: they cannot be looked for.
+        """
 
     def hurry(self) -> None:
         """Give nothing time to end any more: what is stopped, or is being stopped, is killed."""

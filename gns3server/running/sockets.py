@@ -41,41 +41,43 @@ _UNAVAILABLE = {
 
 
 class BoundSocket(NamedTuple):
-    """A socket, by its inode, and the number of the local port that it is bound to."""
+    """A socket.
+
+    :param number: of the local port that it is bound to.
+    :param inode: by which a process's descriptor names it.
+    """
 
     number: int
     inode: int
 
 
 def bound_sockets(ports: Collection[Port]) -> dict[Port, set[int]]:
-    """The inodes of the sockets bound to each of ``ports``, free ports left out.
+    """Return the inodes of the sockets bound to ports, free ports left out.
 
     TCP sockets count when they listen: connections share their server's port.
 
+    :param ports: to look for.
     :raises OSError: the kernel does not list its sockets.
     """
     found: dict[Port, set[int]] = {}
     for kind in {port.kind for port in ports}:
         wanted = {port.number: port for port in ports if port.kind == kind}
-        for number, inode in _all_bound(kind):
+        try:
+            bound = list(netlink_sockets(kind))
+        except OSError as error:
+            if error.errno not in _UNAVAILABLE:
+                raise
+            bound = list(table_sockets(kind))
+        for number, inode in bound:
             if number in wanted:
                 found.setdefault(wanted[number], set()).add(inode)
     return found
 
 
-def _all_bound(kind: str) -> list[BoundSocket]:
-    try:
-        return list(netlink_sockets(kind))
-    except OSError as error:
-        if error.errno not in _UNAVAILABLE:
-            raise
-    return list(table_sockets(kind))
-
-
 def netlink_sockets(kind: str) -> Iterator[BoundSocket]:
-    """Ask the kernel for all bound sockets.
+    """Ask the kernel for all bound sockets of a kind (sock_diag(7)).
 
-    :param kind: ``"tcp"`` or ``"udp"``.
+    :param kind: "tcp", of which those are listed that listen, or "udp".
     :raises OSError: it does not list them.
     """
     protocol = socket.IPPROTO_TCP if kind == "tcp" else socket.IPPROTO_UDP
@@ -94,9 +96,9 @@ def netlink_sockets(kind: str) -> Iterator[BoundSocket]:
 
 
 def table_sockets(kind: str) -> Iterator[BoundSocket]:
-    """Read all bound sockets from /proc.
+    """Read all bound sockets of a kind from /proc (proc(5)).
 
-    :param kind: ``"tcp"`` or ``"udp"``.
+    :param kind: as in :func:`netlink_sockets`.
     :raises OSError: they cannot be read.
     """
     for table in (kind, f"{kind}6"):
@@ -112,7 +114,7 @@ def table_sockets(kind: str) -> Iterator[BoundSocket]:
 
 
 def _messages(link: socket.socket) -> Iterator[memoryview]:
-    """The payloads of a dump, up to its end."""
+    """Return the payloads of a dump, up to its end."""
     while True:
         data = memoryview(link.recv(65536))
         while data:

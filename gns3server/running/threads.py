@@ -15,6 +15,8 @@ def thread_pool(name: str, size: int = 1) -> ThreadPoolExecutor:
     A user who may have no more processes may have no more threads: one that was
     made when it is needed would be missing just then.
 
+    :param name: what the names of its threads begin with.
+    :param size: how many there are.
     :raises OSError: not even now are there so many to be had.
     """
     pool = ThreadPoolExecutor(size, thread_name_prefix=name)

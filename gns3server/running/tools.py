@@ -18,7 +18,10 @@ OUTPUT_LIMIT = 1024 * 1024
 
 
 class ToolFailed(Exception):
-    """A helper program did not do its work; ``reason`` is for the user's eyes."""
+    """A helper program did not do its work.
+
+    :param reason: for the user's eyes.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -27,7 +30,11 @@ class ToolFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a helper program left: its exit code (negative: a signal), and all that it printed."""
+    """What a helper program left.
+
+    :param code: its exit code, negative for the signal that ended it.
+    :param output: all that it printed, up to a bound, errors included.
+    """
 
     code: int
     output: str
@@ -40,24 +47,26 @@ async def run_tool(
     cwd: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> ToolResult:
-    """Run a short program to its end; returns what it printed, errors included.
+    """Run a short program to its end and return what it printed, errors included.
 
     What it leaves running in its process group is killed as well. A caller who is cancelled
     leaves at once, the program is then dealt with in the background. An exit code other than 0
     is not an error.
 
+    :param argv: program and arguments.
     :param limit: seconds that it may take; then it and its session's process group are killed.
-    :param env: its whole environment; ``None`` is the server's own.
+    :param cwd: its working directory; None is the server's own.
+    :param env: its whole environment; None is the server's own.
     :raises ToolFailed: it cannot be started or takes too long.
     """
     return await asyncio.to_thread(_run, tuple(argv), limit, cwd, env)
 
 
 def find_program(name_or_path: str, search_path: str) -> str | None:
-    """The path of an executable file, ``None`` when there is none. Blocks.
+    """Return the path of an executable file, None when there is none. Blocks.
 
-    A value with a slash is a path; any other is looked up in the directories of ``search_path``
-    (as in PATH: separated by colons).
+    :param name_or_path: with a slash it is a path, without one a name to be looked up.
+    :param search_path: the directories where, separated by colons as in PATH.
     """
     if not name_or_path or "\0" in name_or_path:
         return None
@@ -103,7 +112,7 @@ def _run(
 
 
 def _collect(process: subprocess.Popen[bytes], deadline: float) -> bytes | None:
-    """The output up to the end of the process, ``None`` when the deadline comes first."""
+    """Return the output up to the end of the process, None when the deadline comes first."""
     output = bytearray()
     pipe = cast(IO[bytes], process.stdout)
     pidfd = os.pidfd_open(process.pid)

@@ -1,4 +1,4 @@
-"""The processes of a run: watched, signalled and reaped through their pidfds."""
+"""The processes of a run: watched, signalled and reaped through their pidfds, and taken down."""
 
 from __future__ import annotations
 
@@ -7,42 +7,62 @@ import contextlib
 import logging
 import os
 import signal
-import subprocess
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Collection, Iterable
 
 from gns3server.running.identity import Handle, ProcessIdentity
+from gns3server.running.reader import KernelReader
 
 log = logging.getLogger(__name__)
+
+STOP_SIGNAL = signal.SIGTERM
+STOP_LIMIT = 3.0
+_POLITE_PASSES = 2
 
 
 class WatchedProcess:
     """One watched process.
 
-    It is ``gone`` once it has ended (a killed grandchild may stay a zombie until init reaps it).
-    Its ``code`` is negative for a signal; ``None`` while it lives, and if it is not our child.
+    ``code`` is its exit code, negative for the signal that ended it; None while it lives, and
+    if it is not our child.
+
+    :param handle: the process; its pidfd is ours from now on.
     """
 
-    __slots__ = ("code", "ended", "fd", "gone", "identity", "popen")
+    __slots__ = ("code", "ended", "fd", "identity")
 
-    def __init__(self, handle: Handle, popen: subprocess.Popen[Any] | None) -> None:
+    def __init__(self, handle: Handle) -> None:
         self.identity, self.fd = handle
-        self.popen = popen
-        self.gone = False
         self.code: int | None = None
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended (a killed grandchild may stay a zombie until init reaps it)."""
+        return self.ended.done()
+
+    def signal(self, number: int) -> None:
+        """Send a signal; harmless when it has ended.
+
+        :raises PermissionError: it has become another user's.
+        """
+        if not self.gone:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.fd, number)
+
 
 class WatchedProcesses:
-    """Some processes.
+    """The processes of a run, or of several, as far as they are known; to be made on the loop.
 
-    :param noticed: called on the loop for each one that ends.
+    :param reader: finds those that are not known.
+    :param run_ids: what their environment holds.
     """
 
-    def __init__(self, noticed: Callable[[WatchedProcess], None] | None = None) -> None:
+    def __init__(self, reader: KernelReader, run_ids: Collection[str]) -> None:
+        self._reader = reader
+        self._run_ids = run_ids
         self._loop = asyncio.get_running_loop()
-        self._noticed = noticed
         self._members: dict[ProcessIdentity, WatchedProcess] = {}
+        self._ended: list[WatchedProcess] = []
 
     @property
     def identities(self) -> list[ProcessIdentity]:
@@ -54,75 +74,133 @@ class WatchedProcesses:
         """Those that have not ended, as far as the loop has noticed."""
         return [member for member in self._members.values() if not member.gone]
 
-    def add(self, handle: Handle, popen: subprocess.Popen[Any] | None = None) -> WatchedProcess:
-        """Watch a process; the pidfd is ours from now on."""
+    @property
+    def ended(self) -> list[WatchedProcess]:
+        """Those that have ended, in the order in which that was noticed."""
+        return list(self._ended)
+
+    def add(self, handle: Handle) -> WatchedProcess:
+        """Watch a process.
+
+        :param handle: its pidfd is ours from now on.
+        :returns: the one that is watched, which may have been added before.
+        """
         known = self._members.get(handle.identity)
         if known is not None:
             os.close(handle.fd)
             return known
-        member = self._members[handle.identity] = WatchedProcess(handle, popen)
+        member = self._members[handle.identity] = WatchedProcess(handle)
         self._loop.add_reader(member.fd, self._readable, member)
         return member
 
     def add_all(self, handles: Iterable[Handle]) -> None:
-        """Watch several processes."""
+        """Watch several processes.
+
+        :param handles: as in :meth:`add`.
+        """
         for handle in handles:
             self.add(handle)
 
     def signal(self, *numbers: int) -> None:
-        """Send signals to all that live."""
+        """Send signals to all that live.
+
+        One that has become another user's counts as ended from then on: waiting for it could
+        take for ever.
+
+        :param numbers: one after the other to each process.
+        """
         for member in self.alive:
             try:
                 for number in numbers:
-                    signal.pidfd_send_signal(member.fd, number)
-            except ProcessLookupError:
-                continue
+                    member.signal(number)
             except PermissionError:
-                # A helper that changed its user: waiting for it could take for ever.
                 log.warning("process %d is not ours to stop", member.identity.pid)
                 self._end(member)
 
-    async def gone(self, limit: float | None = None) -> bool:
-        """Wait until those that live now have ended; tells whether they have.
+    async def take_down(
+        self,
+        hurry: asyncio.Event,
+        *,
+        stop_signal: int = STOP_SIGNAL,
+        stop_limit: float = STOP_LIMIT,
+    ) -> None:
+        """Stop them, their descendants and all that carry one of the run ids: the stop ladder.
 
-        :param limit: seconds that are waited for at most.
+        Ask, wait, kill, wait until gone, then look for those that hid. Returns when none is
+        alive. When none can be looked for, those that are known are stopped. Nothing else is
+        ever signalled.
+
+        :param hurry: once it is set nothing is given time to end any more.
+        :param stop_signal: the one that asks processes to end.
+        :param stop_limit: seconds after which they are killed.
+        """
+        passes = 0
+        while True:
+            await self._find("descendants", self._reader.family(self.identities))
+            while self.alive:
+                # Those that keep forking new ones have been asked often enough.
+                if passes < _POLITE_PASSES and not hurry.is_set():
+                    # A process that was stopped (SIGSTOP) takes its signal once it is continued.
+                    self.signal(stop_signal, signal.SIGCONT)
+                    if await self.gone_within(stop_limit, hurry):
+                        continue
+                self.signal(signal.SIGKILL)
+                await self.gone()
+            await self._find("stragglers", self._reader.carriers(self._run_ids, self.identities))
+            if not self.alive:
+                return
+            passes += 1
+
+    async def gone(self) -> None:
+        """Wait until those that live now have ended."""
+        waiting = [member.ended for member in self.alive]
+        if waiting:
+            await asyncio.wait(waiting)
+
+    async def gone_within(self, limit: float, hurry: asyncio.Event) -> bool:
+        """Wait a while until those that live now have ended.
+
+        :param limit: seconds to wait at most.
+        :param hurry: once it is set there is no more waiting.
+        :returns: whether they have ended.
         """
         waiting = [member.ended for member in self.alive]
-        if not waiting:
-            return True
-        _, late = await asyncio.wait(waiting, timeout=limit)
-        return not late
+        gone = asyncio.create_task(self.gone())
+        hurried = asyncio.create_task(hurry.wait())
+        try:
+            await asyncio.wait({gone, hurried}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            hurried.cancel()
+        return all(ended.done() for ended in waiting)
 
     def forget(self) -> None:
         """Stop watching, and let the processes be."""
-        self._noticed = None
         for member in self.alive:
-            if member.popen is not None:
-                # It outlives its Popen on purpose, which would complain when it is collected.
-                member.popen.returncode = 0
             self._end(member)
 
+    async def _find(self, what: str, search: Awaitable[list[Handle]]) -> None:
+        try:
+            self.add_all(await search)
+        except OSError as error:
+            # No file descriptor left, most likely: what is known must be stopped all the same.
+            log.warning("cannot look for %s: %s", what, error)
+
     def _readable(self, member: WatchedProcess) -> None:
-        if member.popen is not None:
-            member.code = member.popen.poll()
-            if member.code is None:
-                # Its last thread is not quite through: the pidfd stays readable and calls again.
-                return
-        else:
-            _reap(member.fd)
+        try:
+            # Reaps it as well, if it is our child: one that we adopted may be.
+            result = os.waitid(os.P_PIDFD, member.fd, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:
+            self._end(member)
+            return
+        if result is None:
+            # Its last thread is not quite through: the pidfd stays readable and calls again.
+            return
+        member.code = result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
         self._end(member)
 
     def _end(self, member: WatchedProcess) -> None:
         self._loop.remove_reader(member.fd)
         os.close(member.fd)
-        member.gone = True
-        if not member.ended.done():
-            member.ended.set_result(None)
-        if self._noticed is not None:
-            self._noticed(member)
-
-
-def _reap(fd: int) -> None:
-    """Reap a process if it is our child after all: one adopted by the server that started it."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitid(os.P_PIDFD, fd, os.WEXITED | os.WNOHANG)
+        self._ended.append(member)
+        member.ended.set_result(None)

@@ -15,6 +15,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,7 +124,12 @@ def _limit(what: str, number: int, wanted: int = 0) -> Finding:
 
 
 def _pidfd() -> str:
-    os.close(os.pidfd_open(os.getpid()))
+    process = os.pidfd_open(os.getpid())
+    try:
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, process, os.WEXITED | os.WNOHANG)
+    finally:
+        os.close(process)
     return ""
 
 
@@ -189,7 +195,7 @@ ONLY_SOME = "Only emulators that use it miss it."
 
 CAPABILITIES = (
     Capability(
-        "process file descriptors", _pidfd, "The server needs Linux 5.3 or later.", needed=True
+        "process file descriptors", _pidfd, "The server needs Linux 5.4 or later.", needed=True
     ),
     Capability("listing sockets", _sock_diag, "Without it, starts take more of the CPU."),
     Capability("watching files", _inotify, "Without it, files are read again more often."),

@@ -2,22 +2,22 @@
 
 import asyncio
 import os
+import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import pytest
 from blockbuster import blockbuster_ctx
 
-from gns3server.running import readiness
 from gns3server.running.local import LocalRunner
 from gns3server.running.local_run import LocalRun
-from gns3server.running.procfs import run_id_carriers
-from gns3server.running.reader import KernelReader, ReadinessScan
+from gns3server.running.procfs import ProcessTable, run_id_carriers
+from gns3server.running.reader import KernelReader, Look
+from gns3server.running.readiness import ReadinessQuery, ReadinessResult, look
 from gns3server.running.spec import LaunchSpec, Port
-from gns3server.testing import claimed_ports
 
 PRELUDE = """
 import os, signal, socket, sys, time
@@ -62,11 +62,15 @@ class Starter(Protocol):
 
 
 @pytest.fixture
-def free_port() -> Iterator[Callable[[Literal["tcp", "udp"]], Port]]:
-    """Gives ports that nobody has or gets: the kernel's own would be some connection's soon."""
-    with claimed_ports() as block:
-        numbers = iter(range(block.first, block.last + 1))
-        yield lambda kind: Port(kind, next(numbers))
+def free_port() -> Callable[[Literal["tcp", "udp"]], Port]:
+    def find(kind: Literal["tcp", "udp"]) -> Port:
+        with socket.socket(
+            type=socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM
+        ) as probe:
+            probe.bind(("0.0.0.0", 0))
+            return Port(kind, probe.getsockname()[1])
+
+    return find
 
 
 @pytest.fixture
@@ -102,16 +106,27 @@ class RunIds(list[str]):
         return self[-1]
 
 
-@pytest.fixture
-def look() -> ReadinessScan:
-    """How the reader looks for answers: a test may have it fail, or take its time."""
-    return readiness.look
+class Looks:
+    """What the kernel reader does in a round; a test may do something of its own instead."""
+
+    def __init__(self) -> None:
+        self.look: Look = look
+
+    def __call__(
+        self, questions: Sequence[ReadinessQuery], table: ProcessTable
+    ) -> list[ReadinessResult | None]:
+        return self.look(questions, table)
 
 
 @pytest.fixture
-async def reader(look: ReadinessScan) -> KernelReader:
-    """The reader of ``runner``, which closes it."""
-    return KernelReader(look)
+def looks() -> Looks:
+    return Looks()
+
+
+@pytest.fixture
+async def reader(looks: Looks) -> KernelReader:
+    """The reader that `runner` has, and closes."""
+    return KernelReader(looks)
 
 
 @pytest.fixture

@@ -1,18 +1,21 @@
 """Runs outlive their server; the next one takes them over, or clears them away."""
 
 import asyncio
+import errno
+import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from faults import few_descriptors
 
-from gns3server.running.identity import ProcessIdentity
+from gns3server.running.identity import Handle, ProcessIdentity
 from gns3server.running.local import LocalRunner
 from gns3server.running.procfs import run_id_carriers
-from gns3server.running.runner import Exit, Run
+from gns3server.running.reader import KernelReader
+from gns3server.running.runner import Exit
 from gns3server.running.spec import LaunchSpec, Port
 
 MakeSpec = Callable[..., LaunchSpec]
@@ -67,7 +70,7 @@ async def test_an_adopted_run_is_like_any_other(
     assert (run.run_id, run.processes, run.exit) == (run_id, processes, None)
     await run.stop()
     assert run.exit is not None
-    assert (run.exit.code, run.exit.outlived) == (None, False)
+    assert (run.exit.code, run.exit.outlived) == (-signal.SIGTERM, False)
     with pytest.raises(ProcessLookupError):
         # There is no zombie either.
         os.kill(processes[0].pid, 0)
@@ -81,23 +84,65 @@ async def test_the_end_of_an_adopted_run_is_noticed(
     processes = await abandon(spec, run_id)
     run = await runner.adopt(spec, run_id=run_id, processes=processes)
     assert run is not None
-    told: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
-    run.on_exit = told.set_result
     os.kill(processes[0].pid, signal.SIGKILL)
-    await told
-    assert run.exit == Exit(None, processes[0], outlived=True)
+    # This process has started it: otherwise there would be no code to be had.
+    assert await run.ended() == Exit(-signal.SIGKILL, processes[0], outlived=True)
+    assert not await carriers(run_id)
+
+
+SERVER = """
+import asyncio, dataclasses, json, os, signal, sys
+from gns3server.running.local import LocalRunner
+from gns3server.running.spec import LaunchSpec
+
+async def main():
+    spec, run_id = json.loads(sys.stdin.read())
+    run = await LocalRunner({}).spawn(LaunchSpec.from_json(spec), run_id=run_id)
+    await run.ready()
+    print(json.dumps([dataclasses.astuple(process) for process in run.processes]), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_the_exit_code_of_another_servers_child_is_not_known(
+    runner: LocalRunner, spec: LaunchSpec, run_ids: RunIds
+) -> None:
+    run_id = run_ids()
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SERVER, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await server.communicate(json.dumps([spec.to_json(), run_id]).encode())
+    assert server.returncode == -signal.SIGKILL
+    processes = [ProcessIdentity(*values) for values in json.loads(output)]
+    run = await runner.adopt(spec, run_id=run_id, processes=processes)
+    assert run is not None
+    await run.ready()
+    os.kill(run.pid, signal.SIGTERM)
+    assert await run.ended() == Exit(None, processes[0], outlived=True)
     assert not await carriers(run_id)
 
 
 async def test_a_run_whose_processes_cannot_be_looked_for_is_not_given_up(
-    runner: LocalRunner, spec: LaunchSpec, run_ids: RunIds
+    runner: LocalRunner,
+    reader: KernelReader,
+    spec: LaunchSpec,
+    run_ids: RunIds,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run_id = run_ids()
     processes = await abandon(spec, run_id)
     await end_main(processes)
-    with few_descriptors(), pytest.raises(OSError, match="Too many open files"):
-        # As the record of a start that was never answered: it names no process.
-        await runner.adopt(spec, run_id=run_id, processes=())
+
+    async def none_left(*_: object) -> list[Handle]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "carriers", none_left)
+        with pytest.raises(OSError, match="Too many open files"):
+            # As the record of a start that was never answered: it names no process.
+            await runner.adopt(spec, run_id=run_id, processes=())
     assert await carriers(run_id) == {processes[1].pid}
     assert await runner.adopt(spec, run_id=run_id, processes=()) is None
     assert not await carriers(run_id)

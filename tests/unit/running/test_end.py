@@ -1,19 +1,14 @@
 """However a run ends, all of it ends, and what is said about it is true."""
 
 import asyncio
-import errno
 import os
 import select
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import failing
-from waiting import settled
 
-from gns3server.running.ladder import take_down
 from gns3server.running.local import LocalRunner
 from gns3server.running.local_run import LocalRun
 from gns3server.running.procfs import run_id_carriers
@@ -32,11 +27,10 @@ async def alive(run: Run) -> set[int]:
     return {stat.pid for stat in carriers.get(run.run_id, ())}
 
 
-def exits(run: LocalRun) -> asyncio.Future[Run]:
-    """A future of the call of `on_exit`; a second call would be an error on the loop."""
-    future: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
-    run.on_exit = future.set_result
-    return future
+async def noticed(run: Run) -> None:
+    """Wait until the run knows that a process of it has ended, of which nobody is told."""
+    while not run.ending:  # noqa: ASYNC110
+        await asyncio.sleep(0)
 
 
 # Stopped on request ---------------------------------------------------------
@@ -49,11 +43,9 @@ a = tcp({tcp_port.number})
 rest()
 """
     run = await start(make_spec(body, ports=(tcp_port,), stop_signal=signal.SIGINT))
-    told = exits(run)
     await run.stop()
     assert run.exit == Exit(7, run.processes[0], outlived=False)
     assert not await alive(run)
-    assert not told.done()
 
 
 async def test_kills_what_does_not_listen(
@@ -147,31 +139,57 @@ rest()
 async def test_stops_share_one_ladder_and_survive_cancellation(
     start: Start, make_spec: MakeSpec, tcp_port: Port, reader: KernelReader
 ) -> None:
-    body = f"""
-signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"asked "))
-a = tcp({tcp_port.number})
-rest()
-"""
+    body = f"ignore(signal.SIGTERM); a = tcp({tcp_port.number}); rest()"
     run = await start(make_spec(body, ports=(tcp_port,), stop_limit=0.2))
     first, second = asyncio.create_task(run.stop()), asyncio.create_task(run.stop())
     await reader.carriers([], [])
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
+    ladder = run.begin_stop()
+    assert not ladder.done()
     await second
-    await run.stop()
-    assert await run.log_tail() == "asked "
+    assert run.begin_stop() is ladder
     assert run.exit.code == -signal.SIGKILL
 
 
 async def test_a_stop_that_cannot_search_stops_what_it_knows(
-    start: Start, make_spec: MakeSpec, tcp_port: Port, caplog: pytest.LogCaptureFixture
+    start: Start,
+    make_spec: MakeSpec,
+    tcp_port: Port,
+    reader: KernelReader,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    async def fail(*_: object) -> None:
+        raise OSError("no file descriptor left")
+
     run = await start(make_spec(f"a = tcp({tcp_port.number}); rest()", ports=(tcp_port,)))
-    with failing("listdir", Path("/proc"), errno.EMFILE):
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "family", fail)
+        patch.setattr(reader, "carriers", fail)
         await run.stop()
-    assert "cannot look for descendants" in caplog.text
-    assert "cannot look for stragglers" in caplog.text
+    assert not await alive(run)
+
+
+async def test_a_stop_that_went_wrong_is_told_and_can_be_tried_again(
+    start: Start,
+    make_spec: MakeSpec,
+    tcp_port: Port,
+    reader: KernelReader,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    run = await start(make_spec(f"a = tcp({tcp_port.number}); rest()", ports=(tcp_port,)))
+    ended = asyncio.create_task(run.ended())
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "family", fail)
+        with pytest.raises(RuntimeError, match="a fault"):
+            await run.stop()
+    await ended
+    assert await alive(run) == {run.pid}
+    await run.stop()
     assert not await alive(run)
 
 
@@ -179,7 +197,7 @@ async def test_only_what_carries_the_run_id_is_found(
     start: Start, make_spec: MakeSpec, tcp_port: Port, reader: KernelReader
 ) -> None:
     run = await start(make_spec(f"a = tcp({tcp_port.number}); rest()", ports=(tcp_port,)))
-    await take_down(WatchedProcesses(), reader, ["another"], asyncio.Event())
+    await WatchedProcesses(reader, ["another"]).take_down(asyncio.Event())
     assert len(await alive(run)) == 1
     await run.stop()
 
@@ -211,10 +229,10 @@ a = tcp({tcp_port.number})
 rest()
 """
     run = await start(make_spec(body, ports=(tcp_port,)))
-    told = exits(run)
     os.kill(run.processes[0].pid, signal.SIGUSR1)
-    assert await told is run
+    assert await run.ended() == run.exit
     assert run.ending
+    assert not await alive(run)
     assert run.exit == Exit(code, run.processes[0], outlived=False)
     await run.stop()
 
@@ -223,11 +241,9 @@ async def test_a_child_does_not_outlive_its_killed_main(
     start: Start, make_spec: MakeSpec, tcp_port: Port
 ) -> None:
     run = await pair(start, make_spec, tcp_port, "rest()")
-    told = exits(run)
     main, child = run.processes
     os.kill(main.pid, signal.SIGKILL)
-    await told
-    assert run.exit == Exit(-signal.SIGKILL, main, outlived=True)
+    assert await run.ended() == Exit(-signal.SIGKILL, main, outlived=True)
     assert not await alive(run)
     assert child in run.processes
 
@@ -236,10 +252,8 @@ async def test_a_main_does_not_outlive_its_child(
     start: Start, make_spec: MakeSpec, tcp_port: Port
 ) -> None:
     run = await pair(start, make_spec, tcp_port, "rest()")
-    told = exits(run)
     os.kill(run.processes[1].pid, signal.SIGKILL)
-    await told
-    assert run.exit == Exit(None, run.processes[1], outlived=True)
+    assert await run.ended() == Exit(-signal.SIGTERM, run.processes[1], outlived=True)
     assert not await alive(run)
 
 
@@ -254,42 +268,76 @@ async def test_those_that_end_together_have_the_code_of_main(
     start: Start, make_spec: MakeSpec, tcp_port: Port, body: str, code: int
 ) -> None:
     run = await pair(start, make_spec, tcp_port, body)
-    told = exits(run)
     os.kill(run.processes[1].pid, signal.SIGTERM)
-    await told
-    assert run.exit == Exit(code, run.processes[1], outlived=False)
+    assert await run.ended() == Exit(code, run.processes[1], outlived=False)
 
 
 async def test_a_stop_within_the_grace_needs_no_more_grace(
     start: Start, make_spec: MakeSpec, tcp_port: Port
 ) -> None:
     run = await pair(start, make_spec, tcp_port, "rest()")
-    told = exits(run)
     os.kill(run.processes[1].pid, signal.SIGKILL)
-    while not run.ending:
-        await settled()
+    await noticed(run)
+    assert await alive(run) == {run.pid}
     decided = asyncio.create_task(run.ended())
     await run.stop()
     assert await decided == run.exit
     assert run.exit == Exit(-signal.SIGTERM, run.processes[1], outlived=False)
-    await told
 
 
-async def test_an_error_in_on_exit_is_the_loops(
-    start: Start, make_spec: MakeSpec, tcp_port: Port
+@pytest.mark.parametrize("to_all", [False, True])
+async def test_sends_signals_to_the_main_process_or_all_essential_ones(
+    start: Start, make_spec: MakeSpec, tcp_port: Port, to_all: bool
+) -> None:
+    body = f"""
+def work():
+    signal.signal(signal.SIGUSR1, lambda *_: os._exit(1))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+    rest()
+def told(*_):
+    if {to_all}:
+        os.waitpid(pid, 0)
+    os._exit(7)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+pid = fork(work)
+signal.signal(signal.SIGUSR1, told)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+a = tcp({tcp_port.number})
+rest()
+"""
+    run: LocalRun = await start(make_spec(body, ports=(tcp_port,), children=1))
+    run.signal(signal.SIGUSR1, to_all=to_all)
+    end = await run.ended()
+    assert (end.code, end.outlived) == (7, not to_all)
+    run.signal(signal.SIGUSR1, to_all=True)
+
+
+async def test_what_is_let_go_lives_on_and_has_no_end(
+    start: Start, make_spec: MakeSpec, tcp_port: Port, runner: LocalRunner
 ) -> None:
     run = await start(make_spec(f"a = tcp({tcp_port.number}); rest()", ports=(tcp_port,)))
-    loop = asyncio.get_running_loop()
-    caught: asyncio.Future[object] = loop.create_future()
-    loop.set_exception_handler(lambda _, context: caught.set_result(context["exception"]))
+    watching = asyncio.create_task(run.ended())
+    await asyncio.sleep(0)
+    await run.let_go()
+    await run.let_go()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+    assert await alive(run) == {run.pid}
+    assert (run.ending, run.exit, runner.runs) == (False, None, [])
+    with pytest.raises(RuntimeError, match="from LET_GO to ENDING"):
+        await run.stop()
+    assert await runner.sweep([run.run_id]) == 1
 
-    def fail(_: Run) -> None:
-        raise ZeroDivisionError
 
-    run.on_exit = fail
-    os.kill(run.processes[0].pid, signal.SIGKILL)
-    assert isinstance(await caught, ZeroDivisionError)
-    await run.stop()
+async def test_what_has_begun_to_end_is_ended_before_it_is_let_go(
+    start: Start, make_spec: MakeSpec, tcp_port: Port
+) -> None:
+    run = await pair(start, make_spec, tcp_port, "rest()")
+    os.kill(run.pid, signal.SIGKILL)
+    await noticed(run)
+    await run.let_go()
+    assert run.exit == Exit(-signal.SIGKILL, run.processes[0], outlived=True)
+    assert not await alive(run)
 
 
 async def test_in_a_hurry_nothing_is_given_time(

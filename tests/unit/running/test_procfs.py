@@ -10,7 +10,7 @@ import pytest
 from faults import without_netlink
 
 from gns3server.running import sockets
-from gns3server.running.identity import ProcessIdentity, open_handle, open_pidfd
+from gns3server.running.identity import ProcessIdentity, open_child, open_living
 from gns3server.running.procfs import (
     RUN_ID_VARIABLE,
     parse_stat,
@@ -84,12 +84,12 @@ def test_a_table_reads_newcomers_and_drops_the_dead(
 
 def test_a_zombie_is_dead(child: Callable[..., subprocess.Popen[str]]) -> None:
     process = child(WAIT, **{RUN_ID_VARIABLE: "zombie"})
-    handle = open_handle(process.pid)
+    handle = open_child(process.pid)
     assert handle is not None
     os.close(handle.fd)
     ended(process)
     assert read_stat(process.pid) is not None
-    assert open_pidfd(handle.identity) is None
+    assert open_living([handle.identity]) == []
     assert process.pid not in {stat.pid for stat in processes().descendants([os.getpid()])}
     assert "zombie" not in run_id_carriers()
 
@@ -111,27 +111,26 @@ def test_finds_carriers_by_their_run_id(child: Callable[..., subprocess.Popen[st
 def test_an_identity_refers_to_one_process_only(
     child: Callable[..., subprocess.Popen[str]],
 ) -> None:
-    handle = open_handle(child(WAIT).pid)
+    handle = open_child(child(WAIT).pid)
     assert handle is not None
     os.close(handle.fd)
     identity = handle.identity
-    again = open_pidfd(identity)
-    assert again is not None
-    os.close(again)
+    (again,) = open_living([identity])
+    assert again.identity == identity
+    os.close(again.fd)
     other_time = ProcessIdentity(identity.pid, identity.start_time + 1, identity.boot_id)
     other_boot = ProcessIdentity(identity.pid, identity.start_time, "another boot")
-    assert open_pidfd(other_time) is None
-    assert open_pidfd(other_boot) is None
+    assert open_living([other_time, other_boot]) == []
 
 
 def test_a_reaped_process_cannot_be_opened(child: Callable[..., subprocess.Popen[str]]) -> None:
     process = child(WAIT)
-    handle = open_handle(process.pid)
+    handle = open_child(process.pid)
     assert handle is not None
     os.close(handle.fd)
     process.communicate()
-    assert open_handle(process.pid) is None
-    assert open_pidfd(handle.identity) is None
+    assert open_child(process.pid) is None
+    assert open_living([handle.identity]) == []
 
 
 @pytest.mark.parametrize("source", [netlink_sockets, table_sockets])

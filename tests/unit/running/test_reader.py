@@ -2,16 +2,19 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
-from gns3server.running import readiness
-from gns3server.running.reader import KernelReader, ReadinessScan, Shared
-from gns3server.running.readiness import ReadinessResult
+from gns3server.running.procfs import ProcessTable
+from gns3server.running.reader import KernelReader, Shared
+from gns3server.running.readiness import ReadinessQuery, ReadinessResult, look
 from gns3server.running.spec import LaunchSpec, Port
+
+Questions = Sequence[ReadinessQuery]
+Answers = list[ReadinessResult | None]
 
 
 async def test_who_comes_during_a_read_shares_the_next_one() -> None:
@@ -37,48 +40,25 @@ async def test_who_comes_during_a_read_shares_the_next_one() -> None:
     assert len(calls) == 2
 
 
-class LookAgain(Protocol):
-    """A way to look that does something else as well."""
-
-    def __call__(self, questions: Any, table: Any) -> list[ReadinessResult | None]: ...
-
-
-class Looking:
-    """Looks as its test has it look."""
-
-    def __init__(self) -> None:
-        self.way: LookAgain = readiness.look
-
-    def __call__(self, questions: Any, table: Any) -> list[ReadinessResult | None]:
-        return self.way(questions, table)
-
-
-@pytest.fixture
-def look() -> ReadinessScan:
-    return Looking()
-
-
 async def test_starts_share_their_rounds_and_leave_none_behind(
     spawn: Callable[[LaunchSpec], Any],
     make_spec: Callable[..., LaunchSpec],
     free_port: Callable[[str], Port],
-    tmp_path: object,
-    *,
-    look: Looking,
+    looks: Any,
     reader: KernelReader,
 ) -> None:
     rounds: list[int] = []
 
-    def counting(questions: Any, table: Any) -> list[ReadinessResult | None]:
+    def counting(questions: Questions, table: ProcessTable) -> Answers:
         rounds.append(len(questions))
-        return readiness.look(questions, table)
+        return look(questions, table)
 
-    look.way = counting
+    looks.look = counting
     runs = []
     for number in range(3):
         port = free_port("udp")
         body = f"a = udp({port.number}); rest()"
-        runs.append(await spawn(make_spec(body, cwd=f"{tmp_path}/{number}", ports=(port,))))
+        runs.append(await spawn(make_spec(body, log_name=f"{number}.log", ports=(port,))))
     await asyncio.gather(*(run.ready() for run in runs))
     assert rounds[0] == 3
     await asyncio.gather(*(run.stop() for run in runs))
@@ -89,16 +69,16 @@ async def test_a_failed_round_is_followed_by_another(
     spawn: Callable[[LaunchSpec], Any],
     make_spec: Callable[..., LaunchSpec],
     udp_port: Port,
-    look: Looking,
+    looks: Any,
 ) -> None:
     failures = [OSError("no file descriptor left")]
 
-    def failing(questions: Any, table: Any) -> list[ReadinessResult | None]:
+    def failing(questions: Questions, table: ProcessTable) -> Answers:
         if failures:
             raise failures.pop()
-        return readiness.look(questions, table)
+        return look(questions, table)
 
-    look.way = failing
+    looks.look = failing
     run = await spawn(make_spec(f"a = udp({udp_port.number}); rest()", ports=(udp_port,)))
     await run.ready()
     assert not failures
@@ -109,20 +89,20 @@ async def test_an_answer_that_nobody_wants_any_more_is_let_go(
     spawn: Callable[[LaunchSpec], Any],
     make_spec: Callable[..., LaunchSpec],
     udp_port: Port,
-    look: Looking,
+    looks: Any,
 ) -> None:
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[None] = loop.create_future()
     go_on = threading.Semaphore(0)
 
-    def late(questions: Any, table: Any) -> list[ReadinessResult | None]:
-        answers = readiness.look(questions, table)
+    def late(questions: Questions, table: ProcessTable) -> Answers:
+        answers = look(questions, table)
         if answers[0] is not None:
             loop.call_soon_threadsafe(answered.set_result, None)
             go_on.acquire()
         return answers
 
-    look.way = late
+    looks.look = late
     body = f"fork(rest); a = udp({udp_port.number}); rest()"
     run = await spawn(make_spec(body, ports=(udp_port,), children=1))
     waiting = asyncio.create_task(run.ready())
