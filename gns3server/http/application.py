@@ -9,7 +9,6 @@ from typing import cast
 
 from aiohttp import web
 from aiohttp.web_urldispatcher import MatchInfoError
-from marshmallow import Schema
 
 from gns3server.http.access import Authenticator
 from gns3server.http.connections import connection_factory
@@ -18,7 +17,7 @@ from gns3server.http.handlers import browser, files, pages, projects, server
 from gns3server.http.listener import listen
 from gns3server.http.reading import BODY_LIMIT, expect_nothing_yet
 from gns3server.http.request_log import name_answer
-from gns3server.http.routing import OneOf, Route, Scope, Server
+from gns3server.http.routing import FailedPlugin, Route, Server
 from gns3server.http.security import Gatekeeper
 from gns3server.http.sending import FOLLOWERS, Followers
 
@@ -29,13 +28,6 @@ CORE_ROUTES: tuple[Route, ...] = (
     *projects.ROUTES,
     *files.ROUTES,
 )
-
-SCOPE_PARAMETERS = {
-    Scope.SERVER: frozenset[str](),
-    Scope.PROJECT: frozenset({"project_id"}),
-    Scope.NODE: frozenset({"project_id", "vm_id"}),
-}
-"""What the path of a route must name, by the route's scope."""
 
 SHUTDOWN_SECONDS = 1.5
 """How long requests may take to end when the server stops, and then once more: until they
@@ -76,7 +68,7 @@ def make_application(
     routes: Iterable[Route],
     gatekeeper: Gatekeeper,
     authenticator: Authenticator,
-    failed_plugins: Mapping[str, str],
+    failed_plugins: Mapping[str, FailedPlugin],
 ) -> web.Application:
     """An application that serves exactly ``routes``.
 
@@ -88,13 +80,15 @@ def make_application(
     )
     application[FOLLOWERS] = Followers()
     application.on_shutdown.append(application[FOLLOWERS].end)
+    # One resource a path: of two, the first would refuse the methods of the second.
+    resources: dict[str, web.Resource] = {}
     for route in routes:
         server.routes.append(route)
         endpoint = make_endpoint(server, route, failed_plugins)
+        if route.path not in resources:
+            resources[route.path] = application.router.add_resource(route.path)
         for method in methods(route):
-            application.router.add_route(
-                method, route.path, endpoint, expect_handler=expect_nothing_yet
-            )
+            resources[route.path].add_route(method, endpoint, expect_handler=expect_nothing_yet)
     for resource in application.router.resources():
         if isinstance(resource, web.PlainResource):
             resource.add_route("*", _refuse_method, expect_handler=expect_nothing_yet)
@@ -122,30 +116,12 @@ async def _refuse_method(request: web.Request) -> web.StreamResponse:
     raise web.HTTPMethodNotAllowed(request.method, offered)
 
 
-def check_route(route: Route) -> None:
-    """Refuse a route that could not be installed or served.
+def check_installable(route: Route) -> None:
+    """Refuse a route whose method or path aiohttp does not take.
 
-    :raises TypeError, ValueError: says why.
+    :raises ValueError: says why.
     """
-    where = f"the route {route.method} {route.path}"
-    try:
-        web.UrlDispatcher().add_route(route.method, route.path, _nowhere)
-    except ValueError as error:
-        raise ValueError(f"{where} cannot be installed: {error}") from error
-    for shape in (route.body, route.answer):
-        if not (
-            shape is None
-            or isinstance(shape, OneOf)
-            or (isinstance(shape, type) and issubclass(shape, Schema))
-        ):
-            raise TypeError(f"{where} has {shape!r} where a schema class belongs")
-        if isinstance(shape, type):
-            shape()
-    if not callable(route.handler):
-        raise TypeError(f"{where} has {route.handler!r} where a function belongs")
-    missing = SCOPE_PARAMETERS[route.scope] - route.path_names
-    if missing:
-        raise ValueError(f"{where} is of scope {route.scope.name} and must name {sorted(missing)}")
+    web.UrlDispatcher().add_route(route.method, route.path, _nowhere)
 
 
 async def _nowhere(_request: web.Request) -> web.StreamResponse:
