@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -11,10 +12,13 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 
 from gns3server import __version__
+from gns3server.http.encoding import encode
 from gns3server.http.openapi_paths import links, operation_id, parameter, template
 from gns3server.http.openapi_schemas import Names, describe, node_id
 from gns3server.http.routing import HTML, JSON, OCTETS, OneOf, Route, Scope, Server
 from gns3server.http.schemas import ErrorSchema, InvalidRequestSchema
+
+log = logging.getLogger(__name__)
 
 OPENAPI_VERSION = "3.0.3"
 """Client generators know this version best."""
@@ -57,15 +61,43 @@ STREAMED: Mapping[str, Any] = {OCTETS: BYTES, HTML: {"type": "string"}}
 
 
 def build(server: Server) -> dict[str, Any]:
-    """The document of all routes of this server."""
-    return Document(server).build()
+    """The document of all routes of this server.
+
+    What a plugin offers and cannot be described is left out, and the plugin reported.
+    """
+    routes = [route for route in server.routes if route.plugin not in server.undescribed]
+    try:
+        return _describe(server, routes)
+    except Exception as error:
+        if not any(route.plugin for route in routes):
+            raise
+        log.debug("the API cannot be described: %s", error)
+    described = [route for route in routes if not route.plugin]
+    for plugin in dict.fromkeys(route.plugin for route in routes if route.plugin):
+        with_it = [*described, *(route for route in routes if route.plugin == plugin)]
+        try:
+            _describe(server, with_it)
+        except Exception as error:
+            server.undescribed.add(plugin)
+            server.plugin_mistake(plugin, "openapi", error)
+        else:
+            described = with_it
+    return _describe(server, described)
+
+
+def _describe(server: Server, routes: Sequence[Route]) -> dict[str, Any]:
+    document = Document(server, routes).build()
+    # So that it is found out here what JSON does not have.
+    encode(document)
+    return document
 
 
 class Document:
     """Collects routes into one OpenAPI document."""
 
-    def __init__(self, server: Server) -> None:
-        self._lab = server
+    def __init__(self, server: Server, routes: Sequence[Route]) -> None:
+        self._server = server
+        self._routes = routes
         self._names = Names()
         self._marshmallow = MarshmallowPlugin(schema_name_resolver=self._names.of)
         self._spec = APISpec(
@@ -86,9 +118,9 @@ class Document:
 
     def build(self) -> dict[str, Any]:
         """Make the document."""
-        for tag in dict.fromkeys(route.tag for route in self._lab.routes):
+        for tag in dict.fromkeys(route.tag for route in self._routes):
             self._spec.tag({"name": tag})
-        for route in self._lab.routes:
+        for route in self._routes:
             self._spec.path(
                 path=template(route),
                 operations={route.method.lower(): self._operation(route)},
@@ -152,14 +184,14 @@ class Document:
         else:
             return answer(route.status, meaning)
         success = answer(route.status, meaning, route.answer_type, schema)
-        found = links(route, self._lab.routes)
+        found = links(route, self._routes)
         return {**success, "links": found} if found else success
 
     def _union(self, shape: OneOf) -> dict[str, Any]:
         """A schema for each choice, told apart by the field that tells."""
         references = {
             value: self._choice(shape.field, value, schema)
-            for value, schema in sorted(shape.choices(self._lab).items())
+            for value, schema in sorted(shape.choices(self._server).items())
         }
         return {
             "oneOf": [{"$ref": reference} for reference in references.values()],
