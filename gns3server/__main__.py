@@ -13,15 +13,18 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gns3server.cli.arguments import make_parser
 from gns3server.cli.daemon import go_into_background, pid_file
 from gns3server.log.lines import OneLine
 from gns3server.log.rotation import LogFile, LogHandler
-from gns3server.running.threads import thread_pool
 from gns3server.settings.live import LiveSettings
 from gns3server.settings.schema import Settings, SettingsError, load
 from gns3server.storage.state_lock import AlreadyRunning
+
+if TYPE_CHECKING:
+    from gns3server.plugin_host.modules import PluginModules
 
 log = logging.getLogger("gns3server")
 
@@ -62,24 +65,32 @@ def set_up_logging(settings: Settings) -> None:
     logging.basicConfig(level=level, handlers=[handler])
 
 
-async def serve(config: LiveSettings) -> None:
-    """Serve until a signal or a shutdown request ends it."""
+async def serve(config: LiveSettings, modules: PluginModules) -> None:
+    """Serve until a signal or a shutdown request ends it.
+
+    :param modules: is told which modules are whose plugin's.
+    """
     # Imported late: the other commands and --help must not pay for it.
     from gns3server.app import serving
     from gns3server.cli.startup_report import report_start
+    from gns3server.cli.watchdog import Watchdog
+    from gns3server.cli.workers import Workers
+    from gns3server.http.stalls import request_of, way_out
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.set_default_executor(thread_pool("worker", WORKERS))
     for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
-    async with serving(config, stop=stop) as server:
-        gc.freeze()
-        gc.enable()
-        await asyncio.to_thread(report_start, config.current, server.url, server.plugins.reports())
-        await stop.wait()
-        keeps = config.current.server.keep_nodes
-        log.info("stopping, nodes go on running" if keeps else "stopping all nodes")
+    loop.set_default_executor(Workers(WORKERS, modules, loop))
+    with Watchdog(modules, request_of, way_out).watching():
+        async with serving(config, stop=stop, modules=modules) as server:
+            gc.freeze()
+            gc.enable()
+            plugins = server.plugins.reports()
+            await asyncio.to_thread(report_start, config.current, server.url, plugins)
+            await stop.wait()
+            keeps = config.current.server.keep_nodes
+            log.info("stopping, nodes go on running" if keeps else "stopping all nodes")
     log.info("stopped")
 
 
@@ -143,7 +154,9 @@ def run(config: LiveSettings, pid: Path | None, *, daemon: bool) -> int:
     # What is made while the server starts lives as long as it does: looking for garbage in it
     # would be a tenth of the start.
     gc.disable()
+    from gns3server.cli.event_loop import EventLoop
     from gns3server.plugin_host.host import PluginFailed
+    from gns3server.plugin_host.modules import PluginModules
     from gns3server.storage.file_check import DatabaseError, DatabaseLocked
 
     raise_descriptor_limit()
@@ -154,8 +167,9 @@ def run(config: LiveSettings, pid: Path | None, *, daemon: bool) -> int:
         set_up_logging(config.current)
         if daemon:
             go_into_background()
-        with pid_file(pid):
-            asyncio.run(serve(config))
+        modules = PluginModules()
+        with EventLoop(modules) as loop, pid_file(pid):
+            loop.run(serve(config, modules))
     except DatabaseLocked as error:
         log.critical("the server cannot run: %s Or choose another state_path", error)
     except DatabaseError as error:

@@ -26,6 +26,7 @@ from gns3server.nodes.file_cache import FileCache
 from gns3server.nodes.machine import Machine
 from gns3server.nodes.registry import Registry
 from gns3server.plugin_host.host import CALL_SECONDS, PluginHost
+from gns3server.plugin_host.modules import PluginModules
 from gns3server.ports import PortPool, Ports
 from gns3server.projects.manager import ProjectManager
 from gns3server.projects.nodes import ProjectServices
@@ -106,6 +107,7 @@ async def serving(
     found: Iterable[EntryPoint] | None = None,
     stop: asyncio.Event | None = None,
     plugin_seconds: float = CALL_SECONDS,
+    modules: PluginModules | None = None,
 ) -> AsyncIterator[RunningServer]:
     """Run a server while the context lasts.
 
@@ -115,6 +117,7 @@ async def serving(
     :param found: the plugins to load; all that are installed by default.
     :param stop: set when a client asks the server to end.
     :param plugin_seconds: how long one call into a plugin may take.
+    :param modules: is told which modules are whose plugin's.
     :raises SettingsError: HTTPS is wanted, and its certificate or key cannot be used.
     :raises OSError: the address, a directory or the record cannot be used.
     :raises gns3server.storage.state_lock.AlreadyRunning: another server has the state directory.
@@ -122,7 +125,12 @@ async def serving(
     """
     settings = config.current
     tls = await asyncio.to_thread(make_tls, settings)
-    host = PluginHost(settings, strict=settings.server.strict_plugins, call_seconds=plugin_seconds)
+    host = PluginHost(
+        settings,
+        strict=settings.server.strict_plugins,
+        call_seconds=plugin_seconds,
+        modules=modules,
+    )
     registry = Registry()
     # Off the loop: a plugin that hangs must not keep signals from being heard.
     await asyncio.to_thread(host.load, found)
@@ -173,7 +181,7 @@ async def _core(
             own=tasks.own,
         )
         manager = ProjectManager(config, shared, thread, records, host)
-        server = Server(config, manager, registry, bus, tasks.own, host.reports, stop)
+        server = Server(config, manager, registry, bus, tasks.own, host.reports, host.note, stop)
         yield server, tasks
 
 

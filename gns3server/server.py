@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gns3server.errors import warn_of_old_name
@@ -27,7 +27,9 @@ class Server:
     :param bus: where events are published, and listened to.
     :param own: runs a change in a task that a client's hanging up does not end.
     :param plugins: a report of each plugin, as its wire object's fields.
+    :param plugin_mistake: takes note of what a plugin, by name, has done wrong: where, and what.
     :param stopping: set it to end the server.
+    :param undescribed: the plugins that are left out of the API document, which they would break.
     """
 
     live_settings: LiveSettings
@@ -36,7 +38,9 @@ class Server:
     bus: EventBus
     own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
     plugins: Callable[[], list[Mapping[str, Any]]]
+    plugin_mistake: Callable[[str, str, Exception], None]
     stopping: asyncio.Event
+    undescribed: set[str] = field(default_factory=set)
 
     @property
     def machine(self) -> Machine:

@@ -9,7 +9,6 @@ from functools import partial
 from typing import cast
 
 from aiohttp import web
-from marshmallow import Schema
 
 from gns3server.http.access import Authenticator
 from gns3server.http.bodies import BODY_LIMIT, expect_nothing_yet
@@ -17,7 +16,7 @@ from gns3server.http.connections import SERVER, accepting, end_wait_for_head
 from gns3server.http.edge import header, make_endpoint, make_middleware
 from gns3server.http.handlers import browser, files, pages, projects, server
 from gns3server.http.request_log import ID, ROUTE
-from gns3server.http.routing import ROUTE_TABLE, OneOf, Route, Scope
+from gns3server.http.routing import ROUTE_TABLE, FailedPlugin, Route
 from gns3server.http.security import Gatekeeper
 from gns3server.http.sending import FOLLOWERS, Followers
 from gns3server.server import Server
@@ -30,14 +29,6 @@ CORE_ROUTES: tuple[Route, ...] = (
     *files.ROUTES,
 )
 
-SCOPE_PARAMETERS = {
-    Scope.SERVER: frozenset[str](),
-    Scope.PROJECT: frozenset({"project_id"}),
-    Scope.WHOLE_PROJECT: frozenset({"project_id"}),
-    Scope.NODE: frozenset({"project_id", "vm_id"}),
-}
-"""What the path of a route must name, by the route's scope."""
-
 SHUTDOWN_SECONDS = 1.5
 """How long requests may take to end when the server stops, and then once more: until they
 have ended after they were told to."""
@@ -48,7 +39,7 @@ def make_application(
     routes: Iterable[Route],
     gatekeeper: Gatekeeper,
     authenticator: Authenticator,
-    failed_plugins: Mapping[str, str],
+    failed_plugins: Mapping[str, FailedPlugin],
     *,
     record: Callable[[web.Request], None] | None = None,
 ) -> web.Application:
@@ -108,30 +99,12 @@ async def _refuse_method(request: web.Request) -> web.StreamResponse:
     raise web.HTTPMethodNotAllowed(request.method, offered)
 
 
-def check_route(route: Route) -> None:
-    """Refuse a route that could not be installed or served.
+def check_installable(route: Route) -> None:
+    """Refuse a route whose method or path aiohttp does not take.
 
-    :raises TypeError, ValueError: says why.
+    :raises ValueError: says why.
     """
-    where = f"the route {route.method} {route.path}"
-    try:
-        web.UrlDispatcher().add_route(route.method, route.path, _nowhere)
-    except ValueError as error:
-        raise ValueError(f"{where} cannot be installed: {error}") from error
-    for shape in (route.body, route.answer):
-        if not (
-            shape is None
-            or isinstance(shape, OneOf)
-            or (isinstance(shape, type) and issubclass(shape, Schema))
-        ):
-            raise TypeError(f"{where} has {shape!r} where a schema class belongs")
-        if isinstance(shape, type):
-            shape()
-    if not callable(route.handler):
-        raise TypeError(f"{where} has {route.handler!r} where a function belongs")
-    missing = SCOPE_PARAMETERS[route.scope] - route.path_names
-    if missing:
-        raise ValueError(f"{where} is of scope {route.scope.name} and must name {sorted(missing)}")
+    web.UrlDispatcher().add_route(route.method, route.path, _nowhere)
 
 
 async def _nowhere(_request: web.Request) -> web.StreamResponse:

@@ -24,7 +24,7 @@ from gns3server.http.encoding import encode
 from gns3server.http.parsing import PARSED, make_loader
 from gns3server.http.queueing import queued, unknown_id
 from gns3server.http.request_log import ID, ROUTE, USER, begin, log_outcome, request_ids
-from gns3server.http.routing import JSON, Call, OneOf, Route, Scope
+from gns3server.http.routing import JSON, Call, FailedPlugin, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.server import Server
 
@@ -63,7 +63,7 @@ def make_middleware(
     gatekeeper: Gatekeeper,
     authenticator: Authenticator,
     routes: Mapping[web.AbstractRoute, Route],
-    failed_plugins: Mapping[str, str],
+    failed_plugins: Mapping[str, FailedPlugin],
 ) -> Any:
     """The middleware that checks the caller, names the request, maps errors and logs.
 
@@ -121,11 +121,12 @@ def _refuse(request: web.Request, error: LabError) -> web.Response:
 
 
 def _router_error(
-    request: web.Request, error: web.HTTPException, failed: Mapping[str, str]
+    request: web.Request, error: web.HTTPException, failed: Mapping[str, FailedPlugin]
 ) -> web.Response:
-    plugin = failed_plugin(request.path, failed) if error.status == 404 else None
-    if plugin is not None:
-        return _refuse(request, out_of_service(plugin, failed))
+    if error.status == 404:
+        for plugin in failed.values():
+            if plugin.would_answer(request.path):
+                return _refuse(request, out_of_service(plugin))
     allowed = error.headers.get("Allow", "")
     text = {
         404: f"There is no {request.path} here: see /v1/openapi.json for what there is.",
@@ -138,23 +139,10 @@ def _router_error(
     return response
 
 
-def failed_plugin(path: str, failed: Mapping[str, str]) -> str | None:
-    """The plugin that would answer to a path if it had not failed."""
-    segments = path.split("/")
-    return next(
-        (
-            name
-            for name in failed
-            if any(part == name or part.startswith(f"{name}-") for part in segments)
-        ),
-        None,
-    )
-
-
-def out_of_service(plugin: str, failed: Mapping[str, str]) -> Unavailable:
+def out_of_service(plugin: FailedPlugin) -> Unavailable:
     """What a client is told that asks for something of a failed plugin."""
     return Unavailable(
-        f"The plugin {plugin!r} could not be used: {failed[plugin].rstrip('.')}. Mend it, then "
+        f"The plugin {plugin.name!r} could not be used: {plugin.reason.rstrip('.')}. Mend it, then "
         "start the server again; /v1/plugins tells more."
     )
 
@@ -172,7 +160,7 @@ def _bug(request: web.Request, bug: Exception) -> web.Response:
 def make_endpoint(
     server: Server,
     route: Route,
-    failed_plugins: Mapping[str, str],
+    failed_plugins: Mapping[str, FailedPlugin],
     record: Callable[[web.Request], None] | None,
 ) -> Callable[[web.Request], Coroutine[Any, Any, Any]]:
     """The aiohttp handler of a route.
@@ -185,7 +173,7 @@ def make_endpoint(
     async def endpoint(request: web.Request) -> web.StreamResponse:
         request[ROUTE] = route
         if failed_plugins and route.plugin in failed_plugins:
-            raise out_of_service(route.plugin, failed_plugins)
+            raise out_of_service(failed_plugins[route.plugin])
         path: dict[str, Any] = {
             name: read_integer(value) if name in integers else value
             for name, value in request.match_info.items()

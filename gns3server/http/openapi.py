@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
@@ -11,11 +12,14 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 
 from gns3server import __version__
+from gns3server.http.encoding import encode
 from gns3server.http.openapi_paths import links, operation_id, parameter, template
 from gns3server.http.openapi_schemas import Names, describe, node_id
 from gns3server.http.routing import HTML, JSON, OCTETS, OneOf, Route, Scope
 from gns3server.http.schemas import ErrorSchema, InvalidRequestSchema
 from gns3server.server import Server
+
+log = logging.getLogger(__name__)
 
 OPENAPI_VERSION = "3.0.3"
 """Client generators know this version best."""
@@ -58,8 +62,35 @@ STREAMED: Mapping[str, Any] = {OCTETS: BYTES, HTML: {"type": "string"}}
 
 
 def build(server: Server, routes: Sequence[Route]) -> dict[str, Any]:
-    """The document of all routes of this server."""
-    return Document(server, routes).build()
+    """The document of all routes of this server.
+
+    What a plugin offers and cannot be described is left out, and the plugin reported.
+    """
+    routes = [route for route in routes if route.plugin not in server.undescribed]
+    try:
+        return _describe(server, routes)
+    except Exception as error:
+        if not any(route.plugin for route in routes):
+            raise
+        log.debug("the API cannot be described: %s", error)
+    described = [route for route in routes if not route.plugin]
+    for plugin in dict.fromkeys(route.plugin for route in routes if route.plugin):
+        with_it = [*described, *(route for route in routes if route.plugin == plugin)]
+        try:
+            _describe(server, with_it)
+        except Exception as error:
+            server.undescribed.add(plugin)
+            server.plugin_mistake(plugin, "openapi", error)
+        else:
+            described = with_it
+    return _describe(server, described)
+
+
+def _describe(server: Server, routes: Sequence[Route]) -> dict[str, Any]:
+    document = Document(server, routes).build()
+    # So that it is found out here what JSON does not have.
+    encode(document)
+    return document
 
 
 class Document:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp import web
@@ -26,6 +27,46 @@ DIGITS = r"\d+"
 
 PARAMETER = re.compile(r"{(\w+)(?::([^{}]+))?}")
 """A parameter of a path pattern: its name, and the expression it must match if there is one."""
+
+
+ANY = "[^{}/]+"
+"""What a parameter without an expression matches."""
+
+
+def expression(path: str, special: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The regular expression of a path pattern, or of a part of one.
+
+    :param special: what parameters without an expression match that are named here.
+    """
+    pattern, end = "", 0
+    for match in PARAMETER.finditer(path):
+        name, rule = match.groups()
+        pattern += re.escape(path[end : match.start()])
+        pattern += f"(?:{rule or special.get(name, ANY)})"
+        end = match.end()
+    return pattern + re.escape(path[end:])
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPlugin:
+    """A plugin that is out of service, and how a request is known that was meant for it.
+
+    :param reason: why it is out of service.
+    :param node_types: names of its node types that no other plugin has.
+    :param paths: those of its routes that no other plugin has.
+    """
+
+    name: str
+    reason: str
+    node_types: frozenset[str] = frozenset()
+    paths: frozenset[str] = frozenset()
+
+    def would_answer(self, path: str) -> bool:
+        """Whether a request that nobody answers would be its business."""
+        for part in path.split("/"):
+            if part == self.name or part.startswith(f"{self.name}-") or part in self.node_types:
+                return True
+        return any(re.fullmatch(expression(own), path) for own in self.paths)
 
 
 class Scope(Enum):
@@ -128,6 +169,8 @@ class Route:
     :param answer_type: media type of the answer that a ``stream`` handler makes; empty
         when it has no body.
     :param endless: the answer is a stream that only its end ends; there is no HEAD for it.
+    :param limit: seconds that the handler of a plugin's route may take, 60 if it does not say;
+        past them it is cancelled, and the answer is 503. Streams and raw bodies have no limit.
     :param tag: group in the API document.
     :param plugin: the plugin that it comes from; the server fills it in.
     """
@@ -152,6 +195,7 @@ class Route:
     body_type: str = OCTETS
     answer_type: str = JSON
     endless: bool = False
+    limit: float | None = None
     tag: str = "server"
     plugin: str = ""
 

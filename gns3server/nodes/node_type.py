@@ -11,13 +11,16 @@ from marshmallow import Schema
 
 from gns3server.files.images import ImageKind
 
+CAPABILITIES = frozenset({"suspend"})
+"""What a node type may be able to do beyond start, stop and reload."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NodeType:
     """One kind of node: all that the core needs to route, store, wire and run it.
 
-    :param name: the path segment of its routes; equals the plugin's
-        entry-point name.
+    :param name: the path segment of its routes: small letters, digits, ``-`` and ``_``. No two
+        plugins may have one of the same name.
     :param title: what people call it.
     :param node_class: the class of its nodes, derived from
         :class:`~gns3server.nodes.node.Node`.
@@ -36,7 +39,7 @@ class NodeType:
         out of this range, kept for its whole life and then reused first.
     :param udp_companions: distances from a node's UDP port at which its
         emulator binds further UDP ports.
-    :param capabilities: optional actions beyond start, stop and reload.
+    :param capabilities: those of :data:`CAPABILITIES` that it has.
     :param image_kinds: kinds of image files it uses.
     :param context: whatever the plugin's nodes share, as its configuration.
     :param legacy_directory: pattern of its directory in projects from before 1.3.

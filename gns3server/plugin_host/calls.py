@@ -1,14 +1,16 @@
-"""Calling into code that may hang, raise anything, or return something unfit."""
+"""Calls of plugins' hooks: in threads of their own, for a limited time."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
+
+from gns3server.calls import CallFailed, LimitedCalls, TookTooLong, guarded, tamed
 
 T = TypeVar("T")
 
@@ -17,86 +19,134 @@ HURRIED_SECONDS = 1.0
 
 
 class Caller:
-    """Calls with a time limit.
+    """Calls hooks with a time limit.
 
     :param seconds: how long one call may take.
     """
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._awaited: set[asyncio.Timeout] = set()
+        self.limited = LimitedCalls(seconds)
 
     def hurry(self) -> None:
         """Give every call little time from now on, those that are awaited already included."""
-        self._seconds = min(HURRIED_SECONDS, self._seconds)
-        end = asyncio.get_running_loop().time() + self._seconds
-        for timeout in self._awaited:
-            timeout.reschedule(min(end, timeout.when() or end))
+        self.limited.hurry(HURRIED_SECONDS)
 
     def call(self, function: Callable[[], T]) -> T:
         """What ``function`` returns. Blocks.
 
         :raises Exception: whatever it raises.
-        :raises TimeoutError: it did not return in time.
+        :raises TookTooLong: it did not return in time.
         """
         done = in_thread(function)
         try:
-            return done.result(self._seconds)
+            return done.result(self.limited.seconds)
         except TimeoutError:
             if done.done():
                 raise
-            raise self._too_slow() from None
+            raise TookTooLong(self.limited.seconds) from None
 
     async def observe(self, function: Callable[[], Any]) -> None:
         """Call a function and await what it returns, within the limit together."""
-        async with self._limit():
-            awaitable = await asyncio.wrap_future(in_thread(function))
-            if not isinstance(awaitable, Awaitable):
-                raise TypeError("it must be written with async def")
-            await awaitable
+        await self.limited.run(_called(function))
 
-    async def enter(self, function: Callable[[], Any]) -> AbstractAsyncContextManager[None] | None:
-        """Call a function and enter the context it returns, within the limit together."""
-        async with self._limit():
-            context = await asyncio.wrap_future(in_thread(function))
-            if context is None:
-                return None
-            if not isinstance(context, AbstractAsyncContextManager):
-                if inspect.iscoroutine(context):
-                    context.close()
-                raise TypeError(f"it returned {context!r}, not an asynchronous context manager")
-            await context.__aenter__()
-        return context
+    def lifespan(
+        self, function: Callable[[], Any], on_failure: Callable[[Exception], None]
+    ) -> Lifespan:
+        """The context that a function returns, to be entered and left."""
+        return Lifespan(self.limited, function, on_failure)
 
-    async def leave(self, context: AbstractAsyncContextManager[None] | None) -> None:
-        """Leave a context, if there is one, within the limit."""
-        if context is not None:
-            async with self._limit():
-                await context.__aexit__(None, None, None)
 
-    @asynccontextmanager
-    async def _limit(self) -> AsyncIterator[None]:
-        timeout = asyncio.timeout(self._seconds)
+class Lifespan:
+    """A context that is entered, lived in and left in one task, which is its own.
+
+    So a task group in it ends itself when one of its tasks fails, and not the server.
+
+    :param function: returns the context, or ``None`` if there is none.
+    :param on_failure: told what went wrong when it ends before it was to be left.
+    """
+
+    def __init__(
+        self,
+        limited: LimitedCalls,
+        function: Callable[[], Any],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self._limited = limited
+        self._function = function
+        self._on_failure = on_failure
+        loop = asyncio.get_running_loop()
+        self._entered: asyncio.Future[None] = loop.create_future()
+        self._leaving = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def enter(self) -> None:
+        """Enter it.
+
+        :raises TookTooLong: it was not entered in time, and is left behind.
+        :raises Exception: whatever it raised.
+        """
+        self._task = asyncio.create_task(guarded(self._live()))
         try:
-            async with timeout:
-                self._awaited.add(timeout)
-                yield
-        except TimeoutError:
-            if timeout.expired():
-                raise self._too_slow() from None
+            await self._limited.wait(self._task, self._entered)
+        except BaseException:
+            # Should it be entered after all, it is left at once.
+            self._leaving.set()
+            self._limited.leave_behind(self._task)
+            self._task = None
             raise
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            raise RuntimeError("it was cancelled, and not by this server") from error
-        except SystemExit as error:
-            raise ended(error) from error
-        finally:
-            self._awaited.discard(timeout)
+        if self._task.done():
+            task, self._task = self._task, None
+            task.result()
+        else:
+            self._task.add_done_callback(self._has_ended)
 
-    def _too_slow(self) -> TimeoutError:
-        return TimeoutError(f"it did not return within {self._seconds:g} seconds")
+    async def leave(self) -> None:
+        """Leave it, if it is still lived in.
+
+        :raises TookTooLong: it was not left in time, and is left behind.
+        :raises Exception: whatever it raised.
+        """
+        task, self._task = self._task, None
+        if task is None:
+            return
+        self._leaving.set()
+        try:
+            await self._limited.wait(task)
+        except BaseException:
+            self._limited.leave_behind(task)
+            raise
+        task.result()
+
+    async def _live(self) -> None:
+        context = await asyncio.wrap_future(in_thread(self._function))
+        if context is None:
+            return
+        if not isinstance(context, AbstractAsyncContextManager):
+            drop(context)
+            raise TypeError(f"it returned {context!r}, not an asynchronous context manager")
+        async with context:
+            self._entered.set_result(None)
+            await self._leaving.wait()
+
+    def _has_ended(self, task: asyncio.Task[None]) -> None:
+        if self._task is not task:
+            return
+        self._task = None
+        error = None if task.cancelled() else task.exception()
+        self._on_failure(error if isinstance(error, Exception) else CallFailed("it was cancelled"))
+
+
+async def _called(function: Callable[[], Any]) -> None:
+    awaitable = await asyncio.wrap_future(in_thread(function))
+    if not isinstance(awaitable, Awaitable):
+        raise TypeError("it must be written with async def")
+    await awaitable
+
+
+def drop(value: object) -> None:
+    """Have Python not complain of a coroutine that nobody will await."""
+    if inspect.iscoroutine(value):
+        value.close()
 
 
 def in_thread(function: Callable[[], T]) -> Future[T]:
@@ -111,14 +161,7 @@ def in_thread(function: Callable[[], T]) -> Future[T]:
         except Exception as error:
             done.set_exception(error)
         except BaseException as error:
-            failure = ended(error)
-            failure.__cause__ = error
-            done.set_exception(failure)
+            done.set_exception(tamed(error))
 
     threading.Thread(target=work, name="plugin", daemon=True).start()
     return done
-
-
-def ended(error: BaseException) -> Exception:
-    """An error that takes one plugin down, for one that would take the server down."""
-    return RuntimeError(f"it raised {type(error).__name__}: {error}")

@@ -1,117 +1,307 @@
 """What the server refuses of what a plugin offers, before it installs any of it.
 
-Every function raises ``TypeError`` or ``ValueError`` that says what to change.
+Whatever could not work is found here, so that no request is the first to find it out. Every
+function raises :class:`Unfit`. Routes have a module of their own.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Collection, Iterable, Mapping
-from inspect import isroutine
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
+from typing import Any, TypeGuard
 
 from marshmallow import EXCLUDE, Schema, ValidationError
 
 from gns3server.files.images import ImageKind
-from gns3server.http.application import check_route
 from gns3server.http.parsing import flatten
-from gns3server.http.routing import Route
 from gns3server.http.schemas import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.node import Node
-from gns3server.nodes.node_type import NodeType
+from gns3server.nodes.node_type import CAPABILITIES, NodeType
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
+NAME_RULE = "begin with a small letter, then small letters, digits, - and _"
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+LAST_PORT = 65535
+MOST_NUMBERS = 65536
+"""How many numbers a node type may deal out; each project keeps a list of them."""
+
+
+class Unfit(Exception):
+    """Something that a plugin offers cannot be used. The text says what, and what to change."""
+
+
+# Plugins and their hooks ------------------------------------------------------------
 
 
 def check_name(name: str) -> None:
     """Refuse a plugin whose name cannot be the segment of a path."""
     if NAME.fullmatch(name) is None:
-        raise ValueError(f"the name {name!r} cannot be part of a path")
+        raise Unfit(
+            f"the name {name!r} cannot be part of a path: name the entry point so that it "
+            f"{NAME_RULE}"
+        )
 
 
-def check_marks(module: object, prefix: str, hooks: Collection[str]) -> None:
-    """Refuse a module with a function that is named as a hook but not marked as one."""
-    for name, value in vars(module).items() if hasattr(module, "__dict__") else ():
-        if name.startswith(prefix) and name not in hooks and isroutine(value):
-            raise ValueError(f"{name} is named as a hook but not marked with @hookimpl")
+def check_hooks(
+    module: object,
+    marked: Callable[[str], str | None],
+    known: Mapping[str, Callable[..., Any]],
+    prefix: str,
+) -> None:
+    """Refuse a module with a function that would never be called, or not as it expects.
+
+    :param marked: tells which hook a name of the module implements, if any.
+    :param known: the hooks that there are, as functions.
+    :param prefix: how the name of every hook begins.
+    """
+    for name in dir(module):
+        value = getattr(module, name)
+        hook = marked(name)
+        if hook is not None:
+            _check_hook(hook, value, known)
+        elif name.startswith(prefix) and inspect.isroutine(value):
+            raise Unfit(
+                f"{name} is named as a hook but not marked with @hookimpl: mark it, or give it "
+                "another name"
+            )
 
 
-def read_section(section: str, schema: object, values: Mapping[str, str]) -> Mapping[str, Any]:
-    """A plugin's section of the settings as the plugin's schema reads it."""
-    if not (isinstance(schema, type) and issubclass(schema, Schema)):
-        raise TypeError(f"{schema!r} is no schema class")
+def _check_hook(
+    hook: str, function: Callable[..., Any], known: Mapping[str, Callable[..., Any]]
+) -> None:
+    if hook not in known:
+        raise Unfit(f"there is no hook {hook!r}: {_nearest(hook, known)}")
+    names = list(inspect.signature(known[hook]).parameters)
+    for name, parameter in inspect.signature(function).parameters.items():
+        # Those that pluggy leaves out of a call do no harm.
+        needed = parameter.default is parameter.empty and parameter.kind not in VARIADIC
+        if needed and name not in names:
+            offered = f"it has {', '.join(names)}" if names else "it has none"
+            raise Unfit(f"{hook} takes {name!r}, which is no argument of that hook: {offered}")
+    if is_coroutine_function(known[hook]):
+        if not is_coroutine_function(function):
+            raise Unfit(f"{hook} is awaited: write it with async def")
+    elif is_coroutine_function(function) or inspect.isasyncgenfunction(function):
+        raise Unfit(
+            f"{hook} is written with async def, but nobody awaits it: write it with def, or with "
+            "@asynccontextmanager if it is to return a context"
+        )
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    # Imported when used: it is for mistakes only.
+    import difflib
+
+    close = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}"
+
+
+def is_coroutine_function(function: object) -> bool:
+    """Whether a call of it is awaited: a coroutine function, also one that is wrapped, has
+    arguments filled in, or is an object that can be called.
+    """
+    while isinstance(function, partial):
+        function = function.func
+    if not callable(function):
+        return False
+    if inspect.iscoroutinefunction(inspect.unwrap(function)):
+        return True
+    return inspect.iscoroutinefunction(type(function).__call__)
+
+
+# Values ------------------------------------------------------------------------------
+
+
+def check_schema(where: str, schema: object, base: type[Schema] = Schema) -> type[Schema]:
+    """Refuse what is no schema class, or one of which no object can be made."""
+    if not (isinstance(schema, type) and issubclass(schema, base)):
+        belongs = "a schema class" if base is Schema else f"a subclass of {base.__name__}"
+        raise Unfit(f"{where} has {schema!r} where {belongs} belongs")
     try:
-        read: Mapping[str, Any] = schema(unknown=EXCLUDE).load(dict(values))
+        schema()
+    except Exception as error:
+        raise Unfit(f"{where}: no {schema.__name__} can be made: {error}") from error
+    return schema
+
+
+def check_text(where: str, name: str, value: object) -> None:
+    """Refuse what is no text."""
+    if not isinstance(value, str):
+        raise Unfit(f"{where} has {value!r} as its {name}, which is no text")
+
+
+def check_collection(where: str, name: str, value: object) -> None:
+    """Refuse a text, and all else that is not several things, where several belong."""
+    if isinstance(value, (str, bytes)):
+        raise Unfit(f"{where}: {name} is {value!r}, one text; write ({value!r},) if that is all")
+    if not isinstance(value, (tuple, list, set, frozenset)):
+        raise Unfit(f"{where}: {name} is {value!r} where a tuple belongs")
+
+
+def check_new(what: str, names: Iterable[str], owners: Mapping[str, str]) -> None:
+    """Refuse names that another plugin has given.
+
+    :param owners: the plugin that has a name, by name.
+    """
+    for name in names:
+        if name in owners:
+            raise Unfit(
+                f"the {what} {name!r} exists already: the plugin {owners[name]!r} has it. Choose "
+                "another name, or uninstall one of the two"
+            )
+
+
+def is_whole(value: object, least: int, most: int | None = None) -> TypeGuard[int]:
+    """Whether it is a whole number of a range; ``True`` is none."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    return value >= least and (most is None or value <= most)
+
+
+def read_section(section: str, schema: type[Schema], values: Mapping[str, str]) -> dict[str, Any]:
+    """A plugin's section of the settings as the plugin's schema reads it."""
+    try:
+        read: dict[str, Any] = schema(unknown=EXCLUDE).load(dict(values))
     except ValidationError as error:
-        raise ValueError(f"[{section}] in the settings: {flatten(error.messages)}") from error
+        raise Unfit(f"[{section}] in the settings: {flatten(error.messages)}") from error
     return read
 
 
-def check_node_types(plugin: str, kinds: Iterable[NodeType], taken: Collection[str]) -> None:
-    """Refuse node types whose names do not lead to their plugin, or that could not be used."""
-    seen = set(taken)
+# Node types --------------------------------------------------------------------------
+
+
+def check_node_types(kinds: Iterable[NodeType]) -> None:
+    """Refuse node types that could not be used."""
+    seen = set[str]()
     for kind in kinds:
-        if kind.name != plugin and not kind.name.startswith(f"{plugin}-"):
-            raise ValueError(
-                f"the node type {kind.name!r} must be called {plugin!r} or {plugin}-..."
+        if not (isinstance(kind.name, str) and NAME.fullmatch(kind.name)):
+            raise Unfit(
+                f"the node type name {kind.name!r} cannot be part of a path: let it {NAME_RULE}"
             )
-        if NAME.fullmatch(kind.name) is None:
-            raise ValueError(f"the node type name {kind.name!r} cannot be part of a path")
         if kind.name in seen:
-            raise ValueError(f"the node type {kind.name!r} exists already")
-        for value, base in (
-            (kind.node_class, Node),
-            (kind.create_schema, NodeCreateSchema),
-            (kind.update_schema, NodeUpdateSchema),
-            (kind.object_schema, NodeObjectSchema),
-        ):
-            if not (isinstance(value, type) and issubclass(value, base)):
-                raise TypeError(
-                    f"the node type {kind.name!r} has {value!r} where a subclass of "
-                    f"{base.__name__} belongs"
-                )
+            raise Unfit(f"the node type {kind.name!r} is offered twice")
+        _check_node_type(f"the node type {kind.name!r}", kind)
         seen.add(kind.name)
+
+
+def _check_node_type(where: str, kind: NodeType) -> None:
+    check_text(where, "title", kind.title)
+    check_text(where, "legacy_directory", kind.legacy_directory)
+    check_schema(where, kind.create_schema, NodeCreateSchema)
+    check_schema(where, kind.update_schema, NodeUpdateSchema)
+    check_schema(where, kind.object_schema, NodeObjectSchema)
+    _check_node_class(where, kind.node_class)
+    _check_shape(where, kind)
+    for name, items, belongs in (
+        ("nio_types", kind.nio_types, str),
+        ("image_kinds", kind.image_kinds, ImageKind),
+        ("capabilities", kind.capabilities, str),
+        ("udp_companions", kind.udp_companions, int),
+    ):
+        check_collection(where, name, items)
+        for item in items:
+            if type(item) is not belongs:
+                raise Unfit(f"{where}: {item!r} in its {name} is no {belongs.__name__}")
+    for capability in kind.capabilities:
+        if capability not in CAPABILITIES:
+            raise Unfit(
+                f"{where} has the capability {capability!r}, which the server does not know: "
+                f"{_nearest(capability, CAPABILITIES)}"
+            )
+    for distance in kind.udp_companions:
+        if not is_whole(distance, 1, LAST_PORT - 1):
+            raise Unfit(
+                f"{where}: {distance!r} in its udp_companions is no distance between two ports: "
+                f"1 to {LAST_PORT - 1}"
+            )
+
+
+def _check_node_class(where: str, node_class: object) -> None:
+    if not (isinstance(node_class, type) and issubclass(node_class, Node)):
+        raise Unfit(f"{where} has {node_class!r} where a subclass of Node belongs")
+    name = node_class.__name__
+    if inspect.isabstract(node_class):
+        missing = ", ".join(sorted(getattr(node_class, "__abstractmethods__", ())))
+        raise Unfit(f"{where}: its class {name} lacks {missing}: write it")
+    for method in dir(node_class):
+        classes = [kind for kind in node_class.__mro__ if method in vars(kind)]
+        overridden = next((vars(kind)[method] for kind in classes if _is_core(kind)), None)
+        # The server's own classes are right by themselves.
+        if not is_coroutine_function(overridden) or _is_core(classes[0]):
+            continue
+        if not is_coroutine_function(getattr(node_class, method)):
+            raise Unfit(f"{where}: the server awaits {name}.{method}: write it with async def")
+
+
+def _is_core(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
+def _check_shape(where: str, kind: NodeType) -> None:
+    if kind.adapters is not None and not is_whole(kind.adapters, 1):
+        raise Unfit(
+            f"{where} has {kind.adapters!r} adapters: write a number from 1 on, or None if a node "
+            "has one whatever its number"
+        )
+    if not is_whole(kind.ports, 1):
+        raise Unfit(f"{where} has {kind.ports!r} ports an adapter: write a number from 1 on")
+    if kind.numbers is None:
+        return
+    if not isinstance(kind.numbers, range):
+        raise Unfit(f"{where} has {kind.numbers!r} as its numbers: write a range, or None")
+    if not 1 <= len(kind.numbers) <= MOST_NUMBERS or min(kind.numbers) < 0:
+        raise Unfit(
+            f"{where} has {kind.numbers!r} as its numbers: write a range of 1 to {MOST_NUMBERS} "
+            "numbers, none below 0"
+        )
 
 
 def check_image_kinds(kinds: Iterable[ImageKind], taken: Mapping[str, ImageKind]) -> None:
     """Refuse kinds of images that could not be told apart, or not be kept in a directory."""
     known = dict(taken)
     for kind in kinds:
-        if not isinstance(kind, ImageKind):
-            raise TypeError(f"{kind!r} is no ImageKind")
         for value in (kind.name, kind.directory):
-            if FILE_NAME.fullmatch(value) is None:
-                raise ValueError(f"the image kind {kind.name!r} cannot be kept in {value!r}")
+            if not (isinstance(value, str) and FILE_NAME.fullmatch(value)):
+                raise Unfit(
+                    f"the image kind {kind.name!r} cannot be kept in {value!r}: up to 64 letters, "
+                    "digits, - and _ are possible"
+                )
         for other in known.values():
             same = kind.name == other.name or kind.directory == other.directory
             if same and kind != other:
-                raise ValueError(f"the image kind {kind.name!r} is not the one that exists already")
+                raise Unfit(
+                    f"the image kind {kind.name!r} is not the one that exists already in "
+                    f"{other.directory!r}: take that one, or another name and directory"
+                )
         known[kind.name] = kind
 
 
-def check_nio_types(kinds: Iterable[NioType], taken: Collection[str]) -> None:
-    """Refuse NIO types that another plugin has, or that could not be used."""
-    seen = set(taken)
+# NIO types ---------------------------------------------------------------------------
+
+
+def check_nio_types(kinds: Iterable[NioType]) -> None:
+    """Refuse NIO types that could not be used."""
+    seen = set[str]()
     for kind in kinds:
+        if not (isinstance(kind.name, str) and NAME.fullmatch(kind.name)):
+            raise Unfit(f"the NIO type name {kind.name!r} cannot be used: let it {NAME_RULE}")
+        where = f"the NIO type {kind.name!r}"
         if kind.name in seen:
-            raise ValueError(f"the NIO type {kind.name!r} exists already")
-        if not (isinstance(kind.schema, type) and issubclass(kind.schema, Schema)):
-            raise TypeError(f"the NIO type {kind.name!r} has no schema class: {kind.schema!r}")
-        fields = kind.schema().fields
-        if kind.local_udp_port is not None and kind.local_udp_port not in fields:
-            raise ValueError(f"the NIO type {kind.name!r} has no field {kind.local_udp_port!r}")
+            raise Unfit(f"{where} is offered twice")
+        fields = check_schema(where, kind.schema)().fields
+        if "type" in fields:
+            raise Unfit(f"{where}: leave the field 'type' out of its schema, the server adds it")
+        port = kind.local_udp_port
+        if port is not None and port not in fields:
+            raise Unfit(
+                f"{where} has {port!r} as its local_udp_port, but no field of that name: "
+                f"{_nearest(str(port), fields)}"
+            )
+        if kind.check is not None and not is_coroutine_function(kind.check):
+            raise Unfit(f"{where}: its check is awaited: write it with async def")
         seen.add(kind.name)
-
-
-def check_routes(routes: Iterable[Route], taken: Collection[tuple[str, str]]) -> None:
-    """Refuse routes outside the API, ones that would meet another, and ones that cannot work."""
-    seen = set(taken)
-    for route in routes:
-        if not route.path.startswith("/v1/"):
-            raise ValueError(f"the route {route.path} does not begin with /v1/")
-        if route.shape in seen:
-            raise ValueError(f"the route {route.method} {route.path} exists already")
-        check_route(route)
-        seen.add(route.shape)

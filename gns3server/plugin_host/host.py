@@ -4,40 +4,46 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
+from itertools import islice
 from typing import Any, TypeVar
 
 import pluggy
 
 from gns3server import hookspecs
+from gns3server.calls import CallFailed
 from gns3server.http.handlers.nodes import node_routes
-from gns3server.http.routing import Route
+from gns3server.http.routing import FailedPlugin, Route
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.registry import Registry
-from gns3server.plugin_host.calls import Caller
-from gns3server.plugin_host.checks import (
-    check_image_kinds,
-    check_marks,
-    check_name,
-    check_nio_types,
-    check_node_types,
-    check_routes,
-    read_section,
-)
+from gns3server.plugin_host import checks, route_checks
+from gns3server.plugin_host.calls import Caller, drop
+from gns3server.plugin_host.checks import Unfit
+from gns3server.plugin_host.handlers import Handlers
+from gns3server.plugin_host.modules import PluginModules
+from gns3server.plugin_host.paths import Claim
+from gns3server.plugin_host.plugin import Offer, Plugin
 from gns3server.projects.project import Project
 from gns3server.server import Server
-from gns3server.settings.schema import ConfigView, Settings, SettingsError, split_list
+from gns3server.settings.schema import Settings, SettingsError, split_list
 
 log = logging.getLogger(__name__)
 
 GROUP = "gns3server.plugins"
 CALL_SECONDS = 10.0
-"""How long one call into a plugin may take before the server goes on without it."""
+"""How long one call of a hook may take before the server goes on without it."""
+
+MOST_ITEMS = 1000
+"""How many node types, NIO types or routes one plugin may have."""
+
+HOOKS = {
+    name: value for name, value in vars(hookspecs).items() if name.startswith(hookspecs.PREFIX)
+}
 
 T = TypeVar("T")
 
@@ -46,78 +52,35 @@ class PluginFailed(Exception):
     """A plugin did something the server cannot use; raised further only in strict mode."""
 
 
-@dataclass(eq=False)
-class Plugin:
-    """One plugin: where it comes from, what it offers, and what went wrong.
-
-    :param phase: where it failed, ``None`` while all is well.
-    :param trace: the traceback of the failure, for the server's user, never for a client.
-    """
-
-    name: str
-    distribution: str | None = None
-    version: str | None = None
-    disabled: bool = False
-    phase: str | None = None
-    message: str | None = None
-    trace: str = ""
-    error: BaseException | None = None
-    module: Any = None
-    hooks: tuple[str, ...] = ()
-    node_types: tuple[NodeType, ...] = ()
-    nio_types: tuple[NioType, ...] = ()
-    routes: tuple[Route, ...] = ()
-    config_schema: Any = None
-    config: ConfigView = field(default_factory=lambda: ConfigView({}))
-
-    @property
-    def usable(self) -> bool:
-        """Whether it is in service."""
-        return not self.disabled and self.phase is None
-
-    def read_section(self, settings: Settings) -> Mapping[str, Any]:
-        """Its own section, as its schema reads it; empty for one that has no schema."""
-        if self.config_schema is None:
-            return {}
-        return read_section(self.name, self.config_schema, settings.section(self.name))
-
-    def report(self) -> dict[str, Any]:
-        """The plugin as ``GET /v1/plugins`` shows it."""
-        return {
-            "name": self.name,
-            "distribution": self.distribution,
-            "version": self.version,
-            "status": "disabled" if self.disabled else "ok" if self.usable else "failed",
-            "phase": self.phase,
-            "message": self.message,
-            "hooks": list(self.hooks),
-            "node_types": [kind.name for kind in self.node_types],
-            "nio_types": [kind.name for kind in self.nio_types],
-            "routes": [f"{route.method} {route.path}" for route in self.routes],
-        }
-
-
 class PluginHost:
-    """All plugins of this server. Hooks are called through it alone.
+    """All plugins of this server. Hooks and handlers of plugins are called through it alone.
 
     :param strict: raise :class:`PluginFailed` instead of going on without a
         plugin: at once while the server starts, and at its end for what fails
         while it runs, when too much depends on going on.
     :param call_seconds: see :data:`CALL_SECONDS`.
+    :param modules: is told which modules are whose.
     """
 
     def __init__(
-        self, settings: Settings, *, strict: bool = False, call_seconds: float = CALL_SECONDS
+        self,
+        settings: Settings,
+        *,
+        strict: bool = False,
+        call_seconds: float = CALL_SECONDS,
+        modules: PluginModules | None = None,
     ) -> None:
         self._settings = settings
         self._strict = strict
         self._caller = Caller(call_seconds)
+        self._handlers = Handlers()
+        self._modules = PluginModules() if modules is None else modules
         self._manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
         self._manager.add_hookspecs(hookspecs)
         self._registry = Registry()
         self.plugins: list[Plugin] = []
-        self.failures: dict[str, str] = {}
-        """The names that no plugin in service answers to, and why. Kept up to date."""
+        self.failures: dict[str, FailedPlugin] = {}
+        """The plugins out of service whose names no other one has. Kept up to date."""
 
     # Loading -------------------------------------------------------------------
 
@@ -137,7 +100,7 @@ class PluginHost:
             self.plugins.append(plugin)
             if taken:
                 reason = f"another plugin is called {point.name!r} already; uninstall one of them"
-                self._fail(plugin, "discovery", ValueError(reason))
+                self._fail(plugin, "discovery", Unfit(reason))
             elif not plugin.disabled:
                 self._load_one(plugin, point)
         self._tell_failures()
@@ -146,15 +109,22 @@ class PluginHost:
         phase = "import"
         try:
             plugin.module = self._caller.call(point.load)
+            self._modules.add(plugin.name, point.module)
             phase = "registration"
-            check_name(plugin.name)
+            checks.check_name(plugin.name)
+            checks.check_hooks(
+                plugin.module, partial(self._hook_of, plugin.module), HOOKS, hookspecs.PREFIX
+            )
             self._manager.register(plugin.module, plugin.name)
-            self._manager.check_pending()
             callers = self._manager.get_hookcallers(plugin.module) or ()
             plugin.hooks = tuple(sorted(caller.name for caller in callers))
-            check_marks(plugin.module, hookspecs.PREFIX, plugin.hooks)
         except Exception as error:
             self._fail(plugin, phase, error)
+
+    def _hook_of(self, module: object, name: str) -> str | None:
+        """The hook that a name of a module is marked as, if it is."""
+        options = self._manager.parse_hookimpl_opts(module, name)
+        return None if options is None else options.get("specname") or name
 
     def gather(self, registry: Registry, core_routes: Iterable[Route]) -> None:
         """Ask every plugin what it offers, and install all of it or nothing.
@@ -162,37 +132,83 @@ class PluginHost:
         Its routes, the standard ones of its node types included, are in :meth:`routes` then.
         """
         self._registry = registry
-        taken = {route.shape for route in core_routes}
+        core = [Claim(route, place) for place, route in enumerate(core_routes)]
+        place = len(core)
         for plugin in self.plugins:
-            if plugin.usable and self._gather_one(plugin, taken):
-                registry.node_types.update({kind.name: kind for kind in plugin.node_types})
-                registry.nio_types.update({kind.name: kind for kind in plugin.nio_types})
-                taken.update(route.shape for route in plugin.routes)
+            if plugin.usable:
+                self._ask(plugin, place)
+                place += len(plugin.offer.claims)
+        for plugin in sorted(self.plugins, key=lambda plugin: not plugin.goes_first):
+            if plugin.usable:
+                self._install(plugin, core)
+        self._tell_failures()
 
-    def _gather_one(self, plugin: Plugin, taken: set[tuple[str, str]]) -> bool:
+    def _ask(self, plugin: Plugin, place: int) -> None:
+        """Fill in what a plugin offers, each thing checked by itself."""
         phase = "gns3_config_schema"
         try:
-            plugin.config_schema = self._caller.call(partial(self._call, plugin, phase))
+            schema = self._caller.call(partial(self._call, plugin, phase))
+            if schema is not None:
+                plugin.config_schema = checks.check_schema("the configuration", schema)
             phase = "configuration"
             plugin.config.replace(plugin.read_section(self._settings))
             phase = "gns3_node_types"
             node_types = self._items(plugin, phase, NodeType)
-            check_node_types(plugin.name, node_types, self._registry.node_types)
-            image_kinds = [image for kind in node_types for image in kind.image_kinds]
-            check_image_kinds(image_kinds, self._registry.image_kinds())
+            checks.check_node_types(node_types)
+            plugin.offer = Offer(node_types)
             phase = "gns3_nio_types"
             nio_types = self._items(plugin, phase, NioType)
-            check_nio_types(nio_types, self._registry.nio_types)
+            checks.check_nio_types(nio_types)
             phase = "gns3_routes"
-            routes = [r for kind in node_types for r in node_routes(kind)]
-            routes += self._items(plugin, phase, Route)
-            check_routes(routes, taken)
+            own = self._items(plugin, phase, Route)
+            route_checks.check_routes(own)
+            routes = [route for kind in node_types for route in node_routes(kind)]
+            served = [
+                *(replace(route, plugin=plugin.name) for route in routes),
+                *(self._handlers.wrap(plugin.name, route) for route in own),
+            ]
+            claims = [Claim(route, place + n) for n, route in enumerate(served)]
+            plugin.offer = Offer(node_types, nio_types, claims)
+            route_checks.check_own_paths(claims)
         except Exception as error:
             self._fail(plugin, phase, error)
-            return False
-        plugin.node_types, plugin.nio_types = tuple(node_types), tuple(nio_types)
-        plugin.routes = tuple(replace(route, plugin=plugin.name) for route in routes)
-        return True
+
+    def _install(self, plugin: Plugin, core: Sequence[Claim]) -> None:
+        """Install what a plugin offers, if nobody else has any of it."""
+        registry, offer = self._registry, plugin.offer
+        self._end_wide_routes(plugin)
+        installed = [other for other in self.plugins if other.installed]
+        phase = "gns3_node_types"
+        try:
+            node_types = {k.name: p.name for p in installed for k in p.offer.node_types}
+            checks.check_new("node type", [kind.name for kind in offer.node_types], node_types)
+            image_kinds = [image for kind in offer.node_types for image in kind.image_kinds]
+            checks.check_image_kinds(image_kinds, registry.image_kinds())
+            phase = "gns3_nio_types"
+            nio_types = {k.name: p.name for p in installed for k in p.offer.nio_types}
+            checks.check_new("NIO type", [kind.name for kind in offer.nio_types], nio_types)
+            phase = "gns3_routes"
+            route_checks.check_free(offer.claims, core)
+            for other in installed:
+                route_checks.check_free(offer.claims, other.offer.claims)
+        except Exception as error:
+            self._fail(plugin, phase, error)
+            return
+        registry.node_types.update({kind.name: kind for kind in offer.node_types})
+        registry.nio_types.update({kind.name: kind for kind in offer.nio_types})
+        plugin.installed = True
+
+    def _end_wide_routes(self, plugin: Plugin) -> None:
+        """Take those out of service whose routes would get all that is a new plugin's."""
+        for other in self.plugins:
+            for claim in other.present.claims:
+                if route_checks.is_wider(claim, plugin.offer.claims):
+                    reason = (
+                        f"the route {claim.route.method} {claim.route.path} would get what is for "
+                        f"the plugin {plugin.name!r}: choose a narrower path"
+                    )
+                    self._fail(other, "gns3_routes", Unfit(reason))
+                    break
 
     def refresh(self, settings: Settings) -> None:
         """Show all plugins in service their sections of new settings.
@@ -208,8 +224,8 @@ class PluginHost:
             plugin.config.replace(section)
 
     def routes(self) -> list[Route]:
-        """The routes of all plugins that are in service."""
-        return [route for plugin in self.plugins for route in plugin.routes]
+        """The routes of all plugins whose offers are installed."""
+        return [route for plugin in self.plugins for route in plugin.present.routes]
 
     # Calling -------------------------------------------------------------------
 
@@ -223,13 +239,22 @@ class PluginHost:
         return results[0] if results else None
 
     def _items(self, plugin: Plugin, hook: str, kind: type[T]) -> list[T]:
-        # It may be a generator: then it is the list that runs its code.
-        items = self._caller.call(
-            lambda: list(self._call(plugin, hook, config=plugin.config) or ())
-        )
+        def collect() -> list[T]:
+            result = self._call(plugin, hook, config=plugin.config) or ()
+            if isinstance(result, Awaitable):
+                drop(result)
+                raise Unfit(f"{hook} returned {result!r}, which nobody awaits: return a list")
+            if not isinstance(result, Iterable):
+                raise Unfit(f"{hook} returned {result!r}: return a list")
+            # It may be a generator, whose code runs only now, and perhaps for ever.
+            return list(islice(result, MOST_ITEMS + 1))
+
+        items = self._caller.call(collect)
+        if len(items) > MOST_ITEMS:
+            raise Unfit(f"{hook} returned more than {MOST_ITEMS} items")
         for item in items:
             if not isinstance(item, kind):
-                raise TypeError(f"{hook} returned {item!r}, which is no {kind.__name__}")
+                raise Unfit(f"{hook} returned {item!r}, which is no {kind.__name__}")
         return items
 
     # Failures ------------------------------------------------------------------
@@ -238,31 +263,52 @@ class PluginHost:
         """Take a plugin out of service, and all that is its own out of the server."""
         if plugin.module and self._manager.get_plugin(plugin.name) is plugin.module:
             self._manager.unregister(plugin.module)
-        for kind in plugin.node_types:
+        for kind in plugin.present.node_types:
             del self._registry.node_types[kind.name]
-        for nio in plugin.nio_types:
+        for nio in plugin.present.nio_types:
             del self._registry.nio_types[nio.name]
-        plugin.node_types, plugin.nio_types, plugin.routes = (), (), ()
+        plugin.failed, plugin.installed = True, False
         self._note(plugin, phase, error)
         if self._strict:
             raise PluginFailed(f"plugin {plugin.name}: {phase}: {plugin.message}") from error
 
-    def _note(self, plugin: Plugin, phase: str, error: BaseException) -> None:
-        """Keep the first failure of a plugin, and log each."""
-        message, trace = f"{type(error).__name__}: {error}", traceback.format_exception(error)
-        log.error("plugin %s failed in %s: %s", plugin.name, phase, message)
+    def _note(self, plugin: Plugin, phase: str, error: BaseException, then: str = "") -> None:
+        """Keep the first failure of a plugin, and log each.
+
+        :param then: what comes of it, for the log.
+        """
+        # What the server itself says needs no class of Python before it.
+        own = isinstance(error, (Unfit, CallFailed))
+        message = str(error) if own else f"{type(error).__name__}: {error}"
+        trace = traceback.format_exception(error)
+        log.error(
+            "plugin %s failed in %s: %s%s", plugin.name, phase, message, f"; {then}" if then else ""
+        )
         log.debug("%s", "".join(trace))
         if plugin.phase is None:
             plugin.phase, plugin.message, plugin.trace = phase, message, "".join(trace)
             plugin.error = error
         self._tell_failures()
 
+    def note(self, name: str, phase: str, error: BaseException) -> None:
+        """Keep on record that a plugin did something wrong that the server has made up for."""
+        for plugin in self.plugins:
+            if plugin.name == name and plugin.usable:
+                self._note(plugin, phase, error)
+
     def _tell_failures(self) -> None:
         usable = {plugin.name for plugin in self.plugins if plugin.usable}
+        types, paths = self._registry.node_types.keys(), {route.path for route in self.routes()}
         self.failures.clear()
         for plugin in self.plugins:
-            if plugin.phase is not None and plugin.name not in usable:
-                self.failures[plugin.name] = f"{plugin.message} (in {plugin.phase})"
+            if plugin.failed and plugin.name not in usable:
+                # What another plugin has is not missing.
+                lost = {kind.name for kind in plugin.offer.node_types} - types
+                routes = {route.path for route in plugin.offer.routes} - paths
+                reason = f"{plugin.message} (in {plugin.phase})"
+                self.failures[plugin.name] = FailedPlugin(
+                    plugin.name, reason, frozenset(lost), frozenset(routes)
+                )
 
     def reports(self) -> list[Mapping[str, Any]]:
         """Every plugin as ``GET /v1/plugins`` shows it."""
@@ -289,28 +335,40 @@ class PluginHost:
     @asynccontextmanager
     async def _lifespan(self, plugin: Plugin, server: Server) -> AsyncIterator[None]:
         hook = "gns3_lifespan"
-        context = None
+        lifespan = self._caller.lifespan(
+            partial(self._call, plugin, hook, server=server),
+            partial(self._lost_lifespan, plugin, hook),
+        )
         try:
-            context = await self._caller.enter(partial(self._call, plugin, hook, server=server))
+            await lifespan.enter()
         except Exception as error:
             self._fail(plugin, hook, error)
         try:
             yield
         finally:
             try:
-                await self._caller.leave(context)
+                await lifespan.leave()
             except Exception as error:
                 self._note(plugin, hook, error)
+
+    def _lost_lifespan(self, plugin: Plugin, hook: str, error: Exception) -> None:
+        """Take a plugin out of service that has lost what it needs.
+
+        What it offers stays registered: its nodes must still be stopped with their projects,
+        and others may use its wires.
+        """
+        plugin.failed = True
+        self._note(plugin, hook, error, "it is out of service")
 
     def hurry(self) -> None:
         """Give all calls little time from now on, those under way included: the server stops."""
         self._caller.hurry()
+        self._handlers.hurry()
 
     async def observe(self, event: str, project: Project) -> None:
         """Tell the plugins that observe projects.
 
-        One that fails is out of service from then on, but what it offers stays registered: its
-        nodes must still be stopped with their projects, and others may use its wires.
+        A hook that fails is not called again; all else of its plugin goes on.
         """
         hook = f"gns3_project_{event}"
         for plugin in self.plugins:
@@ -318,4 +376,5 @@ class PluginHost:
                 try:
                     await self._caller.observe(partial(self._call, plugin, hook, project=project))
                 except Exception as error:
-                    self._note(plugin, hook, error)
+                    plugin.hooks = tuple(name for name in plugin.hooks if name != hook)
+                    self._note(plugin, hook, error, "this hook is not called any more")

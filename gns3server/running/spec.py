@@ -69,8 +69,13 @@ class LaunchSpec:
 
     def __post_init__(self) -> None:
         # Copies: whoever made the spec must not be able to change it afterwards.
-        for name, copy in (("argv", tuple), ("ports", tuple), ("may_bind", tuple)):
-            object.__setattr__(self, name, copy(getattr(self, name)))
+        for name in ("argv", "ports", "may_bind"):
+            value = getattr(self, name)
+            if isinstance(value, (str, bytes)):
+                raise ValueError(
+                    f"{name}: {value!r} is one text: give its parts one by one, in a tuple"
+                )
+            object.__setattr__(self, name, tuple(value))
         for name in ("env", "files"):
             object.__setattr__(self, name, dict(getattr(self, name)))
         self._check_command()

@@ -1,10 +1,11 @@
-"""Pools of threads that are there before they are needed."""
+"""Threads that are there before they are needed."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Thread
 
 from gns3server.errors import ADVICE
 
@@ -30,3 +31,16 @@ def thread_pool(name: str, size: int = 1) -> ThreadPoolExecutor:
         raise OSError(f"{error}: {ADVICE[errno.EAGAIN]}") from error
     together.wait()
     return pool
+
+
+def start_thread(name: str, work: Callable[[], None]) -> Thread:
+    """A thread that does not keep the process from ending.
+
+    :raises OSError: there is none to be had.
+    """
+    thread = Thread(target=work, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(f"{error}: {ADVICE[errno.EAGAIN]}") from error
+    return thread

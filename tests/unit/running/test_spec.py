@@ -41,6 +41,9 @@ def test_refuses_what_is_no_stored_spec(stored: dict[str, Any]) -> None:
     ("field", "value"),
     [
         ("argv", ()),
+        ("argv", "vpcs -p 2000"),
+        ("argv", b"vpcs"),
+        ("ports", "2000"),
         ("argv", ("",)),
         ("argv", ("a", 5)),
         ("argv", ("a\0b",)),

@@ -1,0 +1,116 @@
+"""The run of the event loop: only the server itself ends it, and nothing holds up its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Coroutine, Iterable, Iterator
+from types import TracebackType
+from typing import Any
+
+from gns3server.plugin_host.modules import (
+    PluginModules,
+    Step,
+    steps_of_error,
+    steps_of_frame,
+    steps_of_task,
+)
+from gns3server.running.threads import start_thread
+
+log = logging.getLogger(__name__)
+
+END_SECONDS = 2.0
+"""How long the process may take to end once the server has: for tasks, threads and hooks at exit
+that plugins have left behind."""
+
+LOG_SECONDS = 1.0
+"""How long it may take to log what these were."""
+
+
+class EventLoop:
+    """Runs one event loop; to be entered once, in the main thread.
+
+    At its end a process is left that ends soon: what plugins have left behind does not hold it up.
+
+    :param modules: names the plugins that get in the way.
+    """
+
+    def __init__(self, modules: PluginModules) -> None:
+        self._modules = modules
+        self._runner = asyncio.Runner()
+        self._told: set[str] = set()
+        self._is_over = threading.Event()
+        self._code = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __enter__(self) -> EventLoop:
+        # First of all, and now, because later there may be no thread to be had.
+        start_thread("end", self._end_in_time)
+        self._runner.__enter__()
+        return self
+
+    def run(self, main: Coroutine[Any, Any, None]) -> None:
+        """Run ``main`` to its end, whatever other tasks and callbacks raise."""
+        self._loop = loop = self._runner.get_loop()
+        task = loop.create_task(main)
+        while not task.done():
+            try:
+                loop.run_until_complete(task)
+            except (SystemExit, KeyboardInterrupt) as error:
+                self._went_on(error)
+            except RuntimeError:
+                # Somebody else has stopped the loop.
+                if task.done():
+                    break
+                log.warning("something has stopped the event loop, which is not its business")
+        task.result()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._code = 0 if error is None else 1
+        self._is_over.set()
+        try:
+            self._runner.close()
+        except (SystemExit, KeyboardInterrupt) as late:
+            self._went_on(late)
+
+    def _went_on(self, error: BaseException) -> None:
+        place = self._modules.place(steps_of_error(error.__traceback__))
+        # It may come again and again.
+        level = logging.DEBUG if place in self._told else logging.ERROR
+        self._told.add(place)
+        log.log(level, "%s raised %s: the server goes on", place, type(error).__name__)
+
+    def _end_in_time(self) -> None:
+        self._is_over.wait()
+        time.sleep(END_SECONDS)
+        try:
+            # Who hangs may have the log as well.
+            start_thread("last words", self._tell_what_is_left).join(LOG_SECONDS)
+        finally:
+            os._exit(self._code)
+
+    def _tell_what_is_left(self) -> None:
+        for what, steps in (*self._threads(), *self._tasks()):
+            place = self._modules.place(steps)
+            log.warning("the server ends without waiting for %s: %s", what, place)
+        logging.shutdown()
+
+    def _threads(self) -> Iterator[tuple[str, Iterable[Step]]]:
+        frames = sys._current_frames()  # noqa: SLF001 - documented, and there is no other
+        for thread in threading.enumerate():
+            if not thread.daemon and thread is not threading.main_thread():
+                yield f"the thread {thread.name!r}", steps_of_frame(frames.get(thread.ident or 0))
+
+    def _tasks(self) -> Iterator[tuple[str, Iterable[Step]]]:
+        if self._loop is not None:
+            for task in asyncio.all_tasks(self._loop):
+                yield f"the task {task.get_name()!r}", steps_of_task(task)

@@ -1,0 +1,47 @@
+"""What there is to know, and to do, about a request that holds the event loop."""
+
+from __future__ import annotations
+
+from types import FrameType
+
+from aiohttp import web
+
+from gns3server.http.encoding import encode
+from gns3server.http.routing import JSON, Call
+
+PATH_CHARACTERS = 200
+"""How much of a path is shown: it may be what took long."""
+
+
+def request_of(frame: FrameType) -> str | None:
+    """The request that a frame works on, as people are told of it."""
+    request, call = frame.f_locals.get("request"), frame.f_locals.get("call")
+    if isinstance(call, Call):
+        request = call.request
+    if not isinstance(request, web.BaseRequest):
+        return None
+    pattern = _compared_with(frame)
+    text = f"{request.method} {request.rel_url.raw_path[:PATH_CHARACTERS]}"
+    return f"{text}, which is compared with the route {pattern}" if pattern else text
+
+
+def way_out(frame: FrameType) -> Exception | None:
+    """An error that may be raised here and now, because nothing has been begun.
+
+    That is so while aiohttp looks for the route of a request. The pattern of a path may be such
+    that comparing takes time without end, and only an error ends it.
+    """
+    request = request_of(frame)
+    if request is None or not _compared_with(frame):
+        return None
+    message = (
+        f"The request was given up: {request}, takes too long. The plugin that has this route "
+        "needs a simpler pattern: tell its authors."
+    )
+    answer = encode({"message": message, "status": web.HTTPServiceUnavailable.status_code})
+    return web.HTTPServiceUnavailable(body=answer, content_type=JSON)
+
+
+def _compared_with(frame: FrameType) -> str:
+    resource = frame.f_locals.get("self")
+    return resource.canonical if isinstance(resource, web.AbstractResource) else ""

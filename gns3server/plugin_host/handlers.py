@@ -1,0 +1,54 @@
+"""Handlers of plugins' routes, which may hang, or raise anything."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from gns3server.calls import CallFailed, LimitedCalls, TookTooLong, guarded
+from gns3server.errors import LabError, Unavailable
+from gns3server.http.routing import Call, Route
+from gns3server.plugin_host.calls import HURRIED_SECONDS
+from gns3server.plugin_host.route_checks import name_of
+
+HANDLER_SECONDS = 60.0
+"""How long the handler of a plugin's route may take, if the route does not say."""
+
+
+class Handlers:
+    """Calls handlers in such a way that none can hold the server, or end it."""
+
+    def __init__(self) -> None:
+        self._limited = LimitedCalls(math.inf)
+
+    def hurry(self) -> None:
+        """Give every handler little time from now on: the server stops."""
+        self._limited.hurry(HURRIED_SECONDS)
+
+    def wrap(self, plugin: str, route: Route) -> Route:
+        """A route of a plugin's own, to be installed in place of the one that it has made."""
+        endless = route.stream or route.raw
+        limit = None if endless else route.limit or HANDLER_SECONDS
+        handler = partial(self._handle, replace(route, plugin=plugin, limit=limit))
+        return replace(route, plugin=plugin, limit=limit, handler=handler)
+
+    async def _handle(self, route: Route, call: Call) -> Any:
+        name = name_of(route.handler)
+        try:
+            if route.limit is None:
+                return await guarded(route.handler(call))
+            return await self._limited.run(route.handler(call), route.limit)
+        except TookTooLong as error:
+            raise Unavailable(
+                f"The plugin {route.plugin!r} was given up: its handler {name} did not answer "
+                f"within {route.limit:g} seconds. Try again; if that does not help, tell its "
+                "authors."
+            ) from error
+        except CallFailed as error:
+            raise LabError(
+                f"The plugin {route.plugin!r} failed: its handler {name} tried to end the server, "
+                "or its own request. Nothing else was harmed; tell its authors.",
+                log=f"the plugin {route.plugin!r} failed in {name}: {error}",
+            ) from error

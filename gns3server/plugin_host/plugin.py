@@ -1,0 +1,99 @@
+"""One plugin, and what has become of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gns3server.hookspecs import PROJECT_NAME
+from gns3server.http.routing import Route
+from gns3server.nodes.nio import NioType
+from gns3server.nodes.node_type import NodeType
+from gns3server.plugin_host import checks
+from gns3server.plugin_host.paths import Claim
+from gns3server.settings.schema import ConfigView, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a plugin offers, as far as it could be asked."""
+
+    node_types: Sequence[NodeType] = ()
+    nio_types: Sequence[NioType] = ()
+    claims: Sequence[Claim] = ()
+
+    @property
+    def routes(self) -> list[Route]:
+        """Its routes, the standard ones of its node types included."""
+        return [claim.route for claim in self.claims]
+
+
+@dataclass(eq=False)
+class Plugin:
+    """One plugin: where it comes from, what it offers, and what went wrong.
+
+    :param failed: it is out of service.
+    :param phase: where something went wrong first, ``None`` while all is well.
+    :param trace: the traceback of that, for the server's user, never for a client.
+    :param hooks: those that it implements and that are still called.
+    :param offer: what it has offered; it counts while :attr:`installed`.
+    """
+
+    name: str
+    distribution: str | None = None
+    version: str | None = None
+    disabled: bool = False
+    failed: bool = False
+    phase: str | None = None
+    message: str | None = None
+    trace: str = ""
+    error: BaseException | None = None
+    module: Any = None
+    hooks: tuple[str, ...] = ()
+    offer: Offer = field(default_factory=Offer)
+    installed: bool = False
+    config_schema: Any = None
+    config: ConfigView = field(default_factory=lambda: ConfigView({}))
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is in service."""
+        return not self.disabled and not self.failed
+
+    @property
+    def goes_first(self) -> bool:
+        """Whether it keeps what another plugin offers as well: its distribution is named for it."""
+        return _plain(self.distribution or "") == _plain(f"{PROJECT_NAME}-{self.name}")
+
+    @property
+    def present(self) -> Offer:
+        """What the server has of it."""
+        return self.offer if self.installed else Offer()
+
+    def read_section(self, settings: Settings) -> Mapping[str, Any]:
+        """Its own section, as its schema reads it; empty for one that has no schema."""
+        if self.config_schema is None:
+            return {}
+        return checks.read_section(self.name, self.config_schema, settings.section(self.name))
+
+    def report(self) -> dict[str, Any]:
+        """The plugin as ``GET /v1/plugins`` shows it."""
+        return {
+            "name": self.name,
+            "distribution": self.distribution,
+            "version": self.version,
+            "status": "disabled" if self.disabled else "failed" if self.failed else "ok",
+            "phase": self.phase,
+            "message": self.message,
+            "hooks": list(self.hooks),
+            "node_types": [kind.name for kind in self.present.node_types],
+            "nio_types": [kind.name for kind in self.present.nio_types],
+            "routes": [f"{route.method} {route.path}" for route in self.present.routes],
+        }
+
+
+def _plain(name: str) -> str:
+    """The name of a distribution as it is compared (packaging specification, Names)."""
+    return re.sub(r"[-_.]+", "-", name).lower()

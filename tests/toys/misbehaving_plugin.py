@@ -1,0 +1,159 @@
+"""A plugin that misbehaves in one way a route, each when it is asked to."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from gns3server.plugin import Call, Route, Server, hookimpl
+
+TASKS: set[asyncio.Task[Any]] = set()
+
+
+def leave(work: Coroutine[Any, Any, None]) -> None:
+    """Begin something that nobody waits for."""
+    TASKS.add(asyncio.get_running_loop().create_task(work))
+
+
+def hang() -> NoReturn:
+    """Never return."""
+    while True:
+        time.sleep(600)
+
+
+async def swallow() -> None:
+    """Never return, whoever wants it to end."""
+    while True:
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            print("cancelled, and deaf to it", flush=True)
+
+
+async def end_later() -> None:
+    """End the process, or so it thinks, from a task of its own."""
+    sys.exit("from a task")
+
+
+async def leave_server() -> None:
+    """End the process from a handler."""
+    sys.exit("from a handler")
+
+
+async def interrupt() -> None:
+    """Do as if somebody had pressed Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+async def cancel() -> None:
+    """Do as if somebody had cancelled the request."""
+    raise asyncio.CancelledError
+
+
+async def wait() -> None:
+    """Take for ever, and end when cancelled."""
+    await asyncio.Event().wait()
+
+
+async def leave_task() -> None:
+    """Leave a task that ends the process."""
+    leave(end_later())
+
+
+async def leave_callback() -> None:
+    """Leave a callback that ends the process."""
+    asyncio.get_running_loop().call_soon(leave_server_now)
+
+
+def leave_server_now() -> None:
+    """End the process at once."""
+    sys.exit("from a callback")
+
+
+async def leave_deaf_task() -> None:
+    """Leave a task that does not end when it is told to."""
+    leave(swallow())
+
+
+async def stop_loop() -> None:
+    """Stop the loop that is not its own."""
+    asyncio.get_running_loop().stop()
+
+
+async def leave_thread() -> None:
+    """Leave a thread that keeps the process from ending."""
+    threading.Thread(target=hang, name="left by mistake").start()
+
+
+async def hang_in_threads() -> None:
+    """Take more of the server's threads than it has."""
+    for _ in range(20):
+        leave(asyncio.to_thread(hang))
+
+
+WAYS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+    function.__name__.replace("_", "-"): function
+    for function in (
+        *(leave_server, interrupt, cancel, wait, swallow, leave_task, leave_callback),
+        *(leave_deaf_task, stop_loop, leave_thread, hang_in_threads),
+    )
+}
+
+
+async def misbehave(call: Call) -> None:
+    """Do what the path says."""
+    await WAYS[call.path["way"]]()
+
+
+async def block(call: Call) -> None:
+    """Hold the loop until there is a file, whose path the body tells."""
+    held = Path(call.body["until"])
+    while not held.exists():
+        time.sleep(0.01)
+
+
+async def nothing(_call: Call) -> None:
+    """Misbehave in no way."""
+
+
+def route(path: str, handler: Any, **values: Any) -> Route:
+    """One of its routes."""
+    summary = "Misbehave"
+    return Route(path=f"/v1/bad/{path}", handler=handler, summary=summary, status=204, **values)
+
+
+@hookimpl
+def gns3_routes() -> list[Route]:
+    """A route for each way to misbehave, as a change and as a read, and two more."""
+    return [
+        route("ways/{way}", misbehave, method="POST", limit=1),
+        route("ways/{way}", misbehave, method="GET", limit=1, changes=False),
+        route("streams/{way}", misbehave, method="POST", stream=True),
+        route("block", block, method="POST"),
+        # What it costs doubles with each letter.
+        route("slow/{text:(?:a+)+}", nothing, method="GET", changes=False),
+    ]
+
+
+@hookimpl
+@asynccontextmanager
+async def gns3_lifespan(server: Server) -> AsyncIterator[None]:
+    """A task group, in which a task of its own may fail while the server runs."""
+    fails = server.settings.environ.get("BAD_LIFESPAN")
+    async with asyncio.TaskGroup() as group:
+        if fails:
+            group.create_task(fail_when_there_is(Path(fails)))
+        yield
+
+
+async def fail_when_there_is(path: Path) -> None:
+    """Fail once there is a file."""
+    while not path.exists():
+        await asyncio.sleep(0.01)
+    raise OSError("toy fault")
