@@ -40,7 +40,8 @@ nitpick_ignore_regex = [
     ("py:.*", rf"({OTHERS})\..*"),
     ("py:class", "(AbstractAsyncContextManager|Schema|EntryPoint)"),
     # The insides of the server, which the reference for plugins leaves out.
-    ("py:.*", r"gns3server\.(app|events|locks|nodes\.(machine|parent|registry|states)|projects\.manager|settings)\..*"),
+    ("py:.*", r"gns3server\.(app|events|locks|settings)\..*"),
+    ("py:.*", r"gns3server\.(nodes\.(machine|parent|registry|states)|projects\.manager)\..*"),
 ]
 
 
