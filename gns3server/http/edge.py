@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -20,6 +20,7 @@ from gns3server.errors import (
 )
 from gns3server.http.access import Authenticator
 from gns3server.http.bodies import ask_for_body, check_expectation
+from gns3server.http.connections import Connection
 from gns3server.http.encoding import encode
 from gns3server.http.parsing import PARSED, make_loader
 from gns3server.http.queueing import queued, unknown_id
@@ -75,6 +76,7 @@ def make_middleware(
     async def edge(request: web.Request, handler: Endpoint) -> web.StreamResponse:
         begin(request, next(ids), routes.get(request.match_info.route))
         try:
+            cast("Connection", request.protocol).begin(request)
             gatekeeper.check(request.scheme, header(request, "Host"), header(request, "Origin"))
             if not request.raw_path.startswith(("/", "*")):
                 # The target names the server as well, and then nobody looks at Host (RFC 9112).
