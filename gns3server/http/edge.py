@@ -41,7 +41,7 @@ PREFLIGHT = {
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def respond(status: int, value: Any, _route: Route | None = None) -> web.Response:
+def respond(status: int, value: Any) -> web.Response:
     """An answer with a JSON body, or an empty one for ``None``."""
     if value is None:
         return web.Response(status=status)
@@ -185,7 +185,6 @@ def make_endpoint(
     load, dump = make_loader(server, route), make_dumper(route)
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
-        request[ROUTE] = route
         if failed_plugins and route.plugin in failed_plugins:
             raise out_of_service(route.plugin, failed_plugins)
         path: dict[str, Any] = {
@@ -205,7 +204,7 @@ def make_endpoint(
         if route.stream:
             response: web.StreamResponse = result
             return response
-        return respond(route.status, dump(result), route)
+        return respond(route.status, dump(result))
 
     return endpoint
 
