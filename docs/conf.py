@@ -35,12 +35,13 @@ autodoc_preserve_defaults = True
 
 nitpicky = True
 # Names of other projects: the manual is built without asking the network for theirs.
-OTHERS = "aiohttp|argparse|asyncio|collections|contextlib|marshmallow|pathlib|web"
+OTHERS = "_asyncio|aiohttp|argparse|asyncio|collections|contextlib|marshmallow|pathlib|web"
 nitpick_ignore_regex = [
     ("py:.*", rf"({OTHERS})\..*"),
     ("py:class", "(AbstractAsyncContextManager|Schema|EntryPoint)"),
     # The insides of the server, which the reference for plugins leaves out.
-    ("py:.*", r"gns3server\.(app|nodes\.parent|nodes\.registry|settings)\..*"),
+    ("py:.*", r"gns3server\.(app|events|locks|settings)\..*"),
+    ("py:.*", r"gns3server\.(nodes\.(machine|parent|registry|states)|projects\.manager)\..*"),
 ]
 
 

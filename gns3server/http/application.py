@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gns3server.http.access import Authenticator
 from gns3server.http.bodies import BODY_LIMIT, expect_nothing_yet
-from gns3server.http.connections import SERVER, accepting, end_wait_for_head
+from gns3server.http.connections import SERVER, accepting
 from gns3server.http.edge import header, make_endpoint, make_middleware
 from gns3server.http.handlers import browser, files, pages, projects, server
 from gns3server.http.request_log import ID, ROUTE
@@ -50,8 +50,10 @@ def make_application(
     """
     routes = tuple(routes)
     known: dict[web.AbstractRoute, Route] = {}
-    edge = make_middleware(gatekeeper, authenticator, known, failed_plugins)
-    application = web.Application(middlewares=[end_wait_for_head, edge], client_max_size=BODY_LIMIT)
+    application = web.Application(
+        middlewares=[make_middleware(gatekeeper, authenticator, known, failed_plugins)],
+        client_max_size=BODY_LIMIT,
+    )
     application[ROUTE_TABLE] = routes
     application[FOLLOWERS] = Followers()
     application.on_shutdown.append(application[FOLLOWERS].end)
@@ -75,10 +77,10 @@ def make_headers(
     async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers
         headers["Server"] = SERVER
-        if ROUTE in request:
-            headers["X-Route"] = request[ROUTE].path
-        if ID in request:
-            headers["X-Request-Id"] = request[ID]
+        if (route := request.get(ROUTE)) is not None:
+            headers["X-Route"] = route.path
+        if (name := request.get(ID)) is not None:
+            headers["X-Request-Id"] = name
         origin = gatekeeper.allowed_origin(header(request, "Origin"))
         if origin is not None:
             headers["Access-Control-Allow-Origin"] = origin

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -20,6 +20,7 @@ from gns3server.errors import (
 )
 from gns3server.http.access import Authenticator
 from gns3server.http.bodies import ask_for_body, check_expectation
+from gns3server.http.connections import Connection
 from gns3server.http.encoding import encode
 from gns3server.http.parsing import PARSED, make_loader
 from gns3server.http.queueing import queued, unknown_id
@@ -40,7 +41,7 @@ PREFLIGHT = {
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def respond(status: int, value: Any, _route: Route | None = None) -> web.Response:
+def respond(status: int, value: Any) -> web.Response:
     """An answer with a JSON body, or an empty one for ``None``."""
     if value is None:
         return web.Response(status=status)
@@ -75,6 +76,7 @@ def make_middleware(
     async def edge(request: web.Request, handler: Endpoint) -> web.StreamResponse:
         begin(request, next(ids), routes.get(request.match_info.route))
         try:
+            cast("Connection", request.protocol).begin(request)
             gatekeeper.check(request.scheme, header(request, "Host"), header(request, "Origin"))
             if not request.raw_path.startswith(("/", "*")):
                 # The target names the server as well, and then nobody looks at Host (RFC 9112).
@@ -171,7 +173,6 @@ def make_endpoint(
     load, dump = make_loader(server, route), make_dumper(route)
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
-        request[ROUTE] = route
         if failed_plugins and route.plugin in failed_plugins:
             raise out_of_service(failed_plugins[route.plugin])
         path: dict[str, Any] = {
@@ -191,7 +192,7 @@ def make_endpoint(
         if route.stream:
             response: web.StreamResponse = result
             return response
-        return respond(route.status, dump(result), route)
+        return respond(route.status, dump(result))
 
     return endpoint
 

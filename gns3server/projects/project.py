@@ -77,10 +77,10 @@ class Project:
 
         After the wait, :meth:`check_open` tells whether the project is still there.
 
-        :param exclusive: for the whole project, alone, unless :meth:`LockRequest.narrow` says that
-            it is for less.
-        :param creating: :meth:`LockRequest.narrow` will name the nodes. Until then, visitors of
-            nodes that do not exist wait.
+        :param exclusive: for the whole project, alone, unless the request is narrowed later
+            (:meth:`~gns3server.locks.LockRequest.narrow`).
+        :param creating: the request is narrowed later to the nodes that it names. Until then,
+            visitors of nodes that do not exist wait.
         """
         keys = None if exclusive or creating else node_ids
         return LockRequest(self._lock, exclusive=exclusive, inner=self._node_locks, keys=keys)

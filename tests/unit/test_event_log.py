@@ -71,7 +71,7 @@ def count_rows(path: Path) -> int:
 
 async def close_all(thread: Any) -> None:
     """Let go of every file, as a server that ends."""
-    for database in thread.opened:
+    for database in list(thread.opened):
         await thread.close_database(database)
 
 
