@@ -37,7 +37,7 @@ async def until(lab, condition):
 
 def queue(pc):
     """How many requests wait for a PC, besides the one that is being carried out."""
-    return len(pc.node.home._node_locks._locks[pc.id]._queue)
+    return len(pc.node.home._node_locks._lines[pc.id]) - 1
 
 
 @pytest.mark.statement("LOCK-01", "LOCK-05")
