@@ -79,7 +79,7 @@ class Scope(Enum):
     SERVER = "nothing: no lock is taken"
     PROJECT = "the project, beside others"
     NODE = "one node: alone with it, beside others in its project"
-    WHOLE_PROJECT = "the project, alone: the handler waits for the turn, or narrows the place"
+    WHOLE_PROJECT = "the project, alone: for handlers of the core, which wait for that themselves"
 
 
 @dataclass(slots=True)
@@ -91,8 +91,7 @@ class Call:
     :param body: the validated body, in the words of the code.
     :param request: the request itself, for streams.
     :param found_project: what :attr:`project` returns; set by the edge, as is ``found_node``.
-    :param entry: the place of the request in its project, by the route's scope; given back
-        after the handler.
+    :param entry: its place in the queue of the project, by the route's scope; for the core.
     """
 
     server: Server

@@ -34,7 +34,7 @@ def gns3_nio_types(config):
 
 def change(server, sections=None, **values):
     """Have other settings be there at the next reload."""
-    settings = server.running.server.config.current
+    settings = server.running.server.live_settings.current
     server.settings = replace(
         settings, server=replace(settings.server, **values), sections=sections or {}
     )
@@ -76,11 +76,11 @@ async def test_a_reload_takes_effect_at_once(client, raw, server):
 
 
 async def test_what_is_fixed_at_the_start_stays(client, server, lab):
-    before = lab.config.current.server
+    before = lab.live_settings.current.server
     fixed = {"port": 1, "host": "0.0.0.0", "state_path": "/nowhere", "udp_start_port_range": 1}
     change(server, **fixed, max_nodes=3)
     assert (await client.post("/v1/config/reload")).status == 201
-    assert lab.config.current.server == replace(before, max_nodes=3)
+    assert lab.live_settings.current.server == replace(before, max_nodes=3)
 
 
 @pytest.mark.statement("CFG-02", "SRV-01")
@@ -96,13 +96,13 @@ async def test_only_clients_of_a_local_server_may(gns3_serving):
 
 async def test_what_cannot_be_read_changes_nothing(reading):
     running, file = reading
-    before = running.server.config.current
+    before = running.server.live_settings.current
     file.write_text("[Server]\nmax_nodes = many\n")
     async with Client(running.url) as client:
         answer = await client.post("/v1/config/reload")
     assert answer.status == 409
     assert "max_nodes must be a whole number" in answer.json["message"]
-    assert running.server.config.current is before
+    assert running.server.live_settings.current is before
 
 
 async def test_plugins_see_their_new_section_or_all_stays(gns3_serving, faulty_plugin):
@@ -119,13 +119,13 @@ async def test_plugins_see_their_new_section_or_all_stays(gns3_serving, faulty_p
         assert answer.status == 409
         assert "[mine]" in answer.json["message"]
         assert config["word"] == "new"
-        assert lab.config.current.server.max_nodes == 3
+        assert lab.live_settings.current.server.max_nodes == 3
 
 
 @pytest.mark.statement("CFG-08")
 async def test_a_changed_file_is_read_by_itself(reading, caplog, until):
     running, file = reading
-    config = running.server.config
+    config = running.server.live_settings
 
     async def complained() -> bool:
         return f"{file} cannot be read" in caplog.text
