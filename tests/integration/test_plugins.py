@@ -94,7 +94,7 @@ def serving_with(gns3_serving, faulty_plugin, make_entry_point):
                 yield server
         finally:
             if faulty.value in sys.modules:
-                sys.modules[faulty.value].RELEASED = True
+                vars(sys.modules[faulty.value])["RELEASED"] = True
 
     return serving
 

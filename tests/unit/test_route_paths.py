@@ -54,6 +54,7 @@ async def asked(path, *patterns):
     if found.http_exception is not None:
         return None
     resource = found.route.resource
+    assert resource is not None
     return next(pattern for pattern in patterns if resource.raw_match(pattern))
 
 
