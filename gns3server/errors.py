@@ -94,7 +94,7 @@ class ExpectationFailed(LabError):
 
 
 class Unavailable(LabError):
-    """503: the plugin that would answer could not be loaded."""
+    """503: the plugin that would answer is out of service, or took too long."""
 
     status = 503
 

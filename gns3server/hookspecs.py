@@ -6,11 +6,15 @@ wants, marked with :data:`gns3server.plugin.hookimpl`.
 
 Hooks that register return data and change nothing themselves: the server
 checks all of a plugin's data, then installs all of it or none. Only the hooks
-that say so are awaited. A hook that raises, returns something unfit or takes
-longer than ten seconds (one while the server stops) puts its plugin, and no
-other, out of service: its hooks are not called any more, and requests to it
-answer 503 with the reason.
-What failed while the server runs is in service again after a restart.
+that say so are awaited, and only they may be written with ``async def``.
+
+A hook that registers, or a lifespan, puts its plugin, and no other, out of
+service when it raises, returns something unfit or takes longer than ten seconds
+(one while the server stops): its hooks are not called any more, and requests to
+it answer 503 with the reason. It is in service again after a restart. A hook
+about projects that raises or takes too long is not called again; all else of
+its plugin goes on. Nothing that a hook raises ends the server, ``SystemExit``
+and ``KeyboardInterrupt`` included.
 """
 
 from __future__ import annotations
@@ -53,8 +57,8 @@ def gns3_config_schema() -> type[Schema]:  # type: ignore[empty-body]
 def gns3_node_types(config: Mapping[str, Any]) -> Sequence[NodeType]:  # type: ignore[empty-body]
     """The node types that the plugin offers.
 
-    Called once, while the server is built. A type is named as the plugin, or
-    ``<plugin>-<something>`` when it offers several.
+    Called once, while the server is built. No two plugins may have a type of the
+    same name: see :doc:`hooks`.
 
     :param config: live, read-only view of the plugin's section; always shows
         the newest settings.
@@ -77,8 +81,9 @@ def gns3_nio_types(config: Mapping[str, Any]) -> Sequence[NioType]:  # type: ign
 def gns3_routes(config: Mapping[str, Any]) -> Sequence[Route]:  # type: ignore[empty-body]
     """Routes beyond the standard ones of a node type.
 
-    Called once, while the server is built. Paths begin with ``/v1/`` and must
-    not meet a route that exists.
+    Called once, while the server is built. Paths begin with ``/v1/``, and no other
+    route may answer to one of them. The handler of a route is given up after
+    sixty seconds, or after ``limit``, and the answer is 503 then.
 
     :param config: as for :func:`gns3_node_types`.
     :returns: the routes.
@@ -91,7 +96,8 @@ def gns3_lifespan(server: Server) -> AbstractAsyncContextManager[None]:  # type:
 
     Called once, before any project is opened and the server listens. The context
     manager is entered then (awaited, within ten seconds) and left at shutdown,
-    after the last project was closed.
+    after the last project was closed. It is entered and left in one task of its
+    own: when a task group in it fails meanwhile, that ends the plugin only.
 
     :param server: the running server.
     :returns: an asynchronous context manager.

@@ -57,11 +57,15 @@ def make_application(
     application[ROUTE_TABLE] = routes
     application[FOLLOWERS] = Followers()
     application.on_shutdown.append(application[FOLLOWERS].end)
-    add_route = partial(application.router.add_route, expect_handler=expect_nothing_yet)
+    # One resource a path: of two, the first would refuse the methods of the second.
+    resources: dict[str, web.Resource] = {}
     for route in routes:
         endpoint = make_endpoint(server, route, failed_plugins, record)
+        if route.path not in resources:
+            resources[route.path] = application.router.add_resource(route.path)
+        add_route = partial(resources[route.path].add_route, expect_handler=expect_nothing_yet)
         for method in methods(route):
-            known[add_route(method, route.path, endpoint)] = route
+            known[add_route(method, endpoint)] = route
     for resource in application.router.resources():
         if isinstance(resource, web.PlainResource):
             resource.add_route("*", _refuse_method, expect_handler=expect_nothing_yet)

@@ -39,7 +39,7 @@ class NodeType:
         out of this range, kept for its whole life and then reused first.
     :param udp_companions: distances from a node's UDP port at which its
         emulator binds further UDP ports.
-    :param capabilities: those of :data:`CAPABILITIES` that it has.
+    :param capabilities: what it can do beyond start, stop and reload, of ``CAPABILITIES``.
     :param image_kinds: kinds of image files it uses.
     :param context: whatever the plugin's nodes share, as its configuration.
     :param legacy_directory: pattern of its directory in projects from before 1.3.

@@ -205,7 +205,7 @@ def _check_node_type(where: str, kind: NodeType) -> None:
     ):
         check_collection(where, name, items)
         for item in items:
-            if type(item) is not belongs:
+            if not isinstance(item, belongs):
                 raise Unfit(f"{where}: {item!r} in its {name} is no {belongs.__name__}")
     for capability in kind.capabilities:
         if capability not in CAPABILITIES:
