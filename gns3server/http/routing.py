@@ -20,6 +20,7 @@ from gns3server.projects.manager import ProjectManager
 from gns3server.projects.project import Project
 from gns3server.settings.live import LiveSettings
 from gns3server.settings.schema import Settings
+from gns3server.storage.event_log import Translate
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -51,6 +52,7 @@ class Scope(Enum):
 class Server:
     """What handlers, plugin routes and plugin lifespans may use of the server.
 
+    :param translate: puts events into the lines of the v1 API.
     :param own: runs a change in a task that a client's hanging up does not end.
     :param record: notes every accepted request, if the settings want that.
     :param stop: set it to end the server.
@@ -61,6 +63,7 @@ class Server:
     manager: ProjectManager
     registry: Registry
     hub: EventBus
+    translate: Translate
     own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
     plugins: Callable[[], list[Mapping[str, Any]]]
     stop: asyncio.Event

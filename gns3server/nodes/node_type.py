@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from marshmallow import Schema
 
 from gns3server.files.images import ImageKind
-
-if TYPE_CHECKING:
-    from gns3server.nodes.node import Node
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +19,7 @@ class NodeType:
     :param name: the path segment of its routes; equals the plugin's
         entry-point name.
     :param title: what people call it.
-    :param node_class: the class of its nodes.
+    :param node_class: the class of its nodes, a subclass of :class:`~gns3server.plugin.Node`.
     :param create_schema: body of the create route; extends
         :class:`~gns3server.plugin.NodeCreateSchema`.
     :param update_schema: body of the update route; extends
@@ -46,7 +43,7 @@ class NodeType:
 
     name: str
     title: str
-    node_class: type[Node]
+    node_class: type[Any]
     create_schema: type[Schema]
     update_schema: type[Schema]
     object_schema: type[Schema]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gns3server.http.client import Client
+from gns3server.ports import Use
 
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 PROJECT = f"/v1/projects/{ID}"
@@ -277,15 +278,21 @@ async def test_the_end_of_a_node_whose_plugin_is_missing_is_noted(
 ):
     async with serve() as server:
         toy = toy_path((await build(server.client, ID))[0])
+        console = (await server.client.get(toy)).json["console"]
     (pid,) = nodes()
     async with serve(plugins=[]) as server:
-        ports = server.ports.tcp
+
+        def uses() -> set[Use]:
+            return {holder.use for holder in server.ports.tcp.holders(console)}
 
         async def freed() -> bool:
-            return len(ports) == 0
+            return Use.RUNNING not in uses()
 
+        assert uses() == {Use.CONSOLE, Use.RUNNING}
         end(pid)
         await until(freed)
+        # Its own console it keeps.
+        assert uses() == {Use.CONSOLE}
     async with serve() as server:
         assert await status(server.client, toy) == "stopped"
     assert "while no server ran" not in caplog.text

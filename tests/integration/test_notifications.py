@@ -2,13 +2,12 @@
 
 import asyncio
 import socket
-from functools import partial
 from typing import Any
 
 import aiohttp
 import pytest
 
-from gns3server.events import EventBus, event_line
+from gns3server.events import Event
 from gns3server.http import streams
 
 ID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
@@ -48,7 +47,7 @@ async def test_the_bytes_on_the_wire(raw, project, lab):
     assert not {"Content-Length", "Content-Encoding"} & set(headers)
     ping = b'{"action": "ping"}\n'
     assert await reader.readexactly(25) == b"13\r\n" + ping + b"\r\n"
-    lab.hub.publish(project.rpartition("/")[2], event_line("vm.created", {"a": "b"}))
+    lab.hub.publish(Event("vm", "created", project.rpartition("/")[2], {"a": "b"}))
     event = b'{"action": "vm.created", "event": {"a": "b"}}\n'
     assert await reader.readexactly(len(event) + 6) == b"2e\r\n" + event + b"\r\n"
     lab.hub.close()
@@ -58,7 +57,7 @@ async def test_the_bytes_on_the_wire(raw, project, lab):
 
 @pytest.mark.statement("NOTIF-04")
 async def test_pings_break_the_silence(gns3_serving, monkeypatch):
-    monkeypatch.setattr("gns3server.app.EventBus", partial(EventBus, ping_after=0.01))
+    monkeypatch.setattr("gns3server.http.notifications.PING_AFTER", 0.01)
     async with gns3_serving(plugins=[]) as server, server.client.listen() as events:
         assert await take(events, 5) == [PING] * 5
 
@@ -214,7 +213,7 @@ async def test_all_streams_end_with_the_server(gns3_serving, make_entry_point):
         paths = [f"{project}/notifications", *EVERYWHERE]
         heard = [asyncio.ensure_future(hear(server.url, path)) for path in paths]
         await heard_by(client, server.running.server, project, 1)
-        while len(server.running.server.hub._everywhere) < 2:
+        while len(server.running.server.hub) < 3:
             await client.get("/v1/version")
     for lines in await asyncio.gather(*heard):
         assert lines[0] == b'{"action": "ping"}\n'
@@ -283,7 +282,7 @@ async def test_who_does_not_read_holds_up_nobody_and_is_cut_off(
         assert await anext(events) == PING
         for number in range(3000):
             event = {"filling": "x" * 4000, "number": number}
-            lab.hub.publish(project_id, event_line("vm.started", event))
+            lab.hub.publish(Event("vm", "started", project_id, event))
             assert (await anext(events))["event"]["number"] == number
         assert (await client.get(project)).status == 200
         # Fallen behind, ended, given its grace, cut off: it no longer counts.
@@ -299,8 +298,8 @@ async def test_a_listener_that_goes_away_is_forgotten(raw, client, project, lab,
     assert lab.hub.listeners(project_id) == 1
     writer.transport.abort()
     await heard_by(client, lab, project, 0)
-    while lab.hub._of_project:
-        lab.hub.publish(project_id, event_line("vm.started", {}))
+    while len(lab.hub):
+        lab.hub.publish(Event("vm", "started", project_id, {}))
         await client.get("/v1/version")
     # That is nothing to worry the reader of the log with.
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []

@@ -89,7 +89,7 @@ FAULTS = {
     ),
     "the marker cannot be written": (paths, "sync_directory", fails),
     "the records cannot be copied": (DatabaseThread, "copy", cannot_store),
-    "the records cannot be changed": (ProjectStore, "save_project", cannot_store),
+    "the records cannot be changed": (ProjectStore, "_commit", cannot_store),
     "the move cannot be recorded": (ProjectIndex, "save", cannot_store),
 }
 
