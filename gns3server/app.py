@@ -20,16 +20,17 @@ from gns3server.files.images import Images
 from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.curl_log import CurlLog
+from gns3server.http.notifications import V1Translator
 from gns3server.http.routing import Route
 from gns3server.http.security import Gatekeeper
 from gns3server.nodes.file_cache import FileCache
 from gns3server.nodes.machine import Machine
+from gns3server.nodes.project_base import ProjectServices
 from gns3server.nodes.registry import Registry
 from gns3server.plugin_host.host import CALL_SECONDS, PluginHost
 from gns3server.plugin_host.modules import PluginModules
 from gns3server.ports import PortPool, Ports
 from gns3server.projects.manager import ProjectManager
-from gns3server.projects.nodes import ProjectServices
 from gns3server.running.gate import StartGate
 from gns3server.running.local import LocalRunner
 from gns3server.server import Server
@@ -171,17 +172,31 @@ async def _core(
         _machine(config, registry) as machine,
     ):
         bus = EventBus(max_listeners=settings.server.max_listeners)
+        translate = V1Translator(registry)
         shared = ProjectServices(
             machine=machine,
             registry=registry,
             bus=bus,
+            translate=translate,
             config=config,
             node_ids={},
             converting=asyncio.Lock(),
             own=tasks.own,
         )
-        manager = ProjectManager(config, shared, thread, records, host)
-        server = Server(config, manager, registry, bus, tasks.own, host.reports, host.note, stop)
+        manager = ProjectManager(
+            config, shared, thread, records, observe=host.observe, hurry=host.hurry
+        )
+        server = Server(
+            config,
+            manager,
+            registry,
+            bus,
+            translate,
+            tasks.own,
+            host.reports,
+            host.note,
+            stop,
+        )
         yield server, tasks
 
 

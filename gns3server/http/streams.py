@@ -9,6 +9,7 @@ from contextlib import suppress
 from aiohttp import web
 
 from gns3server.events import Listener
+from gns3server.http.notifications import lines
 from gns3server.http.routing import JSON, Call
 from gns3server.http.sending import piecewise
 from gns3server.projects.project import Project
@@ -28,11 +29,12 @@ async def stream(
 
     :param since: number the events, and begin with those after this number that are stored.
     """
-    project_id = None if project is None else project.id
-    with call.server.bus.listen(project_id, numbered=since is not None) as listener:
+    project_id, server = None if project is None else project.id, call.server
+    with server.bus.listen(project_id, translate=server.translate, size=len) as listener:
+        missed = None
         if project is not None and since is not None:
             # What is published from here on is in the listener's queue already.
-            listener.missed = project.records.events.since(since)
+            missed = project.records.events.since(since)
         response, request = piecewise(call, JSON), call.request
         # Another request on this connection would be cut off by what limits the stream's end.
         response.force_close()
@@ -42,7 +44,7 @@ async def stream(
         # A client that goes away is how most streams end.
         with suppress(ConnectionError):
             await response.prepare(request)
-            async for line in listener:
+            async for line in lines(listener, missed=missed, with_numbers=since is not None):
                 await response.write(line)
             await response.write_eof()
         return response
@@ -58,7 +60,7 @@ def _limit_buffer(request: web.Request) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
 
 
-def _limit_end(request: web.Request, listener: Listener) -> None:
+def _limit_end(request: web.Request, listener: Listener[bytes]) -> None:
     """Cut off a client that does not read, some time after its stream has ended.
 
     Such a client blocks the writer, which then never sees the end by itself.

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gns3server.errors import Conflict, StorageFailed, warn_of_old_name
-from gns3server.events import PendingEvent
-from gns3server.files import durable as files
+from gns3server.errors import Conflict, warn_of_old_name
+from gns3server.events import Event
 from gns3server.files.images import Images
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node_type import NodeType
-from gns3server.nodes.parent import ParentProject
+from gns3server.nodes.project_base import ProjectBase
 from gns3server.nodes.states import NodeState, check_move
+from gns3server.nodes.view import NodeView
 from gns3server.nodes.wiring import Wiring
 from gns3server.ports import Holder, Use
 from gns3server.running.tools import find_program
-from gns3server.storage.rows import NodeRow
+from gns3server.storage.rows import NodeRow, Owner
 
 CORE_FIELDS = frozenset({"id", "name", "console"})
 """What the core itself keeps of a create or update body; the rest is the plugin's."""
@@ -46,15 +45,16 @@ class Node:
     Every method is called with the node's lock held; none takes it.
     """
 
-    def __init__(self, project: ParentProject, node_type: NodeType, record: NodeRow) -> None:
+    def __init__(self, project: ProjectBase, node_type: NodeType, record: NodeRow) -> None:
         self.project = project
         self.type = node_type
         self.id = record.id
         self.name = record.name
-        self.console = record.console
+        # A number for all types that have a console, which a type checker could not know.
+        self.console: Any = record.console
         self.number = record.number
         self.properties: dict[str, Any] = dict(record.properties)
-        self.wiring = Wiring(self)
+        self.wiring = Wiring(project, record.id)
         self.state = NodeState.STOPPED
         self.restored = False
         self._directory = (Path(), Path())
@@ -113,7 +113,7 @@ class Node:
     # What an author may use ------------------------------------------------
 
     @property
-    def home(self) -> ParentProject:
+    def home(self) -> ProjectBase:
         """Deprecated, and gone in 0.3: ``project``."""
         warn_of_old_name("Node.home", "Node.project")
         return self.project
@@ -122,16 +122,23 @@ class Node:
     def directory(self) -> Path:
         """The node's own directory. It need not exist yet."""
         if self._directory[0] is not self.project.path:
-            self._directory = (
-                self.project.path,
-                self.project.node_directory(self.type.name, self.id),
-            )
+            own = self.project.node_directory(self.type.name, self.id)
+            self._directory = (self.project.path, own)
         return self._directory[1]
 
     @property
     def images(self) -> Images:
         """The image files of the machine that the node runs on."""
         return self.project.machine.images
+
+    @property
+    def nios(self) -> Mapping[tuple[int, int], Nio]:
+        """What is plugged in, by adapter and port."""
+        return self.wiring.nios
+
+    def nio(self, adapter: int = 0, port: int = 0) -> Nio | None:
+        """What is plugged in at this adapter and port."""
+        return self.wiring.nios.get((adapter, port))
 
     async def read_file(self, name: str) -> bytes | None:
         """Content of a file in the node's directory, ``None`` when there is none.
@@ -163,110 +170,70 @@ class Node:
             )
         return found
 
-    def nio(self, adapter: int = 0, port: int = 0) -> Nio | None:
-        """What is plugged in at this adapter and port."""
-        return self.wiring.nios.get((adapter, port))
+    # What the core uses ----------------------------------------------------
 
-    # What the core calls ---------------------------------------------------
+    @property
+    def owner(self) -> Owner:
+        """The node, as what runs and values on record belong to."""
+        return Owner("node", self.id)
 
-    async def reload(self) -> None:
-        """Stop, then start; called by the reload route."""
-        await self.stop()
-        await self.start()
+    @property
+    def title(self) -> str:
+        """What messages to clients call it."""
+        return f"VM {self.name!r}"
 
-    async def update(self, values: Mapping[str, Any]) -> None:
-        """Apply a validated update body: all of it, or nothing.
-
-        :raises Conflict: the console port is taken, or the plugin refuses.
-        :raises StorageFailed: the change could not be written.
-        """
-        change = await self.prepare(values)
-        name = values.get("name") or self.name
-        console = values.get("console") or self.console
-        properties = {**self.properties, **change.properties}
-        ports = self.project.machine.ports.tcp
-        moved = console != self.console
-        if moved:
-            ports.hold(console, self._holder(Use.CONSOLE))
-        try:
-            await self.save(
-                NodeRow(
-                    id=self.id,
-                    type=self.type.name,
-                    name=name,
-                    console=console,
-                    number=self.number,
-                    properties=properties,
-                ),
-                change.files,
-            )
-        except OSError:
-            # It is stored; a file of it is put in place at the next opening.
-            self._take(name, console, properties)
-            raise
-        except BaseException:
-            if moved:
-                ports.release(console, self._holder(Use.CONSOLE))
-            raise
-        self._take(name, console, properties)
-
-    def _take(self, name: str, console: int, properties: dict[str, Any]) -> None:
-        if console != self.console:
-            self.project.machine.ports.tcp.release(self.console, self._holder(Use.CONSOLE))
-        self.name, self.console, self.properties = name, console, properties
-
-    async def preview(self, new_files: Mapping[str, bytes], state: NodeState) -> dict[str, Any]:
-        """The snapshot that new files and a state will make; for who is alone with the node."""
-        self._coming_files = new_files
-        try:
-            return {**await self.snapshot(), "state": state}
-        finally:
-            self._coming_files = {}
-
-    async def node_event(
-        self,
-        action: str,
-        *,
-        files: Mapping[str, bytes] | None = None,
-        state: NodeState | None = None,
-        apply: Callable[[], None] | None = None,
-    ) -> PendingEvent:
-        """An event with the node's object as a change will make it; for who is alone with it.
-
-        :param files: new content of files of the node.
-        :param state: the state that it will have; the present one by default.
-        :param apply: see :class:`~gns3server.nodes.parent.PendingEvent`.
-        """
-        values = await self.preview(files or {}, state or self.state)
-        return PendingEvent(action=action, event=self.type.dump(values), apply=apply)
-
-    async def save(
-        self, record: NodeRow, new_files: Mapping[str, bytes], event: PendingEvent | None = None
-    ) -> None:
-        """Commit a node together with files: staged before the commit, in place before anybody
-        is told of it.
-
-        :raises StorageFailed: nothing has changed.
-        """
-        if not new_files:
-            await self.project.records.save_node(record, {}, event=event)
-            return
-        directory = self.directory
-        try:
-            await asyncio.to_thread(files.stage, directory, new_files)
-        except OSError as error:
-            raise StorageFailed(
-                f"The files of VM {record.name!r} cannot be written: {error}. Nothing was changed: "
-                "free some disk space, or make the directory writable, and try again."
-            ) from error
-        placing = partial(files.replace, directory, new_files)
-        await self.project.records.save_node(record, new_files, placing, event)
-        await asyncio.to_thread(files.sync_directory, directory)
-        await self.project.records.files_replaced(self.id)
-
-    def _holder(self, use: Use) -> Holder:
+    def holder(self, use: Use) -> Holder:
+        """The node, as who holds a port."""
         return Holder(self.project.id, use, self.id)
 
-    def _move(self, state: NodeState) -> None:
+    def row(self, **values: Any) -> NodeRow:
+        """What is stored of it.
+
+        :param values: what is to be stored instead.
+        """
+        own = {
+            "id": self.id,
+            "type": self.type.name,
+            "name": self.name,
+            "console": self.console,
+            "number": self.number,
+            "properties": self.properties,
+        }
+        return NodeRow(**{**own, **values})
+
+    def move(self, state: NodeState) -> None:
+        """Get into another state.
+
+        :raises Conflict: the table of moves does not have that.
+        """
         check_move(self.name, self.state, state)
         self.state = state
+
+    async def event(
+        self,
+        change: str,
+        *,
+        state: NodeState | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> Event:
+        """An event with the node as a change will make it; for who is alone with the node.
+
+        :param state: the state that it will have; the present one by default.
+        :param files: new content of files in its directory.
+        """
+        self._coming_files = files or {}
+        try:
+            values = await self.snapshot()
+        finally:
+            self._coming_files = {}
+        state = state or self.state
+        view = NodeView(
+            id=self.id,
+            project_id=self.project.id,
+            type=self.type.name,
+            name=self.name,
+            state=state,
+            console=self.console,
+            values={**values, "state": state},
+        )
+        return Event("node", change, self.project.id, view)

@@ -118,12 +118,23 @@ class DatabaseThread:
         :param told: called on the loop before this returns, in the order of the commits, with the
             row id that the last statement inserted.
         :raises StorageFailed: nothing has changed. OSError: ``placing`` failed, after the change.
+        :raises asyncio.CancelledError: only once it is known whether the change was made.
         """
         job = _Job(database, statements, placing=placing)
         if told is not None:
             loop = asyncio.get_running_loop()
             job.told = lambda row: loop.call_soon_threadsafe(told, row)
-        await self._submit(job)
+        self._jobs.put(job)
+        done = asyncio.wrap_future(job.done)
+        try:
+            await asyncio.shield(done)
+        except asyncio.CancelledError:
+            # A change that is on its way to the disk cannot be called back.
+            while not done.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({done})
+            done.exception()
+            raise
 
     async def read(self, database: Database, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """All rows of a query.

@@ -47,7 +47,7 @@ def _described(project: KnownProject, stored: StoredProject) -> str:
 def _nodes(
     survey: Survey, project: KnownProject, stored: StoredProject, registry: Registry
 ) -> Iterator[Finding]:
-    runs = {run.node_id: run for run in stored.runs}
+    runs = {run.owner.id: run for run in stored.runs if run.owner.kind == "node"}
     for node in stored.nodes:
         run = runs.get(node.id)
         text = f"  {node.type} {node.name!r} {node.id}: {_state(survey, run)}"

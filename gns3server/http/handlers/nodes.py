@@ -8,13 +8,27 @@ from typing import Any
 
 from gns3server.http.nio_shapes import NIO
 from gns3server.http.routing import Call, Route, Scope
+from gns3server.nodes import lifecycle
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node_type import NodeType
+from gns3server.nodes.states import NodeState
 
 
 async def create(node_type: NodeType, call: Call) -> Mapping[str, Any]:
-    """Create a node, or return the one that has the id."""
-    node = await call.project.nodes.create(node_type, call.body)
+    """Create a node, or show the one that has the id.
+
+    One that was restored from disk takes the first such body as an update, which is how clients
+    reopen a project (contract 2.6).
+    """
+    nodes, values = call.project.nodes, call.body
+    node = nodes.find(values.get("id"))
+    if node is None or node.type is not node_type:
+        node = await nodes.create(node_type, values)
+    else:
+        await node.settle()
+        if node.restored and node.state is NodeState.STOPPED:
+            await lifecycle.update(node, values)
+            node.restored = False
     return await node.snapshot()
 
 
@@ -31,7 +45,7 @@ async def show(call: Call) -> Mapping[str, Any]:
 
 async def update(call: Call) -> Mapping[str, Any]:
     """Change a node, all of it or nothing."""
-    await call.node.update(call.body)
+    await lifecycle.update(call.node, call.body)
     return await call.node.snapshot()
 
 
@@ -42,30 +56,32 @@ async def delete(call: Call) -> None:
 
 async def start(call: Call) -> None:
     """Start a node; the answer comes when it is ready."""
-    await call.node.start()
+    await lifecycle.start(call.node)
 
 
 async def stop(call: Call) -> None:
     """Stop a node; the answer comes when all its processes are gone."""
-    await call.node.stop()
+    await lifecycle.stop(call.node)
 
 
 async def reload(call: Call) -> None:
     """Stop a node and start it again."""
-    await call.node.reload()
+    await lifecycle.reload(call.node)
 
 
 async def add_nio(call: Call) -> Mapping[str, Any]:
     """Plug a NIO in."""
     values = dict(call.body)
     nio = Nio(values.pop("type"), values)
-    await call.node.wiring.add(call.path["adapter_number"], call.path["port_number"], nio)
+    place = call.path["adapter_number"], call.path["port_number"]
+    await lifecycle.add_nio(call.node, *place, nio)
     return nio.wire()
 
 
 async def remove_nio(call: Call) -> None:
     """Unplug a NIO."""
-    await call.node.wiring.remove(call.path["adapter_number"], call.path["port_number"])
+    place = call.path["adapter_number"], call.path["port_number"]
+    await lifecycle.remove_nio(call.node, *place)
 
 
 STORAGE = {507: "The records cannot be written"}

@@ -1,0 +1,130 @@
+"""The project that a node belongs to, as far as a node uses it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gns3server.errors import warn_of_old_name
+from gns3server.events import Event, EventBus, LogEntry
+from gns3server.locks import LockRequest
+from gns3server.nodes.machine import Machine
+from gns3server.nodes.nio import NioType
+from gns3server.nodes.registry import Registry
+from gns3server.places import paths
+from gns3server.settings.live import LiveSettings
+from gns3server.storage.change import Change
+from gns3server.storage.event_log import Translate
+from gns3server.storage.stores import ProjectStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectServices:
+    """What all projects of a server share.
+
+    :param translate: makes the lines that are stored of events.
+    :param node_ids: which project has each node id; ids are unique on a server.
+    :param converting: held while files of legacy nodes are moved: projects may share them.
+    :param own: runs work in a task that the server waits for when it stops.
+    """
+
+    machine: Machine
+    registry: Registry
+    bus: EventBus
+    translate: Translate
+    config: LiveSettings
+    node_ids: dict[str, str]
+    converting: asyncio.Lock
+    own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
+
+
+class ProjectBase(ABC):
+    """A lab without the nodes in it; :class:`~gns3server.projects.project.Project` has those."""
+
+    def __init__(
+        self,
+        services: ProjectServices,
+        records: ProjectStore,
+        *,
+        project_id: str,
+        path: Path,
+        name: str | None,
+        temporary: bool,
+    ) -> None:
+        self._shared = services
+        self.records = records
+        self.id = project_id
+        self.path = path
+        """Its directory: another object whenever that is another one."""
+        self.name = name
+        self.temporary = temporary
+        self.closing = asyncio.Event()
+        """Set when it is about to close: waits of its nodes end at once."""
+
+    @property
+    def machine(self) -> Machine:
+        """Where its nodes run."""
+        return self._shared.machine
+
+    @abstractmethod
+    def enter(self, *node_ids: str, exclusive: bool = False, creating: bool = False) -> LockRequest:
+        """Queue for the project and, if any are named, for some of its nodes: all in one step."""
+
+    def own(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run work to its end in a task that the server waits for when it stops."""
+        return self._shared.own(work)
+
+    def change(self, *, fact: bool = False) -> Change:
+        """Change something, all of it or nothing; see :class:`~gns3server.storage.change.Change`.
+
+        :param fact: it has happened already, and is told even if it cannot be stored.
+        """
+        return self.records.change(fact=fact)
+
+    def node_directory(self, node_type: str, node_id: str) -> Path:
+        """The directory of a node, which may be deleted already (PRJ-24)."""
+        return self.path / paths.FILES_DIRECTORY / node_type / node_id
+
+    def nio_type(self, name: str) -> NioType:
+        """A NIO type by name.
+
+        :raises gns3server.errors.Conflict: no plugin of this server offers it.
+        """
+        return self._shared.registry.nio_type(name)
+
+    async def publish(self, name: str, values: Mapping[str, Any]) -> None:
+        """Tell an event of a plugin's own, numbered and kept in the project's event log.
+
+        :param name: the plugin's name and a word of its own, joined by a dot.
+        :param values: what clients are told; anything that JSON can hold.
+        :raises ValueError: the name has no dot.
+        :raises gns3server.errors.StorageFailed: it could not be stored, and was not told.
+        """
+        kind, dot, word = name.partition(".")
+        if not (kind and dot and word) or kind in ("node", "vm", "log"):
+            raise ValueError(f"{name!r} is no plugin's name and a word of its own, joined by a dot")
+        async with self.change() as change:
+            change.tell(Event(kind, word, self.id, dict(values)))
+
+    def complaint(self, node_id: str, message: str) -> Event:
+        """Log an error of a node, and make the event that tells of it."""
+        log.error("project %s, VM %s: %s", self.id, node_id, message)
+        return Event("log", "error", self.id, LogEntry(message, node_id))
+
+    async def report(self, node_id: str, message: str) -> None:
+        """Log an error of a node, and tell it to listeners."""
+        async with self.change(fact=True) as change:
+            change.tell(self.complaint(node_id, message))
+
+    async def announce(self, action: str, node: Any) -> None:
+        """Deprecated, and gone in 0.3: tell an event of a node, as version 0.1 called it."""
+        warn_of_old_name("home.announce", "Project.publish")
+        async with self.change(fact=True) as change:
+            change.tell(await node.event(action.removeprefix("vm.")))
