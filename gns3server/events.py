@@ -115,8 +115,13 @@ class Listener(Generic[T]):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(news)
 
+    @property
+    def queued(self) -> tuple[tuple[T, int | None], ...]:
+        """What waits to be taken, each event with its number in the project's log if it has one."""
+        return tuple(self._queue)
+
     def taken(self) -> Iterator[tuple[T, int | None]]:
-        """What is queued, each event with its number in the project's log if it has one."""
+        """What is queued, one after the other; it does not wait any more then."""
         while self._queue:
             item, number = self._queue.popleft()
             self._bytes -= self._size(item)

@@ -44,9 +44,9 @@ async def look(call: plugin.Call) -> None:
     """Use what a handler could use."""
     lab = call.lab
     assert isinstance(lab, plugin.Lab)
-    assert lab.projects.projects is not None
-    assert lab.bus.max_listeners > 0
-    assert lab.machine.images.path.is_absolute()
+    assert lab.manager.projects is not None
+    assert lab.hub.max_listeners > 0
+    assert lab.images.path.is_absolute()
     assert not lab.stop.is_set()
     assert lab.config.current == lab.settings
 
@@ -65,5 +65,5 @@ def gns3_routes() -> list[plugin.Route]:
 @asynccontextmanager
 async def gns3_lifespan(server: plugin.Lab) -> AsyncIterator[None]:
     """Use what a lifespan could use."""
-    assert server.projects.machine is not None
+    assert server.manager.machine is not None
     yield

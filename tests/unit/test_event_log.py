@@ -73,7 +73,7 @@ def told(listener: Any) -> list[Any]:
     """What a listener has been told and has not read, with its numbers."""
     return [
         json.loads(line if number is None else numbered(line, number))
-        for line, number in listener.taken()
+        for line, number in listener.queued
     ]
 
 
@@ -86,7 +86,7 @@ async def test_the_first_event_has_number_one_and_each_further_one_the_next(open
         for text in "abc":
             await commit(log, event=event(text))
         assert [line["seq"] for line in told(listener)] == [1, 2, 3]
-        assert not any(b"seq" in line for line, _ in listener.taken())
+        assert not any(b"seq" in line for line, _ in listener.queued)
 
 
 async def test_an_event_is_in_the_commit_of_its_change(open_log, thread):

@@ -33,7 +33,7 @@ async def read_all(listener: Listener[bytes]) -> list[bytes]:
 
 
 def queued(listener: Listener[bytes]) -> list[bytes]:
-    return [line for line, _ in listener.taken()]
+    return [line for line, _ in listener.queued]
 
 
 @pytest.mark.statement("NOTIF-01", "NOTIF-02")
