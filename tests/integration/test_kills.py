@@ -175,12 +175,12 @@ async def test_a_server_that_is_told_to_end_while_it_opens_projects(serve, nodes
 
 REMOVAL = """
 import os, signal
-from gns3server.storage.stores import ServerRecords
+from gns3server.storage.stores import ServerStore
 
 async def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-ServerRecords.remove = die
+ServerStore.remove = die
 """
 """A plugin that kills its server when the files of a project are out of the way and the
 project is still on record."""
