@@ -39,6 +39,10 @@ class FilesFailed(LabError):
     """500: files or directories of a project could not be made or removed (PRJ-27, PRJ-29)."""
 
 
+class PluginFault(LabError):
+    """500: a plugin has failed; the message names it and what was asked of it."""
+
+
 class Exhausted(LabError):
     """500: the machine, or the user's share of it, has no more of what the request needs."""
 
@@ -93,7 +97,7 @@ class ExpectationFailed(LabError):
 
 
 class Unavailable(LabError):
-    """503: the plugin that would answer could not be loaded."""
+    """503: the plugin that would answer could not be loaded, or has not answered yet."""
 
     status = 503
 

@@ -7,10 +7,14 @@ words of the code (``id``, ``state``).
 from __future__ import annotations
 
 import re
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.states import WIRE_STATUS, NodeState
 
 UUID_PATTERN = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
@@ -254,3 +258,38 @@ class NodeObjectSchema(Schema):
     state = NodeStatus(data_key="status", required=True)
     console = port_field(required=True)
     directory = fields.String(data_key="vm_directory", required=True)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeShapes:
+    """The schemas of a node type's routes: its own, where it has a console.
+
+    Without one, a console is unknown in requests and null in answers, whatever the bases say.
+    """
+
+    create: type[Schema]
+    update: type[Schema]
+    shown: type[Schema]
+
+    @classmethod
+    def of(cls, node_type: NodeType) -> NodeShapes:
+        """The shapes of a node type."""
+        create, update = node_type.create_schema, node_type.update_schema
+        if node_type.console:
+            return cls(create, update, node_type.object_schema)
+        nothing = {"console": None}
+        null = {"console": port_field(required=True, allow_none=True)}
+        return cls(
+            _changed(create, nothing),
+            _changed(update, nothing),
+            _changed(node_type.object_schema, null),
+        )
+
+
+def _changed(schema: type[Schema], fields: Mapping[str, Any]) -> type[Schema]:
+    """A schema of the same name with other fields; ``None`` for one that it has not."""
+    own = {"__doc__": schema.__doc__, "__module__": schema.__module__}
+    changed: type[Schema] = types.new_class(
+        schema.__name__, (schema,), exec_body=lambda body: body.update(own, **fields)
+    )
+    return changed

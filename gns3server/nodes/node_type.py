@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from marshmallow import Schema
 
 from gns3server.files.images import ImageKind
+
+CAPABILITIES = frozenset({"suspend"})
+"""What a node type may be able to do besides start, stop and reload."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeType:
     """One kind of node: all that the core needs to route, store, wire and run it.
 
-    :param name: the path segment of its routes; equals the plugin's
-        entry-point name.
+    :param name: the path segment of its routes, which no other type of this server has.
     :param title: what people call it.
     :param node_class: the class of its nodes, a subclass of :class:`~gns3server.plugin.Node`.
     :param create_schema: body of the create route; extends
@@ -29,13 +31,20 @@ class NodeType:
     :param nio_types: names of the NIO types it takes; the plugins that offer
         them are looked up when a request names one.
     :param adapters: how many adapters it has; ``None`` when a node has one and
-        the number in the request does not matter.
-    :param ports: how many ports an adapter has.
+        the number in the request does not matter. Where that varies by node, see
+        :attr:`gns3server.plugin.Node.adapters`.
+    :param ports: how many ports an adapter has; see :attr:`gns3server.plugin.Node.ports`.
     :param numbers: when given, each node of a project gets a number of its own
         out of this range, kept for its whole life and then reused first.
     :param udp_companions: distances from a node's UDP port at which its
         emulator binds further UDP ports.
-    :param capabilities: optional actions beyond start, stop and reload.
+    :param lifecycle: ``startable``, or ``always_on`` for what is up as long as its project is
+        open: it is started when it is created and when its project is opened, and clients never
+        see it stopped.
+    :param console: whether it has a console; without one ``console`` is null in its objects and
+        unknown in requests.
+    :param capabilities: what it can do besides, out of :data:`CAPABILITIES`; each brings its
+        routes, states and events.
     :param image_kinds: kinds of image files it uses.
     :param context: whatever the plugin's nodes share, as its configuration.
     :param legacy_directory: pattern of its directory in projects from before 1.3.
@@ -52,10 +61,30 @@ class NodeType:
     ports: int = 1
     numbers: range | None = None
     udp_companions: tuple[int, ...] = ()
-    capabilities: frozenset[str] = field(default_factory=frozenset)
+    lifecycle: Literal["startable", "always_on"] = "startable"
+    console: bool = True
+    capabilities: frozenset[str] = frozenset()
     image_kinds: tuple[ImageKind, ...] = ()
     legacy_directory: str = ""
     context: Any = None
+
+    def __post_init__(self) -> None:
+        if self.lifecycle not in ("startable", "always_on"):
+            raise ValueError(
+                f"the node type {self.name!r} has the lifecycle {self.lifecycle!r}: it must be "
+                "'startable' or 'always_on'"
+            )
+        if not CAPABILITIES.issuperset(self.capabilities):
+            known = ", ".join(sorted(CAPABILITIES))
+            raise ValueError(
+                f"the node type {self.name!r} has capabilities that this server does not know: "
+                f"{self.capabilities!r}. They must be a set of these: {known}"
+            )
+
+    @property
+    def always_on(self) -> bool:
+        """Whether it is up as long as its project is open."""
+        return self.lifecycle == "always_on"
 
     @cached_property
     def _dumper(self) -> Schema:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from gns3server.errors import Conflict
 from gns3server.events import Event, EventBus, LogEntry
 from gns3server.locks import LockRequest
+from gns3server.nodes.limits import CallLimits
 from gns3server.nodes.machine import Machine
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.registry import Registry
@@ -23,6 +26,8 @@ from gns3server.storage.stores import ProjectStore
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectServices:
@@ -32,6 +37,7 @@ class ProjectServices:
     :param node_ids: which project has each node id; ids are unique on a server.
     :param converting: held while files of legacy nodes are moved: projects may share them.
     :param own: runs work in a task that the server waits for when it stops.
+    :param limits: how long calls into nodes may take.
     """
 
     machine: Machine
@@ -42,6 +48,7 @@ class ProjectServices:
     node_ids: dict[str, str]
     converting: asyncio.Lock
     own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
+    limits: CallLimits
 
 
 class ProjectBase(ABC):
@@ -72,6 +79,11 @@ class ProjectBase(ABC):
         """Where its nodes run."""
         return self._shared.machine
 
+    @property
+    def limits(self) -> CallLimits:
+        """How long calls into its nodes may take."""
+        return self._shared.limits
+
     @abstractmethod
     def enter(self, node_id: str | None = None, *, exclusive: bool = False) -> LockRequest:
         """Queue for the project and, if named, for one of its nodes."""
@@ -97,6 +109,43 @@ class ProjectBase(ABC):
         :raises gns3server.errors.Conflict: no plugin of this server offers it.
         """
         return self._shared.registry.nio_type(name)
+
+    def plugin_of(self, name: str) -> str:
+        """The name of the plugin that offers a node type or NIO type."""
+        return self._shared.registry.plugins.get(name, name)
+
+    def settings_of(self, node_type: str) -> Mapping[str, Any]:
+        """The section of the settings of the plugin that offers a node type, always the newest."""
+        return self._shared.registry.settings.get(node_type, {})
+
+    async def unless_closing(self, work: Coroutine[Any, Any, T], title: str) -> T:
+        """Await ``work``, but give it up as soon as the project is about to close.
+
+        :param title: what is being started, for the message.
+        :raises Conflict: the project is about to close.
+        """
+        task = asyncio.ensure_future(work)
+        closing = asyncio.ensure_future(self.closing.wait())
+        try:
+            await asyncio.wait({task, closing}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Conflict(f"{title} was not started: its project is being closed or deleted.")
+            return task.result()
+        finally:
+            closing.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    @asynccontextmanager
+    async def start_place(self, title: str) -> AsyncIterator[None]:
+        """Wait for a place in the machine's start gate, and hold it for the block.
+
+        :raises Conflict: the project is about to close.
+        """
+        async with AsyncExitStack() as stack:
+            await self.unless_closing(stack.enter_async_context(self.machine.gate.place()), title)
+            yield
 
     async def publish(self, name: str, values: Mapping[str, Any]) -> None:
         """Tell an event of a plugin's own, numbered and kept in the project's event log.

@@ -49,14 +49,10 @@ def read_section(section: str, schema: object, values: Mapping[str, str]) -> Map
     return read
 
 
-def check_node_types(plugin: str, kinds: Iterable[NodeType], taken: Collection[str]) -> None:
-    """Refuse node types whose names do not lead to their plugin, or that could not be used."""
+def check_node_types(kinds: Iterable[NodeType], taken: Collection[str]) -> None:
+    """Refuse node types that another plugin has, or that could not be used."""
     seen = set(taken)
     for kind in kinds:
-        if kind.name != plugin and not kind.name.startswith(f"{plugin}-"):
-            raise ValueError(
-                f"the node type {kind.name!r} must be called {plugin!r} or {plugin}-..."
-            )
         if NAME.fullmatch(kind.name) is None:
             raise ValueError(f"the node type name {kind.name!r} cannot be part of a path")
         if kind.name in seen:

@@ -165,6 +165,10 @@ class PluginHost:
         for plugin in self.plugins:
             if plugin.usable and self._gather_one(plugin, taken):
                 registry.node_types.update({kind.name: kind for kind in plugin.node_types})
+                node_types = [kind.name for kind in plugin.node_types]
+                nio_types = [kind.name for kind in plugin.nio_types]
+                registry.plugins.update(dict.fromkeys((*node_types, *nio_types), plugin.name))
+                registry.settings.update(dict.fromkeys(node_types, plugin.config))
                 registry.nio_types.update({kind.name: kind for kind in plugin.nio_types})
                 taken.update(route.shape for route in plugin.routes)
 
@@ -176,7 +180,7 @@ class PluginHost:
             plugin.config.replace(plugin.read_section(self._settings))
             phase = "gns3_node_types"
             node_types = self._items(plugin, phase, NodeType)
-            check_node_types(plugin.name, node_types, self._registry.node_types)
+            check_node_types(node_types, self._registry.node_types)
             image_kinds = [image for kind in node_types for image in kind.image_kinds]
             check_image_kinds(image_kinds, self._registry.image_kinds())
             phase = "gns3_nio_types"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gns3server.errors import NotFound
 from gns3server.locks import FairLock, KeyedLocks, LockRequest
+from gns3server.nodes.limits import check_outside
 from gns3server.nodes.project_base import ProjectBase, ProjectServices
 from gns3server.places import paths
 from gns3server.ports import Holder, Use
@@ -51,6 +52,7 @@ class Project(ProjectBase):
 
         After the wait, :meth:`check_open` tells whether the project is still there.
         """
+        check_outside("Project.enter")
         return LockRequest(self._lock, exclusive=exclusive, inner=self._node_locks, key=node_id)
 
     def check_open(self) -> None:

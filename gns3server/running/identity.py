@@ -6,7 +6,9 @@ Linux only (pidfd_open: kernel 5.3). Everything here reads /proc: never call it 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -94,6 +96,17 @@ def open_living(processes: Iterable[ProcessIdentity]) -> list[Handle]:
         close_all(handles)
         raise
     return handles
+
+
+def send_signal(processes: Iterable[ProcessIdentity], number: int) -> None:
+    """Send a signal to those of the processes that still live. Raise OSError."""
+    handles = open_living(processes)
+    try:
+        for handle in handles:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle.fd, number)
+    finally:
+        close_all(handles)
 
 
 def close_all(handles: Iterable[Handle]) -> None:

@@ -87,9 +87,12 @@ def check_free(port: Port) -> None:
         raise LaunchFailed(_why_not_bound(port, error)) from error
 
 
-def in_use(port: Port) -> str:
-    """Say that a port is taken."""
-    return f"{port} is in use by another process of this machine: stop that or choose another port"
+def in_use(place: Port | str) -> str:
+    """Say that a port, or the path of a socket, is taken."""
+    kind = "port" if isinstance(place, Port) else "path"
+    return (
+        f"{place} is in use by another process of this machine: stop that or choose another {kind}"
+    )
 
 
 def _why_not_bound(port: Port, error: OSError) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from gns3server.running.identity import Handle, ProcessIdentity, open_living
+from gns3server.running.identity import Handle, ProcessIdentity, open_living, send_signal
 from gns3server.running.ladder import take_down
 from gns3server.running.launching import TimerSlack, launch
 from gns3server.running.local_run import LocalRun
@@ -65,6 +65,9 @@ class LocalRunner:
         ids = frozenset(run_ids)
         await asyncio.shield(self._own(take_down(record, self._reader, ids, self._hurry)))
         return len(record.identities)
+
+    async def signal(self, processes: Sequence[ProcessIdentity], number: int) -> None:
+        await self._in_thread(send_signal, tuple(processes), number)
 
     async def runs_in(self, directory: Path) -> set[str]:
         return await self._in_thread(run_ids_below, str(directory))

@@ -84,7 +84,9 @@ class LocalRun:
         if self._is_ready:
             return
         spec = self.spec
-        question = ReadinessQuery(self._main.identity, self._run_id, spec.ports, spec.children)
+        question = ReadinessQuery(
+            self._main.identity, self._run_id, spec.ports, spec.children, spec.sockets
+        )
         verdict: asyncio.Future[str | None] = self._loop.create_future()
         if not self.ending:
             self._reader.ask(question, lambda answer: self._answered(answer, verdict))

@@ -113,6 +113,9 @@ class Runner(Protocol):
     async def sweep(self, run_ids: Collection[str]) -> int:
         """Stop all processes of our user that carry one of these run ids; return their number."""
 
+    async def signal(self, processes: Sequence[ProcessIdentity], number: int) -> None:
+        """Send a signal to those of the processes that still live."""
+
     async def runs_in(self, directory: Path) -> set[str]:
         """Return the run ids of our user's processes that work in a directory or below it."""
 

@@ -93,8 +93,10 @@ def test_a_failure_is_recorded_with_phase_and_message_and_nothing_is_installed(
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ("name='yours'", "'yours' must be called 'mine' or mine-..."),
-        ("name='mine/../yours'", "'mine/../yours' must be called"),
+        ("name='mine/../yours'", "cannot be part of a path"),
+        ("lifecycle='sometimes'", "must be 'startable' or 'always_on'"),
+        ("capabilities={'fly'}", "capabilities that this server does not know: {'fly'}"),
+        ("capabilities='suspend'", "capabilities that this server does not know: 'suspend'"),
         ("name='mine-/'", "cannot be part of a path"),
         ("node_class=MineObjectSchema", "a subclass of Node belongs"),
         ("node_class=None", "a subclass of Node belongs"),

@@ -37,13 +37,13 @@ async def until(lab, condition):
 
 def queue(pc):
     """How many requests wait for a PC, besides the one that is being carried out."""
-    return len(pc.node.home._node_locks._locks[pc.id]._queue)
+    return len(pc.node.project._node_locks._locks[pc.id]._queue)
 
 
 @pytest.mark.statement("LOCK-01", "LOCK-05")
 async def test_requests_on_one_pc_are_served_one_at_a_time_in_order(slow, gate):
     pc = await slow.wired(name="0")
-    project = pc.node.home
+    project = pc.node.project
     requests = [
         slow.client.get(pc.path),
         slow.client.put(pc.path, {"name": "1"}),
