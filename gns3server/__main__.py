@@ -60,15 +60,20 @@ def set_up_logging(settings: Settings) -> None:
     logging.basicConfig(level=level, handlers=[handler])
 
 
-async def serve(config: LiveSettings) -> None:
-    """Serve until a signal or a shutdown request ends it."""
+async def serve(config: LiveSettings) -> list[str]:
+    """Serve until a signal or a shutdown request ends it.
+
+    :returns: what is left in this process and does not end; empty as a rule.
+    """
     # Imported late: the other commands and --help must not pay for it.
     from gns3server.app import serving
+    from gns3server.cli.ending import left_behind
     from gns3server.cli.startup_report import report_start
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.set_default_executor(thread_pool("worker", WORKERS))
+    workers = thread_pool("worker", WORKERS)
+    loop.set_default_executor(workers)
     for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
     async with serving(config, stop=stop) as server:
@@ -79,6 +84,10 @@ async def serve(config: LiveSettings) -> None:
         keeps = config.current.server.keep_nodes
         log.info("stopping, nodes go on running" if keeps else "stopping all nodes")
     log.info("stopped")
+    left = await left_behind(workers)
+    for what in left:
+        log.warning("%s, of a plugin, does not end: the server ends without it", what)
+    return left
 
 
 def raise_descriptor_limit() -> None:
@@ -153,7 +162,17 @@ def run(config: LiveSettings, pid: Path | None, *, daemon: bool) -> int:
         if daemon:
             go_into_background()
         with pid_file(pid):
-            asyncio.run(serve(config))
+            runner = asyncio.Runner()
+            left: list[str] = []
+            try:
+                left = runner.run(serve(config))
+            finally:
+                if not left:
+                    runner.close()
+        if left:
+            # Python would wait for it, for ever.
+            logging.shutdown()
+            os._exit(0)
     except DatabaseLocked as error:
         log.critical("the server cannot run: %s Or choose another state_path", error)
     except DatabaseError as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -274,22 +273,23 @@ class NodeShapes:
     @classmethod
     def of(cls, node_type: NodeType) -> NodeShapes:
         """The shapes of a node type."""
-        create, update = node_type.create_schema, node_type.update_schema
+        own = node_type.create_schema, node_type.update_schema, node_type.object_schema
         if node_type.console:
-            return cls(create, update, node_type.object_schema)
-        nothing = {"console": None}
+            return cls(*own)
+        create, update, shown = own
         null = {"console": port_field(required=True, allow_none=True)}
-        return cls(
-            _changed(create, nothing),
-            _changed(update, nothing),
-            _changed(node_type.object_schema, null),
-        )
+        return cls(_without_console(create), _without_console(update), _changed(shown, **null))
 
 
-def _changed(schema: type[Schema], fields: Mapping[str, Any]) -> type[Schema]:
-    """A schema of the same name with other fields; ``None`` for one that it has not."""
+def _without_console(schema: type[Schema]) -> type[Schema]:
+    left_out = (*getattr(schema.Meta, "exclude", ()), "console")
+    return _changed(schema, Meta=type("Meta", (schema.Meta,), {"exclude": left_out}))
+
+
+def _changed(schema: type[Schema], **members: Any) -> type[Schema]:
+    """A schema of the same name with other members."""
     own = {"__doc__": schema.__doc__, "__module__": schema.__module__}
     changed: type[Schema] = types.new_class(
-        schema.__name__, (schema,), exec_body=lambda body: body.update(own, **fields)
+        schema.__name__, (schema,), exec_body=lambda body: body.update(own, **members)
     )
     return changed

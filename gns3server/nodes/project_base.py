@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -160,6 +161,15 @@ class ProjectBase(ABC):
             raise ValueError(f"{name!r} is no plugin's name and a word of its own, joined by a dot")
         async with self.change() as change:
             change.tell(Event(kind, word, self.id, dict(values)))
+
+    async def announce(self, action: str, node: Any) -> None:
+        """The former way to tell ``vm.started`` and the like of a node; to go with 0.3.
+
+        The core tells of all that it does itself.
+        """
+        warnings.warn("announce is not needed any more", DeprecationWarning, stacklevel=2)
+        async with self.change() as change:
+            change.tell(await node.event(action.removeprefix("vm.")))
 
     def complaint(self, node_id: str, message: str) -> Event:
         """Log an error of a node, and make the event that tells of it."""
