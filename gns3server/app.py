@@ -24,9 +24,11 @@ from gns3server.http.notifications import V1Translator
 from gns3server.http.routing import Route
 from gns3server.http.security import Gatekeeper
 from gns3server.nodes.file_cache import FileCache
+from gns3server.nodes.limits import CallLimits
 from gns3server.nodes.machine import Machine
 from gns3server.nodes.project_base import ProjectServices
 from gns3server.nodes.registry import Registry
+from gns3server.nodes.runtime import remove_base, runtime_base
 from gns3server.plugin_host.host import CALL_SECONDS, PluginHost
 from gns3server.plugin_host.modules import PluginModules
 from gns3server.ports import PortPool, Ports
@@ -137,7 +139,10 @@ async def serving(
     await asyncio.to_thread(host.load, found)
     await asyncio.to_thread(host.gather, registry, CORE_ROUTES)
     async with (
-        _core(config, host, registry, stop or asyncio.Event()) as (server, tasks),
+        _core(config, host, registry, stop or asyncio.Event(), CallLimits(plugin_seconds)) as (
+            server,
+            tasks,
+        ),
         _curl_log(settings) as curl_log,
         host.lifespans(server),
     ):
@@ -153,6 +158,7 @@ async def serving(
             _watching(config),
             listening(application, settings.server.host, settings.server.port, tls) as address,
         ):
+            server.projects.start_always_on()
             try:
                 yield RunningServer(server, host, routes, *address, encrypted=tls is not None)
             finally:
@@ -163,7 +169,11 @@ async def serving(
 
 @asynccontextmanager
 async def _core(
-    config: LiveSettings, host: PluginHost, registry: Registry, stop: asyncio.Event
+    config: LiveSettings,
+    host: PluginHost,
+    registry: Registry,
+    stop: asyncio.Event,
+    limits: CallLimits,
 ) -> AsyncIterator[tuple[Server, Tasks]]:
     """Everything below HTTP, wired together."""
     settings, tasks = config.current, Tasks()
@@ -182,10 +192,14 @@ async def _core(
             node_ids={},
             converting=asyncio.Lock(),
             own=tasks.own,
+            limits=limits,
         )
-        manager = ProjectManager(
-            config, shared, thread, records, observe=host.observe, hurry=host.hurry
-        )
+
+        def hurry() -> None:
+            host.hurry()
+            limits.hurry()
+
+        manager = ProjectManager(config, shared, thread, records, observe=host.observe, hurry=hurry)
         server = Server(
             config,
             manager,
@@ -296,6 +310,7 @@ async def _curl_log(settings: Settings) -> AsyncIterator[CurlLog | None]:
 async def _machine(config: LiveSettings, registry: Registry) -> AsyncIterator[Machine]:
     settings = config.current
     runner, files = LocalRunner(settings.environ), FileCache()
+    runtime = runtime_base(settings.state_path, settings.environ.get("XDG_RUNTIME_DIR"))
     try:
         yield Machine(
             runner,
@@ -304,7 +319,9 @@ async def _machine(config: LiveSettings, registry: Registry) -> AsyncIterator[Ma
             settings.search_path,
             files,
             Images(config, registry.image_kinds),
+            runtime,
         )
     finally:
         await files.close()
         await runner.close()
+        await asyncio.to_thread(remove_base, runtime)

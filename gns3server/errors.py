@@ -40,6 +40,10 @@ class FilesFailed(LabError):
     """500: files or directories of a project could not be made or removed (PRJ-27, PRJ-29)."""
 
 
+class PluginFault(LabError):
+    """500: a plugin has failed; the message names it and what was asked of it."""
+
+
 class Exhausted(LabError):
     """500: the machine, or the user's share of it, has no more of what the request needs."""
 

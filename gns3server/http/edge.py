@@ -14,6 +14,7 @@ from gns3server.errors import (
     InvalidRequest,
     LabError,
     NotFound,
+    PluginFault,
     RequestTimeout,
     Unavailable,
     advice,
@@ -27,6 +28,7 @@ from gns3server.http.queueing import queued, unknown_id
 from gns3server.http.request_log import ID, ROUTE, USER, begin, log_outcome, request_ids
 from gns3server.http.routing import JSON, Call, FailedPlugin, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
+from gns3server.nodes import lifecycle
 from gns3server.server import Server
 
 WHOLE_NUMBER = re.compile("[0-9]+")
@@ -117,8 +119,15 @@ def has_gone(request: web.Request) -> bool:
 
 
 def _refuse(request: web.Request, error: LabError) -> web.Response:
+    reason, bug = error.log or error.message, None
+    if isinstance(error, PluginFault):
+        bug = error.__cause__ if isinstance(error.__cause__, Exception) else None
+        error = PluginFault(
+            f"{reason} It is noted in the server's log as {request[ID]}: tell whoever has made "
+            "the plugin."
+        )
     response = respond_error(request, error)
-    log_outcome(request, response, error.log or error.message)
+    log_outcome(request, response, reason, bug=bug)
     return response
 
 
@@ -241,7 +250,7 @@ async def _in_turn(call: Call) -> Any:
                 call.found_node = call.project.nodes.get(route.node_type, node_id)
             except NotFound as error:
                 raise unknown_id("VM", node_id, error) from None
-            await call.node.settle()
+            await lifecycle.settle(call.node)
         return await route.handler(call)
 
 

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gns3server.errors import Conflict, warn_of_old_name
 from gns3server.events import Event
 from gns3server.files.images import Images
+from gns3server.nodes.calls import NodeCalls
+from gns3server.nodes.limits import core_code
+from gns3server.nodes.machine import Machine
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.project_base import ProjectBase
+from gns3server.nodes.runtime import runtime_directory
 from gns3server.nodes.states import NodeState, check_move
 from gns3server.nodes.view import NodeView
 from gns3server.nodes.wiring import Wiring
 from gns3server.ports import Holder, Use
 from gns3server.running.tools import find_program
+from gns3server.storage.change import Change as StoredChange
 from gns3server.storage.rows import NodeRow, Owner
+
+log = logging.getLogger(__name__)
 
 CORE_FIELDS = frozenset({"id", "name", "console"})
 """What the core itself keeps of a create or update body; the rest is the plugin's."""
@@ -38,11 +48,13 @@ class Change:
 
 
 class Node:
-    """One emulated device. Plugin authors subclass
-    :class:`~gns3server.nodes.process_node.ProcessNode`; the methods to
-    override say who calls them and when.
+    """One emulated device. Authors subclass this for what is no process on this machine, and
+    :class:`~gns3server.nodes.process_node.ProcessNode` for what is one; the methods to override
+    say who calls them and when.
 
-    Every method is called with the node's lock held; none takes it.
+    Each is called with the node's lock held, and takes none. Each has a limit in time, past which
+    it is given up; what the core has to do is done all the same. The core keeps the state, tells
+    the events and stores both.
     """
 
     def __init__(self, project: ProjectBase, node_type: NodeType, record: NodeRow) -> None:
@@ -55,13 +67,30 @@ class Node:
         self.number = record.number
         self.properties: dict[str, Any] = dict(record.properties)
         self.wiring = Wiring(project, record.id)
+        self.calls = NodeCalls(self, project)
         self.state = NodeState.STOPPED
+        self.recorded = NodeState(record.state)
+        """What it is on record as; a run on record tells more."""
+        self.fresh = record.fresh
+        """Its plugin may not know yet that it was created."""
         self.restored = False
+        self._uses_runtime = False
         self._directory = (Path(), Path())
         self._coming_files: Mapping[str, bytes] = {}
 
     # What an author may override -------------------------------------------
 
+    @property
+    def adapters(self) -> int | None:
+        """How many adapters it has; ``None`` where the number in a request does not matter."""
+        return self.type.adapters
+
+    @property
+    def ports(self) -> int:
+        """How many ports each of its adapters has."""
+        return self.type.ports
+
+    @core_code
     async def prepare(self, values: Mapping[str, Any]) -> Change:
         """Turn a validated create or update body into a change; check, and change nothing yet.
 
@@ -80,6 +109,7 @@ class Node:
             }
         )
 
+    @core_code
     async def snapshot(self) -> dict[str, Any]:
         """Everything that the object schema shows of this node.
 
@@ -95,20 +125,87 @@ class Node:
             "directory": str(self.directory),
         }
 
+    @core_code
+    async def created(self) -> None:
+        """Do what a new node needs besides. It exists, whatever happens in here.
+
+        Called once the node is stored and told; again at the next opening of its project if the
+        server ended before this did.
+        """
+
+    @core_code
+    async def adopted(self) -> None:
+        """Take up again what has run on without this server, or is to.
+
+        Called when the project is opened, for a node that an earlier server has left started:
+        ``state`` says so, and a process node's ``run`` is there. A node without a process that
+        raises here is stopped.
+        """
+
+    @core_code
+    async def deleted(self) -> None:
+        """Let go of what the node has outside of its project. It goes, whatever happens in here.
+
+        Called when the node is stopped, before it is forgotten.
+        """
+
+    @core_code
     async def start(self) -> None:
-        """Bring the node up; called by the start route."""
-        raise Conflict(
-            f"VM {self.name!r} cannot be started: a {self.type.title} has nothing to start."
-        )
+        """Bring up what the node stands for, and return when it is there.
 
+        Called when the node is to be started and is not; the core keeps the state and the record.
+
+        :raises gns3server.errors.Conflict: it cannot be started; the text says what to do.
+        """
+        if not self.type.always_on:
+            raise Conflict(
+                f"{self.title} cannot be started: a {self.type.title} has nothing to start."
+            )
+
+    @core_code
     async def stop(self) -> None:
-        """Bring the node down and return when it is; called by stop, delete and close."""
+        """Bring it down, and return when it is. The node is stopped then, whatever happens in here.
 
+        Called for stop and reload, and when the node is deleted or its project closed.
+        """
+
+    @core_code
+    async def suspend(self) -> None:
+        """Freeze it; called for a started node whose type has the capability ``suspend``.
+
+        :raises gns3server.errors.Conflict: that is not possible now.
+        """
+
+    @core_code
+    async def resume(self) -> None:
+        """Let it go on; called for a suspended node.
+
+        :raises gns3server.errors.Conflict: that is not possible now.
+        """
+
+    @core_code
     async def settle(self) -> None:
         """Take note of what has happened to the node by itself; called before each request."""
 
+    @core_code
     async def leave(self) -> None:
         """Let what still runs be, and notice nothing of it any more: the node leaves memory."""
+
+    @core_code
+    async def wire_changing(self, adapter: int, port: int, nio: Nio | None) -> None:
+        """Check that a NIO can be plugged in here, or unplugged (``None``).
+
+        Called before that is stored.
+
+        :raises gns3server.errors.Conflict: it cannot; nothing is changed then.
+        """
+
+    @core_code
+    async def wire_changed(self, adapter: int, port: int, nio: Nio | None) -> None:
+        """Bring a change of a wire to what runs, if that is possible.
+
+        Called when it is stored, before the answer. By default what runs gets it at its next start.
+        """
 
     # What an author may use ------------------------------------------------
 
@@ -127,9 +224,29 @@ class Node:
         return self._directory[1]
 
     @property
+    def runtime_directory(self) -> Path:
+        """A directory for sockets, whose path is short; this user's alone.
+
+        It is there from a start whose launch spec has named something in it until the process is
+        gone.
+        """
+        self._uses_runtime = True
+        return runtime_directory(self.machine.runtime, self.id)
+
+    @property
+    def machine(self) -> Machine:
+        """The machine that the node runs on."""
+        return self.project.machine
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The section of its plugin in the settings, always the newest."""
+        return self.project.settings_of(self.type.name)
+
+    @property
     def images(self) -> Images:
         """The image files of the machine that the node runs on."""
-        return self.project.machine.images
+        return self.machine.images
 
     @property
     def nios(self) -> Mapping[tuple[int, int], Nio]:
@@ -149,7 +266,7 @@ class Node:
             return self._coming_files[name]
         path = f"{self.directory}/{name}"
         try:
-            return await self.project.machine.files.read(path)
+            return await self.machine.files.read(path)
         except OSError as error:
             raise Conflict(
                 f"A file of VM {self.name!r} cannot be read: {error.strerror}. Make {path} a "
@@ -161,7 +278,7 @@ class Node:
 
         :raises Conflict: there is none; the text names it.
         """
-        search_path = self.project.machine.search_path
+        search_path = self.machine.search_path
         found = await asyncio.to_thread(find_program, configured, search_path)
         if found is None:
             raise Conflict(
@@ -198,6 +315,7 @@ class Node:
             "console": self.console,
             "number": self.number,
             "properties": self.properties,
+            "fresh": self.fresh,
         }
         return NodeRow(**{**own, **values})
 
@@ -208,6 +326,17 @@ class Node:
         """
         check_move(self.name, self.state, state)
         self.state = state
+
+    def record_state(self, change: StoredChange, state: NodeState) -> None:
+        """Have a change store what the node is, if that is not on record already."""
+        if state is not self.recorded:
+            change.save_node_state(self.id, state.value)
+            change.then(partial(setattr, self, "recorded", state))
+
+    async def shown(self) -> dict[str, Any]:
+        """What answers show of the node. Clients never see what is always on stopped."""
+        values = await self.calls.run("snapshot", expect=dict)
+        return {**values, **({"state": NodeState.STARTED} if self.type.always_on else {})}
 
     async def event(
         self,
@@ -223,17 +352,84 @@ class Node:
         """
         self._coming_files = files or {}
         try:
-            values = await self.snapshot()
+            values = await self.shown()
         finally:
             self._coming_files = {}
-        state = state or self.state
+        return self.view_event(change, values, state=state)
+
+    def view_event(
+        self, change: str, values: Mapping[str, Any], *, state: NodeState | None = None
+    ) -> Event:
+        """An event with what is shown of the node."""
+        if state is not None and not self.type.always_on:
+            values = {**values, "state": state}
         view = NodeView(
             id=self.id,
             project_id=self.project.id,
             type=self.type.name,
             name=self.name,
-            state=state,
+            state=state or self.state,
             console=self.console,
-            values={**values, "state": state},
+            values=values,
         )
         return Event("node", change, self.project.id, view)
+
+    async def tell_move(self, change: StoredChange, word: str, state: NodeState) -> None:
+        """Have a change tell that the node gets into a state.
+
+        Of what is always on nothing is told: clients never see it stopped.
+        """
+        if not self.type.always_on:
+            change.tell(await self.event(word, state=state))
+
+    async def tell_end(self, change: StoredChange) -> None:
+        """Have a change tell that the node is stopped, which no plugin can keep from happening."""
+        try:
+            await self.tell_move(change, "stopped", NodeState.STOPPED)
+        except Exception:
+            log.exception("VM %s cannot be shown", self.id)
+            message = f"{self.title} has stopped, and cannot be shown."
+            change.tell(self.project.complaint(self.id, message))
+
+    # What the core does, by nature -----------------------------------------
+
+    async def bring_up(self) -> None:
+        """Start a stopped node.
+
+        :raises Conflict: it did not come up; everything is as before.
+        """
+        self.move(NodeState.STARTING)
+        try:
+            async with self.project.start_place(self.title):
+                await self.project.unless_closing(self.calls.run("start"), self.title)
+            async with AsyncExitStack() as undo:
+                undo.push_async_callback(self.calls.run, "stop")
+                async with self.project.change() as change:
+                    self.record_state(change, NodeState.STARTED)
+                    change.then(partial(self.move, NodeState.STARTED))
+                    await self.tell_move(change, "started", NodeState.STARTED)
+                undo.pop_all()
+        finally:
+            if self.state is NodeState.STARTING:
+                self.move(NodeState.STOPPED)
+
+    async def bring_down(self) -> None:
+        """Stop a node that is not stopped; it is then, whatever its plugin does. Needs no disk."""
+        self.move(NodeState.STOPPING)
+        try:
+            await self.calls.run("stop")
+        finally:
+            async with self.project.change(fact=True) as change:
+                self.record_state(change, NodeState.STOPPED)
+                change.then(partial(self.move, NodeState.STOPPED))
+                await self.tell_end(change)
+
+    async def taken_up_in_vain(self) -> None:
+        """Take note that the plugin could not go on with what an earlier server has left."""
+        await self.bring_down()
+
+    async def note_end(self) -> None:
+        """Take note that what the core runs for the node has ended by itself."""
+
+    async def let_go(self) -> None:
+        """Let what the core runs for the node run on, and notice nothing of it any more."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 from abc import ABC, abstractmethod
 from functools import partial
 
+from gns3server.nodes import runtime
+from gns3server.nodes.limits import core_code
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.project_base import ProjectBase
@@ -14,7 +17,6 @@ from gns3server.nodes.states import NodeState
 from gns3server.nodes.supervised_run import SupervisedRun
 from gns3server.running.runner import Exit
 from gns3server.running.spec import LaunchSpec
-from gns3server.storage.change import Change
 from gns3server.storage.rows import NodeRow
 
 log = logging.getLogger(__name__)
@@ -40,8 +42,20 @@ class ProcessNode(Node, ABC):
             (not wired, program missing); the text says what to do.
         """
 
+    @core_code
+    async def shut_down(self, deadline: float) -> None:
+        """Ask what runs to end, in ways of its own, before it is sent the signal of its spec.
+
+        Called when the node is stopped while it runs; what still runs afterwards is stopped.
+
+        :param deadline: when this is given up, on the clock of the running loop.
+        """
+
+    @core_code
     async def start(self) -> None:
         """Start the process and return once it is ready; a started node is left alone.
+
+        An override calls this first. If it raises afterwards, the process is stopped again.
 
         :raises Conflict: it did not come up; everything is as before.
         """
@@ -49,31 +63,74 @@ class ProcessNode(Node, ABC):
             return
         self.move(NodeState.STARTING)
         try:
-            run = SupervisedRun(
-                self.project, self.owner, await self.launch_spec(), title=self.title
-            )
-            async with run.start():
-                event = await self.event("started", state=NodeState.STARTED)
-                async with self.project.change() as change:
-                    run.record(change)
-                    change.then(partial(self._up, run))
-                    change.tell(event)
+            spec = await self.calls.run("launch_spec", expect=LaunchSpec)
+            if self._uses_runtime:
+                await asyncio.to_thread(runtime.make, self.runtime_directory)
+            run = SupervisedRun(self.project, self.owner, spec, title=self.title)
+            async with run.start(), self.project.change() as change:
+                run.record(change)
+                change.then(partial(self._up, run))
+                await self.tell_move(change, "started", NodeState.STARTED)
         finally:
             if self.state is NodeState.STARTING:
                 self.move(NodeState.STOPPED)
-        await self.settle()
+                await self._remove_runtime_directory()
+        await self.note_end()
 
+    @core_code
     async def stop(self) -> None:
         """Stop every process of the node and return when they are gone; needs no disk."""
-        # It may have ended by itself a moment ago, which clients must still be told.
-        await self.settle()
-        if self.run is None:
+        await self.end_run()
+
+    @core_code
+    async def settle(self) -> None:
+        """Take note that its process has ended by itself."""
+        await self.note_end()
+
+    @core_code
+    async def leave(self) -> None:
+        """Let the process run on: it is another server's, or another opening's, to adopt."""
+        await self.let_go()
+
+    # What the core does ----------------------------------------------------
+
+    async def bring_up(self) -> None:
+        """Start a stopped node."""
+        try:
+            await self.calls.run("start")
+        except BaseException:
+            if self.run is not None:
+                await self.end_run()
+            raise
+
+    async def bring_down(self) -> None:
+        """Stop a node; nothing of it runs then, whatever its plugin does."""
+        try:
+            await self.calls.run("stop")
+        finally:
+            await self.end_run()
+
+    async def end_run(self) -> None:
+        """Stop what runs, which may have ended by itself a moment ago.
+
+        :raises gns3server.errors.LabError: :meth:`shut_down` has failed; nothing runs any more.
+        """
+        await self.note_end()
+        run = self.run
+        if run is None:
             return
         self.move(NodeState.STOPPING)
-        await self.run.stop()
-        await self._gone(self.run)
+        try:
+            now = asyncio.get_running_loop().time()
+            await self.calls.run("shut_down", now + self.project.limits.seconds)
+        finally:
+            await run.stop()
+            await self._gone(run)
 
-    async def settle(self) -> None:
+    async def taken_up_in_vain(self) -> None:
+        """Let the process run: it is whole, and its console and wires work."""
+
+    async def note_end(self) -> None:
         """Take note that its process has ended by itself."""
         run = self.run
         if run is None or not run.ending or self.state is NodeState.STOPPING:
@@ -84,27 +141,27 @@ class ProcessNode(Node, ABC):
             what = f"{self.title} has stopped by itself: {what}.{await run.log_tail()}"
         await self._gone(run, what)
 
-    async def leave(self) -> None:
-        """Let the process run on: it is another server's, or another opening's, to adopt."""
+    async def let_go(self) -> None:
+        """Let the process run on, and notice nothing of it any more."""
         run, self.run = self.run, None
         if run is not None:
             await run.leave()
 
-    # What the core calls ---------------------------------------------------
-
     def adopt(self, run: SupervisedRun) -> None:
-        """Go on with a run that an earlier server has started.
-
-        Whether it was suspended is not on record: a type that can do that finds out here.
-        """
+        """Go on with a run that an earlier server has started."""
         self.restored = False
+        self._uses_runtime = True
         self._up(run)
+        if self.recorded is NodeState.SUSPENDED:
+            self.state = NodeState.SUSPENDED
 
     async def lost(self, run_id: str) -> None:
         """Take note that the node was started, and ended while no server ran."""
+        await asyncio.to_thread(runtime.remove, self.runtime_directory)
         async with self.project.change(fact=True) as change:
             change.end_run(run_id)
-            await self._tell_end(change)
+            self.record_state(change, NodeState.STOPPED)
+            await self.tell_end(change)
 
     def _up(self, run: SupervisedRun) -> None:
         self.run, self.state = run, NodeState.STARTED
@@ -113,30 +170,30 @@ class ProcessNode(Node, ABC):
     async def _settle_in_turn(self) -> None:
         async with self.project.enter(self.id):
             try:
-                await self.settle()
+                await self.note_end()
             except Exception:
                 # Nobody waits for an answer that would tell of it.
                 log.exception("the end of VM %s could not be settled", self.id)
 
     async def _gone(self, run: SupervisedRun, trouble: str = "") -> None:
+        await self._remove_runtime_directory()
         async with self.project.change(fact=True) as change:
             run.forget(change)
+            self.record_state(change, NodeState.STOPPED)
             change.then(self._down)
-            await self._tell_end(change)
+            await self.tell_end(change)
             if trouble:
                 change.tell(self.project.complaint(self.id, trouble))
 
     def _down(self) -> None:
         self.run, self.state = None, NodeState.STOPPED
 
-    async def _tell_end(self, change: Change) -> None:
-        try:
-            change.tell(await self.event("stopped", state=NodeState.STOPPED))
-        except Exception:
-            # What a plugin cannot show has stopped all the same.
-            log.exception("VM %s cannot be shown", self.id)
-            message = f"{self.title} has stopped, and cannot be shown."
-            change.tell(self.project.complaint(self.id, message))
+    async def _remove_runtime_directory(self) -> None:
+        if self._uses_runtime:
+            try:
+                await asyncio.to_thread(runtime.remove, self.runtime_directory)
+            except OSError as error:
+                log.warning("the directory for sockets of VM %s is left: %s", self.id, error)
 
 
 def trouble(end: Exit) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from gns3server.errors import warn_of_old_name
+from gns3server.errors import Conflict, warn_of_old_name
 from gns3server.events import Event, EventBus, LogEntry
 from gns3server.locks import LockRequest
+from gns3server.nodes.limits import CallLimits
 from gns3server.nodes.machine import Machine
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.registry import Registry
@@ -24,6 +26,8 @@ from gns3server.storage.stores import ProjectStore
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectServices:
@@ -33,6 +37,7 @@ class ProjectServices:
     :param node_ids: which project has each node id; ids are unique on a server.
     :param converting: held while files of legacy nodes are moved: projects may share them.
     :param own: runs work in a task that the server waits for when it stops.
+    :param limits: how long calls into nodes may take.
     """
 
     machine: Machine
@@ -43,6 +48,7 @@ class ProjectServices:
     node_ids: dict[str, str]
     converting: asyncio.Lock
     own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
+    limits: CallLimits
 
 
 class ProjectBase(ABC):
@@ -73,6 +79,11 @@ class ProjectBase(ABC):
         """Where its nodes run."""
         return self._shared.machine
 
+    @property
+    def limits(self) -> CallLimits:
+        """How long calls into its nodes may take."""
+        return self._shared.limits
+
     @abstractmethod
     def enter(self, *node_ids: str, exclusive: bool = False, creating: bool = False) -> LockRequest:
         """Queue for the project and, if any are named, for some of its nodes: all in one step."""
@@ -99,6 +110,43 @@ class ProjectBase(ABC):
         """
         return self._shared.registry.nio_type(name)
 
+    def plugin_of(self, name: str) -> str:
+        """The name of the plugin that offers a node type or NIO type."""
+        return self._shared.registry.plugins.get(name, name)
+
+    def settings_of(self, node_type: str) -> Mapping[str, Any]:
+        """The section of the settings of the plugin that offers a node type, always the newest."""
+        return self._shared.registry.settings.get(node_type, {})
+
+    async def unless_closing(self, work: Coroutine[Any, Any, T], title: str) -> T:
+        """Await ``work``, but give it up as soon as the project is about to close.
+
+        :param title: what is being started, for the message.
+        :raises Conflict: the project is about to close.
+        """
+        task = asyncio.ensure_future(work)
+        closing = asyncio.ensure_future(self.closing.wait())
+        try:
+            await asyncio.wait({task, closing}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Conflict(f"{title} was not started: its project is being closed or deleted.")
+            return task.result()
+        finally:
+            closing.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    @asynccontextmanager
+    async def start_place(self, title: str) -> AsyncIterator[None]:
+        """Wait for a place in the machine's start gate, and hold it for the block.
+
+        :raises Conflict: the project is about to close.
+        """
+        async with AsyncExitStack() as stack:
+            await self.unless_closing(stack.enter_async_context(self.machine.gate.place()), title)
+            yield
+
     async def publish(self, name: str, values: Mapping[str, Any]) -> None:
         """Tell an event of a plugin's own, numbered and kept in the project's event log.
 
@@ -113,6 +161,15 @@ class ProjectBase(ABC):
         async with self.change() as change:
             change.tell(Event(kind, word, self.id, dict(values)))
 
+    async def announce(self, action: str, node: Any) -> None:
+        """The former way to tell ``vm.started`` and the like of a node; to go with 0.3.
+
+        The core tells of all that it does itself.
+        """
+        warn_of_old_name("home.announce", "Project.publish")
+        async with self.change() as change:
+            change.tell(await node.event(action.removeprefix("vm.")))
+
     def complaint(self, node_id: str, message: str) -> Event:
         """Log an error of a node, and make the event that tells of it."""
         log.error("project %s, VM %s: %s", self.id, node_id, message)
@@ -122,9 +179,3 @@ class ProjectBase(ABC):
         """Log an error of a node, and tell it to listeners."""
         async with self.change(fact=True) as change:
             change.tell(self.complaint(node_id, message))
-
-    async def announce(self, action: str, node: Any) -> None:
-        """Deprecated, and gone in 0.3: tell an event of a node, as version 0.1 called it."""
-        warn_of_old_name("home.announce", "Project.publish")
-        async with self.change(fact=True) as change:
-            change.tell(await node.event(action.removeprefix("vm.")))

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar
 
 from gns3server.errors import Conflict
 from gns3server.nodes.project_base import ProjectBase
@@ -19,8 +18,6 @@ from gns3server.running.runner import Exit, LaunchFailed, Run
 from gns3server.running.spec import LaunchSpec
 from gns3server.storage.change import Change
 from gns3server.storage.rows import Owner, RunRow
-
-T = TypeVar("T")
 
 
 class SupervisedRun:
@@ -81,6 +78,11 @@ class SupervisedRun:
         return self._run.processes if self._run else ()
 
     @property
+    def exit(self) -> Exit | None:
+        """How it ended; ``None`` while that is not decided."""
+        return self._run.exit if self._run else None
+
+    @property
     def ending(self) -> bool:
         """Whether one of those has ended, as soon as that is noticed."""
         return self._run is not None and self._run.ending
@@ -99,13 +101,13 @@ class SupervisedRun:
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self._undo)
             self._reserve()
-            async with self._place():
+            async with self._project.start_place(self._title):
                 self._on_record = True
                 async with self._project.change() as change:
                     self.record(change)
                 try:
                     self._run = await self._machine.runner.spawn(self.spec, run_id=self.id)
-                    await self._unless_closing(self._run.ready())
+                    await self._project.unless_closing(self._run.ready(), self._title)
                 except LaunchFailed as failure:
                     tail = await self.log_tail()
                     raise Conflict(
@@ -123,6 +125,10 @@ class SupervisedRun:
     def watch(self, ended: Callable[[], Awaitable[None]]) -> None:
         """Have something awaited as soon as it ends without having been stopped."""
         self._watcher = self._project.own(self._watch(ended))
+
+    async def signal(self, number: int) -> None:
+        """Send a signal to each of :attr:`processes` that lives."""
+        await self._machine.runner.signal(self.processes, number)
 
     async def ended(self) -> Exit:
         """Wait until it is decided how it ended, which it has not while it runs."""
@@ -164,30 +170,6 @@ class SupervisedRun:
         if self._on_record:
             async with self._project.change(fact=True) as change:
                 change.end_run(self.id)
-
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        """Wait for a place in the start gate, and hold it for the block."""
-        async with AsyncExitStack() as stack:
-            await self._unless_closing(stack.enter_async_context(self._machine.gate.place()))
-            yield
-
-    async def _unless_closing(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await ``work``, but give it up as soon as the project is about to close."""
-        task = asyncio.ensure_future(work)
-        closing = asyncio.ensure_future(self._project.closing.wait())
-        try:
-            await asyncio.wait({task, closing}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise Conflict(
-                    f"{self._title} was not started: its project is being closed or deleted."
-                )
-            return task.result()
-        finally:
-            closing.cancel()
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
 
     # Its ports ------------------------------------------------------------------------
 

@@ -61,6 +61,7 @@ class ProjectManager:
         self._projects: dict[str, Project] = {}
         self.damaged = DamagedProjects()
         self._coming: set[str] = set()
+        self._listening = False
         self._stopping = False
         self._opening = FairLock()
         self._ids = KeyedLocks()
@@ -103,6 +104,12 @@ class ProjectManager:
                 except Exception as error:
                     self.damaged.note(place, error)
         await purge(self.location, self._index.paths, self.machine.runner)
+
+    def start_always_on(self) -> None:
+        """Start what is always on: to be called when the server listens."""
+        self._listening = True
+        for project in self.projects:
+            project.nodes.start_always_on()
 
     def alone_with(self, project_id: str) -> LockRequest:
         """Queue for an id: nobody else opens or makes the project while the context lasts."""
@@ -224,6 +231,9 @@ class ProjectManager:
         )
         self.damaged.forget(place.id)
         self._projects[place.id] = project
+        project.nodes.catch_up()
+        if self._listening:
+            project.nodes.start_always_on()
         await self._observe("opened", project)
         return project
 

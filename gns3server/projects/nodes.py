@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from gns3server.errors import Conflict, FilesFailed, NotFound
 from gns3server.nodes import lifecycle
-from gns3server.nodes.node import Node
+from gns3server.nodes.node import Change, Node
 from gns3server.nodes.node_type import NodeType, Numbers
 from gns3server.nodes.project_base import ProjectBase, ProjectServices
+from gns3server.nodes.states import NodeState
 from gns3server.places import paths
 from gns3server.places.legacy import LegacyNode, convert
 from gns3server.ports import Holder, Use
 from gns3server.storage.rows import NodeRow
-
-log = logging.getLogger(__name__)
 
 
 class ProjectNodes:
@@ -93,6 +91,7 @@ class ProjectNodes:
             self._give_number_back(node_type, number)
             self._project.machine.ports.tcp.release_where(self._project.id, node_id=node_id)
             raise
+        await lifecycle.finish_creation(node)
         return node
 
     async def _id_of(self, node_type: NodeType, values: Mapping[str, Any]) -> str:
@@ -132,12 +131,7 @@ class ProjectNodes:
     async def _make(
         self, node_type: NodeType, node_id: str, number: int | None, values: Mapping[str, Any]
     ) -> Node:
-        console = values.get("console")
-        holder = Holder(self._project.id, Use.CONSOLE, node_id)
-        if console is None:
-            console = self._project.machine.ports.tcp.allocate(holder)
-        else:
-            self._project.machine.ports.tcp.hold(console, holder)
+        console = self._take_console(node_type, node_id, values.get("console"))
         record = NodeRow(
             id=node_id,
             type=node_type.name,
@@ -147,7 +141,8 @@ class ProjectNodes:
             properties={},
         )
         node: Node = node_type.node_class(self._project, node_type, record)
-        prepared = await node.prepare(values)
+        node.fresh = node.calls.is_overridden("created")
+        prepared = await node.calls.run("prepare", values, expect=Change)
         node.properties.update(prepared.properties)
         event = await node.event("created", files=prepared.files)
         async with self._project.change() as change:
@@ -155,6 +150,18 @@ class ProjectNodes:
             change.then(partial(self._take_in, node))
             change.tell(event)
         return node
+
+    def _take_console(self, node_type: NodeType, node_id: str, wanted: int | None) -> int | None:
+        if not node_type.console:
+            return None
+        ports, holder = (
+            self._project.machine.ports.tcp,
+            Holder(self._project.id, Use.CONSOLE, node_id),
+        )
+        if wanted is None:
+            return ports.allocate(holder)
+        ports.hold(wanted, holder)
+        return wanted
 
     def _who(self, node_id: str) -> str:
         known = self._nodes.get(node_id)
@@ -185,10 +192,11 @@ class ProjectNodes:
 
     async def delete(self, node: Node) -> None:
         """Stop a node and forget it; its directory stays until the project is committed."""
-        await lifecycle.stop(node)
+        await lifecycle.forget(node)
         freed = node.wiring.freed_udp_ports()
         async with self._project.change() as change:
             change.remove_node(node.id, node.type.name)
+            change.tell(node.view_event("deleted", {}))
             for port in freed:
                 change.free_port(port)
             change.then(partial(self._take_out, node, freed))
@@ -228,21 +236,39 @@ class ProjectNodes:
             change.forget_removed_node(node_id)
             change.then(partial(self._removed.remove, (node_type, node_id)))
 
+    def catch_up(self) -> None:
+        """Do, for each node in its turn, what an earlier server has left to be done.
+
+        To be called when the project is opened, before anybody else can come in.
+        """
+        for node in self:
+            if node.state is not NodeState.STOPPED and node.calls.is_overridden("adopted"):
+                self._in_turn(node, lifecycle.take_up)
+            if node.fresh:
+                self._in_turn(node, lifecycle.finish_creation)
+
+    def start_always_on(self) -> None:
+        """Start what is always on and is not up, each in its turn."""
+        for node in self:
+            if node.type.always_on and node.state is NodeState.STOPPED:
+                self._in_turn(node, lifecycle.start_always_on)
+
+    def _in_turn(self, node: Node, work: Callable[[Node], Awaitable[None]]) -> None:
+        entry = self._project.enter(node.id)
+
+        async def wait_and_work() -> None:
+            async with entry:
+                if not self._project.closing.is_set() and self.find(node.id) is node:
+                    await work(node)
+
+        _ = self._project.own(wait_and_work())
+
     async def stop(self) -> None:
         """Stop all nodes at once; a node that cannot be stopped does not hinder the others."""
-        nodes = list(self)
-        results = await asyncio.gather(*map(lifecycle.stop, nodes), return_exceptions=True)
-        for node, result in zip(nodes, results, strict=True):
-            if isinstance(result, BaseException):
-                log.error(
-                    "VM %s of project %s was not stopped",
-                    node.id,
-                    self._project.id,
-                    exc_info=result,
-                )
+        await asyncio.gather(*map(lifecycle.end_anyway, self))
 
     async def leave(self) -> None:
         """Let what still runs be: the project leaves memory, and others may use the ids."""
         for node_id in self._nodes:
             self._shared.node_ids.pop(node_id, None)
-        await asyncio.gather(*(node.leave() for node in self))
+        await asyncio.gather(*map(lifecycle.leave, self))

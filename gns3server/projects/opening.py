@@ -12,6 +12,7 @@ from gns3server.files import durable
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node import Node
 from gns3server.nodes.parked import ParkedNode
+from gns3server.nodes.process_node import ProcessNode
 from gns3server.nodes.project_base import ProjectServices
 from gns3server.nodes.registry import Registry
 from gns3server.places import paths
@@ -162,6 +163,8 @@ def _restore_node(
     else:
         node = node_type.node_class(project, node_type, record)
     node.restored = True
+    if not isinstance(node, ProcessNode):
+        node.state = node.recorded
     if not project.nodes.restore(node):
         log.error("project %s: VM %s is open in another project", project.id, node.id)
         return
@@ -174,13 +177,16 @@ def _restore_node(
 
 async def _restore_consoles(project: Project) -> None:
     """Give every node its console back; those whose port is taken get another, after all others."""
-    tcp, lost = project.machine.ports.tcp, []
+    tcp, lost = project.machine.ports.tcp, list[tuple[Node, str]]()
     for node in project.nodes:
-        if node.console is not None:
-            try:
-                tcp.hold(node.console, node.holder(Use.CONSOLE))
-            except Conflict as error:
-                lost.append((node, error))
+        if node.console is None:
+            if node.type.console and not isinstance(node, ParkedNode):
+                lost.append((node, "it has none"))
+            continue
+        try:
+            tcp.hold(node.console, node.holder(Use.CONSOLE))
+        except Conflict as error:
+            lost.append((node, str(error)))
     for node, reason in lost:
         console = tcp.allocate(node.holder(Use.CONSOLE))
         log.warning("VM %s gets console %d instead: %s", node.id, console, reason)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gns3server.errors import NotFound
 from gns3server.locks import FairLock, KeyedLocks, LockRequest
+from gns3server.nodes.limits import check_outside
 from gns3server.nodes.project_base import ProjectBase, ProjectServices
 from gns3server.places import paths
 from gns3server.ports import Holder, Use
@@ -56,6 +57,7 @@ class Project(ProjectBase):
         :param creating: the request is narrowed later to the nodes that it names. Until then,
             visitors of nodes that do not exist wait.
         """
+        check_outside("Project.enter")
         keys = None if exclusive or creating else node_ids
         return LockRequest(self._lock, exclusive=exclusive, inner=self._node_locks, keys=keys)
 
