@@ -83,7 +83,7 @@ async def test_a_driver_that_fails_in_a_stop_does_not_keep_the_project(serving_b
         assert (await client.post(f"{vm}/start")).status == 204
         answer = await client.post(f"{vm}/stop")
         check_fault(answer, caplog, "ZeroDivisionError")
-        assert "The plugin 'toy', in stop of VM 'PC', has failed." in answer.json["message"]
+        assert "The plugin 'toy', in stop of VM 'toy', has failed." in answer.json["message"]
         # It is stopped all the same, and nothing of it runs.
         assert (await client.get(vm)).json["status"] == "stopped"
         assert server.processes() == {}
