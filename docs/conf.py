@@ -38,9 +38,9 @@ nitpicky = True
 OTHERS = "aiohttp|argparse|asyncio|collections|contextlib|marshmallow|pathlib|web"
 nitpick_ignore_regex = [
     ("py:.*", rf"({OTHERS})\..*"),
-    ("py:class", "(AbstractAsyncContextManager|Schema|EntryPoint)"),
+    ("py:class", "(AbstractAsyncContextManager|Schema|EntryPoint|Translate)"),
     # The insides of the server, which the reference for plugins leaves out.
-    ("py:.*", r"gns3server\.(app|nodes\.home|nodes\.registry|settings)\..*"),
+    ("py:.*", r"gns3server\.(app|nodes\.limits|nodes\.registry|running|settings|storage)\..*"),
 ]
 
 

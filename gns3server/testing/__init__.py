@@ -1,4 +1,4 @@
-"""For plugin authors: what :mod:`gns3server.testing.fixtures` says, as a pytest plugin."""
+"""For plugin authors: a real server, a client and a conformance suite, as a pytest plugin."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 from gns3server.testing import fixtures
 from gns3server.testing.fixtures import *  # noqa: F403
-from gns3server.testing.fixtures import pytest_addoption
+from gns3server.testing.fixtures import pytest_addoption as pytest_addoption
 
-__all__ = [*fixtures.__all__, "pytest_addoption"]  # noqa: PLE0604 (names that are there)
+__all__ = fixtures.__all__
 
 
 def __getattr__(name: str) -> Any:

@@ -167,7 +167,7 @@ class Hunt:
         except ClientError as error:
             # Only a server that has ended hangs up on its clients.
             self.history.append(f"{method} {path} -> {error!r}")
-            assert server.running.server.manager._stopping
+            assert server.running.server.manager.stopping
             return
         self.history.append(f"{method} {path} -> {answer.status}")
         assert answer.status < 500, answer.json
