@@ -81,9 +81,9 @@ class NodeCalls:
             result = call.task.result()
             if expect is not None and not isinstance(result, expect):
                 raise TypeError(f"it returned {result!r:.80}, which is no {expect.__name__}")
-        except PluginFault as fault:
-            if not fault.reported:
-                await self._report(fault, fault.message)
+        except PluginFault as known:
+            if not known.reported:
+                await self._report(known, known.message)
             raise
         except LabError:
             raise
