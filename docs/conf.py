@@ -38,10 +38,10 @@ nitpicky = True
 OTHERS = "_asyncio|aiohttp|argparse|asyncio|collections|contextlib|marshmallow|pathlib|web"
 nitpick_ignore_regex = [
     ("py:.*", rf"({OTHERS})\..*"),
-    ("py:class", "(AbstractAsyncContextManager|Schema|EntryPoint)"),
+    ("py:class", "(AbstractAsyncContextManager|Schema|EntryPoint|Translate)"),
     # The insides of the server, which the reference for plugins leaves out.
-    ("py:.*", r"gns3server\.(app|events|locks|settings)\..*"),
-    ("py:.*", r"gns3server\.(nodes\.(machine|parent|registry|states)|projects\.manager)\..*"),
+    ("py:.*", r"gns3server\.(app|events|locks|running|settings|storage)\..*"),
+    ("py:.*", r"gns3server\.(nodes\.(limits|machine|registry|states)|projects\.manager)\..*"),
 ]
 
 

@@ -41,7 +41,12 @@ class FilesFailed(LabError):
 
 
 class PluginFault(LabError):
-    """500: a plugin has failed; the message names it and what was asked of it."""
+    """500: a plugin has failed; the message names it and what was asked of it.
+
+    ``reported``: listeners have been told.
+    """
+
+    reported = False
 
 
 class Exhausted(LabError):

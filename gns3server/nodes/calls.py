@@ -81,8 +81,9 @@ class NodeCalls:
             result = call.task.result()
             if expect is not None and not isinstance(result, expect):
                 raise TypeError(f"it returned {result!r:.80}, which is no {expect.__name__}")
-        except PluginFault as fault:
-            await self._project.report(self._node.id, fault.message)
+        except PluginFault as known:
+            if not known.reported:
+                await self._report(known, known.message)
             raise
         except LabError:
             raise
@@ -90,12 +91,17 @@ class NodeCalls:
             if isinstance(error, OSError) and advice(error):
                 # The machine has no more of something, for which no plugin can be blamed.
                 raise
-            message = f"{call.name} has failed."
-            await self._project.report(self._node.id, f"{message} The server's log says how.")
-            raise PluginFault(message) from error
+            fault = PluginFault(f"{call.name} has failed.")
+            await self._report(fault, f"{fault.message} The server's log says how.")
+            raise fault from error
         return result
 
-    def remember(self, failure: LabError) -> None:
+    async def _report(self, fault: PluginFault, message: str) -> None:
+        # Once: it may pass through calls that this one was made in.
+        fault.reported = True
+        await self._project.report(self._node.id, message)
+
+    def remember(self, failure: LabError | None) -> None:
         """Have :meth:`check` tell the next request of a failure that none was told of."""
         self._failure = failure
 

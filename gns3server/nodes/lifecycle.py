@@ -33,11 +33,13 @@ async def settle(node: Node) -> None:
     That its plugin fails in this keeps no node from being stopped or deleted: it is told to the
     requests that need the plugin.
     """
+    failure = None
     try:
         await node.calls.run("settle")
-    except LabError as failure:
-        node.calls.remember(failure)
+    except LabError as error:
+        failure = error
     finally:
+        node.calls.remember(failure)
         await node.note_end()
 
 

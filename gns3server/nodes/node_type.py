@@ -48,8 +48,8 @@ class NodeType:
         see it stopped.
     :param console: whether it has a console; without one ``console`` is null in its objects and
         unknown in requests.
-    :param capabilities: what it can do besides, out of :data:`CAPABILITIES`; each brings its
-        routes, states and events.
+    :param capabilities: what it can do besides start, stop and reload; each brings its routes,
+        states and events. There is one: ``suspend``.
     :param image_kinds: kinds of image files it uses.
     :param context: whatever the plugin's nodes share, as its configuration.
     :param legacy_directory: pattern of its directory in projects from before 1.3.

@@ -157,7 +157,8 @@ class ProcessNode(Node, ABC):
 
     async def lost(self, run_id: str) -> None:
         """Take note that the node was started, and ended while no server ran."""
-        await asyncio.to_thread(runtime.remove, self.runtime_directory)
+        self._uses_runtime = True
+        await self._remove_runtime_directory()
         async with self.project.change(fact=True) as change:
             change.end_run(run_id)
             self.record_state(change, NodeState.STOPPED)
@@ -169,10 +170,14 @@ class ProcessNode(Node, ABC):
 
     async def _settle_in_turn(self) -> None:
         async with self.project.enter(self.id):
+            # Nobody waits for an answer that would tell of what fails.
+            try:
+                await self.calls.run("settle")
+            except Exception:
+                log.exception("VM %s: its plugin has failed at its end", self.id)
             try:
                 await self.note_end()
             except Exception:
-                # Nobody waits for an answer that would tell of it.
                 log.exception("the end of VM %s could not be settled", self.id)
 
     async def _gone(self, run: SupervisedRun, trouble: str = "") -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from gns3server.errors import Conflict, warn_of_old_name
 from gns3server.events import Event, EventBus, LogEntry
 from gns3server.locks import LockRequest
-from gns3server.nodes.limits import CallLimits
+from gns3server.nodes.limits import CallLimits, core_code
 from gns3server.nodes.machine import Machine
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.registry import Registry
@@ -147,6 +147,7 @@ class ProjectBase(ABC):
             await self.unless_closing(stack.enter_async_context(self.machine.gate.place()), title)
             yield
 
+    @core_code
     async def publish(self, name: str, values: Mapping[str, Any]) -> None:
         """Tell an event of a plugin's own, numbered and kept in the project's event log.
 

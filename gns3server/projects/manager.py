@@ -9,19 +9,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from gns3server.errors import Conflict, Forbidden, NotFound
+from gns3server.errors import NotFound
 from gns3server.locks import FairLock, KeyedLocks, LockRequest
 from gns3server.nodes.machine import Machine
 from gns3server.nodes.project_base import ProjectServices
 from gns3server.places.index import ProjectIndex
 from gns3server.places.purging import purge
 from gns3server.projects.damaged import DamagedProjects
+from gns3server.projects.entrance import Entrance
 from gns3server.projects.moving import move_project
 from gns3server.projects.opening import open_project
 from gns3server.projects.project import ITSELF, Project
 from gns3server.settings.live import LiveSettings
 from gns3server.storage.database import DatabaseThread
-from gns3server.storage.file_check import DatabaseError
 from gns3server.storage.rows import ProjectPlace
 from gns3server.storage.stores import ServerStore
 
@@ -60,9 +60,8 @@ class ProjectManager:
         self._index = ProjectIndex(config, records)
         self._projects: dict[str, Project] = {}
         self.damaged = DamagedProjects()
-        self._coming: set[str] = set()
+        self._entrance = Entrance(config, self._index, self.damaged, self._projects)
         self._listening = False
-        self._stopping = False
         self._opening = FairLock()
         self._ids = KeyedLocks()
 
@@ -75,6 +74,11 @@ class ProjectManager:
     def machine(self) -> Machine:
         """Where the nodes of all projects run."""
         return self._shared.machine
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the server ends, and no project comes in any more."""
+        return self._entrance.closed
 
     @property
     def projects(self) -> list[Project]:
@@ -148,7 +152,8 @@ class ProjectManager:
         :raises FilesFailed: the directory cannot be made.
         """
         default = str(self.location / project_id)
-        async with self._coming_in(project_id, path or default, chosen=path is not None) as place:
+        chosen = path is not None
+        async with self._entrance.admit(project_id, path or default, chosen=chosen) as place:
             return await self._open(place, name=name, temporary=temporary)
 
     async def open(
@@ -165,52 +170,9 @@ class ProjectManager:
         known = self._index.get(project_id)
         if known is None:
             raise NotFound(f"This server has no project {project_id}: create it first.")
-        where = path or str(known.path)
-        async with self._coming_in(project_id, where, chosen=path is not None, make=False) as place:
+        where, chosen = path or str(known.path), path is not None
+        async with self._entrance.admit(project_id, where, chosen=chosen, make=False) as place:
             return await self._open(place, expected=True, name=name)
-
-    @asynccontextmanager
-    async def _coming_in(
-        self, project_id: str, path: str, *, chosen: bool, make: bool = True
-    ) -> AsyncIterator[ProjectPlace]:
-        """Have room for a project, and its directory for it alone.
-
-        :param chosen: a client has named the path.
-        """
-        self._check_room()
-        if chosen:
-            self._check_local()
-        self._coming.add(project_id)
-        try:
-            real, known = await self._index.resolve(path), self._index.get(project_id)
-            try:
-                async with self._index.claimed(project_id, real, make=make) as place:
-                    yield place
-            except DatabaseError as error:
-                if known is not None and known.path == real:
-                    self.damaged.note(known, error)
-                raise Conflict(f"Project {project_id} cannot be opened: {error}") from error
-        finally:
-            self._coming.remove(project_id)
-
-    def _check_room(self) -> None:
-        if self._stopping:
-            raise Conflict(
-                "The project was not opened, because this server is stopping: start it again first."
-            )
-        limit = self._config.current.server.max_projects
-        if len(self._projects.keys() | self._coming) >= limit:
-            raise Conflict(
-                f"{limit} projects are open, which is this server's limit: "
-                "close some, or raise max_projects in the settings."
-            )
-
-    def _check_local(self) -> None:
-        if not self._config.current.server.local:
-            raise Forbidden(
-                "Only a local server lets clients choose a project's path: leave the path out, "
-                "or start the server with --local."
-            )
 
     async def _open(
         self,
@@ -251,7 +213,7 @@ class ProjectManager:
         """
         path = values.get("path")
         if path is not None and path != str(project.path):
-            self._check_local()
+            self._entrance.check_local()
         entry = entry or project.enter(exclusive=True)
         # Alone if there is a path: whether it is another one is known after the moves before.
         if path is None:
@@ -326,7 +288,7 @@ class ProjectManager:
         :param open_again: the next start opens the permanent ones again. With the setting
             ``keep_nodes`` nothing is stopped or deleted then: the next start has it all again.
         """
-        self._stopping = True
+        self._entrance.closed = True
         self._hurry()
         asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self.machine.runner.hurry)
         async with LockRequest(self._opening, exclusive=True):
@@ -363,7 +325,7 @@ class ProjectManager:
         finally:
             project.leavers -= 1
             # It goes on only if nobody else is about to close it.
-            if not (project.closed or project.leavers or self._stopping):
+            if not (project.closed or project.leavers or self.stopping):
                 project.closing.clear()
 
     async def _leave_running(self, project: Project) -> None:
