@@ -126,7 +126,7 @@ def read_only_records(lab):
     def switch(project: str = "") -> AbstractAsyncContextManager[None]:
         manager = lab.projects
         if not project:
-            return read_only(manager.databases, lab.config.current.state_path / "server.db")
+            return read_only(manager.databases, lab.live_settings.current.state_path / "server.db")
         path = manager.get(project.rpartition("/")[2]).path
         return read_only(manager.databases, path / "project.db")
 

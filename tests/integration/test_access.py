@@ -27,9 +27,9 @@ def ask(lab):
     """Makes the server ask for a user and a password from now on."""
 
     def ask(user="me"):
-        settings = lab.config.current
+        settings = lab.live_settings.current
         server = replace(settings.server, auth=True, user=user, password="pass:w\u00f6rd")
-        lab.config.current = replace(settings, server=server)
+        lab.live_settings.current = replace(settings, server=server)
 
     return ask
 

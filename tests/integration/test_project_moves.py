@@ -62,7 +62,7 @@ FAULTS = {
         lab.projects.databases, new / "project.db"
     ),
     "the move cannot be recorded": lambda _new, lab: read_only(
-        lab.projects.databases, lab.config.current.state_path / "server.db"
+        lab.projects.databases, lab.live_settings.current.state_path / "server.db"
     ),
 }
 """What goes wrong, by the new directory and the server it happens to."""

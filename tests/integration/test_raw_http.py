@@ -273,7 +273,7 @@ async def test_where_no_route_is_the_library_answers_expectations(
 
 
 @pytest.fixture
-async def targets(lab, client, project, make_toy):
+async def targets(server, client, project, make_toy):
     """Every path that can be read, of all GET routes, by whether its answer ends."""
     toy = await make_toy()
     (Path((await client.get(project)).json["path"]) / "file").write_bytes(b"content")
@@ -284,7 +284,7 @@ async def targets(lab, client, project, make_toy):
     }
     return {
         PARAMETER.sub(lambda found: values[found[1]], route.path): route.endless
-        for route in lab.routes
+        for route in server.running.routes
         if route.method == "GET"
     }
 

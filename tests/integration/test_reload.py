@@ -76,11 +76,11 @@ async def test_a_reload_takes_effect_at_once(client, raw, server):
 
 
 async def test_what_is_fixed_at_the_start_stays(client, server, lab):
-    before = lab.config.current.server
+    before = lab.live_settings.current.server
     fixed = {"port": 1, "host": "0.0.0.0", "state_path": "/nowhere", "udp_start_port_range": 1}
     change(server, **fixed, max_nodes=3)
     assert (await client.post("/v1/config/reload")).status == 201
-    assert lab.config.current.server == replace(before, max_nodes=3)
+    assert lab.live_settings.current.server == replace(before, max_nodes=3)
 
 
 @pytest.mark.statement("CFG-02", "SRV-01")
@@ -119,7 +119,7 @@ async def test_plugins_see_their_new_section_or_all_stays(gns3_serving, faulty_p
         assert answer.status == 409
         assert "[mine]" in answer.json["message"]
         assert config["word"] == "new"
-        assert lab.config.current.server.max_nodes == 3
+        assert lab.live_settings.current.server.max_nodes == 3
 
 
 @pytest.mark.statement("CFG-08")

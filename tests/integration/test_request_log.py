@@ -86,8 +86,8 @@ async def test_refused_callers_are_told_of_as_well(raw, lines):
 
 
 async def test_the_user_is_named_once_it_has_shown_who_it_is(raw, lab, lines):
-    server = replace(lab.config.current.server, auth=True, user="me", password="secret")
-    lab.config.current = replace(lab.config.current, server=server)
+    server = replace(lab.live_settings.current.server, auth=True, user="me", password="secret")
+    lab.live_settings.current = replace(lab.live_settings.current, server=server)
     login = base64.b64encode(b"me:secret").decode()
     await raw.request("POST", "/v1/projects", f"Authorization: Basic {login}")
     assert [line["user"] for line in lines("INFO")] == ["me"]

@@ -66,9 +66,9 @@ def basic(pair: str) -> str:
 @pytest.fixture
 def password(lab):
     """Makes the server ask for this password of ``me``."""
-    settings = lab.config.current
+    settings = lab.live_settings.current
     server = replace(settings.server, auth=True, user="me", password="right")
-    lab.config.current = replace(settings, server=server)
+    lab.live_settings.current = replace(settings, server=server)
 
 
 async def test_of_two_passwords_none_counts(raw, password):

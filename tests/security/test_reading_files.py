@@ -197,7 +197,7 @@ async def test_a_server_that_is_local_no_more_still_shows_its_projects_wherever_
         project = {"name": "one", "path": str(tmp_path / "lab")}
         assert (await server.client.post("/v1/projects", project)).status == 201
         (tmp_path / "lab" / "log").write_bytes(b"hello")
-        config = server.running.server.config
+        config = server.running.server.live_settings
         config.current = replace(config.current, server=replace(config.current.server, local=False))
         reader, writer = await RawClient(server.running.port).connect()
         body = json.dumps({"location": str(tmp_path / "lab" / "log")}).encode()
