@@ -20,6 +20,7 @@ from gns3server.files.images import Images
 from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.curl_log import CurlLog
+from gns3server.http.endless import EndlessStreams
 from gns3server.http.routing import Route
 from gns3server.http.security import Gatekeeper
 from gns3server.nodes.file_cache import FileCache
@@ -30,6 +31,7 @@ from gns3server.plugin_host.modules import PluginModules
 from gns3server.ports import PortPool, Ports
 from gns3server.projects.manager import ProjectManager
 from gns3server.projects.nodes import ProjectServices
+from gns3server.projects.project import Project
 from gns3server.running.gate import StartGate
 from gns3server.running.local import LocalRunner
 from gns3server.server import Server
@@ -70,6 +72,24 @@ class Tasks:
             await asyncio.wait(set(self._tasks))
 
 
+class ProjectObserver:
+    """Tells of projects those who are concerned: their streams end before plugins are told."""
+
+    def __init__(self, streams: EndlessStreams, host: PluginHost) -> None:
+        self._streams = streams
+        self._host = host
+
+    async def observe(self, event: str, project: Project) -> None:
+        """Take note of what has become of a project."""
+        if event == "closed":
+            self._streams.end_project(project.id)
+        await self._host.observe(event, project)
+
+    def hurry(self) -> None:
+        """Take little time from now on: the server stops."""
+        self._host.hurry()
+
+
 @dataclass(frozen=True)
 class RunningServer:
     """A server that listens."""
@@ -77,6 +97,7 @@ class RunningServer:
     server: Server
     plugins: PluginHost
     routes: Sequence[Route]
+    streams: EndlessStreams
     host: str
     port: int
     encrypted: bool
@@ -131,12 +152,12 @@ async def serving(
         call_seconds=plugin_seconds,
         modules=modules,
     )
-    registry = Registry()
+    registry, streams = Registry(), EndlessStreams()
     # Off the loop: a plugin that hangs must not keep signals from being heard.
     await asyncio.to_thread(host.load, found)
     await asyncio.to_thread(host.gather, registry, CORE_ROUTES)
     async with (
-        _core(config, host, registry, stop or asyncio.Event()) as (server, tasks),
+        _core(config, host, registry, streams, stop or asyncio.Event()) as (server, tasks),
         _curl_log(settings) as curl_log,
         host.lifespans(server),
     ):
@@ -145,7 +166,14 @@ async def serving(
         # After the plugins' lifespans: one that fails there has no routes and no nodes.
         routes = [*CORE_ROUTES, *host.routes()]
         application = make_application(
-            server, routes, gatekeeper, Authenticator(config), host.failures, record=curl_log
+            server,
+            routes,
+            gatekeeper,
+            Authenticator(config),
+            host.failures,
+            streams=streams,
+            error_shapes=host.error_shapes(),
+            record=curl_log,
         )
         await server.projects.open_known()
         async with (
@@ -153,16 +181,23 @@ async def serving(
             listening(application, settings.server.host, settings.server.port, tls) as address,
         ):
             try:
-                yield RunningServer(server, host, routes, *address, encrypted=tls is not None)
+                yield RunningServer(
+                    server, host, routes, streams, *address, encrypted=tls is not None
+                )
             finally:
                 await server.projects.shutdown(open_again=True)
                 server.bus.close()
+                streams.close()
                 await tasks.finish()
 
 
 @asynccontextmanager
 async def _core(
-    config: LiveSettings, host: PluginHost, registry: Registry, stop: asyncio.Event
+    config: LiveSettings,
+    host: PluginHost,
+    registry: Registry,
+    streams: EndlessStreams,
+    stop: asyncio.Event,
 ) -> AsyncIterator[tuple[Server, Tasks]]:
     """Everything below HTTP, wired together."""
     settings, tasks = config.current, Tasks()
@@ -180,7 +215,8 @@ async def _core(
             converting=asyncio.Lock(),
             own=tasks.own,
         )
-        manager = ProjectManager(config, shared, thread, records, host)
+        observer = ProjectObserver(streams, host)
+        manager = ProjectManager(config, shared, thread, records, observer)
         server = Server(config, manager, registry, bus, tasks.own, host.reports, host.note, stop)
         yield server, tasks
 

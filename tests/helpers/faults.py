@@ -228,12 +228,12 @@ def impatient(patch: pytest.MonkeyPatch, **seconds: float) -> None:
     ``body`` is how long one may take to arrive, ``shutdown`` how long requests may go on when
     the server stops, ``grace`` how long a listener may take to read the end of its stream.
     """
-    from gns3server.http import application, bodies, streams
+    from gns3server.http import application, bodies, endless
 
     constants = {
         "body": (bodies, "READ_LIMIT"),
         "shutdown": (application, "SHUTDOWN_SECONDS"),
-        "grace": (streams, "GRACE"),
+        "grace": (endless, "GRACE"),
     }
     for name, value in seconds.items():
         module, constant = constants[name]
