@@ -20,6 +20,7 @@ from gns3server.files.images import Images
 from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.curl_log import CurlLog
+from gns3server.http.endless import EndlessStreams
 from gns3server.http.notifications import V1Translator
 from gns3server.http.routing import Route
 from gns3server.http.security import Gatekeeper
@@ -33,6 +34,7 @@ from gns3server.plugin_host.host import CALL_SECONDS, PluginHost
 from gns3server.plugin_host.modules import PluginModules
 from gns3server.ports import PortPool, Ports
 from gns3server.projects.manager import ProjectManager
+from gns3server.projects.project import Project
 from gns3server.running.gate import StartGate
 from gns3server.running.local import LocalRunner
 from gns3server.server import Server
@@ -80,6 +82,7 @@ class RunningServer:
     server: Server
     plugins: PluginHost
     routes: Sequence[Route]
+    streams: EndlessStreams
     host: str
     port: int
     encrypted: bool
@@ -134,15 +137,19 @@ async def serving(
         call_seconds=plugin_seconds,
         modules=modules,
     )
-    registry = Registry()
+    registry, streams = Registry(), EndlessStreams()
     # Off the loop: a plugin that hangs must not keep signals from being heard.
     await asyncio.to_thread(host.load, found)
     await asyncio.to_thread(host.gather, registry, CORE_ROUTES)
     async with (
-        _core(config, host, registry, stop or asyncio.Event(), CallLimits(plugin_seconds)) as (
-            server,
-            tasks,
-        ),
+        _core(
+            config,
+            host,
+            registry,
+            streams,
+            stop=stop or asyncio.Event(),
+            limits=CallLimits(plugin_seconds),
+        ) as (server, tasks),
         _curl_log(settings) as curl_log,
         host.lifespans(server),
     ):
@@ -151,7 +158,14 @@ async def serving(
         # After the plugins' lifespans: one that fails there has no routes and no nodes.
         routes = [*CORE_ROUTES, *host.routes()]
         application = make_application(
-            server, routes, gatekeeper, Authenticator(config), host.failures, record=curl_log
+            server,
+            routes,
+            gatekeeper,
+            Authenticator(config),
+            host.failures,
+            streams=streams,
+            error_shapes=host.error_shapes(),
+            record=curl_log,
         )
         await server.projects.open_known()
         async with (
@@ -160,10 +174,13 @@ async def serving(
         ):
             server.projects.start_always_on()
             try:
-                yield RunningServer(server, host, routes, *address, encrypted=tls is not None)
+                yield RunningServer(
+                    server, host, routes, streams, *address, encrypted=tls is not None
+                )
             finally:
                 await server.projects.shutdown(open_again=True)
                 server.bus.close()
+                streams.close()
                 await tasks.finish()
 
 
@@ -172,6 +189,8 @@ async def _core(
     config: LiveSettings,
     host: PluginHost,
     registry: Registry,
+    streams: EndlessStreams,
+    *,
     stop: asyncio.Event,
     limits: CallLimits,
 ) -> AsyncIterator[tuple[Server, Tasks]]:
@@ -195,11 +214,17 @@ async def _core(
             limits=limits,
         )
 
+        async def observe(event: str, project: Project) -> None:
+            # Streams end before plugins are told.
+            if event == "closed":
+                streams.end_project(project.id)
+            await host.observe(event, project)
+
         def hurry() -> None:
             host.hurry()
             limits.hurry()
 
-        manager = ProjectManager(config, shared, thread, records, observe=host.observe, hurry=hurry)
+        manager = ProjectManager(config, shared, thread, records, observe=observe, hurry=hurry)
         server = Server(
             config,
             manager,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import warnings
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 
 class LabError(Exception):
@@ -20,8 +21,8 @@ class LabError(Exception):
     :param log: more for the server's log, never sent to a client.
     """
 
-    status: ClassVar[int] = 500
-    headers: ClassVar[Mapping[str, str]] = {}
+    status: int = 500
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, message: str, *, log: str | None = None) -> None:
         super().__init__(message)
@@ -33,7 +34,7 @@ class Unauthorized(LabError):
     """401: the caller has not shown who it is (AUTH-02)."""
 
     status = 401
-    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Basic realm="GNS3 server"'}
+    headers: Mapping[str, str] = MappingProxyType({"WWW-Authenticate": 'Basic realm="GNS3 server"'})
 
 
 class FilesFailed(LabError):
@@ -78,6 +79,12 @@ class NotFound(LabError):
     status = 404
 
 
+class NotAcceptable(LabError):
+    """406: there is no answer of a media type that the client accepts."""
+
+    status = 406
+
+
 class RequestTimeout(LabError):
     """408: the request did not arrive in time."""
 
@@ -96,10 +103,23 @@ class BodyTooLarge(LabError):
     status = 413
 
 
+class UnsupportedMediaType(LabError):
+    """415: the request's body is of a media type that the route does not take."""
+
+    status = 415
+
+
 class ExpectationFailed(LabError):
     """417: the client expects of the server what it cannot do."""
 
     status = 417
+
+
+class UpgradeRequired(LabError):
+    """426: there is a websocket here, and the request asked for none."""
+
+    status = 426
+    headers: Mapping[str, str] = MappingProxyType({"Upgrade": "websocket", "Connection": "Upgrade"})
 
 
 class Unavailable(LabError):

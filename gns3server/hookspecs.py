@@ -28,6 +28,7 @@ import pluggy
 if TYPE_CHECKING:
     from marshmallow import Schema
 
+    from gns3server.http.families import ErrorShape, StaticFiles
     from gns3server.http.routing import Route
     from gns3server.nodes.nio import NioType
     from gns3server.nodes.node_type import NodeType
@@ -78,15 +79,20 @@ def gns3_nio_types(config: Mapping[str, Any]) -> Sequence[NioType]:  # type: ign
 
 
 @hookspec
-def gns3_routes(config: Mapping[str, Any]) -> Sequence[Route]:  # type: ignore[empty-body]
-    """Routes beyond the standard ones of a node type.
+def gns3_routes(  # type: ignore[empty-body]
+    config: Mapping[str, Any],
+) -> Sequence[Route | StaticFiles | ErrorShape]:
+    """Routes beyond the standard ones of a node type, files for browsers, and shapes of errors.
 
-    Called once, while the server is built. Paths begin with ``/v1/``, and no other
-    route may answer to one of them. The handler of a route is given up after
-    sixty seconds, or after ``limit``, and the answer is 503 then.
+    Called once, while the server is built. A path begins with ``/v1/``, or with a first segment
+    that neither the server nor another plugin has, and no other route may answer to it. The
+    handler of a route is given up after sixty seconds, or after ``limit``, and the answer is 503
+    then.
 
     :param config: as for :func:`gns3_node_types`.
-    :returns: the routes.
+    :returns: the routes, and with them what serves a folder of the plugin's package
+        (:class:`~gns3server.plugin.StaticFiles`) or gives errors below a prefix another shape
+        (:class:`~gns3server.plugin.ErrorShape`).
     """
 
 

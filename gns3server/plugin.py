@@ -21,8 +21,10 @@ from gns3server.errors import (
 from gns3server.files.images import ImageKind, Images
 from gns3server.hookspecs import hookimpl
 from gns3server.http.bodies import raw_body
+from gns3server.http.endless import Ending
+from gns3server.http.families import ErrorShape, FailedRequest, StaticFiles
 from gns3server.http.handlers.images import image_routes
-from gns3server.http.routing import Call, OneOf, Route, Scope
+from gns3server.http.routing import Call, OneOf, QueryParameter, Route, Scope
 from gns3server.http.schemas import (
     NodeCreateSchema,
     NodeObjectSchema,
@@ -33,6 +35,7 @@ from gns3server.http.schemas import (
     name_field,
     port_field,
 )
+from gns3server.http.websockets import WebSocket
 from gns3server.nodes.machine import Machine
 from gns3server.nodes.nio import Nio, NioType, resolve_ipv4
 from gns3server.nodes.node import Change, Node
@@ -46,14 +49,19 @@ from gns3server.running.spec import LaunchSpec, Port
 from gns3server.running.tools import ToolFailed, ToolResult, find_program, run_tool
 from gns3server.server import Server
 
-API_VERSION = (1, 0)
-"""Version of this module: the first number changes when something is taken away."""
+API_VERSION = (1, 1)
+"""Version of this module: the first number changes when something is taken away, the
+second when something is added.
+"""
 
 __all__ = [
     "API_VERSION",
     "Call",
     "Change",
     "Conflict",
+    "Ending",
+    "ErrorShape",
+    "FailedRequest",
     "Forbidden",
     "ImageKind",
     "Images",
@@ -74,9 +82,11 @@ __all__ = [
     "Port",
     "ProcessNode",
     "Project",
+    "QueryParameter",
     "Route",
     "Scope",
     "Server",
+    "StaticFiles",
     "StorageFailed",
     "StrictBoolean",
     "SupervisedRun",
@@ -85,6 +95,7 @@ __all__ = [
     "ToolResult",
     "Unavailable",
     "UuidText",
+    "WebSocket",
     "find_program",
     "hookimpl",
     "image_routes",

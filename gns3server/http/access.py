@@ -1,12 +1,51 @@
-"""Who a caller is: HTTP Basic authentication, when the settings ask for it."""
+"""Who a caller is: HTTP Basic authentication, and tickets for those who cannot send it."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
+import secrets
+from dataclasses import dataclass
 
-from gns3server.errors import Unauthorized
+from aiohttp import web
+
+from gns3server.errors import Conflict, Unauthorized
 from gns3server.settings.live import LiveSettings
+
+TICKET = "ticket"
+"""What a ticket is called in the query of a request."""
+
+TICKET_SECONDS = 30
+"""How long a ticket is good for."""
+
+TICKET_BYTES = 32
+"""Random bytes in a ticket."""
+
+MOST_TICKETS = 1000
+"""How many tickets may wait to be used."""
+
+ASKED = (
+    "This server asks for a user and a password: send those of its settings "
+    "with HTTP Basic authentication."
+)
+USED_UP = (
+    "This ticket is not, or no more, good for anything: each is for one websocket and "
+    f"{TICKET_SECONDS} seconds. Get another with POST /v1/tickets."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What lets its bearer in, once.
+
+    :param credentials: those that it was given for; it ends when the settings have others.
+    :param ends: when it is good for nothing any more, in the loop's time.
+    """
+
+    text: str
+    credentials: bytes
+    ends: float
 
 
 class Authenticator:
@@ -17,6 +56,7 @@ class Authenticator:
 
     def __init__(self, config: LiveSettings) -> None:
         self._config = config
+        self._tickets: list[Ticket] = []
 
     def check(self, credentials: str | None) -> str:
         """Let a request with this ``Authorization`` header pass; returns the user's name.
@@ -25,15 +65,65 @@ class Authenticator:
 
         :raises Unauthorized: it is not the one of the settings.
         """
+        wanted = self._wanted()
+        # Takes as long for a wrong password as for a right one.
+        if wanted and not hmac.compare_digest(_bytes(credentials or ""), wanted):
+            raise Unauthorized(ASKED)
+        return self._user(wanted)
+
+    def issue_ticket(self) -> str:
+        """A ticket for whoever may call now.
+
+        :raises Conflict: too many wait to be used.
+        """
+        self._forget_old()
+        if len(self._tickets) >= MOST_TICKETS:
+            raise Conflict(
+                f"{MOST_TICKETS} tickets wait to be used, which is this server's limit: use them, "
+                f"or try again in {TICKET_SECONDS} seconds."
+            )
+        ends = asyncio.get_running_loop().time() + TICKET_SECONDS
+        ticket = Ticket(secrets.token_urlsafe(TICKET_BYTES), self._wanted(), ends)
+        self._tickets.append(ticket)
+        return ticket.text
+
+    def redeem(self, text: str) -> str:
+        """Let the bearer of a ticket pass, this once; returns the user's name.
+
+        :raises Unauthorized: there is no such ticket, or no more.
+        """
+        wanted = self._wanted()
+        self._forget_old()
+        # Each is compared, so that time tells nothing of any.
+        found = [ticket for ticket in self._tickets if _is_same(text, ticket.text)]
+        self._tickets = [ticket for ticket in self._tickets if ticket not in found]
+        if wanted and not any(_is_same(ticket.credentials, wanted) for ticket in found):
+            raise Unauthorized(USED_UP)
+        return self._user(wanted)
+
+    def _wanted(self) -> bytes:
+        """The credentials of the settings; empty when nobody is asked."""
         server = self._config.current.server
         if not (server.auth and server.user):
-            return ""
-        pair = f"{server.user}:{server.password}".encode()
-        wanted = b"Basic " + base64.b64encode(pair)
-        # Takes as long for a wrong password as for a right one.
-        if not hmac.compare_digest((credentials or "").encode(errors="replace"), wanted):
-            raise Unauthorized(
-                "This server asks for a user and a password: send those of its settings "
-                "with HTTP Basic authentication."
-            )
-        return server.user
+            return b""
+        return b"Basic " + base64.b64encode(f"{server.user}:{server.password}".encode())
+
+    def _user(self, wanted: bytes) -> str:
+        return self._config.current.server.user if wanted else ""
+
+    def _forget_old(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._tickets = [ticket for ticket in self._tickets if ticket.ends > now]
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode(errors="replace")
+
+
+def _is_same(given: str | bytes, wanted: str | bytes) -> bool:
+    """Whether two secrets are the same; takes as long if they are not."""
+    return hmac.compare_digest(_bytes(given), _bytes(wanted))
+
+
+AUTHENTICATOR: web.AppKey[Authenticator] = web.AppKey("authenticator", Authenticator)
+"""What checks the callers of an application."""

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import cast
 
 from aiohttp import web
 
-from gns3server.http.access import Authenticator
+from gns3server.http.access import AUTHENTICATOR, Authenticator
 from gns3server.http.bodies import BODY_LIMIT, expect_nothing_yet
 from gns3server.http.connections import SERVER, accepting
 from gns3server.http.edge import header, make_endpoint, make_middleware
-from gns3server.http.handlers import browser, files, pages, projects, server
+from gns3server.http.endless import EndlessStreams
+from gns3server.http.error_answers import ErrorAnswers
+from gns3server.http.families import ERROR_SHAPES, ErrorShape
+from gns3server.http.handlers import browser, files, pages, projects, server, tickets
 from gns3server.http.request_log import ID, ROUTE
 from gns3server.http.routing import ROUTE_TABLE, FailedPlugin, Route
 from gns3server.http.security import Gatekeeper
-from gns3server.http.sending import FOLLOWERS, Followers
 from gns3server.server import Server
 
 CORE_ROUTES: tuple[Route, ...] = (
     *pages.ROUTES,
     *browser.ROUTES,
     *server.ROUTES,
+    *tickets.ROUTES,
     *projects.ROUTES,
     *files.ROUTES,
 )
@@ -41,26 +44,30 @@ def make_application(
     authenticator: Authenticator,
     failed_plugins: Mapping[str, FailedPlugin],
     *,
+    streams: EndlessStreams,
+    error_shapes: Sequence[ErrorShape] = (),
     record: Callable[[web.Request], None] | None = None,
 ) -> web.Application:
     """An application that serves exactly ``routes``.
 
     :param failed_plugins: live: the plugins whose routes answer 503 meanwhile, and why.
+    :param streams: what endless streams join.
     :param record: notes every accepted request, if the settings want that.
     """
     routes = tuple(routes)
     known: dict[web.AbstractRoute, Route] = {}
+    answers = ErrorAnswers(error_shapes, failed_plugins, server.plugin_mistake)
     application = web.Application(
-        middlewares=[make_middleware(gatekeeper, authenticator, known, failed_plugins)],
+        middlewares=[make_middleware(gatekeeper, authenticator, known, failed_plugins, answers)],
         client_max_size=BODY_LIMIT,
     )
     application[ROUTE_TABLE] = routes
-    application[FOLLOWERS] = Followers()
-    application.on_shutdown.append(application[FOLLOWERS].end)
+    application[ERROR_SHAPES] = tuple(error_shapes)
+    application[AUTHENTICATOR] = authenticator
     # One resource a path: of two, the first would refuse the methods of the second.
     resources: dict[str, web.Resource] = {}
     for route in routes:
-        endpoint = make_endpoint(server, route, failed_plugins, record)
+        endpoint = make_endpoint(server, route, failed_plugins, streams, record)
         if route.path not in resources:
             resources[route.path] = application.router.add_resource(route.path)
         add_route = partial(resources[route.path].add_route, expect_handler=expect_nothing_yet)
@@ -95,7 +102,7 @@ def make_headers(
 
 def methods(route: Route) -> tuple[str, ...]:
     """The methods that a route answers to: HEAD wherever GET is, unless its answer never ends."""
-    return ("GET", "HEAD") if route.method == "GET" and not route.endless else (route.method,)
+    return ("GET", "HEAD") if route.method == "GET" and not route.is_endless else (route.method,)
 
 
 async def _refuse_method(request: web.Request) -> web.StreamResponse:

@@ -70,6 +70,8 @@ class Connection(web.RequestHandler):
         self._head_seen = False
         self._head_timer: asyncio.Handle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once the connection is gone."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
@@ -107,7 +109,9 @@ class Connection(web.RequestHandler):
             self._answering = False
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget the timers."""
+        """Forget the timers, and tell who waits for it."""
+        if not self.lost.done():
+            self.lost.set_result(None)
         for timer in (self._head_timer, self._stall_timer):
             if timer is not None:
                 timer.cancel()

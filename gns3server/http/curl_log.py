@@ -9,8 +9,10 @@ from pathlib import Path
 
 from aiohttp import web
 
+from gns3server.http.access import TICKET
 from gns3server.http.encoding import compact
 from gns3server.http.parsing import PARSED
+from gns3server.http.request_log import ROUTE
 from gns3server.log.rotation import MIB
 
 log = logging.getLogger(__name__)
@@ -39,10 +41,13 @@ class CurlLog:
         self._complete = True
 
     def __call__(self, request: web.Request) -> None:
-        """Record one request; its credentials are left out."""
+        """Record one request without what is secret: credentials, tickets, confidential bodies."""
         host = request.headers.get("Host", "localhost")
-        words = ["curl", "-X", request.method, f"{request.scheme}://{host}{request.path_qs}"]
-        if PARSED in request:
+        target = request.rel_url
+        if TICKET in target.query:
+            target = target.without_query_params(TICKET)
+        words = ["curl", "-X", request.method, f"{request.scheme}://{host}{target}"]
+        if PARSED in request and not request[ROUTE].confidential:
             words += ["-d", compact(request[PARSED])]
         if self._complete:
             self._append((shlex.join(words) + "\n").encode(errors="backslashreplace"))

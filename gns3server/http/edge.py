@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 from aiohttp import web
 
-from gns3server.errors import (
-    Exhausted,
-    InvalidRequest,
-    LabError,
-    NotFound,
-    PluginFault,
-    RequestTimeout,
-    Unavailable,
-    advice,
-)
-from gns3server.http.access import Authenticator
+from gns3server.errors import Exhausted, LabError, PluginFault, RequestTimeout, advice
+from gns3server.http.access import TICKET, Authenticator
 from gns3server.http.bodies import ask_for_body, check_expectation
 from gns3server.http.connections import Connection
 from gns3server.http.encoding import encode
-from gns3server.http.parsing import PARSED, make_loader
-from gns3server.http.queueing import queued, unknown_id
+from gns3server.http.endless import EndlessStreams
+from gns3server.http.error_answers import ErrorAnswers, RouterError, out_of_service
+from gns3server.http.media_types import answer_type, body_type
+from gns3server.http.parsing import make_loader
+from gns3server.http.queries import read_integer, read_query
+from gns3server.http.queueing import find_node, queued
 from gns3server.http.request_log import ID, ROUTE, USER, begin, log_outcome, request_ids
-from gns3server.http.routing import JSON, Call, FailedPlugin, OneOf, Route, Scope
+from gns3server.http.routing import JSON, Call, FailedPlugin, Handler, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
+from gns3server.http.upgrades import Upgrades
 from gns3server.nodes import lifecycle
 from gns3server.server import Server
-
-WHOLE_NUMBER = re.compile("[0-9]+")
 
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE",
@@ -43,23 +37,11 @@ PREFLIGHT = {
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def respond(status: int, value: Any) -> web.Response:
+def respond(status: int, value: Any, _route: Route | None = None) -> web.Response:
     """An answer with a JSON body, or an empty one for ``None``."""
     if value is None:
         return web.Response(status=status)
     return web.Response(body=encode(value), status=status, headers={"Content-Type": JSON})
-
-
-def respond_error(request: web.Request, error: LabError) -> web.Response:
-    """The one shape of every error (HTTP-03, HTTP-04)."""
-    route = request.get(ROUTE)
-    body: dict[str, Any] = {"message": error.message, "status": error.status}
-    if isinstance(error, InvalidRequest):
-        body["path"] = route.path if route else request.path
-        body["request"] = request.get(PARSED) if error.request is None else error.request
-    response = respond(error.status, body)
-    response.headers.update(error.headers)
-    return response
 
 
 def make_middleware(
@@ -67,12 +49,26 @@ def make_middleware(
     authenticator: Authenticator,
     routes: Mapping[web.AbstractRoute, Route],
     failed_plugins: Mapping[str, FailedPlugin],
+    answers: ErrorAnswers,
 ) -> Any:
     """The middleware that checks the caller, names the request, maps errors and logs.
 
     :param routes: our routes by those that aiohttp resolves requests to.
+    :param answers: makes the answers of errors.
     """
     ids = request_ids()
+
+    def refuse(request: web.Request, error: LabError) -> web.Response:
+        reason, bug = error.log or error.message, None
+        if isinstance(error, PluginFault):
+            bug = error.__cause__ if isinstance(error.__cause__, Exception) else None
+            error = PluginFault(
+                f"{reason} It is noted in the server's log as {request[ID]}: tell whoever has made "
+                "the plugin."
+            )
+        response = answers.respond(request, error)
+        log_outcome(request, response, reason, bug=bug)
+        return response
 
     @web.middleware
     async def edge(request: web.Request, handler: Endpoint) -> web.StreamResponse:
@@ -87,20 +83,16 @@ def make_middleware(
                 response: web.StreamResponse = web.Response(status=204, headers=PREFLIGHT)
             else:
                 if request.match_info.http_exception is None:
-                    request[USER] = authenticator.check(header(request, "Authorization"))
+                    request[USER] = authenticate(authenticator, request)
                     check_expectation(request)
                 response = await handler(request)
-        except LabError as error:
-            return _refuse(request, error)
-        except web.HTTPException as error:
-            return _router_error(request, error, failed_plugins)
         except Exception as error:
-            if isinstance(error, ConnectionError) and has_gone(request):
-                return _refuse(request, RequestTimeout(f"The client went away: {error}."))
-            if isinstance(error, OSError) and (help_text := advice(error)):
-                what = f"{request.method} {request.rel_url.raw_path}"
-                return _refuse(request, Exhausted(f"{what} could not be done: {help_text}."))
-            return _bug(request, error)
+            known = _known_error(request, error, failed_plugins)
+            if known is not None:
+                return refuse(request, known)
+            response = answers.respond(request, _bug(request))
+            log_outcome(request, response, "this is a bug of the server or a plugin", bug=error)
+            return response
         log_outcome(request, response)
         return response
 
@@ -118,68 +110,68 @@ def has_gone(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-def _refuse(request: web.Request, error: LabError) -> web.Response:
-    reason, bug = error.log or error.message, None
-    if isinstance(error, PluginFault):
-        bug = error.__cause__ if isinstance(error.__cause__, Exception) else None
-        error = PluginFault(
-            f"{reason} It is noted in the server's log as {request[ID]}: tell whoever has made "
-            "the plugin."
-        )
-    response = respond_error(request, error)
-    log_outcome(request, response, reason, bug=bug)
-    return response
+def authenticate(authenticator: Authenticator, request: web.Request) -> str:
+    """Let a request pass whose caller may call; returns the user's name.
+
+    Browsers have no way to send a password with a request for a websocket: there, and only
+    there, a ticket does.
+
+    :raises Unauthorized: the caller may not.
+    """
+    route = request.get(ROUTE)
+    if route is not None and route.websocket and TICKET in request.query:
+        return authenticator.redeem(request.query[TICKET])
+    return authenticator.check(header(request, "Authorization"))
+
+
+def _known_error(
+    request: web.Request, error: Exception, failed: Mapping[str, FailedPlugin]
+) -> LabError | None:
+    """What a client is told of an error, unless that is a bug."""
+    if isinstance(error, LabError):
+        return error
+    if isinstance(error, web.HTTPException):
+        return _router_error(request, error, failed)
+    if isinstance(error, ConnectionError) and has_gone(request):
+        return RequestTimeout(f"The client went away: {error}.")
+    if isinstance(error, OSError) and (help_text := advice(error)):
+        what = f"{request.method} {request.rel_url.raw_path}"
+        return Exhausted(f"{what} could not be done: {help_text}.")
+    return None
 
 
 def _router_error(
     request: web.Request, error: web.HTTPException, failed: Mapping[str, FailedPlugin]
-) -> web.Response:
+) -> LabError:
     if error.status == 404:
         for plugin in failed.values():
             if plugin.would_answer(request.path):
-                return _refuse(request, out_of_service(plugin))
-    allowed = error.headers.get("Allow", "")
-    text = {
-        404: f"There is no {request.path} here: see /v1/openapi.json for what there is.",
-        405: f"{request.method} is not possible on {request.path}: it takes {allowed}.",
-    }.get(error.status, error.reason)
-    response = respond(error.status, {"message": text, "status": error.status})
-    if allowed:
-        response.headers["Allow"] = allowed
-    log_outcome(request, response, error.reason)
-    return response
+                return out_of_service(plugin)
+    return RouterError(error, request.path, request.method)
 
 
-def out_of_service(plugin: FailedPlugin) -> Unavailable:
-    """What a client is told that asks for something of a failed plugin."""
-    return Unavailable(
-        f"The plugin {plugin.name!r} could not be used: {plugin.reason.rstrip('.')}. Mend it, then "
-        "start the server again; /v1/plugins tells more."
-    )
-
-
-def _bug(request: web.Request, bug: Exception) -> web.Response:
-    error = LabError(
+def _bug(request: web.Request) -> LabError:
+    return LabError(
         f"The server failed to carry out this request; it is noted in its log as {request[ID]}. "
         "Please report it with that part of the log."
     )
-    response = respond_error(request, error)
-    log_outcome(request, response, "this is a bug of the server or a plugin", bug=bug)
-    return response
 
 
 def make_endpoint(
     server: Server,
     route: Route,
     failed_plugins: Mapping[str, FailedPlugin],
+    streams: EndlessStreams,
     record: Callable[[web.Request], None] | None,
 ) -> Callable[[web.Request], Coroutine[Any, Any, Any]]:
     """The aiohttp handler of a route.
 
+    :param streams: what an endless one joins.
     :param record: notes every accepted request, if the settings want that.
     """
-    integers = route.integers
+    integers, query = route.integers, route.parameters_of_query
     load, dump = make_loader(server, route), make_dumper(route)
+    handler = Upgrades().serve if route.websocket else route.handler
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
         if failed_plugins and route.plugin in failed_plugins:
@@ -189,16 +181,21 @@ def make_endpoint(
             for name, value in request.match_info.items()
         }
         call = Call(server, route, request, path)
+        call.body_type = body_type(route, request)
+        call.answer_type = answer_type(route, request)
         # Nothing was awaited so far: requests have their places in the order of their heads.
         with queued(call):
             await ask_for_body(request)
             call.body = await load(request)
-            if route.query:
-                call.query = read_query(route, request)
+            call.query = read_query(query, request)
             if record is not None:
                 record(request)
-        result = await _carry_out(call)
-        if route.stream:
+        if route.is_endless:
+            with _joined(streams, call):
+                result = await _in_turn(call, handler)
+        else:
+            result = await _carry_out(call)
+        if route.stream or route.websocket:
             response: web.StreamResponse = result
             return response
         return respond(route.status, dump(result))
@@ -206,26 +203,24 @@ def make_endpoint(
     return endpoint
 
 
-def read_integer(digits: str) -> int:
-    """The number that digits mean, cut to one that is still greater than anything needs."""
-    return int(digits.lstrip("0")[:20] or "0")
+@contextmanager
+def _joined(streams: EndlessStreams, call: Call) -> Iterator[None]:
+    """Be one of the endless streams while the context lasts.
 
-
-def read_query(route: Route, request: web.Request) -> dict[str, int]:
-    """What the query holds of the numbers that the route reads.
-
-    :raises InvalidRequest: one of them is none.
+    :raises Conflict: there are too many.
+    :raises NotFound: the project has gone meanwhile.
     """
-    given = {name: request.query[name] for name in route.query if name in request.query}
-    for name, text in given.items():
-        if not WHOLE_NUMBER.fullmatch(text):
-            raise InvalidRequest(f"Invalid request: {name} must be a whole number, not {text!r}.")
-    return {name: read_integer(text) for name, text in given.items()}
+    limit = call.server.settings.server.max_listeners
+    with streams.joined(call.request, call.path.get("project_id"), limit) as ending:
+        if call.found_project is not None and call.found_project.closed:
+            raise call.found_project.gone()
+        call.found_ending = ending
+        yield
 
 
 async def _carry_out(call: Call) -> Any:
     """Run the handler when its turn comes; a change in a task of its own."""
-    work = _in_turn(call)
+    work = _in_turn(call, call.route.handler)
     # A raw body comes from a client that is still there: without it, or once the server
     # stops, there is nothing to finish.
     if not call.route.changes or call.route.raw:
@@ -233,25 +228,24 @@ async def _carry_out(call: Call) -> Any:
     return await asyncio.shield(call.server.own(work))
 
 
-async def _in_turn(call: Call) -> Any:
+async def _in_turn(call: Call, handler: Handler) -> Any:
     route, entry = call.route, call.entry
     if entry is None:
-        return await route.handler(call)
+        if route.scope is Scope.FIND_NODE:
+            call.project.check_open()
+            call.found_node = find_node(call)
+        return await handler(call)
     if route.scope is Scope.WHOLE_PROJECT:
         try:
-            return await route.handler(call)
+            return await handler(call)
         finally:
             entry.leave()
     async with entry:
         call.project.check_open()
         if route.scope is Scope.NODE:
-            node_id = call.path["vm_id"]
-            try:
-                call.found_node = call.project.nodes.get(route.node_type, node_id)
-            except NotFound as error:
-                raise unknown_id("VM", node_id, error) from None
+            call.found_node = find_node(call)
             await lifecycle.settle(call.node)
-        return await route.handler(call)
+        return await handler(call)
 
 
 def make_dumper(route: Route) -> Callable[[Any], Any]:

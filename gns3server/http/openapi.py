@@ -12,10 +12,12 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 
 from gns3server import __version__
+from gns3server.http.access import TICKET
 from gns3server.http.encoding import encode
+from gns3server.http.families import ErrorShape, is_below
 from gns3server.http.openapi_paths import links, operation_id, parameter, template
 from gns3server.http.openapi_schemas import Names, describe, node_id
-from gns3server.http.routing import HTML, JSON, OCTETS, OneOf, Route, Scope
+from gns3server.http.routing import HTML, JSON, OCTETS, OneOf, QueryParameter, Route, Scope
 from gns3server.http.schemas import ErrorSchema, InvalidRequestSchema
 from gns3server.server import Server
 
@@ -56,18 +58,29 @@ HEADERS: Mapping[int, Mapping[str, str]] = {
 }
 """Headers that a client needs of an answer, by status."""
 
+SECURITY: Sequence[Mapping[str, Any]] = ({}, {"basic": []})
+"""Without the settings' user there is no login, and with it there is one way."""
+
+ERROR_SHAPES = "x-error-shapes"
+"""Where ``info`` has the schemas of errors below prefixes that have shapes of their own."""
+
+ANY_OBJECT = {"type": "object"}
 BYTES = {"type": "string", "format": "binary"}
 STREAMED: Mapping[str, Any] = {OCTETS: BYTES, HTML: {"type": "string"}}
 """Schemas of answers that handlers make themselves, by media type; of others nothing is said."""
 
 
-def build(server: Server, routes: Sequence[Route]) -> dict[str, Any]:
+def build(
+    server: Server, routes: Sequence[Route], shapes: Sequence[ErrorShape] = ()
+) -> dict[str, Any]:
     """The document of all routes of this server.
 
     A plugin that offers what cannot be described is left out, and reported.
+
+    :param shapes: of errors that do not have the usual one.
     """
     try:
-        return _describe(server, routes, server.undescribed)
+        return _describe(server, routes, shapes, server.undescribed)
     except Exception as error:
         log.debug("not all of the API can be described: %s", error)
     names = [report["name"] for report in server.plugins()]
@@ -76,16 +89,18 @@ def build(server: Server, routes: Sequence[Route]) -> dict[str, Any]:
             # With those before it that can be described, so that it must be this one.
             without = server.undescribed | set(names[number + 1 :])
             try:
-                _describe(server, routes, without)
-                Document(server, routes, without).check_nio_types()
+                _describe(server, routes, shapes, without)
+                Document(server, routes, shapes, without).check_nio_types()
             except Exception as error:
                 server.undescribed.add(name)
                 server.plugin_mistake(name, "openapi", error)
-    return _describe(server, routes, server.undescribed)
+    return _describe(server, routes, shapes, server.undescribed)
 
 
-def _describe(server: Server, routes: Sequence[Route], without: Set[str]) -> dict[str, Any]:
-    document = Document(server, routes, without).build()
+def _describe(
+    server: Server, routes: Sequence[Route], shapes: Sequence[ErrorShape], without: Set[str]
+) -> dict[str, Any]:
+    document = Document(server, routes, shapes, without).build()
     # So that it is found out here what JSON does not have.
     encode(document)
     return document
@@ -98,9 +113,20 @@ class Document:
     """
 
     def __init__(
-        self, server: Server, routes: Sequence[Route], without: Set[str] = frozenset()
+        self,
+        server: Server,
+        routes: Sequence[Route],
+        shapes: Sequence[ErrorShape] = (),
+        without: Set[str] = frozenset(),
     ) -> None:
         self._server = server
+        # Of two that are for a path, the narrower one counts. Those of a plugin that is left out
+        # may have schemas that cannot be described.
+        self._shapes = sorted(
+            (shape for shape in shapes if shape.plugin not in without),
+            key=lambda shape: len(shape.prefix),
+            reverse=True,
+        )
         self._routes = [route for route in routes if route.plugin not in without]
         self._hidden = {
             nio_type
@@ -116,10 +142,12 @@ class Document:
             openapi_version=OPENAPI_VERSION,
             plugins=[self._marshmallow],
             info={"description": ABOUT},
-            # Without the settings' user there is no login, and with it there is one way.
-            security=[{}, {"basic": []}],
+            security=SECURITY,
         )
         self._spec.components.security_scheme("basic", {"type": "http", "scheme": "basic"})
+        if any(route.websocket for route in routes):
+            by_query = {"type": "apiKey", "in": "query", "name": TICKET}
+            self._spec.components.security_scheme(TICKET, by_query)
         self._converter = cast("Any", self._marshmallow.converter)
         self._converter.add_attribute_function(node_id)
         self._choices: dict[str, dict[str, Any]] = {}
@@ -135,7 +163,15 @@ class Document:
                 path=template(route),
                 operations={route.method.lower(): self._operation(route)},
             )
+        errors = {
+            shape.prefix: self._converter.resolve_nested_schema(shape.schema)
+            if shape.schema is not None
+            else ANY_OBJECT
+            for shape in self._shapes
+        }
         document: dict[str, Any] = self._spec.to_dict()
+        if errors:
+            document["info"][ERROR_SHAPES] = errors
         for name, schema in document["components"]["schemas"].items():
             if schema.get("type") == "object":
                 schema.setdefault("additionalProperties", False)
@@ -157,21 +193,24 @@ class Document:
             "summary": route.summary,
             "tags": [route.tag],
             "parameters": [
-                *(parameter(name, rule) for name, rule in route.parameters),
-                *(query_parameter(name, meaning) for name, meaning in route.query.items()),
+                *(parameter(route, name, rule) for name, rule in route.parameters),
+                *(query_parameter(name, p) for name, p in route.parameters_of_query.items()),
             ],
             "responses": self._responses(route),
         }
-        if route.raw and route.body is None:
-            operation["requestBody"] = {"content": {route.body_type: {"schema": BYTES}}}
-        elif route.body is not None:
-            operation["requestBody"] = {
-                "required": not is_optional(route.body),
-                "content": {
-                    route.body_type if route.raw else JSON: {"schema": self._schema(route.body)}
-                },
-            }
+        if route.websocket:
+            operation["security"] = [*SECURITY, {TICKET: []}]
+        if route.raw or route.body is not None:
+            operation["requestBody"] = self._request_body(route)
         return operation
+
+    def _request_body(self, route: Route) -> dict[str, Any]:
+        taken = (route.body_types or (route.body_type,)) if route.raw else (JSON,)
+        schema = BYTES if route.body is None else self._schema(route.body)
+        body: dict[str, Any] = {"content": {name: {"schema": schema} for name in taken}}
+        if route.body is not None:
+            body["required"] = not is_optional(route.body)
+        return body
 
     def _schema(self, shape: type[Schema] | OneOf) -> Any:
         return self._union(shape) if isinstance(shape, OneOf) else shape
@@ -188,9 +227,23 @@ class Document:
             problems.setdefault(409, "The project is damaged")
         if route.plugin:
             problems.setdefault(503, SHARED[503])
-        responses = {status: problem(status, meaning) for status, meaning in problems.items()}
-        responses[route.status] = self._success(route)
+        if route.body_types:
+            problems.setdefault(415, "The body is of a media type that is not taken")
+        if route.answer_types:
+            problems.setdefault(406, "There is no answer of a media type that Accept asks for")
+        if route.websocket:
+            problems.setdefault(426, "The request does not ask for a websocket as it should")
+        shape = self._shape_of(route.path)
+        responses = {n: problem(n, meaning, shape) for n, meaning in problems.items()}
+        if route.websocket:
+            responses[101] = answer(101, "The connection is a websocket from now on")
+        else:
+            responses[route.status] = self._success(route)
         return {str(status): responses[status] for status in sorted(responses)}
+
+    def _shape_of(self, path: str) -> ErrorShape | None:
+        """The shape that errors below a path have, if it is not the usual one."""
+        return next((shape for shape in self._shapes if is_below(path, shape.prefix)), None)
 
     def _success(self, route: Route) -> dict[str, Any]:
         meaning = HTTPStatus(route.status).phrase
@@ -199,10 +252,11 @@ class Document:
             if route.many:
                 schema = {"type": "array", "items": schema}
         elif route.stream and route.answer_type:
-            schema = STREAMED.get(route.answer_type)
+            schema = STREAMED.get(route.answer_type) if not route.answer_types else None
         else:
             return answer(route.status, meaning)
-        success = answer(route.status, meaning, route.answer_type, schema)
+        given = route.answer_types or (route.answer_type,)
+        success = answer(route.status, meaning, *given, schema=schema)
         found = links(route, self._routes)
         return {**success, "links": found} if found else success
 
@@ -230,7 +284,7 @@ class Document:
         return f"#/components/schemas/{name}"
 
 
-def answer(status: int, meaning: str, media: str = "", schema: Any = None) -> dict[str, Any]:
+def answer(status: int, meaning: str, *media: str, schema: Any = None) -> dict[str, Any]:
     """One answer of an operation; without a media type it has no body."""
     described: dict[str, Any] = {"description": meaning}
     if status in HEADERS:
@@ -239,7 +293,7 @@ def answer(status: int, meaning: str, media: str = "", schema: Any = None) -> di
             for name, text in HEADERS[status].items()
         }
     if media:
-        described["content"] = {media: {"schema": schema} if schema else {}}
+        described["content"] = {name: {"schema": schema} if schema else {} for name in media}
     return described
 
 
@@ -248,16 +302,20 @@ def also(meaning: str, other: str | None) -> str:
     return f"{meaning}. Or: {other}" if other else meaning
 
 
-def describe_error(status: int, meaning: str) -> dict[str, Any]:
-    """The shape that all errors with a status have."""
-    return answer(status, meaning, JSON, InvalidRequestSchema if status == 400 else ErrorSchema)
+def describe_error(status: int, meaning: str, shape: ErrorShape | None = None) -> dict[str, Any]:
+    """The shape that all errors with a status have; what is no error has no body."""
+    if status < 400:
+        return answer(status, meaning)
+    usual = InvalidRequestSchema if status == 400 else ErrorSchema
+    schema = usual if shape is None else shape.schema or ANY_OBJECT
+    return answer(status, meaning, JSON, schema=schema)
 
 
-def problem(status: int, meaning: str) -> dict[str, Any]:
+def problem(status: int, meaning: str, shape: ErrorShape | None) -> dict[str, Any]:
     """An error of an operation."""
-    if SHARED.get(status) == meaning:
+    if shape is None and SHARED.get(status) == meaning:
         return {"$ref": f"#/components/responses/Error{status}"}
-    return describe_error(status, meaning)
+    return describe_error(status, meaning, shape)
 
 
 def is_optional(shape: type[Schema] | OneOf) -> bool:
@@ -267,7 +325,12 @@ def is_optional(shape: type[Schema] | OneOf) -> bool:
     )
 
 
-def query_parameter(name: str, meaning: str) -> Mapping[str, Any]:
-    """One number of a query."""
-    schema = {"type": "integer", "minimum": 0}
-    return {"name": name, "in": "query", "description": meaning, "schema": schema}
+def query_parameter(name: str, parameter: QueryParameter) -> Mapping[str, Any]:
+    """One value of a query."""
+    schema: dict[str, Any] = {"type": "string"}
+    if parameter.kind == "number":
+        schema = {"type": "integer", "minimum": 0}
+    if parameter.default is not None:
+        schema["default"] = parameter.default
+    described = {"name": name, "in": "query", "description": parameter.description}
+    return {**described, "schema": schema}

@@ -34,13 +34,14 @@ def operation_id(route: Route) -> str:
     return "_".join([route.method.lower(), *words])
 
 
-def parameter(name: str, rule: str) -> dict[str, Any]:
-    """One parameter of a path.
+def parameter(route: Route, name: str, rule: str) -> dict[str, Any]:
+    """One parameter of a route's path.
 
     :param rule: the expression that it must match, if the path has one.
     """
     schema: dict[str, Any] = {"type": "string"}
-    if name in IDS:
+    is_node = route.names_node and name == route.node_parameter
+    if name in IDS or is_node:
         schema.update(format="uuid", pattern=UUID_PATTERN)
     elif rule == DIGITS:
         schema = {"type": "integer", "minimum": 0}
@@ -49,7 +50,8 @@ def parameter(name: str, rule: str) -> dict[str, Any]:
     elif rule != ".*":
         schema["pattern"] = f"^(?:{rule})$"
     described = {"name": name, "in": "path", "required": True, "schema": schema}
-    return {**described, "description": KNOWN[name]} if name in KNOWN else described
+    known = KNOWN.get(name) or (KNOWN["vm_id"] if is_node else "")
+    return {**described, "description": known} if known else described
 
 
 def links(route: Route, routes: Iterable[Route]) -> dict[str, Any]:

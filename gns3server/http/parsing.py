@@ -28,7 +28,7 @@ def make_loader(server: Server, route: Route) -> Loader:
     left to the handler. The loader raises :class:`InvalidRequest` for what is
     not JSON or not of the route's shape.
     """
-    if route.raw:
+    if route.raw or route.websocket:
         return _leave_it
     if route.body is None:
         return _load_nothing

@@ -16,6 +16,7 @@ from aiohttp import StreamReader
 from gns3server.errors import InvalidRequest, NotFound
 from gns3server.http.routing import Call, Scope
 from gns3server.locks import LockRequest
+from gns3server.nodes.node import Node
 from gns3server.projects.project import Project
 from gns3server.server import Server
 
@@ -38,6 +39,27 @@ def find_project(server: Server, project_id: str) -> Project:
         raise unknown_id("project", project_id, error) from None
 
 
+def find_node(call: Call) -> Node:
+    """The node whose id the path has.
+
+    :raises InvalidRequest: that is no id.
+    :raises NotFound: the project has no node of that id and the route's type.
+    """
+    node_id, node_type = call.path[call.route.node_parameter], call.route.node_type
+    try:
+        if node_type is not None:
+            return call.project.nodes.get(node_type, node_id)
+        node = call.project.nodes.find(node_id)
+        if node is None:
+            raise NotFound(
+                f"Project {call.project.id} has no VM with the id {node_id}: check both ids, or "
+                "create the VM first."
+            )
+    except NotFound as error:
+        raise unknown_id("VM", node_id, error) from None
+    return node
+
+
 def unknown_id(kind: str, text: str, error: NotFound) -> NotFound | InvalidRequest:
     """Which error an id deserves that nobody has: it may not be an id at all (HTTP-11)."""
     try:
@@ -56,7 +78,7 @@ def queued(call: Call) -> Iterator[None]:
     the body is there. If the body cannot be used or the client goes, it is given back.
 
     :raises InvalidRequest: the path's project id is none.
-    :raises NotFound: there is no such project, or no more.
+    :raises NotFound: there is no such project, or no more, and the route wants an open one.
     :raises Conflict: it is damaged.
     """
     _join(call)
@@ -78,15 +100,20 @@ def _join(call: Call) -> None:
     damaged = call.server.projects.damaged
     if project_id is None or (call.route.damaged_too and project_id in damaged):
         return
-    project = call.found_project = find_project(call.server, project_id)
+    try:
+        project = call.found_project = find_project(call.server, project_id)
+    except NotFound:
+        if call.route.closed_too:
+            return
+        raise
     match call.route.scope:
         case Scope.NODE:
-            call.entry = project.enter(call.path["vm_id"])
+            call.entry = project.enter(call.path[call.route.node_parameter])
         case Scope.PROJECT:
             call.entry = project.enter(creating=call.route.creates)
         case Scope.WHOLE_PROJECT:
             call.entry = project.enter(exclusive=True)
-        case Scope.SERVER:
+        case Scope.SERVER | Scope.FIND_NODE:
             call.entry = None
 
 

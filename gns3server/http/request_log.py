@@ -71,7 +71,7 @@ def log_outcome(
             f": {reason}" if reason else "",
             exc_info=bug,
         )
-    if log.isEnabledFor(logging.DEBUG):
+    if log.isEnabledFor(logging.DEBUG) and not (route is not None and route.confidential):
         log_content(request, response)
 
 

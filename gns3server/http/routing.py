@@ -7,12 +7,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 from marshmallow import Schema
 
 from gns3server.errors import warn_of_old_name
+from gns3server.http.endless import Ending
+from gns3server.http.families import is_below
+from gns3server.http.websockets import WebSocket
 from gns3server.locks import LockRequest
 from gns3server.nodes.node import Node
 from gns3server.projects.project import Project
@@ -54,18 +57,22 @@ class FailedPlugin:
     :param reason: why it is out of service.
     :param node_types: names of its node types that no other plugin has.
     :param paths: those of its routes that no other plugin has.
+    :param prefixes: those of its families of routes that no other plugin has, as ``/v2``.
     """
 
     name: str
     reason: str
     node_types: frozenset[str] = frozenset()
     paths: frozenset[str] = frozenset()
+    prefixes: frozenset[str] = frozenset()
 
     def would_answer(self, path: str) -> bool:
         """Whether a request that nobody answers would be its business."""
         for part in path.split("/"):
             if part == self.name or part.startswith(f"{self.name}-") or part in self.node_types:
                 return True
+        if any(is_below(path, prefix) for prefix in self.prefixes):
+            return True
         return any(re.fullmatch(expression(own), path) for own in self.paths)
 
 
@@ -73,13 +80,28 @@ class Scope(Enum):
     """What a request works on, and so what it queues for.
 
     A path with ``{project_id}`` always gets its project looked up. Unless the route
-    says otherwise, a damaged one is refused.
+    says otherwise, one that is closed or damaged is refused.
     """
 
     SERVER = "nothing: no lock is taken"
     PROJECT = "the project, beside others"
     NODE = "one node: alone with it, beside others in its project"
+    FIND_NODE = "one node, which others may change meanwhile: no lock is taken"
     WHOLE_PROJECT = "the project, alone: for handlers of the core, which wait for that themselves"
+
+
+@dataclass(frozen=True, slots=True)
+class QueryParameter:
+    """A value that the query of a request may hold.
+
+    :param description: what it means, for the API document.
+    :param kind: ``number`` for a whole number from 0 on, ``text`` for any text.
+    :param default: what it is where the query does not hold it; ``None`` leaves it out.
+    """
+
+    description: str
+    kind: Literal["number", "text"] = "number"
+    default: int | str | None = None
 
 
 @dataclass(slots=True)
@@ -87,11 +109,17 @@ class Call:
     """One request, validated, with what it works on.
 
     :param path: the path's parameters; those that match digits are integers.
-    :param query: those of the query that the route reads.
+    :param query: those of the query that the route reads: numbers and texts.
     :param body: the validated body, in the words of the code.
+    :param body_type: media type of a raw body: that of the route's ``body_types`` that it has.
+    :param answer_type: media type of the answer: that of the route's ``answer_types`` that the
+        client prefers.
     :param request: the request itself, for streams.
-    :param found_project: what :attr:`project` returns; set by the edge, as is ``found_node``.
-    :param entry: its place in the queue of the project, by the route's scope; for the core.
+    :param found_project: what :attr:`project` returns; ``None`` if the route is for projects that
+        are closed or damaged as well, and this one is. Set by the edge, as are ``found_node``,
+        ``found_ending`` and ``found_websocket``.
+    :param entry: the place of the request in its project, by the route's scope; given back
+        after the handler.
     """
 
     server: Server
@@ -99,9 +127,13 @@ class Call:
     request: web.Request
     path: Mapping[str, Any]
     body: Mapping[str, Any] = field(default_factory=dict)
-    query: Mapping[str, int] = field(default_factory=dict)
+    query: Mapping[str, Any] = field(default_factory=dict)
+    body_type: str = ""
+    answer_type: str = ""
     found_project: Project | None = None
     found_node: Node | None = None
+    found_ending: Ending | None = None
+    found_websocket: WebSocket | None = None
     entry: LockRequest | None = None
 
     @property
@@ -118,11 +150,32 @@ class Call:
         return self.found_project
 
     @property
+    def project_id(self) -> str:
+        """The id of the project that the path names, which may be closed."""
+        if "project_id" not in self.path:
+            raise LookupError(f"{self.route.path} names no project")
+        return str(self.path["project_id"])
+
+    @property
     def node(self) -> Node:
-        """The node that the path names; routes of scope NODE only."""
+        """The node that the path names; routes of scope NODE and FIND_NODE only."""
         if self.found_node is None:
-            raise LookupError(f"{self.route.path} is not of scope NODE")
+            raise LookupError(f"{self.route.path} is not of scope NODE or FIND_NODE")
         return self.found_node
+
+    @property
+    def ending(self) -> Ending:
+        """Whether the stream is to end; ``endless`` routes only."""
+        if self.found_ending is None:
+            raise LookupError(f"{self.route.path} is not endless")
+        return self.found_ending
+
+    @property
+    def websocket(self) -> WebSocket:
+        """The websocket; ``websocket`` routes only."""
+        if self.found_websocket is None:
+            raise LookupError(f"{self.route.path} is no websocket")
+        return self.found_websocket
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,28 +201,40 @@ class Route:
         path, ``{name:.*}``.
     :param handler: gets a :class:`Call`, returns a plain object or mapping.
     :param summary: one line for the API document.
-    :param query: whole numbers that the query may hold, and what they mean; no other is read.
+    :param query: what the query may hold: each name with its meaning if it is a whole number, or
+        with a :class:`QueryParameter`; no other is read.
     :param body: schema of the request's body; without one any JSON is let through.
     :param answer: schema of the answer, or of a line of an endless one; without it the answer
         is empty, or a stream that the API document says nothing else of.
     :param many: the answer is a list.
     :param errors: statuses it may answer besides the ones of its kind, and when.
     :param scope: what it works on.
-    :param node_type: for scope NODE, the type its node must have.
+    :param node_type: for scopes NODE and FIND_NODE, the type its node must have; ``None`` for any.
+    :param node_parameter: for these scopes, the parameter of the path that is the node's id.
     :param creates: for scope PROJECT, the body may hold the id of the node to make.
     :param damaged_too: it works on damaged projects as well; of such a one
         the call's ``found_project`` is ``None``.
+    :param closed_too: it works on projects that are not open as well, and finds out by itself
+        whether there is one of that id; the call's ``found_project`` is ``None`` then.
     :param changes: it changes something, so that a client that hangs up must not stop it
         halfway.
     :param stream: the handler makes the response itself.
     :param raw: the handler reads the body itself, in pieces and whatever its size (see
         :func:`gns3server.http.bodies.raw_body`); ``body`` then only describes it.
     :param body_type: media type of a raw body, for the API document.
+    :param body_types: media types of a raw body, instead; a body that says that it is of another
+        is refused, and one that says nothing counts as the first.
     :param answer_type: media type of the answer that a ``stream`` handler makes; empty
         when it has no body.
-    :param endless: the answer is a stream that only its end ends; there is no HEAD for it.
+    :param answer_types: media types of such answers, instead, the usual one first; the call's
+        ``answer_type`` is what the client asks for.
+    :param endless: the answer is a stream that only its end ends; there is no HEAD for it. It
+        has to end when the call's ``ending`` says so, and is cut off a while after that.
+    :param websocket: a websocket, of method GET; the handler gets it as the call's ``websocket``.
     :param limit: seconds that the handler of a plugin's route may take, 60 if it does not say;
-        past them it is cancelled, and the answer is 503. Streams and raw bodies have no limit.
+        past them it is cancelled, and the answer is 503. Streams, websockets and raw bodies have
+        no limit.
+    :param confidential: bodies of requests and answers are kept out of the log and the record.
     :param tag: group in the API document.
     :param plugin: the plugin that it comes from; the server fills it in.
     """
@@ -178,25 +243,49 @@ class Route:
     path: str
     handler: Handler
     summary: str
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str | QueryParameter] = field(default_factory=dict)
     body: type[Schema] | OneOf | None = None
     answer: type[Schema] | OneOf | None = None
     many: bool = False
     status: int = 200
     errors: Mapping[int, str] = field(default_factory=dict)
     scope: Scope = Scope.SERVER
-    node_type: str = ""
+    node_type: str | None = ""
+    node_parameter: str = "vm_id"
     creates: bool = False
     damaged_too: bool = False
+    closed_too: bool = False
     changes: bool = True
     stream: bool = False
     raw: bool = False
     body_type: str = OCTETS
+    body_types: tuple[str, ...] = ()
     answer_type: str = JSON
+    answer_types: tuple[str, ...] = ()
     endless: bool = False
+    websocket: bool = False
     limit: float | None = None
+    confidential: bool = False
     tag: str = "server"
     plugin: str = ""
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether only its end ends it: a stream, or a websocket."""
+        return self.endless or self.websocket
+
+    @property
+    def names_node(self) -> bool:
+        """Whether the path names a node that is looked up."""
+        return self.scope in (Scope.NODE, Scope.FIND_NODE)
+
+    @property
+    def parameters_of_query(self) -> Mapping[str, QueryParameter]:
+        """What the query may hold."""
+        return {
+            name: QueryParameter(given) if isinstance(given, str) else given
+            for name, given in self.query.items()
+        }
 
     @property
     def shape(self) -> tuple[str, str]:

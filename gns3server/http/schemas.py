@@ -129,6 +129,13 @@ class VersionMatchSchema(Schema):
     version = fields.String(required=True)
 
 
+class TicketSchema(Schema):
+    """What opens one websocket, within so many seconds."""
+
+    ticket = fields.String(required=True)
+    expires_in = fields.Integer(required=True)
+
+
 class ProjectCreateSchema(Schema):
     """A new project, or one to open again."""
 

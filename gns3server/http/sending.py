@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
 
-from gns3server.errors import Conflict
 from gns3server.files.safe_open import OpenFile
 from gns3server.http.edge import has_gone
 from gns3server.http.routing import OCTETS, Call
@@ -19,49 +16,6 @@ CHUNK = 256 * 1024
 
 LOOK_SECONDS = 0.1
 """How often a file that is followed is looked at for more (contract 2.5)."""
-
-
-class Followers:
-    """The clients that follow a file. What they share ends with the server."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._ending = asyncio.Event()
-
-    @property
-    def ending(self) -> bool:
-        """Whether the server stops, and the streams with it."""
-        return self._ending.is_set()
-
-    async def end(self, _application: web.Application) -> None:
-        """End all streams, the ones still to come included."""
-        self._ending.set()
-
-    async def pause(self) -> None:
-        """Wait until it is time to look again, or to end."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_SECONDS):
-                await self._ending.wait()
-
-    @contextmanager
-    def joined(self, limit: int) -> Iterator[None]:
-        """Be one of them while the context lasts.
-
-        :raises Conflict: there are ``limit`` of them already.
-        """
-        if self._count >= limit:
-            raise Conflict(
-                f"{limit} clients follow files already, which is this server's limit: "
-                "close one of those streams first."
-            )
-        self._count += 1
-        try:
-            yield
-        finally:
-            self._count -= 1
-
-
-FOLLOWERS: web.AppKey[Followers] = web.AppKey("followers", Followers)
 
 
 def check_still_there(request: web.Request) -> None:
@@ -110,24 +64,22 @@ async def follow(call: Call, file: OpenFile) -> web.StreamResponse:
     A file that has become shorter is sent from its beginning again: it was
     written anew, and what is in it now has not been sent.
     """
-    followers = call.request.app[FOLLOWERS]
-    with followers.joined(call.server.settings.server.max_listeners):
-        response = piecewise(call, OCTETS)
-        await response.prepare(call.request)
-        position = 0
-        while not followers.ending:
-            content = await _read(call, file, position, CHUNK)
-            if content:
-                await response.write(content)
-                position += len(content)
-                continue
-            check_still_there(call.request)
-            if (await asyncio.to_thread(file.status)).st_size < position:
-                position = 0
-            else:
-                await followers.pause()
-        await response.write_eof()
-        return response
+    response = piecewise(call, OCTETS)
+    await response.prepare(call.request)
+    position = 0
+    while not call.ending.is_set():
+        content = await _read(call, file, position, CHUNK)
+        if content:
+            await response.write(content)
+            position += len(content)
+            continue
+        check_still_there(call.request)
+        if (await asyncio.to_thread(file.status)).st_size < position:
+            position = 0
+        else:
+            await call.ending.wait(LOOK_SECONDS)
+    await response.write_eof()
+    return response
 
 
 async def _read(call: Call, file: OpenFile, position: int, size: int) -> bytes:

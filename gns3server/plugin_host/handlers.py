@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from gns3server.calls import CallFailed, LimitedCalls, TookTooLong, guarded
+from gns3server.calls import CallFailed, LimitedCalls, TookTooLong, guarded, tamed
 from gns3server.errors import LabError, Unavailable
+from gns3server.http.families import ErrorShape, FailedRequest
 from gns3server.http.routing import Call, Route
 from gns3server.plugin_host.calls import HURRIED_SECONDS
 from gns3server.plugin_host.route_checks import name_of
@@ -29,10 +31,14 @@ class Handlers:
 
     def wrap(self, plugin: str, route: Route) -> Route:
         """A route of a plugin's own, to be installed in place of the one that it has made."""
-        endless = route.stream or route.raw
+        endless = route.stream or route.raw or route.websocket
         limit = None if endless else route.limit or HANDLER_SECONDS
         handler = partial(self._handle, replace(route, plugin=plugin, limit=limit))
         return replace(route, plugin=plugin, limit=limit, handler=handler)
+
+    def wrap_shape(self, plugin: str, shape: ErrorShape) -> ErrorShape:
+        """A shape of errors of a plugin's own, to be installed in place of the one it has made."""
+        return replace(shape, plugin=plugin, render=partial(_render, shape))
 
     async def _handle(self, route: Route, call: Call) -> Any:
         name = name_of(route.handler)
@@ -52,3 +58,16 @@ class Handlers:
                 "or its own request. Nothing else was harmed; tell its authors.",
                 log=f"the plugin {route.plugin!r} failed in {name}: {error}",
             ) from error
+
+
+def _render(shape: ErrorShape, error: LabError, request: FailedRequest) -> Mapping[str, Any]:
+    """Call a plugin's function in such a way that it cannot end the server.
+
+    :raises CallFailed: it has tried to.
+    """
+    try:
+        return shape.render(error, request)
+    except Exception:
+        raise
+    except BaseException as mistake:
+        raise tamed(mistake) from mistake

@@ -16,12 +16,14 @@ import pluggy
 
 from gns3server import hookspecs
 from gns3server.calls import CallFailed
+from gns3server.http.families import ErrorShape, StaticFiles
 from gns3server.http.handlers.nodes import node_routes
 from gns3server.http.routing import FailedPlugin, Route
+from gns3server.http.static import static_routes
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.registry import Registry
-from gns3server.plugin_host import checks, route_checks
+from gns3server.plugin_host import checks, family_checks, route_checks
 from gns3server.plugin_host.calls import Caller, drop
 from gns3server.plugin_host.checks import Unfit
 from gns3server.plugin_host.handlers import Handlers
@@ -78,6 +80,7 @@ class PluginHost:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
         self._manager.add_hookspecs(hookspecs)
         self._registry = Registry()
+        self._core_families = frozenset[str]()
         self.plugins: list[Plugin] = []
         self.failures: dict[str, FailedPlugin] = {}
         """The plugins out of service whose names no other one has. Kept up to date."""
@@ -133,6 +136,7 @@ class PluginHost:
         """
         self._registry = registry
         core = [Claim(route, place) for place, route in enumerate(core_routes)]
+        self._core_families = route_checks.families_of(claim.route for claim in core)
         place = len(core)
         for plugin in self.plugins:
             if plugin.usable:
@@ -160,18 +164,31 @@ class PluginHost:
             nio_types = self._items(plugin, phase, NioType)
             checks.check_nio_types(nio_types)
             phase = "gns3_routes"
-            own = self._items(plugin, phase, Route)
-            route_checks.check_routes(own)
-            routes = [route for kind in node_types for route in node_routes(kind)]
-            served = [
-                *(replace(route, plugin=plugin.name) for route in routes),
-                *(self._handlers.wrap(plugin.name, route) for route in own),
-            ]
+            routes, shapes = self._ask_for_routes(plugin, phase)
+            standard = [route for kind in node_types for route in node_routes(kind)]
+            served = [*(replace(route, plugin=plugin.name) for route in standard), *routes]
             claims = [Claim(route, place + n) for n, route in enumerate(served)]
-            plugin.offer = Offer(node_types, nio_types, claims)
+            plugin.offer = Offer(node_types, nio_types, claims, shapes)
             route_checks.check_own_paths(claims)
+            family_checks.check_error_shapes(shapes, plugin.offer.families)
         except Exception as error:
             self._fail(plugin, phase, error)
+
+    def _ask_for_routes(self, plugin: Plugin, hook: str) -> tuple[list[Route], list[ErrorShape]]:
+        """The routes of a plugin's own, those of its files included, and its shapes of errors."""
+        offered = self._items(plugin, hook, Route, StaticFiles, ErrorShape)
+        own = [item for item in offered if isinstance(item, Route)]
+        static = [item for item in offered if isinstance(item, StaticFiles)]
+        route_checks.check_routes(own)
+        family_checks.check_static(static)
+        wrapped = [self._handlers.wrap(plugin.name, route) for route in own]
+        of_files = [route for files in static for route in static_routes(files)]
+        shapes = [
+            self._handlers.wrap_shape(plugin.name, item)
+            for item in offered
+            if isinstance(item, ErrorShape)
+        ]
+        return [*wrapped, *(replace(route, plugin=plugin.name) for route in of_files)], shapes
 
     def _install(self, plugin: Plugin, core: Sequence[Claim]) -> None:
         """Install what a plugin offers, if nobody else has any of it."""
@@ -188,6 +205,9 @@ class PluginHost:
             nio_types = {k.name: p.name for p in installed for k in p.offer.nio_types}
             checks.check_new("NIO type", [kind.name for kind in offer.nio_types], nio_types)
             phase = "gns3_routes"
+            families = dict.fromkeys(self._core_families, "")
+            families |= {name: other.name for other in installed for name in other.offer.families}
+            route_checks.check_families(offer.families, families)
             route_checks.check_free(offer.claims, core)
             for other in installed:
                 route_checks.check_free(offer.claims, other.offer.claims)
@@ -231,6 +251,10 @@ class PluginHost:
         """The routes of all plugins whose offers are installed."""
         return [route for plugin in self.plugins for route in plugin.present.routes]
 
+    def error_shapes(self) -> list[ErrorShape]:
+        """The shapes of errors of all plugins whose offers are installed."""
+        return [shape for plugin in self.plugins for shape in plugin.present.error_shapes]
+
     # Calling -------------------------------------------------------------------
 
     def _call(self, plugin: Plugin, hook: str, **arguments: Any) -> Any:
@@ -242,7 +266,7 @@ class PluginHost:
         results = caller(**arguments)
         return results[0] if results else None
 
-    def _items(self, plugin: Plugin, hook: str, kind: type[T]) -> list[T]:
+    def _items(self, plugin: Plugin, hook: str, *kinds: type[T]) -> list[T]:
         def collect() -> list[T]:
             result = self._call(plugin, hook, config=plugin.config) or ()
             if isinstance(result, Awaitable):
@@ -257,8 +281,9 @@ class PluginHost:
         if len(items) > MOST_ITEMS:
             raise Unfit(f"{hook} returned more than {MOST_ITEMS} items")
         for item in items:
-            if not isinstance(item, kind):
-                raise Unfit(f"{hook} returned {item!r}, which is no {kind.__name__}")
+            if not isinstance(item, kinds):
+                names = " or ".join(kind.__name__ for kind in kinds)
+                raise Unfit(f"{hook} returned {item!r}, which is no {names}")
         return items
 
     # Failures ------------------------------------------------------------------
@@ -303,15 +328,22 @@ class PluginHost:
     def _tell_failures(self) -> None:
         usable = {plugin.name for plugin in self.plugins if plugin.usable}
         types, paths = self._registry.node_types.keys(), {route.path for route in self.routes()}
+        present = [plugin.present.families for plugin in self.plugins]
+        families = self._core_families.union(*present)
         self.failures.clear()
         for plugin in self.plugins:
             if plugin.failed and plugin.name not in usable:
                 # What another plugin has is not missing.
                 lost = {kind.name for kind in plugin.offer.node_types} - types
                 routes = {route.path for route in plugin.offer.routes} - paths
+                prefixes = {f"/{name}" for name in plugin.offer.families - families}
                 reason = f"{plugin.message} (in {plugin.phase})"
                 self.failures[plugin.name] = FailedPlugin(
-                    plugin.name, reason, frozenset(lost), frozenset(routes)
+                    plugin.name,
+                    reason,
+                    frozenset(lost),
+                    frozenset(routes),
+                    frozenset(prefixes),
                 )
 
     def reports(self) -> list[Mapping[str, Any]]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gns3server.hookspecs import PROJECT_NAME
+from gns3server.http.families import ErrorShape
 from gns3server.http.routing import Route
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.node_type import NodeType
-from gns3server.plugin_host import checks
+from gns3server.plugin_host import checks, route_checks
 from gns3server.plugin_host.paths import Claim
 from gns3server.settings.schema import ConfigView, Settings
 
@@ -23,11 +24,17 @@ class Offer:
     node_types: Sequence[NodeType] = ()
     nio_types: Sequence[NioType] = ()
     claims: Sequence[Claim] = ()
+    error_shapes: Sequence[ErrorShape] = ()
 
     @property
     def routes(self) -> list[Route]:
         """Its routes, the standard ones of its node types included."""
         return [claim.route for claim in self.claims]
+
+    @property
+    def families(self) -> frozenset[str]:
+        """The families of paths that its routes belong to and that are not everybody's."""
+        return route_checks.families_of(self.routes)
 
 
 @dataclass(eq=False)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
 from gns3server.http.application import check_installable
-from gns3server.http.routing import PARAMETER, OneOf, Route, Scope
+from gns3server.http.families import SHARED, family
+from gns3server.http.routing import PARAMETER, OneOf, QueryParameter, Route, Scope
 from gns3server.plugin_host.checks import (
     Unfit,
+    check_collection,
     check_schema,
     check_text,
     is_coroutine_function,
@@ -25,9 +28,14 @@ SCOPE_PARAMETERS = {
     Scope.SERVER: frozenset[str](),
     Scope.PROJECT: frozenset({"project_id"}),
     Scope.WHOLE_PROJECT: frozenset({"project_id"}),
-    Scope.NODE: frozenset({"project_id", "vm_id"}),
+    Scope.NODE: frozenset({"project_id"}),
+    Scope.FIND_NODE: frozenset({"project_id"}),
 }
-"""What the path of a route must name, by the route's scope."""
+"""What the path of a route must name, by the route's scope, besides a node."""
+
+MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*")
+BEGINNING = re.compile(r"/[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/.*)?")
+"""How a path begins: with a literal segment, which is the family that it belongs to."""
 
 
 def check_routes(routes: Iterable[Route]) -> None:
@@ -42,8 +50,9 @@ def check_routes(routes: Iterable[Route]) -> None:
         _check_answers(where, route)
         for name in ("summary", "tag", "body_type", "answer_type"):
             check_text(where, name, getattr(route, name))
-        if not _maps(route.query, str):
-            raise Unfit(f"{where} has {route.query!r} as its query: write {{name: meaning}}")
+        _check_query(where, route.query)
+        _check_media_types(where, route)
+        _check_stream(where, route)
         for shape in (route.body, route.answer):
             _check_shape(where, shape)
         _check_limit(where, route)
@@ -52,8 +61,8 @@ def check_routes(routes: Iterable[Route]) -> None:
 def _check_path(where: str, route: Route) -> None:
     if route.method not in METHODS:
         raise Unfit(f"{where}: there is no method {route.method!r}, only {', '.join(METHODS)}")
-    if not (isinstance(route.path, str) and route.path.startswith("/v1/")):
-        raise Unfit(f"{where} does not begin with /v1/")
+    if not (isinstance(route.path, str) and BEGINNING.fullmatch(route.path)):
+        raise Unfit(f"{where} does not begin with a word of its own, as /v1/ or /web/ do")
     try:
         check_installable(route)
     except ValueError as error:
@@ -65,8 +74,81 @@ def _check_path(where: str, route: Route) -> None:
     missing = SCOPE_PARAMETERS[route.scope] - route.path_names
     if missing:
         raise Unfit(f"{where} is of scope {route.scope.name} and must name {sorted(missing)}")
-    if route.scope is Scope.NODE and not route.node_type:
-        raise Unfit(f"{where} is of scope NODE and must say node_type, the type of its nodes")
+    if route.names_node:
+        _check_node(where, route)
+    if route.closed_too and route.scope in (Scope.NODE, Scope.FIND_NODE):
+        raise Unfit(f"{where} is for closed projects as well, which have no node: choose one")
+
+
+def _check_node(where: str, route: Route) -> None:
+    """Refuse a route on nodes that does not say which."""
+    scope = route.scope.name
+    if route.node_parameter not in route.path_names:
+        raise Unfit(f"{where} is of scope {scope} and must name [{route.node_parameter!r}]")
+    if route.node_type is not None and not (isinstance(route.node_type, str) and route.node_type):
+        raise Unfit(
+            f"{where} is of scope {scope} and must say node_type, the type of its nodes, or None "
+            "if any will do"
+        )
+
+
+def _check_query(where: str, query: object) -> None:
+    """Refuse a query that does not say what it may hold."""
+    if not isinstance(query, Mapping) or not all(isinstance(name, str) for name in query):
+        raise Unfit(f"{where} has {query!r} as its query: write {{name: meaning}}")
+    for name, given in query.items():
+        if isinstance(given, str):
+            continue
+        if not isinstance(given, QueryParameter):
+            raise Unfit(
+                f"{where} has {given!r} as {name!r} in its query: write its meaning, or a "
+                "QueryParameter"
+            )
+        check_text(where, f"description of {name!r} in its query", given.description)
+        if given.kind not in ("number", "text"):
+            raise Unfit(
+                f"{where}: {name!r} in its query is of the kind {given.kind!r}, neither 'number' "
+                "nor 'text'"
+            )
+        fits = (
+            isinstance(given.default, str) if given.kind == "text" else is_whole(given.default, 0)
+        )
+        if given.default is not None and not fits:
+            raise Unfit(
+                f"{where}: {given.default!r} cannot be the default of {name!r} in its query, "
+                f"a {given.kind}"
+            )
+
+
+def _check_media_types(where: str, route: Route) -> None:
+    """Refuse media types that are none, or that nobody would look at."""
+    for name, value, made_by_handler, needed in (
+        ("body_types", route.body_types, route.raw, "raw"),
+        ("answer_types", route.answer_types, route.stream, "stream"),
+    ):
+        check_collection(where, name, value)
+        for item in value:
+            if not (isinstance(item, str) and MEDIA_TYPE.fullmatch(item)):
+                raise Unfit(f"{where}: {item!r} in its {name} is no media type, as 'image/png' is")
+        if value and not made_by_handler:
+            raise Unfit(f"{where} has {name}, which only a {needed} route heeds: say {needed}=True")
+
+
+def _check_stream(where: str, route: Route) -> None:
+    """Refuse what never ends and holds something, or cannot be a stream."""
+    if route.endless and not (route.stream or route.websocket):
+        raise Unfit(f"{where} is endless, which only a stream can be: say stream=True")
+    if route.is_endless and route.scope not in (Scope.SERVER, Scope.FIND_NODE):
+        raise Unfit(
+            f"{where} never ends and would hold its project or node for ever: let its scope be "
+            "SERVER, which finds a project as well, or FIND_NODE"
+        )
+    if not route.websocket:
+        return
+    if route.method != "GET":
+        raise Unfit(f"{where} is a websocket, which begins with GET")
+    if route.raw or route.stream or route.body is not None or route.answer is not None:
+        raise Unfit(f"{where} is a websocket: leave out stream, raw, body and answer")
 
 
 def _check_handler(where: str, handler: Callable[..., Any]) -> None:
@@ -112,7 +194,7 @@ def _check_shape(where: str, shape: object) -> None:
 def _check_limit(where: str, route: Route) -> None:
     if route.limit is None:
         return
-    if route.stream or route.raw:
+    if route.stream or route.raw or route.websocket:
         raise Unfit(f"{where} takes as long as its stream does: leave out its limit")
     if type(route.limit) not in (int, float) or not 0 < route.limit < float("inf"):
         raise Unfit(f"{where} has {route.limit!r} as its limit: write seconds, more than 0")
@@ -139,6 +221,26 @@ def check_own_paths(claims: Sequence[Claim]) -> None:
                     f"the route {_name(second)} would never be asked: {_name(first)} is asked "
                     "first, and matches all of it"
                 )
+
+
+def check_families(families: Collection[str], taken: Mapping[str, str]) -> None:
+    """Refuse families of paths that somebody else has.
+
+    :param taken: whose a family is, by its first segment; empty if the server's.
+    :raises Unfit: says which, and whose.
+    """
+    for name in sorted(families):
+        if name in taken:
+            owner = f"the plugin {taken[name]!r}" if taken[name] else "the server"
+            raise Unfit(
+                f"paths below /{name} are those of {owner}: choose another beginning, or "
+                f"/{SHARED}/, which is everybody's"
+            )
+
+
+def families_of(routes: Iterable[Route]) -> frozenset[str]:
+    """The families of paths that belong to whoever has some routes."""
+    return frozenset(family(route.path) for route in routes) - {SHARED}
 
 
 def check_free(claims: Iterable[Claim], taken: Collection[Claim]) -> None:

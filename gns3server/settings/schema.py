@@ -72,7 +72,10 @@ class ServerSettings:
     max_starting: int = option(32, "how many nodes may come up at the same time")
     max_projects: int = option(1000, "how many projects may be open")
     max_nodes: int = option(10000, "how many nodes the open projects may have together")
-    max_listeners: int = option(5000, "how many clients may listen to notifications")
+    max_listeners: int = option(
+        5000,
+        "how many notification streams, followed files and websockets may be open",
+    )
     max_events: int = option(5000, "how many events a project keeps for clients that were away")
     max_image_size: int = option(16384, "how large an uploaded image may be, in MiB")
     announced_version: str = option(__version__, "what GET /v1/version says")

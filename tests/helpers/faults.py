@@ -229,12 +229,12 @@ def impatient(patch: pytest.MonkeyPatch, **seconds: float) -> None:
     the server stops, ``grace`` how long a listener may take to read the end of its stream, ``ping``
     after how much silence it is sent one.
     """
-    from gns3server.http import application, bodies, notifications, streams
+    from gns3server.http import application, bodies, endless, notifications
 
     constants = {
         "body": (bodies, "READ_LIMIT"),
         "shutdown": (application, "SHUTDOWN_SECONDS"),
-        "grace": (streams, "GRACE"),
+        "grace": (endless, "GRACE"),
         "ping": (notifications, "PING_AFTER"),
     }
     for name, value in seconds.items():

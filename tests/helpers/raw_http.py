@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,3 +68,23 @@ class RawClient:
         if body and not any(line.startswith("Transfer-Encoding") for line in headers):
             lines.append(f"Content-Length: {len(body)}")
         return await self.send("\r\n".join([*lines, "", ""]).encode() + body)
+
+
+def websocket_head(path: str, *headers: str, host: str = "localhost") -> bytes:
+    """The head of a request for a websocket (RFC 6455, 4.1)."""
+    key = base64.b64encode(b"sixteen bytes ..").decode()
+    lines = [
+        f"GET {path} HTTP/1.1",
+        f"Host: {host}",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {key}",
+        *headers,
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def text_frame(text: bytes) -> bytes:
+    """A short message of a client; its mask leaves everything as it is (RFC 6455, 5.2)."""
+    return bytes([0x81, 0x80 | len(text)]) + bytes(4) + text

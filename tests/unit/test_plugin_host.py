@@ -239,7 +239,12 @@ def test_a_nio_type_that_could_not_be_used_is_refused(make_host, faulty_plugin, 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ("path='/mine'", "does not begin with /v1/"),
+        ("path='mine'", "does not begin with a word of its own, as /v1/ or /web/ do"),
+        ("path='/{any}'", "does not begin with a word of its own"),
+        ("path='//mine'", "does not begin with a word of its own"),
+        ("path='/'", "does not begin with a word of its own"),
+        ("path='/docs/mine'", "paths below /docs are those of the server: choose another"),
+        ("path='/notifications/mine'", "paths below /notifications are those of the server"),
         ("path='/v1/projects'", "GET /v1/projects exists already: the server has it"),
         ("path='/v1/projects/{id}', method='DELETE'", "exists already"),
         ("path='/v1/projects/{p}/mine/vms'", "exists already"),

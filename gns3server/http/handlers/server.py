@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gns3server.errors import Conflict, Forbidden
+from gns3server.http.families import ERROR_SHAPES
 from gns3server.http.routing import ROUTE_TABLE, Call, Route
 from gns3server.http.schemas import (
     InterfaceSchema,
@@ -77,8 +78,8 @@ async def get_openapi(call: Call) -> Mapping[str, Any]:
     # Imported when used: a start must not pay for it.
     from gns3server.http.openapi import build
 
-    routes = call.request.app[ROUTE_TABLE]
-    return await asyncio.to_thread(build, call.server, routes)
+    routes, shapes = call.request.app[ROUTE_TABLE], call.request.app[ERROR_SHAPES]
+    return await asyncio.to_thread(build, call.server, routes, shapes)
 
 
 ROUTES = (

@@ -1,0 +1,137 @@
+"""Streams that only their end ends: notifications, files that are followed, websockets.
+
+There is one registry of them. It ends each when the server stops or its project goes, and cuts
+off whoever does not take note of that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from aiohttp import web
+
+from gns3server.errors import Conflict
+
+GRACE = 5.0
+"""Seconds that a client has to read the rest of its stream once that has ended."""
+
+SEND_BUFFER = 64 * 1024
+"""Bytes on their way to one client that the kernel keeps; Linux doubles it for its own needs."""
+
+
+class Ending:
+    """Whether an endless stream is to end: the server stops, or the stream's project goes."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self._told: list[Callable[[], object]] = []
+
+    def is_set(self) -> bool:
+        """Whether it is to end."""
+        return self._event.is_set()
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it is to end, and no longer than that many seconds; tells whether it is."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        return self.is_set()
+
+    def tell(self, function: Callable[[], object]) -> None:
+        """Call a function once it is to end: at once if it is already."""
+        if self.is_set():
+            function()
+        else:
+            self._told.append(function)
+
+    def set(self) -> None:
+        """Let it end. Idempotent."""
+        if not self.is_set():
+            self._event.set()
+            for function in self._told:
+                function()
+
+
+class EndlessStreams:
+    """All endless streams of a server."""
+
+    def __init__(self) -> None:
+        self._open: dict[Ending, str | None] = {}
+        self._stopping = False
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._open)
+
+    @contextmanager
+    def joined(self, request: web.Request, project_id: str | None, limit: int) -> Iterator[Ending]:
+        """Be one of them while the context lasts.
+
+        :param project_id: the stream ends with this project.
+        :raises Conflict: there are ``limit`` of them already.
+        """
+        if len(self._open) >= limit:
+            raise Conflict(
+                f"{limit} listeners are connected already, to notifications, files or websockets, "
+                "which is this server's limit (max_listeners): close one of them first."
+            )
+        ending = Ending()
+        self._open[ending] = project_id
+        try:
+            with _cut_off_after(ending, request):
+                if self._stopping:
+                    ending.set()
+                yield ending
+        finally:
+            del self._open[ending]
+
+    def end_project(self, project_id: str) -> None:
+        """End the streams of a project that is gone."""
+        for ending, project in list(self._open.items()):
+            if project == project_id:
+                ending.set()
+
+    def close(self) -> None:
+        """End every stream, the ones still to come included: the server stops."""
+        self._stopping = True
+        for ending in list(self._open):
+            ending.set()
+
+
+@contextmanager
+def _cut_off_after(ending: Ending, request: web.Request) -> Iterator[None]:
+    """Cut off a client whose stream has ended some time ago, and then the handler.
+
+    A client that does not read blocks the writer, which then never sees the end by itself.
+    """
+    loop, task, transport = asyncio.get_running_loop(), asyncio.current_task(), request.transport
+    timers: list[asyncio.TimerHandle] = []
+
+    def begin() -> None:
+        timers.append(loop.call_later(GRACE, cut_off))
+
+    def cut_off() -> None:
+        if transport is not None:
+            transport.abort()
+        if task is not None:
+            timers.append(loop.call_later(GRACE, task.cancel))
+
+    ending.tell(begin)
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
+
+
+def limit_buffer(request: web.Request) -> None:
+    """Bound what the kernel holds for a client that does not read.
+
+    On the loopback it would go up to some megabytes for each (tcp(7), tcp_wmem).
+    """
+    connection = request.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)

@@ -1,0 +1,103 @@
+"""Errors as answers: in the shape of all, or in the one that a plugin has for its own paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from aiohttp import web
+
+from gns3server.errors import InvalidRequest, LabError, Unauthorized, Unavailable
+from gns3server.http.encoding import encode
+from gns3server.http.families import ErrorShape, FailedRequest, is_below
+from gns3server.http.parsing import PARSED
+from gns3server.http.request_log import ID, ROUTE
+from gns3server.http.routing import JSON, FailedPlugin
+
+
+class RouterError(LabError):
+    """What aiohttp refuses: there is no such path, or not with that method."""
+
+    def __init__(self, error: web.HTTPException, path: str, method: str) -> None:
+        allowed = error.headers.get("Allow", "")
+        message = {
+            404: f"There is no {path} here: see /v1/openapi.json for what there is.",
+            405: f"{method} is not possible on {path}: it takes {allowed}.",
+        }.get(error.status, error.reason)
+        super().__init__(message, log=error.reason)
+        self.status = error.status
+        if allowed:
+            self.headers = {"Allow": allowed}
+
+
+class ErrorAnswers:
+    """Makes answers of errors.
+
+    :param failed_plugins: live; the shapes of these are not used.
+    :param mistake: takes note of what a plugin, by name, has done wrong: where, and what.
+    """
+
+    def __init__(
+        self,
+        shapes: Sequence[ErrorShape],
+        failed_plugins: Mapping[str, FailedPlugin],
+        mistake: Callable[[str, str, Exception], None],
+    ) -> None:
+        # Of two that are for a path, the narrower one counts.
+        self._shapes = sorted(shapes, key=lambda shape: len(shape.prefix), reverse=True)
+        self._failed = failed_plugins
+        self._mistake = mistake
+
+    def respond(self, request: web.Request, error: LabError) -> web.Response:
+        """The answer that tells of an error."""
+        body = self._shaped(request, error) or encode(usual_body(request, error))
+        response = web.Response(body=body, status=error.status, headers={"Content-Type": JSON})
+        response.headers.update(error.headers)
+        if isinstance(error, Unauthorized):
+            # Whoever may not call has no body taken in: what comes now is not even looked at.
+            request.protocol.close()
+            response.force_close()
+        return response
+
+    def _shaped(self, request: web.Request, error: LabError) -> bytes | None:
+        """The body in a plugin's shape, if the path has one."""
+        for shape in self._shapes:
+            if is_below(request.path, shape.prefix) and shape.plugin not in self._failed:
+                return self._render(shape, request, error)
+        return None
+
+    def _render(self, shape: ErrorShape, request: web.Request, error: LabError) -> bytes | None:
+        route = request.get(ROUTE)
+        failed = FailedRequest(
+            id=request[ID],
+            method=request.method,
+            path=request.path,
+            route=route.path if route else "",
+            body=request.get(PARSED),
+        )
+        try:
+            body = shape.render(error, failed)
+            if not isinstance(body, Mapping):
+                raise TypeError(f"it returned {body!r}, which is no mapping")
+            return encode(dict(body))
+        except Exception as mistake:
+            self._mistake(shape.plugin, f"the errors of {shape.prefix}", mistake)
+            return None
+
+
+def usual_body(request: web.Request, error: LabError) -> dict[str, Any]:
+    """The one shape of every error that no plugin has another for (HTTP-03, HTTP-04)."""
+    route = request.get(ROUTE)
+    body: dict[str, Any] = {"message": error.message, "status": error.status}
+    if isinstance(error, InvalidRequest):
+        body["path"] = route.path if route else request.path
+        body["request"] = request.get(PARSED) if error.request is None else error.request
+    return body
+
+
+def out_of_service(plugin: FailedPlugin) -> Unavailable:
+    """What a client is told that asks for something of a failed plugin."""
+    return Unavailable(
+        f"The plugin {plugin.name!r} could not be used: {plugin.reason.rstrip('.')}. Mend it, then "
+        "start the server again; /v1/plugins tells more."
+    )

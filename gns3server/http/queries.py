@@ -1,0 +1,43 @@
+"""The query of a request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from gns3server.errors import InvalidRequest
+from gns3server.http.routing import QueryParameter
+
+WHOLE_NUMBER = re.compile("[0-9]+")
+
+
+def read_integer(digits: str) -> int:
+    """The number that digits mean, cut to one that is still greater than anything needs."""
+    return int(digits.lstrip("0")[:20] or "0")
+
+
+def read_query(parameters: Mapping[str, QueryParameter], request: web.Request) -> dict[str, Any]:
+    """What the query holds of what a route reads, and the defaults of what it does not hold.
+
+    :raises InvalidRequest: one of them is not of its kind.
+    """
+    values = {}
+    for name, parameter in parameters.items():
+        if name in request.query:
+            values[name] = _read(name, parameter, request.query[name])
+        elif parameter.default is not None:
+            values[name] = parameter.default
+    return values
+
+
+def _read(name: str, parameter: QueryParameter, text: str) -> int | str:
+    if parameter.kind == "text":
+        if "\0" in text:
+            raise InvalidRequest(f"Invalid request: {name} must not hold a NUL character.")
+        return text
+    if not WHOLE_NUMBER.fullmatch(text):
+        raise InvalidRequest(f"Invalid request: {name} must be a whole number, not {text!r}.")
+    return read_integer(text)

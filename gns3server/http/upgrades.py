@@ -1,0 +1,153 @@
+"""The way of a request for a websocket: the handshake, the handler, and an end in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, cast
+
+from aiohttp import web
+
+from gns3server.calls import LimitedCalls
+from gns3server.errors import LabError, UpgradeRequired
+from gns3server.http.connections import Connection
+from gns3server.http.endless import GRACE, limit_buffer
+from gns3server.http.request_log import ID
+from gns3server.http.routing import Call
+from gns3server.http.websockets import (
+    DONE,
+    FAILED,
+    GOING_AWAY,
+    MESSAGE_BYTES,
+    REFUSED,
+    Close,
+    WebSocket,
+)
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT = 30.0
+"""Seconds of silence after which a client is asked whether it is there; it has half as long."""
+
+PATIENCE = 1.0
+"""Seconds that a handler has to return when its websocket has ended, and again when cancelled."""
+
+GOING = Close(GOING_AWAY, "The server stops, or the project was closed or deleted.")
+
+
+class Upgrades:
+    """Serves websockets."""
+
+    def __init__(self) -> None:
+        self._abandoned = LimitedCalls(PATIENCE)
+
+    async def serve(self, call: Call) -> web.StreamResponse:
+        """Make a request a websocket, and run the route's handler with it.
+
+        :raises UpgradeRequired: the request does not ask for one, or not as it should.
+        """
+        response = web.WebSocketResponse(
+            timeout=GRACE,
+            heartbeat=HEARTBEAT,
+            compress=False,
+            # What is as large as this is refused.
+            max_msg_size=MESSAGE_BYTES + 1,
+        )
+        if not response.can_prepare(call.request):
+            raise UpgradeRequired(
+                f"There is a websocket at {call.request.path}: ask for it as RFC 6455 says "
+                "(Connection: Upgrade, Upgrade: websocket, Sec-WebSocket-Version: 13, and a key)."
+            )
+        limit_buffer(call.request)
+        await response.prepare(call.request)
+        websocket = call.found_websocket = WebSocket(response)
+        call.ending.tell(partial(websocket.finish, GOING))
+        work = asyncio.create_task(_handle(call))
+        async with (
+            _beside(websocket.take_in(), websocket.pass_on()) as (taking, passing),
+            _beside(_close(call.request, response, websocket, taking, passing)) as (closing,),
+        ):
+            try:
+                await self._wait(call, work, websocket)
+            finally:
+                if not work.done():
+                    self._abandoned.leave_behind(work)
+            websocket.finish(_outcome(call, work))
+            await closing
+        return response
+
+    async def _wait(self, call: Call, work: asyncio.Task[Any], websocket: WebSocket) -> None:
+        """Wait for the handler, which ends soon after its websocket."""
+        lost = cast(Connection, call.request.protocol).lost
+        await asyncio.wait({work, websocket.ended, lost}, return_when=asyncio.FIRST_COMPLETED)
+        if lost.done():
+            websocket.finish(None)
+        if not work.done():
+            # It may finish what a last message has asked for.
+            await asyncio.wait({work}, timeout=PATIENCE)
+        if not work.done():
+            work.cancel()
+            await asyncio.wait({work}, timeout=PATIENCE)
+        if not work.done():
+            log.error("%s: the handler of %s does not end", call.request[ID], call.route.path)
+
+
+async def _handle(call: Call) -> None:
+    await call.route.handler(call)
+
+
+def _outcome(call: Call, work: asyncio.Task[Any]) -> Close:
+    """How a websocket ends whose handler has ended so."""
+    if not work.done() or work.cancelled():
+        return GOING
+    error = work.exception()
+    if error is None:
+        return Close(DONE)
+    name = call.request[ID]
+    if isinstance(error, LabError):
+        log.info("%s: the websocket was ended: %s", name, error.log or error.message)
+        return Close(REFUSED + error.status, error.message)
+    log.error("%s: this is a bug of the server or a plugin", name, exc_info=error)
+    return Close(FAILED, f"The server failed; it is noted in its log as {name}.")
+
+
+async def _close(
+    request: web.Request,
+    response: web.WebSocketResponse,
+    websocket: WebSocket,
+    taking: asyncio.Task[None],
+    passing: asyncio.Task[None],
+) -> None:
+    """Once it has ended, send what is left and the close frame, and wait for that of the client.
+
+    That is not long waited for.
+    """
+    await asyncio.wait({websocket.ended})
+    close = websocket.ended.result()
+    if close is None:
+        return
+    taking.cancel()
+    try:
+        async with asyncio.timeout(GRACE):
+            await asyncio.wait({taking, passing})
+            await response.close(code=close.code, message=close.message)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+
+
+@asynccontextmanager
+async def _beside(
+    *works: Coroutine[Any, Any, None],
+) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """Run some work beside the context, and end it with the context."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""What ``web_front_end`` shows: in a real plugin, its own package."""
