@@ -35,12 +35,13 @@ autodoc_preserve_defaults = True
 
 nitpicky = True
 # Names of other projects: the manual is built without asking the network for theirs.
-OTHERS = "aiohttp|argparse|asyncio|collections|contextlib|marshmallow|pathlib|web"
+OTHERS = "_asyncio|aiohttp|argparse|asyncio|collections|contextlib|marshmallow|pathlib|web"
 nitpick_ignore_regex = [
     ("py:.*", rf"({OTHERS})\..*"),
-    ("py:class", "(AbstractAsyncContextManager|Schema|EntryPoint)"),
+    ("py:class", "(AbstractAsyncContextManager|Schema|EntryPoint|Translate)"),
     # The insides of the server, which the reference for plugins leaves out.
-    ("py:.*", r"gns3server\.(app|nodes\.parent|nodes\.registry|settings)\..*"),
+    ("py:.*", r"gns3server\.(app|events|locks|running|settings|storage)\..*"),
+    ("py:.*", r"gns3server\.(nodes\.(limits|machine|registry|states)|projects\.manager)\..*"),
 ]
 
 

@@ -21,16 +21,19 @@ from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.curl_log import CurlLog
 from gns3server.http.endless import EndlessStreams
+from gns3server.http.notifications import V1Translator
 from gns3server.http.routing import Route
 from gns3server.http.security import Gatekeeper
 from gns3server.nodes.file_cache import FileCache
+from gns3server.nodes.limits import CallLimits
 from gns3server.nodes.machine import Machine
+from gns3server.nodes.project_base import ProjectServices
 from gns3server.nodes.registry import Registry
+from gns3server.nodes.runtime import remove_base, runtime_base
 from gns3server.plugin_host.host import CALL_SECONDS, PluginHost
 from gns3server.plugin_host.modules import PluginModules
 from gns3server.ports import PortPool, Ports
 from gns3server.projects.manager import ProjectManager
-from gns3server.projects.nodes import ProjectServices
 from gns3server.projects.project import Project
 from gns3server.running.gate import StartGate
 from gns3server.running.local import LocalRunner
@@ -70,24 +73,6 @@ class Tasks:
         """Wait for everything that is under way."""
         while self._tasks:
             await asyncio.wait(set(self._tasks))
-
-
-class ProjectObserver:
-    """Tells of projects those who are concerned: their streams end before plugins are told."""
-
-    def __init__(self, streams: EndlessStreams, host: PluginHost) -> None:
-        self._streams = streams
-        self._host = host
-
-    async def observe(self, event: str, project: Project) -> None:
-        """Take note of what has become of a project."""
-        if event == "closed":
-            self._streams.end_project(project.id)
-        await self._host.observe(event, project)
-
-    def hurry(self) -> None:
-        """Take little time from now on: the server stops."""
-        self._host.hurry()
 
 
 @dataclass(frozen=True)
@@ -157,7 +142,14 @@ async def serving(
     await asyncio.to_thread(host.load, found)
     await asyncio.to_thread(host.gather, registry, CORE_ROUTES)
     async with (
-        _core(config, host, registry, streams, stop or asyncio.Event()) as (server, tasks),
+        _core(
+            config,
+            host,
+            registry,
+            streams=streams,
+            stop=stop or asyncio.Event(),
+            limits=CallLimits(plugin_seconds),
+        ) as (server, tasks),
         _curl_log(settings) as curl_log,
         host.lifespans(server),
     ):
@@ -180,6 +172,7 @@ async def serving(
             _watching(config),
             listening(application, settings.server.host, settings.server.port, tls) as address,
         ):
+            server.projects.start_always_on()
             try:
                 yield RunningServer(
                     server, host, routes, streams, *address, encrypted=tls is not None
@@ -196,8 +189,10 @@ async def _core(
     config: LiveSettings,
     host: PluginHost,
     registry: Registry,
+    *,
     streams: EndlessStreams,
     stop: asyncio.Event,
+    limits: CallLimits,
 ) -> AsyncIterator[tuple[Server, Tasks]]:
     """Everything below HTTP, wired together."""
     settings, tasks = config.current, Tasks()
@@ -206,18 +201,40 @@ async def _core(
         _machine(config, registry) as machine,
     ):
         bus = EventBus(max_listeners=settings.server.max_listeners)
+        translate = V1Translator(registry)
         shared = ProjectServices(
             machine=machine,
             registry=registry,
             bus=bus,
+            translate=translate,
             config=config,
             node_ids={},
             converting=asyncio.Lock(),
             own=tasks.own,
+            limits=limits,
         )
-        observer = ProjectObserver(streams, host)
-        manager = ProjectManager(config, shared, thread, records, observer)
-        server = Server(config, manager, registry, bus, tasks.own, host.reports, host.note, stop)
+
+        async def observe(event: str, project: Project) -> None:
+            if event == "closed":
+                streams.end_project(project.id)
+            await host.observe(event, project)
+
+        def hurry() -> None:
+            host.hurry()
+            limits.hurry()
+
+        manager = ProjectManager(config, shared, thread, records, observe=observe, hurry=hurry)
+        server = Server(
+            config,
+            manager,
+            registry,
+            bus,
+            translate,
+            tasks.own,
+            host.reports,
+            host.note,
+            stop,
+        )
         yield server, tasks
 
 
@@ -317,6 +334,7 @@ async def _curl_log(settings: Settings) -> AsyncIterator[CurlLog | None]:
 async def _machine(config: LiveSettings, registry: Registry) -> AsyncIterator[Machine]:
     settings = config.current
     runner, files = LocalRunner(settings.environ), FileCache()
+    runtime = runtime_base(settings.state_path, settings.environ.get("XDG_RUNTIME_DIR"))
     try:
         yield Machine(
             runner,
@@ -325,7 +343,9 @@ async def _machine(config: LiveSettings, registry: Registry) -> AsyncIterator[Ma
             settings.search_path,
             files,
             Images(config, registry.image_kinds),
+            runtime,
         )
     finally:
         await files.close()
         await runner.close()
+        await asyncio.to_thread(remove_base, runtime)

@@ -41,6 +41,15 @@ class FilesFailed(LabError):
     """500: files or directories of a project could not be made or removed (PRJ-27, PRJ-29)."""
 
 
+class PluginFault(LabError):
+    """500: a plugin has failed; the message names it and what was asked of it.
+
+    ``reported``: listeners have been told.
+    """
+
+    reported = False
+
+
 class Exhausted(LabError):
     """500: the machine, or the user's share of it, has no more of what the request needs."""
 
@@ -114,7 +123,7 @@ class UpgradeRequired(LabError):
 
 
 class Unavailable(LabError):
-    """503: the plugin that would answer could not be loaded."""
+    """503: the plugin that would answer is out of service, or took too long."""
 
     status = 503
 

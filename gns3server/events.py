@@ -1,217 +1,252 @@
-"""Fan-out of events to listeners.
+"""What has happened, and those who listen to it.
 
-Publishing never blocks and never fails because of a listener: each has a
-bounded queue of its own, and one that falls behind is ended with a last line
-that says so, while the others notice nothing.
+An event is (kind, change, object); each API puts it into words of its own, with one translator
+that is called once an event, however many listen. Publishing never blocks and never fails because
+of a listener: each has a bounded queue of its own, and one that falls behind is ended, while the
+others notice nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from gns3server.errors import Conflict
 
-PING_AFTER = 5.0
-"""Seconds of silence after which a listener is sent a ping (contract 1.9)."""
+log = logging.getLogger(__name__)
 
-QUEUE_LINES = 2000
-"""Lines that may wait for one listener before it counts as fallen behind."""
+QUEUE_LENGTH = 2000
+"""Events that may wait for one listener before it counts as fallen behind."""
 
 QUEUE_BYTES = 2 * 1024 * 1024
-"""Bytes that these lines may have together: an event holds a node's whole script."""
+"""Bytes that these may have together: an event holds a node's whole script."""
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingEvent:
-    """An event, stored in one commit with the change that it tells of.
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that has happened.
 
-    :param apply: takes the change into memory: called once it is on disk, before anybody is told.
+    :param kind: what it has happened to: ``node``, ``log``, or a plugin's own word.
+    :param change: ``created``, ``started``, ``stopped``, ``suspended``, ``resumed``, ``updated``,
+        ``deleted``, ``error``, or a plugin's own word.
+    :param object: what it has happened to, as it is then; plain data that nobody changes any more.
     """
 
-    action: str
-    event: Mapping[str, Any]
-    apply: Callable[[], None] | None = None
+    kind: str
+    change: str
+    project_id: str
+    object: Any
 
 
-def event_line(action: str, event: Any = None) -> bytes:
-    """One notification as it goes over the wire: a JSON object with sorted keys, and a newline.
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """What an event of kind ``log`` is about: something that no request can be told of.
 
-    The separators are the ones of the contract (1.9, "exact bytes").
-    """
-    message: dict[str, Any] = {"action": action}
-    if event is not None:
-        message["event"] = event
-    return (json.dumps(message, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
-def numbered(line: bytes, number: int) -> bytes:
-    """The same line with its number in the project's event log, as ``seq``."""
-    return line[:-2] + b', "seq": %d}\n' % number
-
-
-PING_LINE = event_line("ping")
-
-
-class Listener:
-    """One subscriber: an asynchronous iterator of lines, ended by the bus or by leaving it.
-
-    Whoever serves it may set ``on_end``, called once when it is ended, ``connected``, asked
-    whether there is still somebody who listens, and ``missed``, lines to send after the first.
-
-    :param numbered: the lines carry their numbers.
+    :param node_id: the node that it concerns, if it is one.
     """
 
-    def __init__(self, queue_lines: int, ping_after: float, *, numbered: bool = False) -> None:
-        self._lines: deque[bytes] = deque([PING_LINE])
-        self._bytes = len(PING_LINE)
-        self._queue_lines = queue_lines
-        self._ping_after = ping_after
-        self._waiter: asyncio.Future[None] | None = None
-        self.numbered = numbered
-        self.missed: AsyncIterator[bytes] | None = None
+    message: str
+    node_id: str | None = None
+
+
+def same(event: Event) -> Event:
+    """The translator of those who want events as they are."""
+    return event
+
+
+def no_size(_: Any) -> int:
+    """The size of what only counts by number."""
+    return 0
+
+
+class Listener(Generic[T]):
+    """One subscriber: an asynchronous iterator of events as its translator puts them.
+
+    It is ended by the bus, or by leaving it. Whoever serves it may set ``on_end``, called once
+    when it is ended, and ``connected``, asked whether there is still somebody who listens.
+
+    :param size: bytes that one takes, which are bounded as well.
+    """
+
+    def __init__(
+        self, translate: Callable[[Event], T | None], size: Callable[[T], int], length: int
+    ) -> None:
+        self.translate = translate
         self.ended = False
+        self.fell_behind = False
         self.on_end: Callable[[], None] | None = None
         self.connected: Callable[[], bool] = lambda: True
+        self._size = size
+        self._length = length
+        self._queue: deque[tuple[T, int | None]] = deque()
+        self._bytes = 0
+        self._waiter: asyncio.Future[bool] | None = None
 
-    def put(self, line: bytes) -> None:
-        """Queue a line; past the bound the listener is ended instead."""
+    def put(self, item: T, number: int | None) -> None:
+        """Queue an event with its number; past the bound the listener is ended instead."""
         if self.ended:
             return
-        full = len(self._lines) >= self._queue_lines or self._bytes > QUEUE_BYTES
-        if full:
-            reason = (
-                "This listener fell too far behind and has missed events: "
-                "read the state again, then listen again."
-            )
-            self._lines.clear()
-            self._lines.append(event_line("log.error", {"message": reason}))
+        if len(self._queue) >= self._length or self._bytes > QUEUE_BYTES:
+            self.fell_behind = True
+            self._queue.clear()
             self.end()
             return
-        self._lines.append(line)
-        self._bytes += len(line)
-        self._wake()
+        self._queue.append((item, number))
+        self._bytes += self._size(item)
+        self._wake(news=True)
 
     def end(self) -> None:
-        """Let the iteration stop after the lines that are already queued."""
+        """Let the iteration stop after what is already queued."""
         if not self.ended:
             self.ended = True
-            self._wake()
+            self._wake(news=True)
             if self.on_end is not None:
                 self.on_end()
 
-    def _wake(self) -> None:
+    def _wake(self, *, news: bool) -> None:
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            self._waiter.set_result(news)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    @property
+    def queued(self) -> tuple[tuple[T, int | None], ...]:
+        """What waits to be taken, each event with its number in the project's log if it has one."""
+        return tuple(self._queue)
+
+    def taken(self) -> Iterator[tuple[T, int | None]]:
+        """What is queued, one after the other; it does not wait any more then."""
+        while self._queue:
+            item, number = self._queue.popleft()
+            self._bytes -= self._size(item)
+            yield item, number
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        """Wait until something is queued or the listener is ended; ``False`` after so long."""
+        if self._queue or self.ended:
+            return True
         loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = (
+            None if seconds is None else loop.call_later(seconds, partial(self._wake, news=False))
+        )
+        try:
+            return await self._waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def __aiter__(self) -> AsyncIterator[T]:
         while True:
-            while self._lines:
-                line = self._lines.popleft()
-                self._bytes -= len(line)
-                yield line
-                missed, self.missed = self.missed, None
-                if missed is not None:
-                    async for older in missed:
-                        yield older
+            for item, _ in self.taken():
+                yield item
             if self.ended:
                 return
-            self._waiter = loop.create_future()
-            timer = loop.call_later(self._ping_after, self.put, PING_LINE)
-            try:
-                await self._waiter
-            finally:
-                timer.cancel()
+            await self.wait()
 
 
 class EventBus:
     """Everybody who listens, and the one place where events are published.
 
     :param max_listeners: how many may listen at once, all projects together.
-    :param queue_lines: how many lines may wait for one listener.
-    :param ping_after: seconds of silence after which a listener is sent a ping; one that listens
-        already keeps what it has.
     """
 
-    def __init__(
-        self,
-        *,
-        max_listeners: int = 5000,
-        queue_lines: int = QUEUE_LINES,
-        ping_after: float = PING_AFTER,
-    ) -> None:
+    def __init__(self, *, max_listeners: int = 5000, queue_length: int = QUEUE_LENGTH) -> None:
         self.max_listeners = max_listeners
-        self._queue_lines = queue_lines
-        self.ping_after = ping_after
+        self._queue_length = queue_length
         self._closed = False
-        self._everywhere: dict[Listener, None] = {}
-        self._of_project: dict[str, dict[Listener, None]] = {}
+        self._listeners: dict[str | None, dict[Listener[Any], None]] = {}
+        """By project; those who listen to all of them under ``None``."""
+
+    def __len__(self) -> int:
+        """How many listen, those who have hung up included."""
+        return sum(map(len, self._listeners.values()))
 
     @property
     def projects(self) -> frozenset[str]:
         """The ids of the projects that somebody listens to."""
-        return frozenset(self._of_project)
+        return frozenset(project_id for project_id in self._listeners if project_id is not None)
 
     def listeners(self, project_id: str | None = None) -> int:
         """How many listen to this very project, or to all of them; not those who have hung up.
 
         Their streams end when the next line is sent, which may be seconds away.
         """
-        group = self._everywhere if project_id is None else self._of_project.get(project_id, {})
-        return sum(listener.connected() for listener in group)
+        return sum(listener.connected() for listener in self._listeners.get(project_id, ()))
 
-    def publish(self, project_id: str, line: bytes, number: int | None = None) -> None:
-        """Send one event to the project's listeners and to the server-wide ones.
+    def publish(
+        self, event: Event, number: int | None = None, known: Mapping[Any, Any] | None = None
+    ) -> None:
+        """Tell the project's listeners of an event, and those who listen to all projects.
 
         :param number: its number in the project's event log, if it has one.
+        :param known: what translators have made of it already.
         """
-        with_number = line if number is None else numbered(line, number)
-        for listener in [*self._of_project.get(project_id, ()), *self._everywhere]:
-            listener.put(with_number if listener.numbered else line)
+        made = dict(known or {})
+        for listener in [
+            *self._listeners.get(event.project_id, ()),
+            *self._listeners.get(None, ()),
+        ]:
+            if listener.translate not in made:
+                made[listener.translate] = _translated(listener.translate, event)
+            item = made[listener.translate]
+            if item is not None:
+                listener.put(item, number)
 
     @contextmanager
     def listen(
-        self, project_id: str | None = None, *, numbered: bool = False
-    ) -> Iterator[Listener]:
+        self,
+        project_id: str | None = None,
+        *,
+        translate: Callable[[Event], T | None],
+        size: Callable[[T], int] = no_size,
+    ) -> Iterator[Listener[T]]:
         """Listen to one project, or to all of them, while the context lasts.
 
-        :param numbered: the lines carry their numbers.
+        :param translate: puts an event into the words of who listens, or returns ``None`` for one
+            that they have no word for. Listeners with the same translator share what it makes.
+        :param size: the bytes of what ``translate`` has made, where they are to be bounded.
         :raises Conflict: as many listeners as the server allows are there already.
         """
-        if len(self._everywhere) + sum(map(len, self._of_project.values())) >= self.max_listeners:
+        if len(self) >= self.max_listeners:
             raise Conflict(
                 f"{self.max_listeners} listeners are connected already, which is this server's "
                 "limit: close one of them first."
             )
-        listener = Listener(self._queue_lines, self.ping_after, numbered=numbered)
+        listener = Listener(translate, size, self._queue_length)
         listener.ended = self._closed
-        if project_id is None:
-            group = self._everywhere
-        else:
-            group = self._of_project.setdefault(project_id, {})
+        group = self._listeners.setdefault(project_id, {})
         group[listener] = None
         try:
             yield listener
         finally:
             del group[listener]
-            if project_id is not None and not group:
-                self._of_project.pop(project_id, None)
+            if not group:
+                del self._listeners[project_id]
 
     def end_project(self, project_id: str) -> None:
         """End the streams of a project that is gone."""
-        for listener in list(self._of_project.get(project_id, ())):
+        for listener in list(self._listeners.get(project_id, ())):
             listener.end()
 
     def close(self) -> None:
         """End every stream, the ones still to come included: the server stops."""
         self._closed = True
-        for listener in list(self._everywhere):
-            listener.end()
-        for project_id in list(self._of_project):
-            self.end_project(project_id)
+        for group in list(self._listeners.values()):
+            for listener in list(group):
+                listener.end()
+
+
+def _translated(translate: Callable[[Event], Any], event: Event) -> Any:
+    try:
+        return translate(event)
+    except Exception:
+        # One API that has no words for it must not keep it from the others.
+        log.exception("%s %s cannot be told to some listeners", event.kind, event.change)
+        return None

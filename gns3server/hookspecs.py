@@ -6,11 +6,15 @@ wants, marked with :data:`gns3server.plugin.hookimpl`.
 
 Hooks that register return data and change nothing themselves: the server
 checks all of a plugin's data, then installs all of it or none. Only the hooks
-that say so are awaited. A hook that raises, returns something unfit or takes
-longer than ten seconds (one while the server stops) puts its plugin, and no
-other, out of service: its hooks are not called any more, and requests to it
-answer 503 with the reason.
-What failed while the server runs is in service again after a restart.
+that say so are awaited, and only they may be written with ``async def``.
+
+A hook that registers, or a lifespan, puts its plugin, and no other, out of
+service when it raises, returns something unfit or takes longer than ten seconds
+(one while the server stops): its hooks are not called any more, and requests to
+it answer 503 with the reason. It is in service again after a restart. A hook
+about projects that raises or takes too long is not called again; all else of
+its plugin goes on. Nothing that a hook raises ends the server, ``SystemExit``
+and ``KeyboardInterrupt`` included.
 """
 
 from __future__ import annotations
@@ -54,8 +58,8 @@ def gns3_config_schema() -> type[Schema]:  # type: ignore[empty-body]
 def gns3_node_types(config: Mapping[str, Any]) -> Sequence[NodeType]:  # type: ignore[empty-body]
     """The node types that the plugin offers.
 
-    Called once, while the server is built. A type is named as the plugin, or
-    ``<plugin>-<something>`` when it offers several.
+    Called once, while the server is built. No two plugins may have a type of the
+    same name: see :doc:`hooks`.
 
     :param config: live, read-only view of the plugin's section; always shows
         the newest settings.
@@ -81,7 +85,9 @@ def gns3_routes(  # type: ignore[empty-body]
     """Routes beyond the standard ones of a node type, files for browsers, and shapes of errors.
 
     Called once, while the server is built. A path begins with ``/v1/``, or with a first segment
-    that neither the server nor another plugin has, and must not meet a route that exists.
+    that neither the server nor another plugin has, and no other route may answer to it. The
+    handler of a route is given up after sixty seconds, or after ``limit``, and the answer is 503
+    then.
 
     :param config: as for :func:`gns3_node_types`.
     :returns: the routes, and with them what serves a folder of the plugin's package
@@ -96,7 +102,8 @@ def gns3_lifespan(server: Server) -> AbstractAsyncContextManager[None]:  # type:
 
     Called once, before any project is opened and the server listens. The context
     manager is entered then (awaited, within ten seconds) and left at shutdown,
-    after the last project was closed.
+    after the last project was closed. It is entered and left in one task of its
+    own: when a task group in it fails meanwhile, that ends the plugin only.
 
     :param server: the running server.
     :returns: an asynchronous context manager.

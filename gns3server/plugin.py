@@ -36,10 +36,13 @@ from gns3server.http.schemas import (
     port_field,
 )
 from gns3server.http.websockets import WebSocket
+from gns3server.nodes.machine import Machine
 from gns3server.nodes.nio import Nio, NioType, resolve_ipv4
 from gns3server.nodes.node import Change, Node
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.process_node import ProcessNode
+from gns3server.nodes.states import NodeState
+from gns3server.nodes.supervised_run import SupervisedRun
 from gns3server.projects.project import Project
 from gns3server.running.interfaces import is_interface_up
 from gns3server.running.spec import LaunchSpec, Port
@@ -65,11 +68,13 @@ __all__ = [
     "InvalidRequest",
     "LabError",
     "LaunchSpec",
+    "Machine",
     "Nio",
     "NioType",
     "Node",
     "NodeCreateSchema",
     "NodeObjectSchema",
+    "NodeState",
     "NodeType",
     "NodeUpdateSchema",
     "NotFound",
@@ -84,6 +89,7 @@ __all__ = [
     "StaticFiles",
     "StorageFailed",
     "StrictBoolean",
+    "SupervisedRun",
     "Text",
     "ToolFailed",
     "ToolResult",

@@ -8,6 +8,7 @@ that a process still has.
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -191,10 +192,15 @@ class Ports:
 
 
 def can_bind(kind: str, port: int) -> bool:
-    """Whether a new process could bind ``port`` on all addresses now; see :func:`try_port`."""
+    """Whether a new process could bind ``port`` on all addresses now; see :func:`try_port`.
+
+    :raises OSError: that cannot be found out, because there is no file descriptor left.
+    """
     try:
         try_port(kind, port)
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
         return False
     return True
 

@@ -15,6 +15,7 @@ from gns3server.nodes.registry import Registry
 from gns3server.projects.manager import ProjectManager
 from gns3server.settings.live import LiveSettings
 from gns3server.settings.schema import Settings
+from gns3server.storage.event_log import Translate
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Server:
     :param projects: all projects.
     :param registry: the node types and NIO types of all plugins.
     :param bus: where events are published, and listened to.
+    :param translate: puts events into the lines of the v1 API.
     :param own: runs a change in a task that a client's hanging up does not end.
     :param plugins: a report of each plugin, as its wire object's fields.
     :param plugin_mistake: takes note of what a plugin, by name, has done wrong: where, and what.
@@ -36,6 +38,7 @@ class Server:
     projects: ProjectManager
     registry: Registry
     bus: EventBus
+    translate: Translate
     own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
     plugins: Callable[[], list[Mapping[str, Any]]]
     plugin_mistake: Callable[[str, str, Exception], None]

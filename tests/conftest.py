@@ -29,11 +29,13 @@ TOYS = Path(__file__).parent / "toys"
 
 
 def install_plugins(
-    site: Path, distribution: str = "toys", version: str = "1", **plugins: str
+    site: Path, distribution: str = "gns3server-toy", version: str = "1", **plugins: str
 ) -> str:
     """Have modules found as installed plugins; tells the PYTHONPATH that a server needs for it.
 
     :param site: a directory, made if need be, which the modules are in unless they are toys.
+    :param distribution: what they are installed by; the toy keeps what it offers beside all
+        plugins that are really installed, because this is named for it.
     :param plugins: the module of each plugin; those of an earlier call are forgotten.
     """
     info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"

@@ -1,5 +1,7 @@
 """The command line: its options, the daemon, the demo, the doctor, what is said at the start.
 
+The process that serves is run here as well: its event loop, threads and watchdog.
+
 Commands that a person types end here. A room below never imports this one, and nothing here is
 needed by a server that is run from a test.
 """

@@ -99,7 +99,7 @@ class EventLoop:
             os._exit(self._code)
 
     def _tell_what_is_left(self) -> None:
-        for what, steps in (*self._threads(), *self._tasks()):
+        for what, steps in (*self._tasks(), *self._threads()):
             place = self._modules.place(steps)
             log.warning("the server ends without waiting for %s: %s", what, place)
         logging.shutdown()
@@ -107,8 +107,9 @@ class EventLoop:
     def _threads(self) -> Iterator[tuple[str, Iterable[Step]]]:
         frames = sys._current_frames()  # noqa: SLF001 - documented, and there is no other
         for thread in threading.enumerate():
-            if not thread.daemon and thread is not threading.main_thread():
-                yield f"the thread {thread.name!r}", steps_of_frame(frames.get(thread.ident or 0))
+            if not thread.daemon:
+                what = "main" if thread is threading.main_thread() else repr(thread.name)
+                yield f"the thread {what}", steps_of_frame(frames.get(thread.ident or 0))
 
     def _tasks(self) -> Iterator[tuple[str, Iterable[Step]]]:
         if self._loop is not None:

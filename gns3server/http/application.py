@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gns3server.http.access import AUTHENTICATOR, Authenticator
 from gns3server.http.bodies import BODY_LIMIT, expect_nothing_yet
-from gns3server.http.connections import SERVER, accepting, end_wait_for_head
+from gns3server.http.connections import SERVER, accepting
 from gns3server.http.edge import header, make_endpoint, make_middleware
 from gns3server.http.endless import EndlessStreams
 from gns3server.http.error_answers import ErrorAnswers
@@ -57,16 +57,22 @@ def make_application(
     routes = tuple(routes)
     known: dict[web.AbstractRoute, Route] = {}
     answers = ErrorAnswers(error_shapes, failed_plugins, server.plugin_mistake)
-    edge = make_middleware(gatekeeper, authenticator, known, failed_plugins, answers)
-    application = web.Application(middlewares=[end_wait_for_head, edge], client_max_size=BODY_LIMIT)
+    application = web.Application(
+        middlewares=[make_middleware(gatekeeper, authenticator, known, failed_plugins, answers)],
+        client_max_size=BODY_LIMIT,
+    )
     application[ROUTE_TABLE] = routes
     application[ERROR_SHAPES] = tuple(error_shapes)
     application[AUTHENTICATOR] = authenticator
-    add_route = partial(application.router.add_route, expect_handler=expect_nothing_yet)
+    # One resource a path: of two, the first would refuse the methods of the second.
+    resources: dict[str, web.Resource] = {}
     for route in routes:
         endpoint = make_endpoint(server, route, failed_plugins, streams, record)
+        if route.path not in resources:
+            resources[route.path] = application.router.add_resource(route.path)
+        add_route = partial(resources[route.path].add_route, expect_handler=expect_nothing_yet)
         for method in methods(route):
-            known[add_route(method, route.path, endpoint)] = route
+            known[add_route(method, endpoint)] = route
     for resource in application.router.resources():
         if isinstance(resource, web.PlainResource):
             resource.add_route("*", _refuse_method, expect_handler=expect_nothing_yet)
@@ -82,10 +88,10 @@ def make_headers(
     async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers
         headers["Server"] = SERVER
-        if ROUTE in request:
-            headers["X-Route"] = request[ROUTE].path
-        if ID in request:
-            headers["X-Request-Id"] = request[ID]
+        if (route := request.get(ROUTE)) is not None:
+            headers["X-Route"] = route.path
+        if (name := request.get(ID)) is not None:
+            headers["X-Request-Id"] = name
         origin = gatekeeper.allowed_origin(header(request, "Origin"))
         if origin is not None:
             headers["Access-Control-Allow-Origin"] = origin

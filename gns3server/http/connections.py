@@ -11,16 +11,16 @@ import logging
 import resource
 import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import StreamReader, web
 from aiohttp.http import HttpProcessingError
 
 from gns3server import __version__
-from gns3server.errors import advice
+from gns3server.errors import RequestTimeout, advice
 from gns3server.http.encoding import encode
 from gns3server.http.routing import JSON
 
@@ -87,13 +87,17 @@ class Connection(web.RequestHandler):
             if self._head_due is None:
                 self._await_head()
 
-    def begin(self, request: web.Request) -> bool:
-        """A whole head is there. Whether it is in time: none may be refused and carried out."""
+    def begin(self, request: web.Request) -> None:
+        """A whole head is there.
+
+        :raises RequestTimeout: the client has just been told that it is too late.
+        """
+        if self._given_up:
+            raise RequestTimeout(LATE)
         self._head_due = None
         self._head_seen = False
         self._answering = True
         self._body = request.content
-        return not self._given_up
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -188,17 +192,6 @@ class Connection(web.RequestHandler):
             return
         loop = asyncio.get_running_loop()
         self._stall_timer = loop.call_later(STALL_LIMIT, self._watch_reader, now)
-
-
-@web.middleware
-async def end_wait_for_head(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Tell the connection that a whole head has come; to be the first middleware."""
-    if cast(Connection, request.protocol).begin(request):
-        return await handler(request)
-    # It came a moment too late. The connection is closed: this one is for nobody.
-    return web.Response(status=HTTPStatus.REQUEST_TIMEOUT)
 
 
 class Refusal(asyncio.Protocol):

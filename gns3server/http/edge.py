@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
-from gns3server.errors import Exhausted, LabError, RequestTimeout, advice
+from gns3server.errors import (
+    Exhausted,
+    LabError,
+    NotFound,
+    PluginFault,
+    RequestTimeout,
+    advice,
+)
 from gns3server.http.access import TICKET, Authenticator
 from gns3server.http.bodies import ask_for_body, check_expectation
+from gns3server.http.connections import Connection
 from gns3server.http.encoding import encode
 from gns3server.http.endless import EndlessStreams
 from gns3server.http.error_answers import ErrorAnswers, RouterError, out_of_service
@@ -23,6 +31,7 @@ from gns3server.http.request_log import ID, ROUTE, USER, begin, log_outcome, req
 from gns3server.http.routing import JSON, Call, FailedPlugin, Handler, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.http.upgrades import Upgrades
+from gns3server.nodes import lifecycle
 from gns3server.server import Server
 
 PREFLIGHT = {
@@ -35,7 +44,7 @@ PREFLIGHT = {
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def respond(status: int, value: Any, _route: Route | None = None) -> web.Response:
+def respond(status: int, value: Any) -> web.Response:
     """An answer with a JSON body, or an empty one for ``None``."""
     if value is None:
         return web.Response(status=status)
@@ -57,14 +66,22 @@ def make_middleware(
     ids = request_ids()
 
     def refuse(request: web.Request, error: LabError) -> web.Response:
+        reason, bug = error.log or error.message, None
+        if isinstance(error, PluginFault):
+            bug = error.__cause__ if isinstance(error.__cause__, Exception) else None
+            error = PluginFault(
+                f"{reason} It is noted in the server's log as {request[ID]}: tell whoever has "
+                "made the plugin."
+            )
         response = answers.respond(request, error)
-        log_outcome(request, response, error.log or error.message)
+        log_outcome(request, response, reason, bug=bug)
         return response
 
     @web.middleware
     async def edge(request: web.Request, handler: Endpoint) -> web.StreamResponse:
         begin(request, next(ids), routes.get(request.match_info.route))
         try:
+            cast("Connection", request.protocol).begin(request)
             gatekeeper.check(request.scheme, header(request, "Host"), header(request, "Origin"))
             if not request.raw_path.startswith(("/", "*")):
                 # The target names the server as well, and then nobody looks at Host (RFC 9112).
@@ -164,7 +181,6 @@ def make_endpoint(
     handler = Upgrades().serve if route.websocket else route.handler
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
-        request[ROUTE] = route
         if failed_plugins and route.plugin in failed_plugins:
             raise out_of_service(failed_plugins[route.plugin])
         path: dict[str, Any] = {
@@ -189,7 +205,7 @@ def make_endpoint(
         if route.stream or route.websocket:
             response: web.StreamResponse = result
             return response
-        return respond(route.status, dump(result), route)
+        return respond(route.status, dump(result))
 
     return endpoint
 
@@ -222,6 +238,8 @@ async def _carry_out(call: Call) -> Any:
 async def _in_turn(call: Call, handler: Handler) -> Any:
     route, entry = call.route, call.entry
     if entry is None:
+        if route.closed_too and call.found_project is None:
+            await _check_known(call)
         if route.scope is Scope.FIND_NODE:
             call.project.check_open()
             call.found_node = find_node(call)
@@ -235,8 +253,19 @@ async def _in_turn(call: Call, handler: Handler) -> Any:
         call.project.check_open()
         if route.scope is Scope.NODE:
             call.found_node = find_node(call)
-            await call.node.settle()
+            await lifecycle.settle(call.node)
         return await handler(call)
+
+
+async def _check_known(call: Call) -> None:
+    """Let a route for closed projects have only those that there are.
+
+    :raises NotFound: there is none of that id.
+    """
+    if not await call.server.projects.is_known(call.project_id):
+        raise NotFound(
+            f"This server has no project {call.project_id}, open or closed: create it first."
+        )
 
 
 def make_dumper(route: Route) -> Callable[[Any], Any]:

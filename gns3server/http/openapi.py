@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -75,52 +75,62 @@ def build(
 ) -> dict[str, Any]:
     """The document of all routes of this server.
 
-    What a plugin offers and cannot be described is left out, and the plugin reported.
+    A plugin that offers what cannot be described is left out, and reported.
 
     :param shapes: of errors that do not have the usual one.
     """
-    routes = [route for route in routes if route.plugin not in server.undescribed]
     try:
-        return _describe(server, routes, shapes)
+        return _describe(server, routes, shapes, server.undescribed)
     except Exception as error:
-        if not any(route.plugin for route in routes):
-            raise
-        log.debug("the API cannot be described: %s", error)
-    described = [route for route in routes if not route.plugin]
-    for plugin in dict.fromkeys(route.plugin for route in routes if route.plugin):
-        with_it = [*described, *(route for route in routes if route.plugin == plugin)]
-        try:
-            _describe(server, with_it, shapes)
-        except Exception as error:
-            server.undescribed.add(plugin)
-            server.plugin_mistake(plugin, "openapi", error)
-        else:
-            described = with_it
-    return _describe(server, described, shapes)
+        log.debug("not all of the API can be described: %s", error)
+    names = [report["name"] for report in server.plugins()]
+    for number, name in enumerate(names):
+        if name not in server.undescribed:
+            # With those before it that can be described, so that it must be this one.
+            without = server.undescribed | set(names[number + 1 :])
+            try:
+                _describe(server, routes, shapes, without)
+                Document(server, routes, shapes, without).check_nio_types()
+            except Exception as error:
+                server.undescribed.add(name)
+                server.plugin_mistake(name, "openapi", error)
+    return _describe(server, routes, shapes, server.undescribed)
 
 
 def _describe(
-    server: Server, routes: Sequence[Route], shapes: Sequence[ErrorShape]
+    server: Server, routes: Sequence[Route], shapes: Sequence[ErrorShape], without: Set[str]
 ) -> dict[str, Any]:
-    # A plugin that cannot be described has none of them: their schemas may be what cannot.
-    plugins = {route.plugin for route in routes}
-    shapes = [shape for shape in shapes if shape.plugin in plugins]
-    document = Document(server, routes, shapes).build()
+    document = Document(server, routes, shapes, without).build()
     # So that it is found out here what JSON does not have.
     encode(document)
     return document
 
 
 class Document:
-    """Collects routes into one OpenAPI document."""
+    """Collects routes into one OpenAPI document.
+
+    :param shapes: of errors that do not have the usual one.
+    :param without: the plugins that are left out.
+    """
 
     def __init__(
-        self, server: Server, routes: Sequence[Route], shapes: Sequence[ErrorShape]
+        self,
+        server: Server,
+        routes: Sequence[Route],
+        shapes: Sequence[ErrorShape],
+        without: Set[str],
     ) -> None:
         self._server = server
-        self._routes = routes
+        self._routes = [route for route in routes if route.plugin not in without]
         # Of two that are for a path, the narrower one counts.
-        self._shapes = sorted(shapes, key=lambda shape: len(shape.prefix), reverse=True)
+        known = (shape for shape in shapes if shape.plugin not in without)
+        self._shapes = sorted(known, key=lambda shape: len(shape.prefix), reverse=True)
+        self._hidden = {
+            nio_type
+            for report in server.plugins()
+            if report["name"] in without
+            for nio_type in report["nio_types"]
+        }
         self._names = Names()
         self._marshmallow = MarshmallowPlugin(schema_name_resolver=self._names.of)
         self._spec = APISpec(
@@ -132,7 +142,7 @@ class Document:
             security=SECURITY,
         )
         self._spec.components.security_scheme("basic", {"type": "http", "scheme": "basic"})
-        if any(route.websocket for route in routes):
+        if any(route.websocket for route in self._routes):
             by_query = {"type": "apiKey", "in": "query", "name": TICKET}
             self._spec.components.security_scheme(TICKET, by_query)
         self._converter = cast("Any", self._marshmallow.converter)
@@ -164,6 +174,15 @@ class Document:
                 schema.setdefault("additionalProperties", False)
             schema.update(describe(self._names.kind(name)))
         return document
+
+    def check_nio_types(self) -> None:
+        """Describe the NIO types that plugins offer; other plugins' routes may take them.
+
+        :raises Exception: one cannot be described.
+        """
+        for name, kind in self._server.registry.nio_types.items():
+            if name not in self._hidden:
+                encode(self._converter.schema2jsonschema(kind.schema()))
 
     def _operation(self, route: Route) -> dict[str, Any]:
         operation: dict[str, Any] = {
@@ -243,6 +262,7 @@ class Document:
         references = {
             value: self._choice(shape.field, value, schema)
             for value, schema in sorted(shape.choices(self._server).items())
+            if value not in self._hidden
         }
         return {
             "oneOf": [{"$ref": reference} for reference in references.values()],

@@ -7,10 +7,13 @@ words of the code (``id``, ``state``).
 from __future__ import annotations
 
 import re
+import types
+from dataclasses import dataclass
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.states import WIRE_STATUS, NodeState
 
 UUID_PATTERN = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
@@ -261,3 +264,39 @@ class NodeObjectSchema(Schema):
     state = NodeStatus(data_key="status", required=True)
     console = port_field(required=True)
     directory = fields.String(data_key="vm_directory", required=True)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeShapes:
+    """The schemas of a node type's routes: its own, where it has a console.
+
+    Without one, a console is unknown in requests and null in answers, whatever the bases say.
+    """
+
+    create: type[Schema]
+    update: type[Schema]
+    shown: type[Schema]
+
+    @classmethod
+    def of(cls, node_type: NodeType) -> NodeShapes:
+        """The shapes of a node type."""
+        own = node_type.create_schema, node_type.update_schema, node_type.object_schema
+        if node_type.console:
+            return cls(*own)
+        create, update, shown = own
+        null = {"console": port_field(required=True, allow_none=True)}
+        return cls(_without_console(create), _without_console(update), _changed(shown, **null))
+
+
+def _without_console(schema: type[Schema]) -> type[Schema]:
+    left_out = (*getattr(schema.Meta, "exclude", ()), "console")
+    return _changed(schema, Meta=type("Meta", (schema.Meta,), {"exclude": left_out}))
+
+
+def _changed(schema: type[Schema], **members: Any) -> type[Schema]:
+    """A schema of the same name with other members."""
+    own = {"__doc__": schema.__doc__, "__module__": schema.__module__}
+    changed: type[Schema] = types.new_class(
+        schema.__name__, (schema,), exec_body=lambda body: body.update(own, **members)
+    )
+    return changed

@@ -7,6 +7,7 @@ from contextlib import suppress
 from aiohttp import web
 
 from gns3server.http.endless import limit_buffer
+from gns3server.http.notifications import lines
 from gns3server.http.routing import JSON, Call
 from gns3server.http.sending import piecewise
 from gns3server.projects.project import Project
@@ -20,11 +21,12 @@ async def stream(
 
     :param since: number the events, and begin with those after this number that are stored.
     """
-    project_id = None if project is None else project.id
-    with call.server.bus.listen(project_id, numbered=since is not None) as listener:
+    project_id, server = None if project is None else project.id, call.server
+    with server.bus.listen(project_id, translate=server.translate, size=len) as listener:
+        missed = None
         if project is not None and since is not None:
             # What is published from here on is in the listener's queue already.
-            listener.missed = project.records.events.since(since)
+            missed = project.records.events.since(since)
         response, request = piecewise(call, JSON), call.request
         # Another request on this connection would be cut off by what limits the stream's end.
         response.force_close()
@@ -36,7 +38,7 @@ async def stream(
         # A client that goes away is how most streams end.
         with suppress(ConnectionError):
             await response.prepare(request)
-            async for line in listener:
+            async for line in lines(listener, missed=missed, with_numbers=since is not None):
                 await response.write(line)
             await response.write_eof()
         return response

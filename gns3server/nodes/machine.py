@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from gns3server.files.images import Images
 from gns3server.nodes.file_cache import FileCache
@@ -13,7 +14,10 @@ from gns3server.running.runner import Runner
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where nodes run: the runner, its start gate, and what that machine has."""
+    """Where nodes run: the runner, its start gate, and what that machine has.
+
+    :param runtime: what the directories for sockets of running nodes are below.
+    """
 
     runner: Runner
     gate: StartGate
@@ -21,3 +25,4 @@ class Machine:
     search_path: str
     files: FileCache
     images: Images
+    runtime: Path

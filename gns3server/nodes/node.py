@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gns3server.errors import Conflict, StorageFailed, warn_of_old_name
-from gns3server.events import PendingEvent
-from gns3server.files import durable as files
+from gns3server.errors import Conflict, warn_of_old_name
 from gns3server.files.images import Images
+from gns3server.nodes.limits import core_code
+from gns3server.nodes.machine import Machine
 from gns3server.nodes.nio import Nio
-from gns3server.nodes.node_type import NodeType
-from gns3server.nodes.parent import ParentProject
-from gns3server.nodes.states import NodeState, check_move
-from gns3server.nodes.wiring import Wiring
-from gns3server.ports import Holder, Use
+from gns3server.nodes.node_core import NodeCore
+from gns3server.nodes.project_base import ProjectBase
+from gns3server.nodes.runtime import runtime_directory
 from gns3server.running.tools import find_program
-from gns3server.storage.rows import NodeRow
 
 CORE_FIELDS = frozenset({"id", "name", "console"})
 """What the core itself keeps of a create or update body; the rest is the plugin's."""
@@ -38,30 +34,29 @@ class Change:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
-class Node:
-    """One emulated device. Plugin authors subclass
-    :class:`~gns3server.nodes.process_node.ProcessNode`; the methods to
-    override say who calls them and when.
+class Node(NodeCore):
+    """One emulated device. Authors subclass this for what is no process on this machine, and
+    :class:`~gns3server.nodes.process_node.ProcessNode` for what is one; the methods to override
+    say who calls them and when.
 
-    Every method is called with the node's lock held; none takes it.
+    Each is called with the node's lock held, and takes none. Each has a limit in time, past which
+    it is given up; what the core has to do is done all the same. The core keeps the state, tells
+    the events and stores both.
     """
-
-    def __init__(self, project: ParentProject, node_type: NodeType, record: NodeRow) -> None:
-        self.project = project
-        self.type = node_type
-        self.id = record.id
-        self.name = record.name
-        self.console = record.console
-        self.number = record.number
-        self.properties: dict[str, Any] = dict(record.properties)
-        self.wiring = Wiring(self)
-        self.state = NodeState.STOPPED
-        self.restored = False
-        self._directory = (Path(), Path())
-        self._coming_files: Mapping[str, bytes] = {}
 
     # What an author may override -------------------------------------------
 
+    @property
+    def adapters(self) -> int | None:
+        """How many adapters it has; ``None`` where the number in a request does not matter."""
+        return self.type.adapters
+
+    @property
+    def ports(self) -> int:
+        """How many ports each of its adapters has."""
+        return self.type.ports
+
+    @core_code
     async def prepare(self, values: Mapping[str, Any]) -> Change:
         """Turn a validated create or update body into a change; check, and change nothing yet.
 
@@ -80,6 +75,7 @@ class Node:
             }
         )
 
+    @core_code
     async def snapshot(self) -> dict[str, Any]:
         """Everything that the object schema shows of this node.
 
@@ -95,25 +91,92 @@ class Node:
             "directory": str(self.directory),
         }
 
+    @core_code
+    async def created(self) -> None:
+        """Do what a new node needs besides. It exists, whatever happens in here.
+
+        Called once the node is stored and told; again at the next opening of its project if the
+        server ended before this did.
+        """
+
+    @core_code
+    async def adopted(self) -> None:
+        """Take up again what has run on without this server, or is to.
+
+        Called when the project is opened, for a node that an earlier server has left started:
+        ``state`` says so, and a process node's ``run`` is there. A node without a process that
+        raises here is stopped.
+        """
+
+    @core_code
+    async def deleted(self) -> None:
+        """Let go of what the node has outside of its project. It goes, whatever happens in here.
+
+        Called when the node is stopped, before it is forgotten.
+        """
+
+    @core_code
     async def start(self) -> None:
-        """Bring the node up; called by the start route."""
-        raise Conflict(
-            f"VM {self.name!r} cannot be started: a {self.type.title} has nothing to start."
-        )
+        """Bring up what the node stands for, and return when it is there.
 
+        Called when the node is to be started and is not; the core keeps the state and the record.
+
+        :raises gns3server.errors.Conflict: it cannot be started; the text says what to do.
+        """
+        if not self.type.always_on:
+            raise Conflict(
+                f"{self.title} cannot be started: a {self.type.title} has nothing to start."
+            )
+
+    @core_code
     async def stop(self) -> None:
-        """Bring the node down and return when it is; called by stop, delete and close."""
+        """Bring it down, and return when it is. The node is stopped then, whatever happens in here.
 
+        Called for stop and reload, and when the node is deleted or its project closed.
+        """
+
+    @core_code
+    async def suspend(self) -> None:
+        """Freeze it; called for a started node whose type has the capability ``suspend``.
+
+        :raises gns3server.errors.Conflict: that is not possible now.
+        """
+
+    @core_code
+    async def resume(self) -> None:
+        """Let it go on; called for a suspended node.
+
+        :raises gns3server.errors.Conflict: that is not possible now.
+        """
+
+    @core_code
     async def settle(self) -> None:
         """Take note of what has happened to the node by itself; called before each request."""
 
+    @core_code
     async def leave(self) -> None:
         """Let what still runs be, and notice nothing of it any more: the node leaves memory."""
+
+    @core_code
+    async def wire_changing(self, adapter: int, port: int, nio: Nio | None) -> None:
+        """Check that a NIO can be plugged in here, or unplugged (``None``).
+
+        Called before that is stored.
+
+        :raises gns3server.errors.Conflict: it cannot; nothing is changed then.
+        """
+
+    @core_code
+    async def wire_changed(self, adapter: int, port: int, nio: Nio | None) -> None:
+        """Bring a change of a wire to what runs, if that is possible.
+
+        Called when it is stored, before the answer. By default what runs gets it at its next start.
+        """
 
     # What an author may use ------------------------------------------------
 
     @property
-    def home(self) -> ParentProject:
+    def home(self) -> ProjectBase:
         """Deprecated, and gone in 0.3: ``project``."""
         warn_of_old_name("Node.home", "Node.project")
         return self.project
@@ -122,16 +185,43 @@ class Node:
     def directory(self) -> Path:
         """The node's own directory. It need not exist yet."""
         if self._directory[0] is not self.project.path:
-            self._directory = (
-                self.project.path,
-                self.project.node_directory(self.type.name, self.id),
-            )
+            own = self.project.node_directory(self.type.name, self.id)
+            self._directory = (self.project.path, own)
         return self._directory[1]
+
+    @property
+    def runtime_directory(self) -> Path:
+        """A directory for sockets, whose path is short; this user's alone.
+
+        It is there from a start whose launch spec has named something in it until the process is
+        gone.
+        """
+        self._uses_runtime = True
+        return runtime_directory(self.machine.runtime, self.id)
+
+    @property
+    def machine(self) -> Machine:
+        """The machine that the node runs on."""
+        return self.project.machine
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The section of its plugin in the settings, always the newest."""
+        return self.project.settings_of(self.type.name)
 
     @property
     def images(self) -> Images:
         """The image files of the machine that the node runs on."""
-        return self.project.machine.images
+        return self.machine.images
+
+    @property
+    def nios(self) -> Mapping[tuple[int, int], Nio]:
+        """What is plugged in, by adapter and port."""
+        return self.wiring.nios
+
+    def nio(self, adapter: int = 0, port: int = 0) -> Nio | None:
+        """What is plugged in at this adapter and port."""
+        return self.wiring.nios.get((adapter, port))
 
     async def read_file(self, name: str) -> bytes | None:
         """Content of a file in the node's directory, ``None`` when there is none.
@@ -142,7 +232,7 @@ class Node:
             return self._coming_files[name]
         path = f"{self.directory}/{name}"
         try:
-            return await self.project.machine.files.read(path)
+            return await self.machine.files.read(path)
         except OSError as error:
             raise Conflict(
                 f"A file of VM {self.name!r} cannot be read: {error.strerror}. Make {path} a "
@@ -154,7 +244,7 @@ class Node:
 
         :raises Conflict: there is none; the text names it.
         """
-        search_path = self.project.machine.search_path
+        search_path = self.machine.search_path
         found = await asyncio.to_thread(find_program, configured, search_path)
         if found is None:
             raise Conflict(
@@ -162,111 +252,3 @@ class Node:
                 "on this machine, or is not executable."
             )
         return found
-
-    def nio(self, adapter: int = 0, port: int = 0) -> Nio | None:
-        """What is plugged in at this adapter and port."""
-        return self.wiring.nios.get((adapter, port))
-
-    # What the core calls ---------------------------------------------------
-
-    async def reload(self) -> None:
-        """Stop, then start; called by the reload route."""
-        await self.stop()
-        await self.start()
-
-    async def update(self, values: Mapping[str, Any]) -> None:
-        """Apply a validated update body: all of it, or nothing.
-
-        :raises Conflict: the console port is taken, or the plugin refuses.
-        :raises StorageFailed: the change could not be written.
-        """
-        change = await self.prepare(values)
-        name = values.get("name") or self.name
-        console = values.get("console") or self.console
-        properties = {**self.properties, **change.properties}
-        ports = self.project.machine.ports.tcp
-        moved = console != self.console
-        if moved:
-            ports.hold(console, self._holder(Use.CONSOLE))
-        try:
-            await self.save(
-                NodeRow(
-                    id=self.id,
-                    type=self.type.name,
-                    name=name,
-                    console=console,
-                    number=self.number,
-                    properties=properties,
-                ),
-                change.files,
-            )
-        except OSError:
-            # It is stored; a file of it is put in place at the next opening.
-            self._take(name, console, properties)
-            raise
-        except BaseException:
-            if moved:
-                ports.release(console, self._holder(Use.CONSOLE))
-            raise
-        self._take(name, console, properties)
-
-    def _take(self, name: str, console: int, properties: dict[str, Any]) -> None:
-        if console != self.console:
-            self.project.machine.ports.tcp.release(self.console, self._holder(Use.CONSOLE))
-        self.name, self.console, self.properties = name, console, properties
-
-    async def preview(self, new_files: Mapping[str, bytes], state: NodeState) -> dict[str, Any]:
-        """The snapshot that new files and a state will make; for who is alone with the node."""
-        self._coming_files = new_files
-        try:
-            return {**await self.snapshot(), "state": state}
-        finally:
-            self._coming_files = {}
-
-    async def node_event(
-        self,
-        action: str,
-        *,
-        files: Mapping[str, bytes] | None = None,
-        state: NodeState | None = None,
-        apply: Callable[[], None] | None = None,
-    ) -> PendingEvent:
-        """An event with the node's object as a change will make it; for who is alone with it.
-
-        :param files: new content of files of the node.
-        :param state: the state that it will have; the present one by default.
-        :param apply: see :class:`~gns3server.nodes.parent.PendingEvent`.
-        """
-        values = await self.preview(files or {}, state or self.state)
-        return PendingEvent(action=action, event=self.type.dump(values), apply=apply)
-
-    async def save(
-        self, record: NodeRow, new_files: Mapping[str, bytes], event: PendingEvent | None = None
-    ) -> None:
-        """Commit a node together with files: staged before the commit, in place before anybody
-        is told of it.
-
-        :raises StorageFailed: nothing has changed.
-        """
-        if not new_files:
-            await self.project.records.save_node(record, {}, event=event)
-            return
-        directory = self.directory
-        try:
-            await asyncio.to_thread(files.stage, directory, new_files)
-        except OSError as error:
-            raise StorageFailed(
-                f"The files of VM {record.name!r} cannot be written: {error}. Nothing was changed: "
-                "free some disk space, or make the directory writable, and try again."
-            ) from error
-        placing = partial(files.replace, directory, new_files)
-        await self.project.records.save_node(record, new_files, placing, event)
-        await asyncio.to_thread(files.sync_directory, directory)
-        await self.project.records.files_replaced(self.id)
-
-    def _holder(self, use: Use) -> Holder:
-        return Holder(self.project.id, use, self.id)
-
-    def _move(self, state: NodeState) -> None:
-        check_move(self.name, self.state, state)
-        self.state = state

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from marshmallow import Schema
 
@@ -13,6 +13,9 @@ from gns3server.files.images import ImageKind
 
 CAPABILITIES = frozenset({"suspend"})
 """What a node type may be able to do beyond start, stop and reload."""
+
+LIFECYCLES = ("startable", "always_on")
+"""Whether clients start and stop a node, or it is up as long as its project is open."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +36,20 @@ class NodeType:
     :param nio_types: names of the NIO types it takes; the plugins that offer
         them are looked up when a request names one.
     :param adapters: how many adapters it has; ``None`` when a node has one and
-        the number in the request does not matter.
-    :param ports: how many ports an adapter has.
+        the number in the request does not matter. Where that varies by node, see
+        :attr:`gns3server.plugin.Node.adapters`.
+    :param ports: how many ports an adapter has; see :attr:`gns3server.plugin.Node.ports`.
     :param numbers: when given, each node of a project gets a number of its own
         out of this range, kept for its whole life and then reused first.
     :param udp_companions: distances from a node's UDP port at which its
         emulator binds further UDP ports.
-    :param capabilities: those of :data:`CAPABILITIES` that it has.
+    :param lifecycle: ``startable``, or ``always_on`` for what is up as long as its project is
+        open: it is started when it is created and when its project is opened, and clients never
+        see it stopped.
+    :param console: whether it has a console; without one ``console`` is null in its objects and
+        unknown in requests.
+    :param capabilities: what it can do besides start, stop and reload; each brings its routes,
+        states and events. There is one: ``suspend``.
     :param image_kinds: kinds of image files it uses.
     :param context: whatever the plugin's nodes share, as its configuration.
     :param legacy_directory: pattern of its directory in projects from before 1.3.
@@ -56,10 +66,17 @@ class NodeType:
     ports: int = 1
     numbers: range | None = None
     udp_companions: tuple[int, ...] = ()
-    capabilities: frozenset[str] = field(default_factory=frozenset)
+    lifecycle: Literal["startable", "always_on"] = "startable"
+    console: bool = True
+    capabilities: frozenset[str] = frozenset()
     image_kinds: tuple[ImageKind, ...] = ()
     legacy_directory: str = ""
     context: Any = None
+
+    @property
+    def always_on(self) -> bool:
+        """Whether it is up as long as its project is open."""
+        return self.lifecycle == "always_on"
 
     @cached_property
     def _dumper(self) -> Schema:

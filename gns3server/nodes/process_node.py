@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from gns3server.errors import Conflict
+from gns3server.nodes import runtime
+from gns3server.nodes.limits import core_code
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType
-from gns3server.nodes.parent import ParentProject
-from gns3server.nodes.running_ports import RunningPorts
+from gns3server.nodes.project_base import ProjectBase
 from gns3server.nodes.states import NodeState
-from gns3server.ports import Use
-from gns3server.running.runner import Exit, LaunchFailed, Run
+from gns3server.nodes.supervised_run import SupervisedRun
+from gns3server.running.runner import Exit
 from gns3server.running.spec import LaunchSpec
-from gns3server.storage.rows import NodeRow, RunRow
+from gns3server.storage.rows import NodeRow
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +29,10 @@ class ProcessNode(Node, ABC):
     with all its children and tells clients about all of it.
     """
 
-    def __init__(self, project: ParentProject, node_type: NodeType, record: NodeRow) -> None:
+    def __init__(self, project: ProjectBase, node_type: NodeType, record: NodeRow) -> None:
         super().__init__(project, node_type, record)
-        self._run: Run | None = None
-        self._ports: RunningPorts | None = None
-        self._watcher: asyncio.Task[None] | None = None
+        self.run: SupervisedRun | None = None
+        """What runs for it: its pid, its processes and its end."""
 
     @abstractmethod
     async def launch_spec(self) -> LaunchSpec:
@@ -48,171 +42,163 @@ class ProcessNode(Node, ABC):
             (not wired, program missing); the text says what to do.
         """
 
+    @core_code
+    async def shut_down(self, deadline: float) -> None:
+        """Ask what runs to end, in ways of its own, before it is sent the signal of its spec.
+
+        Called when the node is stopped while it runs; what still runs afterwards is stopped.
+
+        :param deadline: when this is given up, on the clock of the running loop.
+        """
+
+    @core_code
     async def start(self) -> None:
         """Start the process and return once it is ready; a started node is left alone.
+
+        An override calls this first. If it raises afterwards, the process is stopped again.
 
         :raises Conflict: it did not come up; everything is as before.
         """
         if self.state is NodeState.STARTED:
             return
-        self._move(NodeState.STARTING)
+        self.move(NodeState.STARTING)
         try:
-            spec = await self.launch_spec()
-            self._ports = self._ports_of(spec)
-            self._ports.reserve()
-            await self._bring_up(spec)
-        except BaseException:
-            self._let_go()
-            self._move(NodeState.STOPPED)
-            raise
-        await self.settle()
-
-    def _up(self, run: Run) -> None:
-        self._run = run
-        self._move(NodeState.STARTED)
-
-    async def _bring_up(self, spec: LaunchSpec) -> None:
-        machine = self.project.machine
-        record = RunRow(id=uuid.uuid4().hex, node_id=self.id, spec=spec)
-        try:
-            async with AsyncExitStack() as stack:
-                await self._unless_closing(stack.enter_async_context(machine.gate.place()))
-                await self.project.records.save_run(record)
-                run = await machine.runner.spawn(spec, run_id=record.id)
-                self._watch(run)
-                await self._until_ready(run)
-            await self._record(run, record)
-        except LaunchFailed as failure:
-            await self.project.records.end_run(record.id)
-            raise Conflict(f"VM {self.name!r} did not start: {failure.reason}") from failure
-        except BaseException:
-            await self.project.records.end_run(record.id)
-            raise
-
-    async def _until_ready(self, run: Run) -> None:
-        try:
-            await self._unless_closing(run.ready())
-        except LaunchFailed as failure:
-            tail = await run.log_tail()
-            await run.stop()
-            raise LaunchFailed(
-                failure.reason + (f"\nIts log ends:\n{tail}" if tail else "")
-            ) from failure
-        except BaseException:
-            await run.stop()
-            raise
-
-    async def _record(self, run: Run, record: RunRow) -> None:
-        try:
-            event = await self.node_event(
-                "vm.started", state=NodeState.STARTED, apply=partial(self._up, run)
-            )
-            await self.project.records.save_run(replace(record, processes=run.processes), event)
-        except BaseException:
-            await run.stop()
-            raise
-
-    async def _unless_closing(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Await ``work``, but give it up as soon as the project is about to close."""
-        task = asyncio.ensure_future(work)
-        closing = asyncio.ensure_future(self.project.closing.wait())
-        try:
-            await asyncio.wait({task, closing}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise Conflict(
-                    f"VM {self.name!r} was not started: its project is being closed or deleted."
-                )
-            task.result()
+            spec = await self.calls.run("launch_spec", expect=LaunchSpec)
+            if self._uses_runtime:
+                await asyncio.to_thread(runtime.make, self.runtime_directory)
+            run = SupervisedRun(self.project, self.owner, spec, title=self.title)
+            async with run.start(), self.project.change() as change:
+                run.record(change)
+                change.then(partial(self._up, run))
+                await self.tell_move(change, "started", NodeState.STARTED)
         finally:
-            closing.cancel()
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
+            if self.state is NodeState.STARTING:
+                self.move(NodeState.STOPPED)
+                await self._remove_runtime_directory()
+        await self.note_end()
 
+    @core_code
     async def stop(self) -> None:
         """Stop every process of the node and return when they are gone; needs no disk."""
-        # It may have ended by itself a moment ago, which clients must still be told.
-        await self.settle()
-        if self._run is None or self.state is NodeState.STOPPED:
-            return
-        self._move(NodeState.STOPPING)
-        await self._run.stop()
-        await self._gone(self._run.run_id)
+        await self.end_run()
 
+    @core_code
     async def settle(self) -> None:
-        """Take note of an exit that the watcher has recorded."""
-        run = self._run
-        if (
-            run is None
-            or not run.ending
-            or self.state not in (NodeState.STARTED, NodeState.SUSPENDED)
-        ):
+        """Take note that its process has ended by itself."""
+        await self.note_end()
+
+    @core_code
+    async def leave(self) -> None:
+        """Let the process run on: it is another server's, or another opening's, to adopt."""
+        await self.let_go()
+
+    # What the core does ----------------------------------------------------
+
+    async def bring_up(self) -> None:
+        """Start a stopped node."""
+        try:
+            await self.calls.run("start")
+        except BaseException:
+            if self.run is not None:
+                await self.end_run()
+            raise
+
+    async def bring_down(self) -> None:
+        """Stop a node; nothing of it runs then, whatever its plugin does."""
+        try:
+            await self.calls.run("stop")
+        finally:
+            await self.end_run()
+
+    async def end_run(self) -> None:
+        """Stop what runs, which may have ended by itself a moment ago.
+
+        :raises gns3server.errors.LabError: :meth:`shut_down` has failed; nothing runs any more.
+        """
+        await self.note_end()
+        run = self.run
+        if run is None:
+            return
+        self.move(NodeState.STOPPING)
+        try:
+            now = asyncio.get_running_loop().time()
+            await self.calls.run("shut_down", now + self.project.limits.seconds)
+        finally:
+            await run.stop()
+            await self._gone(run)
+
+    async def taken_up_in_vain(self) -> None:
+        """Let the process run: it is whole, and its console and wires work."""
+
+    async def note_end(self) -> None:
+        """Take note that its process has ended by itself."""
+        run = self.run
+        if run is None or not run.ending or self.state is NodeState.STOPPING:
             return
         what = trouble(await run.ended())
         await run.stop()
-        tail = await run.log_tail() if what else ""
-        await self._gone(run.run_id)
         if what:
-            message = f"VM {self.name!r} has stopped by itself: {what}."
-            await self.project.report(
-                self.id, message + (f"\nIts log ends:\n{tail}" if tail else "")
-            )
+            what = f"{self.title} has stopped by itself: {what}.{await run.log_tail()}"
+        await self._gone(run, what)
 
-    async def _gone(self, run_id: str) -> None:
-        self._let_go()
-        self._move(NodeState.STOPPED)
-        try:
-            event = await self.node_event("vm.stopped")
-        except Exception:
-            # What a plugin cannot show has stopped all the same.
-            log.exception("VM %s cannot be shown", self.id)
-            await self.project.records.end_run(run_id)
-            await self.project.report(
-                self.id, f"VM {self.name!r} has stopped, and cannot be shown."
-            )
-        else:
-            await self.project.records.end_run(run_id, event)
-
-    def adopt(self, run: Run, spec: LaunchSpec) -> None:
-        """Go on with a run that an earlier server has started.
-
-        Whether it was suspended is not on record: a type that can do that finds out here.
-        """
-        self.restored = False
-        self._run, self.state = run, NodeState.STARTED
-        self._ports = self._ports_of(spec)
-        self._ports.keep()
-        self._watch(run)
-
-    async def leave(self) -> None:
-        """Let the process run on: it is another server's, or another opening's, to adopt."""
-        run, self._run = self._run, None
+    async def let_go(self) -> None:
+        """Let the process run on, and notice nothing of it any more."""
+        run, self.run = self.run, None
         if run is not None:
-            await run.let_go()
+            await run.leave()
+
+    def adopt(self, run: SupervisedRun) -> None:
+        """Go on with a run that an earlier server has started."""
+        self.restored = False
+        self._uses_runtime = True
+        self._up(run)
+        if self.recorded is NodeState.SUSPENDED:
+            self.state = NodeState.SUSPENDED
 
     async def lost(self, run_id: str) -> None:
         """Take note that the node was started, and ended while no server ran."""
-        self.state = NodeState.STARTED
-        await self._gone(run_id)
+        self._uses_runtime = True
+        await self._remove_runtime_directory()
+        async with self.project.change(fact=True) as change:
+            change.end_run(run_id)
+            self.record_state(change, NodeState.STOPPED)
+            await self.tell_end(change)
 
-    def _watch(self, run: Run) -> None:
-        async def wait() -> None:
-            await run.ended()
-            self._exited(run)
+    def _up(self, run: SupervisedRun) -> None:
+        self.run, self.state = run, NodeState.STARTED
+        run.watch(self._settle_in_turn)
 
-        self._watcher = asyncio.create_task(wait())
+    async def _settle_in_turn(self) -> None:
+        async with self.project.enter(self.id):
+            # Nobody waits for an answer that would tell of what fails.
+            try:
+                await self.calls.run("settle")
+            except Exception:
+                log.exception("VM %s: its plugin has failed at its end", self.id)
+            try:
+                await self.note_end()
+            except Exception:
+                log.exception("the end of VM %s could not be settled", self.id)
 
-    def _exited(self, run: Run) -> None:
-        if run is self._run and self.state in (NodeState.STARTED, NodeState.SUSPENDED):
-            self.project.settle_later(self.id, self.settle)
+    async def _gone(self, run: SupervisedRun, trouble: str = "") -> None:
+        await self._remove_runtime_directory()
+        async with self.project.change(fact=True) as change:
+            run.forget(change)
+            self.record_state(change, NodeState.STOPPED)
+            change.then(self._down)
+            await self.tell_end(change)
+            if trouble:
+                change.tell(self.project.complaint(self.id, trouble))
 
-    def _ports_of(self, spec: LaunchSpec) -> RunningPorts:
-        return RunningPorts(self.project.machine.ports, spec, self._holder(Use.RUNNING))
+    def _down(self) -> None:
+        self.run, self.state = None, NodeState.STOPPED
 
-    def _let_go(self) -> None:
-        if self._ports is not None:
-            self._ports.release()
-        self._run = self._ports = None
+    async def _remove_runtime_directory(self) -> None:
+        if self._uses_runtime:
+            try:
+                await asyncio.to_thread(runtime.remove, self.runtime_directory)
+            except OSError as error:
+                log.warning("the directory for sockets of VM %s is left: %s", self.id, error)
 
 
 def trouble(end: Exit) -> str:

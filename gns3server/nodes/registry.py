@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from gns3server.errors import Conflict
 from gns3server.files.images import ImageKind
 from gns3server.nodes.nio import NioType
@@ -14,6 +17,10 @@ class Registry:
     def __init__(self) -> None:
         self.node_types: dict[str, NodeType] = {}
         self.nio_types: dict[str, NioType] = {}
+        self.plugins: dict[str, str] = {}
+        """Which plugin offers each of these."""
+        self.settings: dict[str, Mapping[str, Any]] = {}
+        """By node type: its plugin's section, always the newest."""
 
     def nio_type(self, name: str) -> NioType:
         """A NIO type by its wire name.

@@ -8,7 +8,7 @@ from gns3server.errors import Conflict
 
 
 class NodeState(Enum):
-    """What a node is doing. The wire knows fewer words; see :data:`WIRE_STATUS`."""
+    """What a node is doing. The wire knows fewer words."""
 
     STOPPED = "stopped"
     STARTING = "starting"

@@ -2,125 +2,75 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from functools import partial
 
-from gns3server.errors import Conflict
 from gns3server.nodes.nio import Nio
-from gns3server.nodes.node_type import NodeType
-from gns3server.nodes.parent import ParentProject
+from gns3server.nodes.project_base import ProjectBase
 from gns3server.ports import Holder, Use
+from gns3server.storage.change import Change
 from gns3server.storage.rows import NioRow
 
-
-class Wired(Protocol):
-    """What has adapters and ports: a node."""
-
-    id: str
-    name: str
-    type: NodeType
-    project: ParentProject
+Place = tuple[int, int]
+"""Adapter and port."""
 
 
 class Wiring:
-    """The NIOs of one node, by adapter and port; see :class:`~gns3server.nodes.node.Node`."""
+    """The NIOs of one node, and its holds on the ports of this machine that they name."""
 
-    def __init__(self, node: Wired) -> None:
-        self._node = node
-        self.nios: dict[tuple[int, int], Nio] = {}
-
-    async def add(self, adapter: int, port: int, nio: Nio) -> None:
-        """Plug a NIO in, replacing the one that is there. A running node gets it at its next start.
-
-        :raises Conflict: the type does not fit the node, the port is taken, or
-            the NIO type's own check refuses.
-        """
-        place = self._place(adapter, port)
-        if nio.type not in self._node.type.nio_types:
-            takes = ", ".join(self._node.type.nio_types) or "none at all"
-            raise Conflict(
-                f"NIO of type {nio.type} is not supported by VM {self._node.name!r}: "
-                f"it takes {takes}."
-            )
-        nio_type = self._node.project.nio_type(nio.type)
-        if nio_type.check is not None:
-            await nio_type.check(nio.values)
-        await self._replace(place, nio, nio_type.udp_port(nio))
-
-    async def remove(self, adapter: int, port: int) -> None:
-        """Unplug what is there; nothing there is fine.
-
-        :raises Conflict: the node has no such adapter or port.
-        """
-        place = self._place(adapter, port)
-        if place in self.nios:
-            await self._replace(place, None, None)
+    def __init__(self, project: ProjectBase, node_id: str) -> None:
+        self._project = project
+        self._node_id = node_id
+        self.nios: dict[Place, Nio] = {}
 
     def freed_udp_ports(self) -> list[int]:
         """The allocated ports that are free again when this node is gone."""
-        udp = self._node.project.machine.ports.udp
+        udp = self._project.machine.ports.udp
         return [
             port
             for port in {port for port, _ in self.udp_ports()}
-            if all(h.use is not Use.NIO or h.node_id == self._node.id for h in udp.holders(port))
+            if all(h.use is not Use.NIO or h.node_id == self._node_id for h in udp.holders(port))
         ]
 
     def udp_ports(self) -> list[tuple[int, Holder]]:
         """The UDP ports that this node's NIOs name, each with its NIO's hold on it."""
         named = []
         for place, nio in self.nios.items():
-            port = self._node.project.nio_type(nio.type).udp_port(nio)
+            port = self._port(nio)
             if port is not None:
                 named.append((port, self._holder(place)))
         return named
 
-    def _place(self, adapter: int, port: int) -> tuple[int, int]:
-        """Where a NIO goes that a request wants at this adapter and port.
+    def replace(self, change: Change, place: Place, nio: Nio | None) -> None:
+        """Have a change plug a NIO in, or unplug what is there.
 
-        :raises Conflict: the node has no such adapter or port.
+        :raises Conflict: the port that it names is taken.
         """
-        if self._node.type.adapters is None:
-            adapter = 0
-        elif adapter >= self._node.type.adapters:
-            raise Conflict(
-                f"VM {self._node.name!r} has no adapter {adapter}: its adapters are numbered "
-                f"0 to {self._node.type.adapters - 1}."
-            )
-        if port >= self._node.type.ports:
-            raise Conflict(
-                f"VM {self._node.name!r} has no port {port} on adapter {adapter}: "
-                f"ports are numbered 0 to {self._node.type.ports - 1}."
-            )
-        return adapter, port
+        udp, holder = self._project.machine.ports.udp, self._holder(place)
+        new_port, old_port = self._port(nio), self._port(self.nios.get(place))
+        change.save_nio(self._node_id, place, None if nio is None else NioRow(nio.type, nio.values))
+        change.then(partial(self._plug, place, nio))
+        if new_port == old_port:
+            return
+        if new_port is not None:
+            udp.hold(new_port, holder)
+            change.undo(partial(udp.release, new_port, holder))
+        if old_port is not None:
+            change.then(partial(udp.release, old_port, holder))
+            # An allocation ends with the last NIO that names it (contract 2.3).
+            if all(other.use is not Use.NIO for other in udp.holders(old_port) - {holder}):
+                change.free_port(old_port)
+                change.then(
+                    partial(udp.release_where, self._project.id, use=Use.ALLOCATED, port=old_port)
+                )
 
-    async def _replace(self, place: tuple[int, int], nio: Nio | None, udp_port: int | None) -> None:
-        udp, holder = self._node.project.machine.ports.udp, self._holder(place)
-        old = self.nios.get(place)
-        old_port = self._node.project.nio_type(old.type).udp_port(old) if old else None
-        if udp_port is not None and udp_port != old_port:
-            udp.hold(udp_port, holder)
-        freed = self._freed_with(old_port, holder) if old_port != udp_port else None
-        row = None if nio is None else NioRow(nio.type, nio.values)
-        try:
-            await self._node.project.records.save_nio(self._node.id, place, row, freed)
-        except BaseException:
-            if udp_port is not None and udp_port != old_port:
-                udp.release(udp_port, holder)
-            raise
+    def _plug(self, place: Place, nio: Nio | None) -> None:
         if nio is None:
             self.nios.pop(place, None)
         else:
             self.nios[place] = nio
-        if old_port is not None and old_port != udp_port:
-            udp.release(old_port, holder)
-        if freed is not None:
-            udp.release_where(self._node.project.id, use=Use.ALLOCATED, port=freed)
 
-    def _freed_with(self, port: int | None, holder: Holder) -> int | None:
-        """``port``, if its allocation ends with this NIO: no other NIO names it (contract 2.3)."""
-        if port is None:
-            return None
-        others = self._node.project.machine.ports.udp.holders(port) - {holder}
-        return None if any(other.use is Use.NIO for other in others) else port
+    def _port(self, nio: Nio | None) -> int | None:
+        return None if nio is None else self._project.nio_type(nio.type).udp_port(nio)
 
-    def _holder(self, place: tuple[int, int]) -> Holder:
-        return Holder(self._node.project.id, Use.NIO, self._node.id, f"{place[0]}/{place[1]}")
+    def _holder(self, place: Place) -> Holder:
+        return Holder(self._project.id, Use.NIO, self._node_id, f"{place[0]}/{place[1]}")

@@ -19,7 +19,7 @@ from gns3server.http.parsing import flatten
 from gns3server.http.schemas import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.node import Node
-from gns3server.nodes.node_type import CAPABILITIES, NodeType
+from gns3server.nodes.node_type import CAPABILITIES, LIFECYCLES, NodeType
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 NAME_RULE = "begin with a small letter, then small letters, digits, - and _"
@@ -205,7 +205,7 @@ def _check_node_type(where: str, kind: NodeType) -> None:
     ):
         check_collection(where, name, items)
         for item in items:
-            if type(item) is not belongs:
+            if not isinstance(item, belongs):
                 raise Unfit(f"{where}: {item!r} in its {name} is no {belongs.__name__}")
     for capability in kind.capabilities:
         if capability not in CAPABILITIES:
@@ -213,6 +213,12 @@ def _check_node_type(where: str, kind: NodeType) -> None:
                 f"{where} has the capability {capability!r}, which the server does not know: "
                 f"{_nearest(capability, CAPABILITIES)}"
             )
+    if kind.lifecycle not in LIFECYCLES:
+        raise Unfit(
+            f"{where} has the lifecycle {kind.lifecycle!r}: write one of {', '.join(LIFECYCLES)}"
+        )
+    if not isinstance(kind.console, bool):
+        raise Unfit(f"{where} has {kind.console!r} as its console: write True or False")
     for distance in kind.udp_companions:
         if not is_whole(distance, 1, LAST_PORT - 1):
             raise Unfit(

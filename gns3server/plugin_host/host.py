@@ -214,6 +214,10 @@ class PluginHost:
             return
         registry.node_types.update({kind.name: kind for kind in offer.node_types})
         registry.nio_types.update({kind.name: kind for kind in offer.nio_types})
+        names = [kind.name for kind in offer.node_types] + [kind.name for kind in offer.nio_types]
+        registry.plugins.update(dict.fromkeys(names, plugin.name))
+        settings = {kind.name: plugin.config for kind in offer.node_types}
+        registry.settings.update(settings)
         plugin.installed = True
 
     def _end_wide_routes(self, plugin: Plugin) -> None:

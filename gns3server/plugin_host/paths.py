@@ -37,7 +37,7 @@ class Segment:
         """Some texts that it is for."""
         if self.is_literal:
             return [self.pattern]
-        words = [word for rule in self._rules for word in re.findall(r"\w+", rule)]
+        words = [word for rule in self._rules for word in re.findall(r"[\w.-]+", rule)]
         blank = PARAMETER.sub(MARK, self.pattern)
         filled = (blank.replace(MARK, text) for text in (*SAMPLES, *words))
         return [text for text in filled if self._meant.fullmatch(text)]
@@ -76,8 +76,6 @@ class Claim:
 
     def takes_from(self, other: Claim) -> str | None:
         """A path that the other one is meant for and this one would get, if there is any."""
-        if self.route.shape == other.route.shape:
-            return self.route.path
         if self.route.method != other.route.method or not self._may_meet(other):
             return None
         for path in (other._like(self), self._like(other)):
@@ -104,11 +102,13 @@ class Claim:
 
     def _like(self, other: Claim) -> str | None:
         """The path of its own that is most like one of another's."""
-        wanted = [segment.samples[0] if segment.samples else "" for segment in other._segments]
         path = []
         for number, segment in enumerate(self._segments):
-            rest = wanted[number:]
-            text = segment.like(*(["/".join(rest)] if segment.spans else []), *rest[:1])
+            rest = other._segments[number:]
+            texts = list(rest[0].samples) if rest else []
+            if segment.spans and all(each.samples for each in rest):
+                texts.insert(0, "/".join(each.samples[0] for each in rest))
+            text = segment.like(*texts)
             if text is None:
                 return None
             path.append(text)

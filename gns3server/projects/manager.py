@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from gns3server.errors import Conflict, Forbidden, NotFound
+from gns3server.errors import NotFound
 from gns3server.locks import FairLock, KeyedLocks, LockRequest
 from gns3server.nodes.machine import Machine
+from gns3server.nodes.project_base import ProjectServices
 from gns3server.places.index import ProjectIndex
 from gns3server.places.purging import purge
 from gns3server.projects.damaged import DamagedProjects
+from gns3server.projects.entrance import Entrance
 from gns3server.projects.moving import move_project
-from gns3server.projects.nodes import ProjectServices
 from gns3server.projects.opening import open_project
-from gns3server.projects.project import ITSELF, Observer, Project
+from gns3server.projects.project import ITSELF, Project
 from gns3server.settings.live import LiveSettings
 from gns3server.storage.database import DatabaseThread
-from gns3server.storage.file_check import DatabaseError
 from gns3server.storage.rows import ProjectPlace
 from gns3server.storage.stores import ServerStore
 
@@ -32,8 +31,16 @@ PATIENCE_SECONDS = 4.0
 """How long nodes may take to end when the server stops, however long their types give them."""
 
 
+Observe = Callable[[str, Project], Awaitable[None]]
+
+
 class ProjectManager:
-    """The open projects, and the records of all of them."""
+    """The open projects, and the records of all of them.
+
+    :param observe: told what becomes of a project: ``opened``, ``committed``, ``closing``,
+        ``closed``.
+    :param hurry: called when the server stops, and nobody is to take much time any more.
+    """
 
     def __init__(
         self,
@@ -41,17 +48,20 @@ class ProjectManager:
         services: ProjectServices,
         thread: DatabaseThread,
         records: ServerStore,
-        observer: Observer,
+        *,
+        observe: Observe,
+        hurry: Callable[[], None],
     ) -> None:
         self.databases = thread
         self._config = config
         self._shared = services
-        self._observer = observer
+        self._observe = observe
+        self._hurry = hurry
         self._index = ProjectIndex(config, records)
         self._projects: dict[str, Project] = {}
         self.damaged = DamagedProjects()
-        self._coming: set[str] = set()
-        self._stopping = False
+        self._entrance = Entrance(config, self._index, self.damaged, self._projects)
+        self._listening = False
         self._opening = FairLock()
         self._ids = KeyedLocks()
 
@@ -64,6 +74,11 @@ class ProjectManager:
     def machine(self) -> Machine:
         """Where the nodes of all projects run."""
         return self._shared.machine
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the server ends, and no project comes in any more."""
+        return self._entrance.closed
 
     @property
     def projects(self) -> list[Project]:
@@ -89,76 +104,99 @@ class ProjectManager:
         for place in await self._index.load():
             if place.open:
                 try:
-                    await self._open(place, None, expected=True)
+                    await self._open(place, expected=True)
                 except Exception as error:
                     self.damaged.note(place, error)
         await purge(self.location, self._index.paths, self.machine.runner)
 
-    async def create(self, values: Mapping[str, Any]) -> Project:
-        """Create a project, open one that is closed, or return one that is open already.
+    def start_always_on(self) -> None:
+        """Start what is always on: to be called when the server listens."""
+        self._listening = True
+        for project in self.projects:
+            project.nodes.start_always_on()
+
+    def alone_with(self, project_id: str) -> LockRequest:
+        """Queue for an id: nobody else opens or makes the project while the context lasts."""
+        return LockRequest(self._opening, inner=self._ids, keys=[project_id])
+
+    def find(self, project_id: str) -> Project | None:
+        """An open project by id."""
+        return self._projects.get(project_id)
+
+    async def is_known(self, project_id: str, path: str | None = None) -> bool:
+        """Whether a project is on record, in this very directory if one is named.
+
+        One that is damaged is, wherever it is: it is never replaced by an empty one.
+
+        :raises Conflict: the path cannot be a project's.
+        """
+        known = self._index.get(project_id)
+        if known is None or path is None or project_id in self.damaged:
+            return known is not None
+        return known.path == await self._index.resolve(path)
+
+    async def create(
+        self,
+        project_id: str,
+        *,
+        name: str | None = None,
+        path: str | None = None,
+        temporary: bool = False,
+    ) -> Project:
+        """Make a project; for who is alone with its id, of which nothing is known there.
+
+        Records of it that are in the directory already are taken over: labs are copied.
 
         :raises Forbidden: a path was given and the server is not local.
-        :raises Conflict: the path cannot be a project's, or its records are damaged.
+        :raises Conflict: the path cannot be a project's, or there are too many projects.
         :raises FilesFailed: the directory cannot be made.
         """
-        project_id = values.get("id") or str(uuid.uuid4())
-        async with LockRequest(self._opening, inner=self._ids, keys=[project_id]):
-            if project_id in self._projects:
-                return self._projects[project_id]
-            self._check_room()
-            if values.get("path") is not None:
-                self._check_local()
-            self._coming.add(project_id)
-            try:
-                return await self._create(project_id, values)
-            except DatabaseError as error:
-                raise Conflict(f"Project {project_id} cannot be opened: {error}") from error
-            finally:
-                self._coming.remove(project_id)
+        default = str(self.location / project_id)
+        chosen = path is not None
+        async with self._entrance.admit(project_id, path or default, chosen=chosen) as place:
+            return await self._open(place, name=name, temporary=temporary)
 
-    async def _create(self, project_id: str, values: Mapping[str, Any]) -> Project:
+    async def open(
+        self, project_id: str, *, name: str | None = None, path: str | None = None
+    ) -> Project:
+        """Open a project that is on record; for who is alone with its id.
+
+        :param name: a new name for it.
+        :param path: where it is by now, if that is not where it was.
+        :raises NotFound: it is not on record.
+        :raises Forbidden: a path was given and the server is not local.
+        :raises Conflict: its records are damaged, or there are too many projects.
+        """
         known = self._index.get(project_id)
-        default = known.path if known else self.location / project_id
-        path = await self._index.resolve(values.get("path") or str(default))
-        here = known is not None and known.path == path
-        # What a project had is never replaced by an empty one of the same name.
-        expected = here or project_id in self.damaged
-        try:
-            async with self._index.claimed(project_id, path, make=not expected) as place:
-                return await self._open(place, values, expected=expected)
-        except DatabaseError as error:
-            if known is not None and here:
-                self.damaged.note(known, error)
-            raise
-
-    def _check_room(self) -> None:
-        if self._stopping:
-            raise Conflict(
-                "The project was not opened, because this server is stopping: start it again first."
-            )
-        limit = self._config.current.server.max_projects
-        if len(self._projects.keys() | self._coming) >= limit:
-            raise Conflict(
-                f"{limit} projects are open, which is this server's limit: "
-                "close some, or raise max_projects in the settings."
-            )
-
-    def _check_local(self) -> None:
-        if not self._config.current.server.local:
-            raise Forbidden(
-                "Only a local server lets clients choose a project's path: leave the path out, "
-                "or start the server with --local."
-            )
+        if known is None:
+            raise NotFound(f"This server has no project {project_id}: create it first.")
+        where, chosen = path or str(known.path), path is not None
+        async with self._entrance.admit(project_id, where, chosen=chosen, make=False) as place:
+            return await self._open(place, expected=True, name=name)
 
     async def _open(
-        self, place: ProjectPlace, values: Mapping[str, Any] | None, *, expected: bool
+        self,
+        place: ProjectPlace,
+        *,
+        expected: bool = False,
+        name: str | None = None,
+        temporary: bool = False,
     ) -> Project:
         project = await open_project(
-            self.databases, self._shared, self._index, place, values, expected=expected
+            self.databases,
+            self._shared,
+            self._index,
+            place,
+            expected=expected,
+            name=name,
+            temporary=temporary,
         )
         self.damaged.forget(place.id)
         self._projects[place.id] = project
-        await self._observer.observe("opened", project)
+        project.nodes.catch_up()
+        if self._listening:
+            project.nodes.start_always_on()
+        await self._observe("opened", project)
         return project
 
     # Changing ----------------------------------------------------------------
@@ -175,7 +213,7 @@ class ProjectManager:
         """
         path = values.get("path")
         if path is not None and path != str(project.path):
-            self._check_local()
+            self._entrance.check_local()
         entry = entry or project.enter(exclusive=True)
         # Alone if there is a path: whether it is another one is known after the moves before.
         if path is None:
@@ -212,7 +250,7 @@ class ProjectManager:
                 await project.nodes.discard(node_type, node_id)
         async with project.enter():
             project.check_open()
-            await self._observer.observe("committed", project)
+            await self._observe("committed", project)
 
     # Closing -----------------------------------------------------------------
 
@@ -241,7 +279,7 @@ class ProjectManager:
 
     async def delete_damaged(self, project_id: str) -> None:
         """Delete a project that is not open; see :meth:`DamagedProjects.delete`."""
-        async with LockRequest(self._opening, inner=self._ids, keys=[project_id]):
+        async with self.alone_with(project_id):
             await self.damaged.delete(project_id, self._index, self.machine.runner)
 
     async def shutdown(self, *, open_again: bool) -> None:
@@ -250,8 +288,8 @@ class ProjectManager:
         :param open_again: the next start opens the permanent ones again. With the setting
             ``keep_nodes`` nothing is stopped or deleted then: the next start has it all again.
         """
-        self._stopping = True
-        self._observer.hurry()
+        self._entrance.closed = True
+        self._hurry()
         asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self.machine.runner.hurry)
         async with LockRequest(self._opening, exclusive=True):
             await asyncio.gather(
@@ -287,16 +325,16 @@ class ProjectManager:
         finally:
             project.leavers -= 1
             # It goes on only if nobody else is about to close it.
-            if not (project.closed or project.leavers or self._stopping):
+            if not (project.closed or project.leavers or self.stopping):
                 project.closing.clear()
 
     async def _leave_running(self, project: Project) -> None:
-        await self._observer.observe("closing", project)
+        await self._observe("closing", project)
         await self._let_go(project)
-        await self._observer.observe("closed", project)
+        await self._observe("closed", project)
 
     async def _end(self, project: Project, *, keep_files: bool, open_again: bool) -> None:
-        await self._observer.observe("closing", project)
+        await self._observe("closing", project)
         await project.stop()
         place = self._index.of(project.id)
         try:
@@ -309,7 +347,7 @@ class ProjectManager:
         finally:
             # A project may be gone although some of its files are not.
             if project.closed:
-                await self._observer.observe("closed", project)
+                await self._observe("closed", project)
 
     async def _let_go(self, project: Project) -> None:
         await project.shut()

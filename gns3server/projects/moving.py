@@ -41,7 +41,8 @@ async def move_project(
     try:
         records = await _arrive(thread, project, new.path, relocation, temporary)
         try:
-            await records.save_project(project.id, name, temporary)
+            async with records.change() as change:
+                change.save_project(project.id, name, temporary)
             await places.save(new)
         except BaseException:
             await records.close()

@@ -3,68 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from gns3server.errors import Conflict, FilesFailed, NotFound
-from gns3server.events import EventBus
-from gns3server.nodes.machine import Machine
-from gns3server.nodes.node import Node
+from gns3server.nodes import lifecycle
+from gns3server.nodes.node import Change, Node
 from gns3server.nodes.node_type import NodeType, Numbers
-from gns3server.nodes.parent import ParentProject
-from gns3server.nodes.registry import Registry
+from gns3server.nodes.project_base import ProjectBase, ProjectServices
 from gns3server.nodes.states import NodeState
 from gns3server.places import paths
 from gns3server.places.legacy import LegacyNode, convert
 from gns3server.ports import Holder, Use
-from gns3server.settings.live import LiveSettings
 from gns3server.storage.rows import NodeRow
-from gns3server.storage.stores import ProjectStore
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectServices:
-    """What all projects of a server share.
-
-    :param node_ids: which project has each node id; ids are unique on a server.
-    :param converting: held while files of legacy nodes are moved: projects may share them.
-    :param own: runs work in a task that the server waits for when it stops.
-    """
-
-    machine: Machine
-    registry: Registry
-    bus: EventBus
-    config: LiveSettings
-    node_ids: dict[str, str]
-    converting: asyncio.Lock
-    own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
 
 
 class ProjectNodes:
     """The nodes of a project, and the deleted ones whose directories are still there.
 
-    :param home: the project.
-    :param directory: of a node by type and id, deleted ones included.
+    :param project: the project.
     """
 
-    def __init__(
-        self,
-        home: ParentProject,
-        services: ProjectServices,
-        records: ProjectStore,
-        directory: Callable[[str, str], Path],
-    ) -> None:
-        self._project = home
+    def __init__(self, project: ProjectBase, services: ProjectServices) -> None:
+        self._project = project
         self._shared = services
-        self._records = records
-        self._directory = directory
         self._nodes: dict[str, Node] = {}
         self._removed: list[tuple[str, str]] = []
         self._numbers: dict[str, Numbers] = {}
@@ -89,9 +53,9 @@ class ProjectNodes:
             )
         return node
 
-    def find(self, node_id: str) -> Node | None:
+    def find(self, node_id: object) -> Node | None:
         """A node by id, whatever its type."""
-        return self._nodes.get(node_id)
+        return self._nodes.get(node_id) if isinstance(node_id, str) else None
 
     def restore(self, node: Node) -> bool:
         """Take in a node that was read from disk, unless its id is open in another project."""
@@ -108,18 +72,12 @@ class ProjectNodes:
         self._removed = list(removed)
 
     async def create(self, node_type: NodeType, values: Mapping[str, Any]) -> Node:
-        """Create a node from a validated body, or return the one that has the id already.
+        """Create a node from a validated body.
 
-        A node that was restored from disk takes the first such body as an
-        update, which is how clients reopen a project (contract 2.6).
-
-        :raises Conflict: the id is another project's, the console is taken,
-            or no port, number or room is left.
+        :raises Conflict: the id or the console is taken, or no port, number or room is left.
+        :raises StorageFailed: it could not be written; there is no such node.
         """
         node_id = await self._id_of(node_type, values)
-        known = self._nodes.get(node_id)
-        if known is not None and known.type is node_type:
-            return await _take_up(known, values)
         self._claim_id(node_id)
         number: int | None = None
         try:
@@ -133,6 +91,7 @@ class ProjectNodes:
             self._give_number_back(node_type, number)
             self._project.machine.ports.tcp.release_where(self._project.id, node_id=node_id)
             raise
+        await lifecycle.finish_creation(node)
         return node
 
     async def _id_of(self, node_type: NodeType, values: Mapping[str, Any]) -> str:
@@ -152,14 +111,15 @@ class ProjectNodes:
                 name=values["name"],
             )
             async with self._shared.converting:
-                await asyncio.to_thread(convert, legacy, self._directory(node_type.name, node_id))
+                directory = self._project.node_directory(node_type.name, node_id)
+                await asyncio.to_thread(convert, legacy, directory)
         return node_id
 
     def _claim_id(self, node_id: str) -> None:
         owner = self._shared.node_ids.get(node_id)
         if owner is not None:
             here = owner == self._project.id
-            where = "this project, as a VM of another type" if here else f"project {owner}"
+            where = f"this project, {self._who(node_id)}" if here else f"project {owner}"
             raise Conflict(f"The VM id {node_id} is taken in {where}: choose another id.")
         if len(self._shared.node_ids) >= self._shared.config.current.server.max_nodes:
             raise Conflict(
@@ -171,12 +131,7 @@ class ProjectNodes:
     async def _make(
         self, node_type: NodeType, node_id: str, number: int | None, values: Mapping[str, Any]
     ) -> Node:
-        console = values.get("console")
-        holder = Holder(self._project.id, Use.CONSOLE, node_id)
-        if console is None:
-            console = self._project.machine.ports.tcp.allocate(holder)
-        else:
-            self._project.machine.ports.tcp.hold(console, holder)
+        console = self._take_console(node_type, node_id, values.get("console"))
         record = NodeRow(
             id=node_id,
             type=node_type.name,
@@ -186,13 +141,31 @@ class ProjectNodes:
             properties={},
         )
         node: Node = node_type.node_class(self._project, node_type, record)
-        change = await node.prepare(values)
-        node.properties.update(change.properties)
-        event = await node.node_event(
-            "vm.created", files=change.files, apply=partial(self._take_in, node)
-        )
-        await node.save(replace(record, properties=node.properties), change.files, event)
+        node.fresh = node.calls.is_overridden("created")
+        prepared = await node.calls.run("prepare", values, expect=Change)
+        node.properties.update(prepared.properties)
+        event = await node.event("created", files=prepared.files)
+        async with self._project.change() as change:
+            change.save_node(node.row(), prepared.files, node.directory)
+            change.then(partial(self._take_in, node))
+            change.tell(event)
         return node
+
+    def _take_console(self, node_type: NodeType, node_id: str, wanted: int | None) -> int | None:
+        if not node_type.console:
+            return None
+        ports, holder = (
+            self._project.machine.ports.tcp,
+            Holder(self._project.id, Use.CONSOLE, node_id),
+        )
+        if wanted is None:
+            return ports.allocate(holder)
+        ports.hold(wanted, holder)
+        return wanted
+
+    def _who(self, node_id: str) -> str:
+        known = self._nodes.get(node_id)
+        return f"by a VM of the type {known.type.name}" if known else "by one that is being made"
 
     def _take_in(self, node: Node) -> None:
         self._nodes[node.id] = node
@@ -219,18 +192,25 @@ class ProjectNodes:
 
     async def delete(self, node: Node) -> None:
         """Stop a node and forget it; its directory stays until the project is committed."""
-        await node.stop()
-        udp = self._project.machine.ports.udp
+        await lifecycle.forget(node)
         freed = node.wiring.freed_udp_ports()
-        await self._records.remove_node(node.id, node.type.name, freed)
+        async with self._project.change() as change:
+            change.remove_node(node.id, node.type.name)
+            change.tell(node.view_event("deleted", {}))
+            for port in freed:
+                change.free_port(port)
+            change.then(partial(self._take_out, node, freed))
+
+    def _take_out(self, node: Node, freed: list[int]) -> None:
+        ports = self._project.machine.ports
         del self._nodes[node.id]
         del self._shared.node_ids[node.id]
         self._removed.append((node.type.name, node.id))
         self._give_number_back(node.type, node.number)
-        self._project.machine.ports.tcp.release_where(self._project.id, node_id=node.id)
-        udp.release_where(self._project.id, node_id=node.id)
+        ports.tcp.release_where(self._project.id, node_id=node.id)
+        ports.udp.release_where(self._project.id, node_id=node.id)
         for port in freed:
-            udp.release_where(self._project.id, use=Use.ALLOCATED, port=port)
+            ports.udp.release_where(self._project.id, use=Use.ALLOCATED, port=port)
 
     @property
     def removed(self) -> list[tuple[str, str]]:
@@ -244,7 +224,7 @@ class ProjectNodes:
         """
         if (node_type, node_id) not in self._removed:
             return
-        directory = self._directory(node_type, node_id)
+        directory = self._project.node_directory(node_type, node_id)
         try:
             await asyncio.to_thread(paths.remove_node_directory, directory)
         except OSError as error:
@@ -252,32 +232,43 @@ class ProjectNodes:
                 f"The directory of the deleted VM {node_id} could not be removed: {error}. "
                 "Make it writable and commit again."
             ) from error
-        await self._records.forget_removed_node(node_id)
-        self._removed.remove((node_type, node_id))
+        async with self._project.change() as change:
+            change.forget_removed_node(node_id)
+            change.then(partial(self._removed.remove, (node_type, node_id)))
+
+    def catch_up(self) -> None:
+        """Do, for each node in its turn, what an earlier server has left to be done.
+
+        To be called when the project is opened, before anybody else can come in.
+        """
+        for node in self:
+            if node.state is not NodeState.STOPPED and node.calls.is_overridden("adopted"):
+                self._in_turn(node, lifecycle.take_up)
+            if node.fresh:
+                self._in_turn(node, lifecycle.finish_creation)
+
+    def start_always_on(self) -> None:
+        """Start what is always on and is not up, each in its turn."""
+        for node in self:
+            if node.type.always_on and node.state is NodeState.STOPPED:
+                self._in_turn(node, lifecycle.start_always_on)
+
+    def _in_turn(self, node: Node, work: Callable[[Node], Awaitable[None]]) -> None:
+        entry = self._project.enter(node.id)
+
+        async def wait_and_work() -> None:
+            async with entry:
+                if not self._project.closing.is_set() and self.find(node.id) is node:
+                    await work(node)
+
+        _ = self._project.own(wait_and_work())
 
     async def stop(self) -> None:
         """Stop all nodes at once; a node that cannot be stopped does not hinder the others."""
-        nodes = list(self)
-        results = await asyncio.gather(*(node.stop() for node in nodes), return_exceptions=True)
-        for node, result in zip(nodes, results, strict=True):
-            if isinstance(result, BaseException):
-                log.error(
-                    "VM %s of project %s was not stopped",
-                    node.id,
-                    self._project.id,
-                    exc_info=result,
-                )
+        await asyncio.gather(*map(lifecycle.end_anyway, self))
 
     async def leave(self) -> None:
         """Let what still runs be: the project leaves memory, and others may use the ids."""
         for node_id in self._nodes:
             self._shared.node_ids.pop(node_id, None)
-        await asyncio.gather(*(node.leave() for node in self))
-
-
-async def _take_up(node: Node, values: Mapping[str, Any]) -> Node:
-    await node.settle()
-    if node.restored and node.state is NodeState.STOPPED:
-        await node.update(values)
-        node.restored = False
-    return node
+        await asyncio.gather(*map(lifecycle.leave, self))

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from functools import partial
 
 from gns3server.errors import Conflict, StorageFailed
 from gns3server.files import durable
 from gns3server.nodes.nio import Nio
-from gns3server.nodes.node_type import NodeType
+from gns3server.nodes.node import Node
+from gns3server.nodes.parked import ParkedNode
+from gns3server.nodes.process_node import ProcessNode
+from gns3server.nodes.project_base import ProjectServices
 from gns3server.nodes.registry import Registry
 from gns3server.places import paths
 from gns3server.places.index import ProjectIndex
 from gns3server.ports import Holder, Ports, Use
 from gns3server.projects.adoption import adopt_runs
-from gns3server.projects.nodes import ProjectServices
 from gns3server.projects.project import Project
 from gns3server.storage.database import DatabaseThread
 from gns3server.storage.file_check import DatabaseError
@@ -33,25 +33,27 @@ async def open_project(
     shared: ProjectServices,
     places: ProjectIndex,
     place: ProjectPlace,
-    values: Mapping[str, Any] | None,
     *,
     expected: bool,
+    name: str | None = None,
+    temporary: bool = False,
 ) -> Project:
     """Open the project at ``place`` as it is stored, making it when it is new.
 
-    :param values: a create request's; ``None`` when an earlier server had it open.
     :param expected: its records must be there already.
-    :raises gns3server.storage.file_check.DatabaseError: they cannot be used.
+    :param name: one that it gets; by default it keeps the one that it has.
+    :param temporary: what a new one is.
+    :raises gns3server.storage.file_check.DatabaseError: its records cannot be used.
     """
     known = places.get(place.id)
     records, fresh = await _load_records(thread, place, expected=expected)
     project = None
     try:
-        wanted = values or {}
-        if fresh:
-            await records.save_project(place.id, wanted.get("name"), bool(wanted.get("temporary")))
-        elif known is None or not known.open:
-            await records.forget_ports_and_removed()
+        async with records.change() as change:
+            if fresh:
+                change.save_project(place.id, name, temporary)
+            elif known is None or not known.open:
+                change.forget_ports_and_removed()
         stored = await records.stored()
         project = Project(
             shared,
@@ -64,9 +66,9 @@ async def open_project(
         await project.open_events()
         await asyncio.to_thread(paths.mark_temporary, place.path, project.temporary)
         await _restore(project, stored, shared.registry)
-        if wanted.get("name") not in (None, stored.name):
-            await project.save(wanted["name"], project.temporary)
-        if values is not None:
+        if name not in (None, stored.name):
+            await project.save(name, project.temporary)
+        if known != place:
             await places.save(place)
     except BaseException:
         await (records.close() if project is None else project.shut())
@@ -112,28 +114,16 @@ async def _load_records(
 async def _restore(project: Project, stored: StoredProject, registry: Registry) -> None:
     """Bring back a project's nodes, wires and ports, and adopt what still runs.
 
-    Nodes whose type no plugin offers stay stored and are left out.
+    Nodes whose type no plugin offers are parked.
     """
     await _finish_files(project, stored)
     for port in stored.allocated_ports:
         _hold(project.machine.ports, port, Holder(project.id, Use.ALLOCATED))
     project.nodes.restore_removed(stored.removed_nodes)
-    restored = []
     for record in stored.nodes:
-        node_type = registry.node_types.get(record.type)
-        if node_type is None:
-            log.warning(
-                "project %s: VM %s (%s) is left out, no plugin offers its type %s",
-                project.id,
-                record.name,
-                record.id,
-                record.type,
-            )
-        elif _restore_node(project, registry, node_type, record, stored):
-            restored.append(record)
-    await _restore_consoles(project, restored)
-    known = {record.id for record in stored.nodes}
-    await adopt_runs(project, project.nodes, project.parked_runs, stored.runs, known)
+        _restore_node(project, registry, record, stored)
+    await _restore_consoles(project)
+    await adopt_runs(project, stored.runs)
 
 
 async def _finish_files(project: Project, stored: StoredProject) -> None:
@@ -153,42 +143,56 @@ async def _finish_files(project: Project, stored: StoredProject) -> None:
                 f"cannot be put in place: {error}. Free some disk space, or make the directory "
                 "writable, and try again."
             ) from error
-        await project.records.files_replaced(node_id)
+        async with project.change(fact=True) as change:
+            change.files_replaced(node_id)
 
 
 def _restore_node(
-    project: Project,
-    registry: Registry,
-    node_type: NodeType,
-    record: NodeRow,
-    stored: StoredProject,
-) -> bool:
-    node = node_type.node_class(project, node_type, record)
+    project: Project, registry: Registry, record: NodeRow, stored: StoredProject
+) -> None:
+    node_type = registry.node_types.get(record.type)
+    if node_type is None:
+        log.warning(
+            "project %s: VM %s (%s) is parked, no plugin offers its type %s",
+            project.id,
+            record.name,
+            record.id,
+            record.type,
+        )
+        node: Node = ParkedNode(project, record)
+    else:
+        node = node_type.node_class(project, node_type, record)
     node.restored = True
+    if not isinstance(node, ProcessNode):
+        node.state = node.recorded
     if not project.nodes.restore(node):
         log.error("project %s: VM %s is open in another project", project.id, node.id)
-        return False
+        return
     for place, nio in stored.nios.get(node.id, {}).items():
         if nio.type in registry.nio_types:
             node.wiring.nios[place] = Nio(nio.type, nio.fields)
     for port, holder in node.wiring.udp_ports():
         _hold(project.machine.ports, port, holder)
-    return True
 
 
-async def _restore_consoles(project: Project, records: list[NodeRow]) -> None:
+async def _restore_consoles(project: Project) -> None:
     """Give every node its console back; those whose port is taken get another, after all others."""
-    tcp, lost = project.machine.ports.tcp, []
-    for record in records:
+    tcp, lost = project.machine.ports.tcp, list[tuple[Node, str]]()
+    for node in project.nodes:
+        if node.console is None:
+            if node.type.console and not isinstance(node, ParkedNode):
+                lost.append((node, "it has none"))
+            continue
         try:
-            tcp.hold(record.console, Holder(project.id, Use.CONSOLE, record.id))
+            tcp.hold(node.console, node.holder(Use.CONSOLE))
         except Conflict as error:
-            lost.append((record, error))
-    for record, reason in lost:
-        console = tcp.allocate(Holder(project.id, Use.CONSOLE, record.id))
-        log.warning("VM %s gets console %d instead: %s", record.id, console, reason)
-        await project.records.save_node(replace(record, console=console), {})
-        project.nodes.get(record.type, record.id).console = console
+            lost.append((node, str(error)))
+    for node, reason in lost:
+        console = tcp.allocate(node.holder(Use.CONSOLE))
+        log.warning("VM %s gets console %d instead: %s", node.id, console, reason)
+        async with project.change() as change:
+            change.save_node(node.row(console=console))
+            change.then(partial(setattr, node, "console", console))
 
 
 def _hold(ports: Ports, port: int, holder: Holder) -> None:

@@ -23,7 +23,7 @@ class StartGate:
     def __init__(self, places: int, hold_limit: float = 5.0) -> None:
         if places < 1:
             raise ValueError(f"places: {places} is less than 1")
-        self._index = asyncio.Semaphore(places)
+        self._slots = asyncio.Semaphore(places)
         self.hold_limit = hold_limit
         self.waiting = 0
 
@@ -32,12 +32,12 @@ class StartGate:
         """Wait for a place and have it while the context lasts, but no longer than the limit."""
         self.waiting += 1
         try:
-            await self._index.acquire()
+            await self._slots.acquire()
         finally:
             self.waiting -= 1
         # What a stack has to do it does once, whoever closes it first.
         with ExitStack() as held:
-            held.callback(self._index.release)
+            held.callback(self._slots.release)
             timer = asyncio.get_running_loop().call_later(self.hold_limit, held.close)
             held.callback(timer.cancel)
             yield

@@ -6,7 +6,9 @@ Linux only (P_PIDFD of waitid: kernel 5.4). Everything here reads /proc: never c
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -93,6 +95,17 @@ def open_all(stats: Iterable[ProcessStat]) -> list[Handle]:
     """
     boot_id = read_boot_id()
     return open_living(ProcessIdentity(stat.pid, stat.start_time, boot_id) for stat in stats)
+
+
+def send_signal(processes: Iterable[ProcessIdentity], number: int) -> None:
+    """Send a signal to those of the processes that still live. Raise OSError."""
+    handles = open_living(processes)
+    try:
+        for handle in handles:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle.fd, number)
+    finally:
+        close_all(handles)
 
 
 def close_all(handles: Iterable[Handle]) -> None:

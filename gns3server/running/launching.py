@@ -72,12 +72,15 @@ def launch(spec: LaunchSpec, run_id: str, base_env: Mapping[str, str]) -> Handle
     return child
 
 
-def in_use(port: Port) -> str:
-    """Say that a port is taken, and what to do about it.
+def in_use(place: Port | str) -> str:
+    """Say that a port, or the path of a socket, is taken, and what to do about it.
 
-    :param port: the one that another process has bound.
+    :param place: what another process has bound.
     """
-    return f"{port} is in use by another process of this machine: stop that or choose another port"
+    kind = "port" if isinstance(place, Port) else "path"
+    return (
+        f"{place} is in use by another process of this machine: stop that or choose another {kind}"
+    )
 
 
 def _write_files(spec: LaunchSpec) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
-from gns3server.running.identity import Handle, ProcessIdentity, open_living
+from gns3server.running.identity import Handle, ProcessIdentity, open_living, send_signal
 from gns3server.running.launching import catch_ignored_signals, launch
 from gns3server.running.local_run import LocalRun, RunState
 from gns3server.running.logs import bound_log
@@ -78,6 +78,9 @@ class LocalRunner:
         found = WatchedProcesses(self._reader, frozenset(run_ids))
         await asyncio.shield(self._own(found.take_down(self._hurry)))
         return len(found.identities)
+
+    async def signal(self, processes: Sequence[ProcessIdentity], number: int) -> None:
+        await self._in_thread(send_signal, tuple(processes), number)
 
     async def runs_in(self, directory: Path) -> set[str]:
         return await self._in_thread(run_ids_below, str(directory))

@@ -121,8 +121,10 @@ class LocalRun:
         if self._is(RunState.READY):
             return
         spec = self.spec
-        question = ReadinessQuery(self._main.identity, self._run_id, spec.ports, spec.children)
-        answered: asyncio.Future[Port | None] = asyncio.get_running_loop().create_future()
+        question = ReadinessQuery(
+            self._main.identity, self._run_id, spec.ports, spec.children, spec.sockets
+        )
+        answered: asyncio.Future[Port | str | None] = asyncio.get_running_loop().create_future()
         if self._is(RunState.STARTING):
             self._reader.ask(question, partial(self._take, answered))
         futures: list[asyncio.Future[Any]] = [answered, self._exit]
@@ -187,7 +189,7 @@ class LocalRun:
             member.ended.add_done_callback(self._noticed)
             self._essential.append(member)
 
-    def _take(self, answered: asyncio.Future[Port | None], answer: ReadinessResult) -> None:
+    def _take(self, answered: asyncio.Future[Port | str | None], answer: ReadinessResult) -> None:
         """Take an answer of the reader: ready, or the port that another process has bound."""
         if isinstance(answer, Ready) and self._is(RunState.STARTING):
             self._add_essential(answer.children)
@@ -196,7 +198,7 @@ class LocalRun:
             discard(answer)
         answered.set_result(answer.port if isinstance(answer, Foreign) else None)
 
-    def _why_not_ready(self, answered: asyncio.Future[Port | None], missing: str) -> str:
+    def _why_not_ready(self, answered: asyncio.Future[Port | str | None], missing: str) -> str:
         if self._is(RunState.LET_GO):
             return f"{self._name} was not ready when this server stopped watching it"
         if not self._is(RunState.STARTING):

@@ -15,8 +15,11 @@ from gns3server.running.procfs import (
     run_id_carriers,
     socket_inodes,
 )
-from gns3server.running.sockets import bound_sockets
+from gns3server.running.sockets import bound_sockets, listening_unix_sockets
 from gns3server.running.spec import Port
+
+Place = Port | str
+"""What a program binds: a port, or the path of a unix socket."""
 
 
 @dataclass(eq=False, slots=True)
@@ -32,9 +35,15 @@ class ReadinessQuery:
     run_id: str
     ports: tuple[Port, ...]
     children: int
+    sockets: tuple[str, ...] = ()
     missing: str = "not looked at yet"
-    foreign: set[Port] = field(default_factory=set)
+    foreign: set[Place] = field(default_factory=set)
     settled: set[int] = field(default_factory=set)
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where something must be bound."""
+        return (*self.ports, *self.sockets)
 
 
 class Ready(NamedTuple):
@@ -44,9 +53,9 @@ class Ready(NamedTuple):
 
 
 class Foreign(NamedTuple):
-    """In two successive looks this port was bound by a process that is not of the run."""
+    """In two successive looks this was bound by a process that is not of the run."""
 
-    port: Port
+    port: Place
 
 
 ReadinessResult = Ready | Foreign
@@ -59,6 +68,9 @@ class ReadinessScan:
         self._table = table
         # Sockets before processes: who holds a socket that we saw is then in the process table.
         self._sockets = bound_sockets(set(chain.from_iterable(q.ports for q in questions)))
+        self._unix = {
+            q.main.pid: listening_unix_sockets(q.main.pid) for q in questions if q.sockets
+        }
 
     @cached_property
     def _processes(self) -> ProcessTable:
@@ -69,12 +81,11 @@ class ReadinessScan:
         return run_id_carriers()
 
     def answer(self, question: ReadinessQuery) -> ReadinessResult | None:
-        """Answer one question; ``None`` means that it must be asked again.
-
-        :raises OSError: the kernel's tables cannot be read.
-        """
-        held = {port: self._sockets[port] for port in question.ports if port in self._sockets}
-        unbound = [str(port) for port in question.ports if port not in held]
+        """Answer one question; None means that it must be asked again. Raise OSError."""
+        held = {
+            place: found for place in question.places if (found := self._bound(question, place))
+        }
+        unbound = [str(place) for place in question.places if place not in held]
         inodes = set(chain.from_iterable(held.values()))
         if unbound:
             question.missing = f"{', '.join(unbound)} not bound"
@@ -82,19 +93,25 @@ class ReadinessScan:
                 return None
         family = self._family(question)
         owned = self._owned(question.main.pid, family)
-        strange = {port for port, sockets in held.items() if sockets.isdisjoint(owned)}
+        strange = {place for place, found in held.items() if found.isdisjoint(owned)}
         if strange or len(family) < question.children:
             family = self._wider_family(question, family)
             owned = self._owned(question.main.pid, family)
-            strange = {port for port, sockets in held.items() if sockets.isdisjoint(owned)}
+            strange = {place for place, found in held.items() if found.isdisjoint(owned)}
         repeated = strange & question.foreign
         question.foreign = strange
         if repeated:
-            return Foreign(min(repeated, key=question.ports.index))
+            return Foreign(min(repeated, key=question.places.index))
         question.settled = inodes if not strange else set()
         if unbound or strange:
             return None
         return self._ready(question, family, owned)
+
+    def _bound(self, question: ReadinessQuery, place: Place) -> set[int]:
+        """Return the inodes of the sockets that are bound there."""
+        if isinstance(place, Port):
+            return self._sockets.get(place, set())
+        return self._unix[question.main.pid].get(place, set())
 
     def _family(self, question: ReadinessQuery) -> list[ProcessStat]:
         main = question.main
@@ -121,7 +138,7 @@ class ReadinessScan:
     def _ready(
         self, question: ReadinessQuery, family: list[ProcessStat], owned: dict[int, int]
     ) -> Ready | None:
-        wanted = chain.from_iterable(self._sockets[port] for port in question.ports)
+        wanted = chain.from_iterable(self._bound(question, place) for place in question.places)
         holders = {owned.get(inode) for inode in wanted}
         # The ones that hold the ports are what the program is there for; then the oldest.
         family.sort(key=lambda stat: (stat.pid not in holders, stat.start_time, stat.pid))

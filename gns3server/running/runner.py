@@ -141,6 +141,9 @@ class Runner(Protocol):
         :returns: how many there were.
         """
 
+    async def signal(self, processes: Sequence[ProcessIdentity], number: int) -> None:
+        """Send a signal to those of the processes that still live."""
+
     async def runs_in(self, directory: Path) -> set[str]:
         """Find the runs that work in a directory or below it.
 

@@ -8,6 +8,7 @@ no such interface, or does not let us use it, /proc/net/{tcp,tcp6,udp,udp6} is r
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Collection, Iterator
@@ -22,6 +23,7 @@ NLM_F_REQUEST_DUMP = 0x301
 NLMSG_ERROR = 2
 NLMSG_DONE = 3
 TCP_LISTEN = 10
+SO_ACCEPTCON = 0x10000  # linux/net.h: the socket listens
 ANSWER_LIMIT = 5.0  # seconds; the kernel answers at once or not at all
 
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port id
@@ -111,6 +113,24 @@ def table_sockets(kind: str) -> Iterator[BoundSocket]:
             fields = line.split(None, 10)
             if kind == "udp" or int(fields[3], 16) == TCP_LISTEN:
                 yield BoundSocket(int(fields[1].rpartition(b":")[2], 16), int(fields[9]))
+
+
+def listening_unix_sockets(pid: int) -> dict[str, set[int]]:
+    """Return the inodes of the unix sockets that listen in a process's network namespace, by path.
+
+    None when the process is gone. Raise OSError.
+    """
+    found: dict[str, set[int]] = {}
+    try:
+        lines = read_bytes(f"/proc/{pid}/net/unix").splitlines()[1:]
+    except (FileNotFoundError, ProcessLookupError, PermissionError, NotADirectoryError):
+        return found
+    for line in lines:
+        # Num RefCount Protocol Flags Type St Inode Path (unix(7), net/unix/af_unix.c)
+        fields = line.split(None, 7)
+        if len(fields) == 8 and int(fields[3], 16) & SO_ACCEPTCON:
+            found.setdefault(os.fsdecode(fields[7]), set()).add(int(fields[6]))
+    return found
 
 
 def _messages(link: socket.socket) -> Iterator[memoryview]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import math
+import os
 import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 DEFAULT_LOG_LIMIT = 1024 * 1024
+
+SOCKET_PATH_BYTES = 107
+"""The longest path of a unix socket (unix(7): 108 with the NUL character at its end)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class LaunchSpec:
     :param env: added to the runner's base environment.
     :param files: content by plain name, written into ``cwd`` before the start.
     :param ports: must be bound by the program's processes when it is ready.
+    :param sockets: absolute paths of unix sockets that must listen, held by the program's
+        processes, when it is ready.
     :param may_bind: ports that it may bind besides.
     :param ready_limit: seconds that it may take to become ready.
     :param stop_signal: the signal that asks it to end.
@@ -58,6 +64,7 @@ class LaunchSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
     ports: tuple[Port, ...] = ()
+    sockets: tuple[str, ...] = ()
     may_bind: tuple[Port, ...] = ()
     ready_limit: float = 30.0
     stop_signal: int = signal.SIGTERM
@@ -69,7 +76,7 @@ class LaunchSpec:
 
     def __post_init__(self) -> None:
         # Copies: whoever made the spec must not be able to change it afterwards.
-        for name in ("argv", "ports", "may_bind"):
+        for name in ("argv", "ports", "sockets", "may_bind"):
             value = getattr(self, name)
             if isinstance(value, (str, bytes)):
                 raise ValueError(
@@ -110,6 +117,13 @@ class LaunchSpec:
             if len(set(ports)) != len(ports):
                 raise ValueError(f"{name}: a port is named twice")
 
+        _check_texts("sockets", self.sockets)
+        for path in self.sockets:
+            if not path.startswith("/"):
+                raise ValueError(f"sockets: {path!r} is not an absolute path")
+            if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
+                raise ValueError(f"sockets: {path!r} is longer than {SOCKET_PATH_BYTES} bytes")
+
     def _check_numbers(self) -> None:
         _check_range("ready_limit", self.ready_limit, above=0)
         _check_range("stop_limit", self.stop_limit, least=0)
@@ -135,6 +149,7 @@ class LaunchSpec:
             "env": dict(self.env),
             "files": {name: base64.b64encode(data).decode() for name, data in self.files.items()},
             "ports": [[port.kind, port.number] for port in self.ports],
+            "sockets": list(self.sockets),
             "may_bind": [[port.kind, port.number] for port in self.may_bind],
             "ready_limit": self.ready_limit,
             "stop_signal": int(self.stop_signal),

@@ -69,18 +69,9 @@ class DatabaseThread:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="database", daemon=True)
         self._thread.start()
-        self._opened: set[Database] = set()
+        self.opened: set[Database] = set()  # or about to be
+        self.submitted = 0  # changes and reads, of which many may share a commit
         self.commits = 0
-
-    @property
-    def opened(self) -> frozenset[Database]:
-        """The files that are open, or about to be."""
-        return frozenset(self._opened)
-
-    @property
-    def queued(self) -> int:
-        """How many changes and reads wait for the thread."""
-        return self._jobs.qsize()
 
     async def open(
         self, path: Path, migrations: Migrations, *, read: Reader = lambda _: None, new: bool = True
@@ -93,16 +84,16 @@ class DatabaseThread:
         """
         await asyncio.to_thread(self._examine, path, migrations, read, new)
         database = Database(path)
-        self._opened.add(database)
+        self.opened.add(database)
         try:
             await self._submit(_Job(database, call=lambda db: _open(db, migrations)))
         except DatabaseError:
-            self._opened.remove(database)
+            self.opened.remove(database)
             raise
         return database
 
     def _examine(self, path: Path, migrations: Migrations, read: Reader, new: bool) -> None:
-        if any(_is_same(path, database.path) for database in list(self._opened)):
+        if any(_is_same(path, database.path) for database in list(self.opened)):
             remedy = "Give each project files of its own: copy, and do not link."
             raise DatabaseError(path, "is open already in this server", remedy)
         try:
@@ -127,12 +118,23 @@ class DatabaseThread:
         :param told: called on the loop before this returns, in the order of the commits, with the
             row id that the last statement inserted.
         :raises StorageFailed: nothing has changed. OSError: ``placing`` failed, after the change.
+        :raises asyncio.CancelledError: only once it is known whether the change was made.
         """
         job = _Job(database, statements, placing=placing)
         if told is not None:
             loop = asyncio.get_running_loop()
             job.told = lambda row: loop.call_soon_threadsafe(told, row)
-        await self._submit(job)
+        self._jobs.put(job)
+        done = asyncio.wrap_future(job.done)
+        try:
+            await asyncio.shield(done)
+        except asyncio.CancelledError:
+            # A change that is on its way to the disk cannot be called back.
+            while not done.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({done})
+            done.exception()
+            raise
 
     async def read(self, database: Database, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """All rows of a query.
@@ -165,17 +167,18 @@ class DatabaseThread:
 
     async def close_database(self, database: Database) -> None:
         """Close one file, its changes being durable already."""
-        self._opened.discard(database)
+        self.opened.discard(database)
         await self._submit(_Job(database, call=_close))
 
     async def close(self) -> None:
         """End the thread after everything that is queued, and let go of every file."""
-        for database in self._opened:
+        for database in self.opened:
             self._jobs.put(_Job(database, call=_close))
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
     async def _submit(self, job: _Job) -> Any:
+        self.submitted += 1
         self._jobs.put(job)
         # Shielded: a change that is on its way to the disk cannot be called back.
         return await asyncio.shield(asyncio.wrap_future(job.done))
@@ -214,11 +217,9 @@ def _connection(database: Database) -> sqlite3.Connection:
 
 def _finish(job: _Job, call: Callable[[Database], Any] | None) -> None:
     try:
-        result = call(job.database) if call is not None else None
+        job.done.set_result(call(job.database) if call is not None else None)
     except BaseException as error:
         job.done.set_exception(error)
-    else:
-        job.done.set_result(result)
 
 
 def _open(database: Database, migrations: Migrations) -> None:
@@ -245,10 +246,9 @@ def _open(database: Database, migrations: Migrations) -> None:
 
 def _is_same(path: Path, other: Path) -> bool:
     """Whether two names are one file's: SQLite's locks do not tell, within a process."""
-    try:
+    with suppress(OSError):
         return path.samefile(other)
-    except OSError:
-        return False
+    return False
 
 
 def _copy(database: Database, path: Path) -> None:

@@ -1,20 +1,19 @@
 """The events of one project: stored with the changes that they tell of, numbered in that order.
 
-A client that was away gives the last number it has seen and gets everything
-after it. Where the log has nothing to give any more it says so, and the client
-reads the state again.
+A client that was away gives the last number it has seen and gets everything after it, as far back
+as the bound allows. What is stored are lines that one translator has made; what they mean, and how
+a gap is told, is the business of who has handed that translator in.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from functools import partial
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from gns3server.errors import StorageFailed
-from gns3server.events import PendingEvent, event_line, numbered
+from gns3server.events import Event
 from gns3server.storage.database import Statement
 from gns3server.storage.file_check import DatabaseError
 
@@ -26,8 +25,6 @@ INSERT = "INSERT INTO event SELECT coalesce(max(seq), 0) + 1 + ?, ? FROM event"
 TRIM = "DELETE FROM event WHERE seq <= (SELECT max(seq) FROM event) - ?"
 AFTER = "SELECT seq, line FROM event WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 
-LINE = re.compile(r'\{"action": ".*\}\n')
-
 BATCH = 50
 """Events that are read at once for a client that catches up."""
 
@@ -35,139 +32,127 @@ TRIM_EVERY = 100
 """Events between two looks at what is too much. Each would cost a page of its own to write."""
 
 Read = Callable[[str, Sequence[Any]], Awaitable[list[Any]]]
-Publish = Callable[[bytes, int | None], None]
-"""Sends a line to all listeners, with its number unless it has none."""
+Translate = Callable[[Event], bytes | None]
+"""Makes the line that is stored of an event; ``None`` for one that is not."""
+
+Publish = Callable[[Event, int | None, Mapping[Any, Any]], None]
+"""Tells an event to listeners, with its number unless it has none, and what is made of it."""
 
 
-class Commit(Protocol):
-    """Makes a change durable; see :meth:`gns3server.storage.database.DatabaseThread.commit`."""
+def _nowhere(_event: Event, _number: int | None, _known: Mapping[Any, Any]) -> None:
+    """Tell nobody."""
 
-    async def __call__(
-        self,
-        *statements: Statement,
-        placing: Callable[[], None] | None = None,
-        told: Callable[[int], None] | None = None,
-    ) -> None:
-        """Commit."""
+
+@dataclass(slots=True)
+class Missed:
+    """What a client has missed.
+
+    Iterates over numbers and lines, in order, and ends where one is missing: it is complete if
+    the last one's number is ``last``.
+
+    :param after: the last number that the client has seen.
+    :param last: the last number that was given out when it asked.
+    """
+
+    after: int
+    last: int
+    _read: Read
+
+    async def __aiter__(self) -> AsyncIterator[tuple[int, Any]]:
+        number = self.after
+        while number < self.last:
+            rows = await self._next(number)
+            for found, line in rows:
+                if found != number + 1:
+                    return
+                number = found
+                yield number, line
+            if not rows:
+                return
+
+    async def _next(self, number: int) -> list[Any]:
+        try:
+            return await self._read(AFTER, (number, self.last, BATCH))
+        except (DatabaseError, StorageFailed) as error:
+            log.warning("a client cannot be told what it has missed: %s", error)
+            return []
 
 
 class EventLog:
     """What happened in a project, as far back as the bound allows.
 
-    :param commit: of the project's database, and so is ``read``.
+    :param read: reads from the project's database.
     """
 
-    def __init__(self, commit: Commit, read: Read) -> None:
-        self._commit = commit
+    def __init__(self, read: Read) -> None:
         self._read = read
-        self._publish: Publish = lambda _line, _number: None
+        self._translate: Translate = lambda _: None
+        self._publish: Publish = _nowhere
         self._keep = 0
         self._last = 0
         self._unstored = 0
         self._untrimmed = TRIM_EVERY
 
-    async def open(self, publish: Publish, keep: int) -> None:
+    async def open(self, translate: Translate, publish: Publish, keep: int) -> None:
         """Go on where an earlier server ended.
 
         :param keep: how many events to keep, about: up to :data:`TRIM_EVERY` more stay for a while.
         :raises DatabaseError: the log cannot be read.
         """
         ((last,),) = await self._read("SELECT coalesce(max(seq), 0) FROM event", ())
-        self._publish, self._keep, self._last = publish, keep, last
+        self._translate, self._publish = translate, publish
+        self._keep, self._last = keep, last
 
-    async def commit(
-        self,
-        *statements: Statement,
-        event: PendingEvent | None = None,
-        placing: Callable[[], None] | None = None,
-    ) -> None:
-        """Make a change durable together with the event that tells of it, then take it into
-        memory and publish the event; all in the order of the commits.
+    def line(self, event: Event) -> bytes | None:
+        """What is stored of an event."""
+        return self._translate(event)
 
-        :raises StorageFailed: nothing has changed and nobody was told.
-        :raises OSError: ``placing`` has; the change is made and told all the same.
+    def insertion(self, lines: Sequence[bytes]) -> tuple[list[Statement], int]:
+        """What stores lines, to be the end of a commit; and the numbers that it leaves out.
+
+        Those belong to events that were told without being stored. If the commit fails,
+        :meth:`not_stored` takes them back.
         """
-        if event is None:
-            await self._commit(*statements, placing=placing)
-            return
-        line = event_line(event.action, event.event)
+        if not lines:
+            return [], 0
         skipped, self._unstored = self._unstored, 0
-        insert: Statement = (INSERT, (skipped, line.decode()))
-        try:
-            await self._commit(
-                *statements,
-                *self._trimming(),
-                insert,
-                placing=placing,
-                told=partial(self._stored, event, line),
-            )
-        except Exception:
-            self._unstored += skipped
-            raise
+        first, *others = (line.decode() for line in lines)
+        statements: list[Statement] = [*self._trimming(len(lines)), (INSERT, (skipped, first))]
+        statements += [(INSERT, (0, line)) for line in others]
+        return statements, skipped
 
-    async def tell(self, event: PendingEvent, *statements: Statement) -> None:
-        """As :meth:`commit`, for what has happened already and is told even on a full disk.
+    def not_stored(self, count: int) -> None:
+        """Leave out so many more numbers, so that their lack shows for ever."""
+        self._unstored += count
 
-        An event that could not be stored has no number, and leaves a gap in the log.
-        """
-        try:
-            await self.commit(*statements, event=event)
-        except StorageFailed as error:
-            log.warning("%s is not in the event log: %s", event.action, error)
-            self._unstored += 1
-            self._make_known(event, event_line(event.action, event.event), None)
-
-    def _trimming(self) -> tuple[Statement, ...]:
-        self._untrimmed += 1
+    def _trimming(self, coming: int) -> list[Statement]:
+        self._untrimmed += coming
         if self._untrimmed < TRIM_EVERY:
-            return ()
+            return []
         self._untrimmed = 0
-        # One more is about to be added.
-        return ((TRIM, (self._keep - 1,)),)
+        # Never all of it: the numbers go on from the last one that is there.
+        return [(TRIM, (max(self._keep - coming, 1),))]
 
-    def _stored(self, event: PendingEvent, line: bytes, number: int) -> None:
-        self._last = number
-        self._make_known(event, line, number)
+    def publish(self, events: Sequence[tuple[Event, bytes | None]], last: int | None) -> None:
+        """Tell events to listeners.
 
-    def _make_known(self, event: PendingEvent, line: bytes, number: int | None) -> None:
-        try:
-            if event.apply is not None:
-                event.apply()
-        finally:
-            self._publish(line, number)
-
-    def since(self, number: int) -> AsyncIterator[bytes]:
-        """The lines after a number, up to the last that is published at the time of this call.
-
-        A line of its own, ``gap``, stands for them if any is missing, or if the log has not got
-        that far: it belongs to another life of the project. It names the number that comes next.
+        :param last: the number of the last one that was stored; ``None`` if none was.
         """
-        return self._lines(number, self._last + self._unstored)
-
-    async def _lines(self, number: int, last: int) -> AsyncIterator[bytes]:
-        while number != last:
-            rows = await self._after(number, last)
-            for found, line in rows:
-                if found != number + 1 or not is_event(line):
-                    break
-                number = found
-                yield numbered(line.encode(), number)
+        number = None
+        if last is not None:
+            self._last = last
+            number = last - sum(line is not None for _, line in events)
+        for event, line in events:
+            if line is None or number is None:
+                own = None
             else:
-                if rows:
-                    continue
-            yield event_line("gap", {"first": last + 1})
-            return
+                own = number = number + 1
+            self._publish(event, own, {self._translate: line})
 
-    async def _after(self, number: int, last: int) -> list[Any]:
-        if number > last:
-            return []
-        try:
-            return await self._read(AFTER, (number, last, BATCH))
-        except (DatabaseError, StorageFailed) as error:
-            log.warning("a client cannot be told what it has missed: %s", error)
-            return []
+    def since(self, number: int) -> Missed:
+        """What comes after a number, up to the last that is published at the time of this call.
 
-
-def is_event(line: Any) -> bool:
-    """Whether a stored line is one that can be sent: people hand projects on and edit them."""
-    return isinstance(line, str) and LINE.fullmatch(line) is not None
+        A number that the log has not got to is of another life of the project: nothing is found
+        that could follow it.
+        """
+        return Missed(number, self._last + self._unstored, self._read)

@@ -22,17 +22,34 @@ from gns3server.running.spec import LaunchSpec
 
 T = TypeVar("T")
 
+NODE_STATES = ("stopped", "started", "suspended")
+"""What a node may be on record as."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRow:
-    """A node as it is stored."""
+    """A node as it is stored.
+
+    :param state: one of :data:`NODE_STATES`; a run on record tells more of a started node.
+    :param fresh: its plugin may not know yet that it was created.
+    """
 
     id: str
     type: str
     name: str
-    console: int
+    console: int | None
     number: int | None
     properties: Mapping[str, Any]
+    state: str = "stopped"
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What a run or a stored value belongs to: ``node`` and its id, for instance."""
+
+    kind: str
+    id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +60,7 @@ class RunRow:
     """
 
     id: str
-    node_id: str
+    owner: Owner
     spec: LaunchSpec
     processes: tuple[ProcessIdentity, ...] = ()
 
@@ -83,6 +100,8 @@ class StoredProject:
     allocated_ports: list[int]
     removed_nodes: list[tuple[str, str]]
     staged_files: dict[tuple[str, str], dict[str, bytes]]
+    values: dict[tuple[Owner, str], dict[str, Any]]
+    """By owner and plugin."""
 
 
 def read_places(connection: sqlite3.Connection) -> list[ProjectPlace]:
@@ -121,6 +140,7 @@ def read_project(connection: sqlite3.Connection) -> StoredProject | None:
             for kind, node_id in connection.execute("SELECT type, id FROM removed_node")
         ],
         staged_files=_staged_files(connection),
+        values=_values(connection),
     )
 
 
@@ -139,12 +159,17 @@ def _nodes(connection: sqlite3.Connection) -> list[NodeRow]:
             id=_id("a node's id", node_id),
             type=_plain(f"the type of node {node_id}", kind),
             name=_is(f"the name of node {node_id}", name, str),
-            console=_is(f"the console of node {node_id}", console, int),
+            console=None
+            if console is None
+            else _is(f"the console of node {node_id}", console, int),
             number=None if number is None else _is(f"the number of node {node_id}", number, int),
             properties=_json(f"the properties of node {node_id}", properties, dict),
+            state=_state(f"the state of node {node_id}", state),
+            fresh=bool(fresh),
         )
-        for node_id, kind, name, console, number, properties in connection.execute(
-            "SELECT id, type, name, console, number, properties FROM node ORDER BY rowid"
+        for node_id, kind, name, console, number, properties, state, fresh in connection.execute(
+            "SELECT id, type, name, console, number, properties, state, fresh FROM node "
+            "ORDER BY rowid"
         )
     ]
 
@@ -174,19 +199,31 @@ def _staged_files(connection: sqlite3.Connection) -> dict[tuple[str, str], dict[
 
 def _runs(connection: sqlite3.Connection) -> list[RunRow]:
     runs = []
-    for run_id, node_id, spec, processes in connection.execute(
-        "SELECT id, node_id, spec, processes FROM run"
+    for run_id, owner_kind, owner_id, spec, processes in connection.execute(
+        "SELECT id, owner_kind, owner_id, spec, processes FROM run"
     ):
         what = f"run {run_id}"
         runs.append(
             RunRow(
                 id=_is(what, run_id, str),
-                node_id=_is(what, node_id, str),
+                owner=Owner(_is(what, owner_kind, str), _is(what, owner_id, str)),
                 spec=LaunchSpec.from_json(_json(what, spec, dict)),
                 processes=tuple(_process(what, value) for value in _json(what, processes, list)),
             )
         )
     return runs
+
+
+def _values(connection: sqlite3.Connection) -> dict[tuple[Owner, str], dict[str, Any]]:
+    values: dict[tuple[Owner, str], dict[str, Any]] = {}
+    for kind, owner_id, plugin, key, text in connection.execute(
+        "SELECT owner_kind, owner_id, plugin, key, value FROM stored_value"
+    ):
+        what = f"a value of {kind!r:.80} {owner_id!r:.80}"
+        owner = Owner(_is(what, kind, str), _is(what, owner_id, str))
+        own = values.setdefault((owner, _is(what, plugin, str)), {})
+        own[_is(what, key, str)] = _parsed(what, text)
+    return values
 
 
 def _process(what: str, value: Any) -> ProcessIdentity:
@@ -207,10 +244,20 @@ def _is(what: str, value: Any, kind: type[T]) -> T:
 
 
 def _json(what: str, text: Any, kind: type[T]) -> T:
+    return _is(what, _parsed(what, text), kind)
+
+
+def _parsed(what: str, text: Any) -> Any:
     try:
-        return _is(what, json.loads(_is(what, text, str)), kind)
+        return json.loads(_is(what, text, str))
     except json.JSONDecodeError as error:
         raise ValueError(f"{what} is not readable: {error}") from error
+
+
+def _state(what: str, value: Any) -> str:
+    if value not in NODE_STATES:
+        raise ValueError(f"{what} is none that is ever stored: {value!r:.80}")
+    return str(value)
 
 
 def _id(what: str, value: Any) -> str:

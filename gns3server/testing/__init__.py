@@ -25,9 +25,7 @@ from gns3server.consoles.client import ConsoleClient  # noqa: E402
 from gns3server.testing.api_checks import ResponseCheck, part_of  # noqa: E402
 from gns3server.testing.conformance import NodeTypeConformance  # noqa: E402
 from gns3server.testing.fixtures import (  # noqa: E402
-    PortBlock,
     SnapshotCheck,
-    claimed_ports,
     gns3_client,
     gns3_process,
     gns3_project,
@@ -43,6 +41,7 @@ from gns3server.testing.lab_server import (  # noqa: E402
     ServerFactory,
     processes_of,
 )
+from gns3server.testing.port_blocks import PortBlock, claimed_ports  # noqa: E402
 from gns3server.testing.server_process import ServerProcess  # noqa: E402
 
 if TYPE_CHECKING:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
-import socket
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ import pytest
 
 from gns3server.testing.api_checks import ResponseCheck, check_snapshot
 from gns3server.testing.lab_server import TEST_VARIABLE, LabServer, ServerFactory, processes_of
+from gns3server.testing.port_blocks import claimed_ports
 from gns3server.testing.server_process import ServerProcess, server_process
 
 if TYPE_CHECKING:
@@ -29,72 +28,6 @@ if TYPE_CHECKING:
 
 RENEW = "--gns3-renew"
 """The option that writes snapshots anew."""
-
-PORT_BLOCK = 500
-PORT_BLOCKS = range(11000, 32000, PORT_BLOCK)
-
-TIME_WAIT = "06"
-"""The state of a connection that is closed already and only fades out (proc(5), tcp_states.h)."""
-
-
-@dataclass(frozen=True, slots=True)
-class PortBlock:
-    """A range of ports that no other test on this machine uses meanwhile."""
-
-    first: int
-    last: int
-
-
-def _is_free(block: range) -> bool:
-    """Whether no socket of this machine has a port of a block, whoever left it there.
-
-    Connections that fade out, for a minute, are no obstacle to those who bind as emulators do.
-    """
-    from gns3server.ports import can_bind
-
-    for table in ("tcp", "tcp6", "udp", "udp6"):
-        path = Path("/proc/net", table)
-        for line in path.read_text().splitlines()[1:] if path.exists() else ():
-            _, local, _, state, *_ = line.split()
-            port = int(local.rpartition(":")[2], 16)
-            if port in block and (state != TIME_WAIT or not can_bind("TCP", port)):
-                return False
-    return True
-
-
-def _below_the_kernels_own(blocks: range) -> list[int]:
-    """The blocks that no connection gets its port from: there, what is free stays free."""
-    own = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
-    below = [first for first in blocks if first + PORT_BLOCK <= int(own.split()[0])]
-    # A machine that gives out all of them leaves no choice.
-    return below or [*blocks]
-
-
-@contextlib.contextmanager
-def claimed_ports(blocks: range = PORT_BLOCKS) -> Iterator[PortBlock]:
-    """Claim a block of ports that nobody has, and that no other test gets meanwhile.
-
-    A name in the abstract socket namespace marks the claim: it works between
-    processes and ends with the one that made it.
-
-    :param blocks: the first port of each block that may be had.
-    :raises RuntimeError: all blocks are claimed or in use.
-    """
-    candidates = _below_the_kernels_own(blocks)
-    random.shuffle(candidates)
-    for first in candidates:
-        mark = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            mark.bind(f"\0gns3server-test-ports-{first}")
-        except OSError:
-            mark.close()
-            continue
-        with mark:
-            if not _is_free(range(first, first + PORT_BLOCK)):
-                continue
-            yield PortBlock(first, first + PORT_BLOCK - 1)
-            return
-    raise RuntimeError("all blocks of test ports are in use: are many test runs active?")
 
 
 SnapshotCheck = Callable[[Any], None]

@@ -226,14 +226,16 @@ def impatient(patch: pytest.MonkeyPatch, **seconds: float) -> None:
     """Shorten limits of the HTTP edge: ``body``, ``shutdown`` or ``grace``, in seconds.
 
     ``body`` is how long one may take to arrive, ``shutdown`` how long requests may go on when
-    the server stops, ``grace`` how long a listener may take to read the end of its stream.
+    the server stops, ``grace`` how long a listener may take to read the end of its stream, ``ping``
+    after how much silence it is sent one.
     """
-    from gns3server.http import application, bodies, endless
+    from gns3server.http import application, bodies, endless, notifications
 
     constants = {
         "body": (bodies, "READ_LIMIT"),
         "shutdown": (application, "SHUTDOWN_SECONDS"),
         "grace": (endless, "GRACE"),
+        "ping": (notifications, "PING_AFTER"),
     }
     for name, value in seconds.items():
         module, constant = constants[name]

@@ -16,6 +16,7 @@ import pytest
 from api_calls import ID, PROJECT, new_project, new_toy, status
 from faults import read_only
 
+from gns3server.ports import Use
 from gns3server.testing import Client
 
 
@@ -268,15 +269,21 @@ async def test_the_end_of_a_node_whose_plugin_is_missing_is_noted(
 ):
     async with keeping() as server:
         toy = toy_path((await build(server.client, ID))[0])
+        console = (await server.client.get(toy)).json["console"]
     (pid,) = nodes()
     async with keeping(plugins=[]) as server:
-        ports = server.ports.tcp
+
+        def uses() -> set[Use]:
+            return {holder.use for holder in server.ports.tcp.holders(console)}
 
         async def freed() -> bool:
-            return len(ports) == 0
+            return Use.RUNNING not in uses()
 
+        assert uses() == {Use.CONSOLE, Use.RUNNING}
         end(pid)
         await until(freed)
+        # Its own console it keeps.
+        assert uses() == {Use.CONSOLE}
     async with keeping() as server:
         assert await status(server.client, toy) == "stopped"
     assert "while no server ran" not in caplog.text

@@ -164,12 +164,12 @@ async def test_plugins_are_listed_and_their_failures_are_no_log(run, install_plu
     site = {"PYTHONPATH": install_plugins(tmp_path / "site", absent="no_such_module")}
     code, out, err = await finish(await run("plugins", **site))
     assert (code, err) == (1, "")
-    assert "absent 1 (toys): failed" in out
+    assert "absent 1 (gns3server-toy): failed" in out
     code, out, err = await finish(
         await run("plugins", **site, GNS3_SERVER_DISABLED_PLUGINS="absent")
     )
     assert (code, err) == (0, "")
-    assert "absent 1 (toys): disabled" in out
+    assert "absent 1 (gns3server-toy): disabled" in out
 
 
 def test_listing_plugins_leaves_logging_as_it_was(environ, monkeypatch, tmp_path):

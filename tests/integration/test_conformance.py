@@ -32,7 +32,8 @@ ToyNode.start = start
 good_start = ToyNode.start
 async def start(self):
     await good_start(self)
-    await self.home.announce("vm.started", self)
+    async with self.project.change() as change:
+        change.tell(await self.event("started"))
 ToyNode.start = start
 """,
     "test_a_new_node_is_shown_and_listed": """

@@ -49,7 +49,6 @@ async def lab(gns3_settings, tmp_path) -> Path:
         path: Path = tmp_path / name
         (path / "project-files" / "toy").mkdir(parents=True)
         records = await ProjectStore.load(thread, path)
-        await records.save_project(project_id, name, False)
         node = NodeRow(
             id=NODE if name == "lab" else NODE.replace("b", "c"),
             type="toy",
@@ -58,7 +57,9 @@ async def lab(gns3_settings, tmp_path) -> Path:
             number=number,
             properties={"mode": "good"},
         )
-        await records.save_node(node, {})
+        async with records.change() as change:
+            change.save_project(project_id, name, temporary=False)
+            change.save_node(node)
         await records.close()
         place = ProjectPlace(id=project_id, path=path, open=True, made_directory=True)
         await server.save(place)
@@ -370,7 +371,7 @@ async def test_what_runs_in_a_damaged_project_goes_on_until_it_is_deleted(
         await leftover("3" * 32, tmp_path),
         await leftover("4" * 32, lab.parent / "fine"),
     ]
-    row = f"'{'2' * 32}', '{NODE}', '{{}}', '[]'"
+    row = f"'{'2' * 32}', 'node', '{NODE}', '{{}}', '[]'"
     sql(f"INSERT INTO run VALUES ({row})")(lab / "project.db")
     async with serving() as server:
         await check_contained(server.client, "not a stored launch spec")

@@ -120,10 +120,12 @@ class Hunt:
             if method == "CONNECT":
                 await self._connect(name, body)
                 continue
-            hangs_up = dice.random() < 0.15
-            self.history.append(f"{name} {method} {path} {body}{', hangs up' * hangs_up}")
-            if hangs_up:
-                await self._hang_up(server, method, path, body, dice.randint(0, 20))
+            hangs_up, late = dice.random() < 0.15, dice.random() < 0.3
+            how = ", hangs up" * hangs_up + ", body later" * late
+            self.history.append(f"{name} {method} {path} {body}{how}")
+            if hangs_up or late:
+                after = (dice.randint(0, 20) * late, dice.randint(0, 20))
+                await self._send(server, method, path, body, after, hangs_up=hangs_up)
             else:
                 await self._ask(server, method, path, body)
 
@@ -176,17 +178,37 @@ class Hunt:
         self.history.append(f"{method} {path} -> {answer.status}")
         assert answer.status < 500, answer.json
 
-    async def _hang_up(
-        self, server: LabServer, method: str, path: str, body: Any, after: int
+    async def _send(
+        self,
+        server: LabServer,
+        method: str,
+        path: str,
+        body: Any,
+        after: tuple[int, int],
+        *,
+        hangs_up: bool,
     ) -> None:
+        """Send head and body, with so many turns of the loop before the body, and after it
+        before hanging up; in every third case there is no body.
+        """
         content = orjson.dumps(body or {})
-        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}"
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         with suppress(OSError):
-            _, writer = await asyncio.open_connection("127.0.0.1", server.running.port)
-            writer.write(f"{head}\r\n\r\n".encode() + content)
-            for _ in range(after):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.running.port)
+            writer.write(f"{head}Content-Length: {len(content)}\r\n\r\n".encode())
+            for _ in range(after[0]):
                 await asyncio.sleep(0)
-            writer.transport.abort()
+            if not hangs_up or after[1] % 3:
+                writer.write(content)
+            if hangs_up:
+                for _ in range(after[1]):
+                    await asyncio.sleep(0)
+                writer.transport.abort()
+                return
+            answer = await reader.read()
+            writer.close()
+            self.history.append(f"{method} {path} -> {answer[9:12].decode()}")
+            assert answer[9:10] in (b"2", b"4", b"")
 
     async def _connect(self, name: str, port: int) -> None:
         """Connect to what may be a console, which ends some toys."""
@@ -240,7 +262,9 @@ async def test_nobody_waits_for_ever(serving, guard, tmp_path, monkeypatch, seed
             await hunt.run(server, "after")
             await all_gone(server, guard, chain.from_iterable(hunt.nodes.values()))
         guard.check_empty()
-        assert asyncio.all_tasks() <= before
+        # aiohttp waits a moment for the rest of a refused body, whose client may have gone.
+        async with asyncio.timeout(BOUND):
+            await asyncio.gather(*asyncio.all_tasks() - before, return_exceptions=True)
     except BaseException as error:
         error.add_note(f"Seed {seed}. What was asked for and answered:")
         error.add_note("\n".join([*hunt.history, *guard.reports]))

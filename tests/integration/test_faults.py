@@ -80,7 +80,13 @@ async def test_a_driver_that_fails_in_a_stop_does_not_keep_the_project(serving_b
     async with serving_broken("stop", BROKEN["ZeroDivisionError"]) as server:
         client = server.client
         vm = await make_vm(client)
-        check_fault(await client.post(f"{vm}/stop"), caplog, "ZeroDivisionError")
+        assert (await client.post(f"{vm}/start")).status == 204
+        answer = await client.post(f"{vm}/stop")
+        check_fault(answer, caplog, "ZeroDivisionError")
+        assert "The plugin 'toy', in stop of VM 'toy', has failed." in answer.json["message"]
+        # It is stopped all the same, and nothing of it runs.
+        assert (await client.get(vm)).json["status"] == "stopped"
+        assert server.processes() == {}
         project = vm.partition("/toy/")[0]
         assert (await client.delete(project)).status == 204
         assert (await client.get(project)).status == 404

@@ -52,6 +52,7 @@ async def test_every_old_name_works_and_warns(gns3_serving, make_entry_point):
         "Lab.manager",
         "Lab.stop",
         "Node.home",
+        "home.announce",
         "gns3server.plugin.Lab",
     }
     assert {Path(warning.filename).name for warning in warned} == {"old_names.py"}

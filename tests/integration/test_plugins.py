@@ -14,6 +14,7 @@ import pytest
 from api_calls import new_project
 
 from gns3server import hookspecs
+from gns3server.http.client import Client
 from gns3server.plugin_host.host import PluginFailed
 
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith(hookspecs.PREFIX))
@@ -333,6 +334,52 @@ async def test_nodes_of_a_plugin_that_fails_stay_stored(serving_with):
         await check_that_all_else_works(server.client, project)
     async with serving_with("") as server:
         assert (await server.client.get(f"{project}/mine/vms/{node['vm_id']}")).json == node
+
+
+async def test_a_nio_type_that_cannot_be_described_spoils_no_other_plugin(serving_with):
+    fault = "".join(hook(name, "", "return []") for name in ("gns3_node_types", "gns3_routes"))
+    fault += "NIO_MINE.schema._declared_fields['lport'].metadata['example'] = object()\n"
+    async with serving_with(fault) as server:
+        # The toy takes NIOs of any type, and mine is the plugin that comes first.
+        paths = (await server.client.get("/v1/openapi.json")).json["paths"]
+        assert [path for path in paths if path.endswith("/toy/vms/{vm_id}/start")]
+        assert (await state_of(server.client))[:2] == ("ok", "openapi")
+        assert await state_of(server.client, "toy") == ("ok", None, None)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        "answer=Schema.from_dict({'x': fields.Nested(lambda: 1 / 0)}, name='BadSchema')",
+        "answer=Schema.from_dict({'x': fields.String(metadata={'example': object()})})",
+        "body=OneOf('type', lambda server: 1 / 0)",
+    ],
+)
+async def test_a_plugin_that_cannot_be_described_is_left_out_of_the_api_document(
+    serving_with, make_entry_point, gns3_serving, values
+):
+    fault = f"""
+from gns3server.plugin import OneOf
+PLAIN = [gns3_routes]
+
+async def show(call):
+    return {{}}
+
+@hookimpl
+def gns3_routes(config):
+    route = dict(method="GET", path="/v1/mine", handler=show, summary="", changes=False)
+    return [*PLAIN[0](config), Route(**{{**route, **dict({values})}})]
+"""
+    async with serving_with(fault) as server:
+        document = (await server.client.get("/v1/openapi.json")).json
+        again = (await server.client.get("/v1/openapi.json")).json
+        status, phase, message = await state_of(server.client)
+        assert (status, phase, bool(message)) == ("ok", "openapi", True)
+        # It is in service all the same.
+        async with Client(server.url) as client:
+            assert (await client.get("/v1/number")).json == {"number": 1}
+    async with gns3_serving(plugins=[make_entry_point("toy", "toy_emulator")]) as server:
+        assert document == again == (await server.client.get("/v1/openapi.json")).json
 
 
 RECORDER = """

@@ -158,7 +158,7 @@ async def test_no_head_is_both_too_late_and_carried_out(raw, caplog, monkeypatch
             told = [408]
     writer.close()
     assert (await raw.request("GET", "/v1/version")).status == 200
-    assert told == ([200] if "GET /v1/plugins ->" in caplog.text else [408])
+    assert told == ([200] if "GET /v1/plugins -> 200" in caplog.text else [408])
 
 
 # HTTP/1.0 ---------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def gns3_nio_types(config):
 
 def change(server, sections=None, **values):
     """Have other settings be there at the next reload."""
-    settings = server.running.server.config.current
+    settings = server.running.server.live_settings.current
     server.settings = replace(
         settings, server=replace(settings.server, **values), sections=sections or {}
     )
@@ -96,13 +96,13 @@ async def test_only_clients_of_a_local_server_may(gns3_serving):
 
 async def test_what_cannot_be_read_changes_nothing(reading):
     running, file = reading
-    before = running.server.config.current
+    before = running.server.live_settings.current
     file.write_text("[Server]\nmax_nodes = many\n")
     async with Client(running.url) as client:
         answer = await client.post("/v1/config/reload")
     assert answer.status == 409
     assert "max_nodes must be a whole number" in answer.json["message"]
-    assert running.server.config.current is before
+    assert running.server.live_settings.current is before
 
 
 async def test_plugins_see_their_new_section_or_all_stays(gns3_serving, faulty_plugin):
@@ -125,7 +125,7 @@ async def test_plugins_see_their_new_section_or_all_stays(gns3_serving, faulty_p
 @pytest.mark.statement("CFG-08")
 async def test_a_changed_file_is_read_by_itself(reading, caplog, until):
     running, file = reading
-    config = running.server.config
+    config = running.server.live_settings
 
     async def complained() -> bool:
         return f"{file} cannot be read" in caplog.text

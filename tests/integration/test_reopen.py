@@ -36,8 +36,9 @@ async def test_a_project_is_not_opened_while_its_file_is_being_closed(
         with ExitStack() as slow:
             with hold_disk() as begun:
                 await asyncio.to_thread(begun.wait)
+                before = lab.projects.databases.submitted
                 closed = later(client.post(f"{PROJECT}/close"))
-                while lab.projects.databases.queued == 0:
+                while lab.projects.databases.submitted == before:
                     await client.get("/v1/version")
                 # Once more, behind what is recorded of the close and before the file is closed.
                 slow.enter_context(hold_disk())

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from gns3server.http import queueing
+
 NAME = {"name": "late"}
 
 
@@ -103,6 +105,12 @@ def send(raw, client):
     return Sender(raw, client)
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """Have the server wait for bodies for as long as a busy machine may take to send them."""
+    monkeypatch.setattr(queueing, "BODY_PATIENCE", 20.0)
+
+
 async def plug(client, toy: str) -> str:
     """Wire a toy; returns the path of its NIO."""
     port = (await client.post(f"{toy.partition('/toy/')[0]}/ports/toy")).json["udp_port"]
@@ -115,6 +123,7 @@ async def plug(client, toy: str) -> str:
 # Bodies that come late ----------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.statement("LOCK-01")
 @pytest.mark.parametrize("bodies", [(0, 1), (1, 0)])
 @pytest.mark.parametrize(("first", "statuses"), [("nio", [204, 204]), ("vm", [204, 404])])
@@ -134,6 +143,7 @@ async def test_heads_make_the_order_whichever_body_comes_first(
 @pytest.mark.parametrize(
     ("actions", "state"), [("start stop", "stopped"), ("stop start", "started")]
 )
+@pytest.mark.usefixtures("patient")
 async def test_a_late_start_before_a_stop_ends_stopped(client, make_toy, send, actions, state):
     toy = await make_toy()
     first, second = actions.split()
@@ -143,6 +153,7 @@ async def test_a_late_start_before_a_stop_ends_stopped(client, make_toy, send, a
     assert (await client.get(toy)).json["status"] == state
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_request_without_a_body_has_its_place_as_well(client, make_toy, send):
     toy = await make_toy()
     late = await send.head("PUT", toy, NAME)
@@ -264,6 +275,7 @@ def vms(project):
     return f"{project}/toy/vms"
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_request_waits_for_a_creation_that_names_its_node(client, vms, send):
     node_id = str(uuid.uuid4())
     late = await send.head("POST", vms, {"name": "toy", "vm_id": node_id})
@@ -277,6 +289,7 @@ async def test_a_request_waits_for_a_creation_that_names_its_node(client, vms, s
     assert (await show.answer())[1]["status"] == "started"
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("body", [{"name": "toy"}, {"name": "toy", "vm_id": str(uuid.uuid4())}, {}])
 async def test_a_node_that_no_creation_names_is_unknown(client, vms, send, body):
     late = await send.head("POST", vms, body)
@@ -285,21 +298,32 @@ async def test_a_node_that_no_creation_names_is_unknown(client, vms, send, body)
     assert await show.status() == 404
 
 
-async def test_a_creation_whose_body_does_not_come_holds_up_unknown_nodes_alone(
-    client, make_toy, vms, send
+async def test_a_creation_whose_body_does_not_come_holds_up_no_unknown_node_for_long(
+    client, vms, send
 ):
-    toy = await make_toy()
     node_id = str(uuid.uuid4())
     late = await send.head("POST", vms, {"name": "toy", "vm_id": node_id})
-    show = await send.whole("GET", f"{vms}/{node_id}")
-    assert (await client.put(toy, {"name": "new"})).status == 200
-    assert not show.answered
-    assert await show.status() == 404
+    assert (await client.get(f"{vms}/{node_id}")).status == 404
     assert not late.answered
     assert await late.finish() == 201
     assert (await client.get(f"{vms}/{node_id}")).status == 200
 
 
+async def test_a_creation_whose_body_does_not_come_holds_up_no_known_node(
+    client, make_toy, vms, send
+):
+    toy = await make_toy()
+    late = [await send.head("POST", vms, {"name": "late"})]
+    for number in range(40):
+        assert (await client.put(toy, {"name": f"{number}"})).status == 200
+        late.append(await send.head("POST", vms, {"name": "late"}))
+    # A second for each, and the first would have been told that its body did not come.
+    assert await late[0].finish() == 201
+    for request in late[1:]:
+        await request.hang_up()
+
+
+@pytest.mark.usefixtures("patient")
 async def test_who_asks_for_a_node_before_its_creation_does_not_get_it(vms, send):
     node_id = str(uuid.uuid4())
     show = await send.head("GET", f"{vms}/{node_id}")
@@ -308,6 +332,7 @@ async def test_who_asks_for_a_node_before_its_creation_does_not_get_it(vms, send
     assert (await show.finish(), await create.status()) == (404, 201)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_of_two_creations_of_one_node_the_first_makes_it(vms, send):
     body = {"name": "first", "vm_id": str(uuid.uuid4())}
     first = await send.head("POST", vms, body)
@@ -333,6 +358,7 @@ async def test_fifty_creations_whose_bodies_do_not_come_cost_no_more_than_one(cl
 # Whole projects -----------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize(("method", "action"), [("POST", "/close"), ("DELETE", "")])
 async def test_who_comes_after_the_end_of_a_project_finds_it_gone(
     make_toy, project, send, *, method, action
@@ -348,6 +374,7 @@ async def test_who_comes_after_the_end_of_a_project_finds_it_gone(
     assert [await request.status() for request in (*late, again)] == [404] * 3
 
 
+@pytest.mark.usefixtures("patient")
 async def test_the_end_of_a_project_waits_for_those_before_it(client, make_toy, project, send):
     toy = await make_toy()
     late = await send.head("PUT", toy, NAME)

@@ -8,7 +8,7 @@ import socket
 import psutil
 import pytest
 
-from gns3server.events import event_line
+from gns3server.events import Event
 from gns3server.http import bodies, connections
 
 VERSION = b"GET /v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -164,8 +164,8 @@ async def test_a_listener_that_reads_nothing_is_cut_off_and_no_other(
             hub, project_id = server.running.server.bus, project.rpartition("/")[2]
 
             async def gone():
-                hub.publish(project_id, event_line("test", {"text": "x" * 100_000}))
-                assert (await anext(events))["action"] == "test"
+                hub.publish(Event("test", "long", project_id, {"text": "x" * 100_000}))
+                assert (await anext(events))["action"] == "test.long"
                 return is_cut_off(connection)
 
             await until(gone)

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from marshmallow import Schema, fields
+
 from gns3server.plugin import Call, Route, Server, hookimpl
 
+EXECUTORS: list[ThreadPoolExecutor] = []
 TASKS: set[asyncio.Task[Any]] = set()
+
+
+class BlockSchema(Schema):
+    """How long to hold the loop."""
+
+    until = fields.String(required=True)
 
 
 def leave(work: Coroutine[Any, Any, None]) -> None:
@@ -91,6 +102,27 @@ async def leave_thread() -> None:
     threading.Thread(target=hang, name="left by mistake").start()
 
 
+async def leave_executor() -> None:
+    """Leave threads of its own at work."""
+    EXECUTORS.append(ThreadPoolExecutor(1))
+    EXECUTORS[-1].submit(hang)
+
+
+async def use_executor() -> None:
+    """Leave threads of its own that have nothing to do: that is no mistake."""
+    EXECUTORS.append(ThreadPoolExecutor(1))
+    await asyncio.wrap_future(EXECUTORS[-1].submit(time.monotonic))
+
+
+async def hang_at_exit() -> None:
+    """Have something called when Python ends, which then does not."""
+    atexit.register(hang)
+
+
+async def misbehave_not() -> None:
+    """Do nothing."""
+
+
 async def hang_in_threads() -> None:
     """Take more of the server's threads than it has."""
     for _ in range(20):
@@ -101,7 +133,8 @@ WAYS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         *(leave_server, interrupt, cancel, wait, swallow, leave_task, leave_callback),
-        *(leave_deaf_task, stop_loop, leave_thread, hang_in_threads),
+        *(leave_deaf_task, stop_loop, leave_thread, hang_in_threads, leave_executor),
+        *(use_executor, hang_at_exit, misbehave_not),
     )
 }
 
@@ -111,11 +144,15 @@ async def misbehave(call: Call) -> None:
     await WAYS[call.path["way"]]()
 
 
+def block_until(path: Path) -> None:
+    """Return when there is a file, and do not let anybody else work until then."""
+    while not path.exists():
+        time.sleep(0.01)
+
+
 async def block(call: Call) -> None:
     """Hold the loop until there is a file, whose path the body tells."""
-    held = Path(call.body["until"])
-    while not held.exists():
-        time.sleep(0.01)
+    block_until(Path(call.body["until"]))
 
 
 async def nothing(_call: Call) -> None:
@@ -135,7 +172,7 @@ def gns3_routes() -> list[Route]:
         route("ways/{way}", misbehave, method="POST", limit=1),
         route("ways/{way}", misbehave, method="GET", limit=1, changes=False),
         route("streams/{way}", misbehave, method="POST", stream=True),
-        route("block", block, method="POST"),
+        route("block", block, method="POST", body=BlockSchema),
         # What it costs doubles with each letter.
         route("slow/{text:(?:a+)+}", nothing, method="GET", changes=False),
     ]
@@ -154,6 +191,5 @@ async def gns3_lifespan(server: Server) -> AsyncIterator[None]:
 
 async def fail_when_there_is(path: Path) -> None:
     """Fail once there is a file."""
-    while not path.exists():
-        await asyncio.sleep(0.01)
+    await asyncio.to_thread(block_until, path)
     raise OSError("toy fault")

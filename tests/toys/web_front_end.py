@@ -24,7 +24,8 @@ async def echo(call: Call) -> None:
 
 async def tell_events(call: Call) -> None:
     """Send the events of a project, a message each, and never look at what comes."""
-    with call.server.bus.listen(call.project.id) as events:
+    server = call.server
+    with server.bus.listen(call.project.id, translate=server.translate) as events:
         async for line in events:
             call.websocket.send(line.decode())
 

@@ -1,20 +1,24 @@
 """A change writes as much in a lab of 300 nodes as in one of 3."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
-from gns3server.events import PendingEvent
+from gns3server.events import Event, EventBus
 from gns3server.files.durable import make_directory
+from gns3server.http.notifications import V1Translator
+from gns3server.nodes.registry import Registry
 from gns3server.running.spec import LaunchSpec
+from gns3server.storage.change import Change
 from gns3server.storage.database import DatabaseThread
-from gns3server.storage.rows import NioRow, NodeRow, RunRow
+from gns3server.storage.rows import NioRow, NodeRow, Owner, RunRow
 from gns3server.storage.stores import ProjectStore
 
 DEEPER = 4
 """Pages that a change may write more when the trees of tables and indexes are deeper."""
 
 SPEC = LaunchSpec(argv=("/usr/bin/toy", "2000"), cwd="/srv/labs/lab/project-files/toy/x")
-NEWS = PendingEvent(action="vm.started", event={"text": "x" * 400})
+NEWS = Event("toy", "started", "p", {"text": "x" * 400})
 
 
 def node_id(number: int) -> str:
@@ -24,7 +28,7 @@ def node_id(number: int) -> str:
 
 async def add_node(records: ProjectStore, number: int) -> None:
     """A node as clients leave it: wired and running."""
-    record = NodeRow(
+    row = NodeRow(
         id=node_id(number),
         type="toy",
         name=f"PC{number}",
@@ -32,19 +36,48 @@ async def add_node(records: ProjectStore, number: int) -> None:
         number=number,
         properties={"note": "a note"},
     )
-    await records.save_node(record, {}, event=NEWS)
     nio = NioRow("nio_udp", {"lport": number, "rhost": "127.0.0.1", "rport": number})
-    await records.save_nio(record.id, (0, 0), nio, None)
-    await records.save_run(RunRow(id=f"run {number}", node_id=record.id, spec=SPEC), NEWS)
+    run = RunRow(id=f"run {number}", owner=Owner("node", row.id), spec=SPEC)
+    for step in (
+        lambda change: (change.save_node(row), change.tell(NEWS)),
+        lambda change: change.save_nio(row.id, (0, 0), nio),
+        lambda change: (change.save_run(run), change.tell(NEWS)),
+    ):
+        await make(records, step)
+
+
+async def make(records: ProjectStore, *steps: Callable[[Change], object]) -> None:
+    """Make one change."""
+    async with records.change() as change:
+        for step in steps:
+            step(change)
 
 
 CHANGES: dict[str, Callable[[ProjectStore], Awaitable[None]]] = {
     "create, wire and start": lambda records: add_node(records, 1000),
-    "unwire": lambda records: records.save_nio(node_id(1000), (0, 0), None, 1000),
-    "stop": lambda records: records.end_run("run 1000", NEWS),
-    "delete": lambda records: records.remove_node(node_id(1000), "toy", [1000]),
-    "rename the project": lambda records: records.save_project("p", "new", False),
-    "allocate a port": lambda records: records.save_allocated_port(1001),
+    "unwire": lambda records: make(
+        records,
+        lambda change: change.save_nio(node_id(1000), (0, 0), None),
+        lambda change: change.free_port(1000),
+    ),
+    "keep a value": lambda records: make(
+        records, lambda change: change.save_value(Owner("node", node_id(1000)), "toy", "key", 1)
+    ),
+    "suspend": lambda records: make(
+        records, lambda change: change.save_node_state(node_id(1000), "suspended")
+    ),
+    "stop": lambda records: make(
+        records, lambda change: change.end_run("run 1000"), lambda change: change.tell(NEWS)
+    ),
+    "delete": lambda records: make(
+        records,
+        lambda change: change.remove_node(node_id(1000), "toy"),
+        lambda change: change.free_port(1000),
+    ),
+    "rename the project": lambda records: make(
+        records, lambda change: change.save_project("p", "new", temporary=False)
+    ),
+    "allocate a port": lambda records: make(records, lambda change: change.allocate_port(1001)),
 }
 
 
@@ -52,10 +85,12 @@ async def pages_of_changes(thread: DatabaseThread, directory: Path, nodes: int) 
     """How many pages each change writes to the log of a lab of so many nodes."""
     make_directory(directory)
     records = await ProjectStore.load(thread, directory)
-    await records.save_project("p", "lab", False)
-    await records.events.open(lambda _line, _number: None, 1000)
+    await make(records, lambda change: change.save_project("p", "lab", temporary=False))
+    await records.events.open(V1Translator(Registry()), EventBus().publish, 1000)
     for number in range(nodes):
         await add_node(records, number)
+        owner = Owner("node", node_id(number))
+        await make(records, partial(Change.save_value, owner=owner, plugin="a", key="k", value=1))
     (database,) = (db for db in thread.opened if db.path.parent == directory)
     pages = {}
     for name, change in CHANGES.items():

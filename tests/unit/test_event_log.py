@@ -4,75 +4,77 @@ import asyncio
 import json
 import random
 import sqlite3
-from contextlib import aclosing, closing
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import read_only
-from waiting import settled
 
 from gns3server.errors import StorageFailed
-from gns3server.events import EventBus, PendingEvent
-from gns3server.storage.event_log import BATCH, TRIM_EVERY, EventLog
+from gns3server.events import Event, EventBus
+from gns3server.http.notifications import V1Translator, lines, numbered, replayed
+from gns3server.nodes.registry import Registry
+from gns3server.storage import event_log
 from gns3server.storage.stores import ProjectStore
 
 PROJECT = "p"
 SEED = 20261127
+TRANSLATE = V1Translator(Registry())
 
 
 @pytest.fixture
 def hub() -> EventBus:
-    return EventBus(ping_after=3600)
+    return EventBus()
 
 
 @pytest.fixture
 def open_log(thread, tmp_path, hub):
     """Opens the log of the test's project, as each server that has it does."""
 
-    async def open_log(keep: int = 1000, directory: Path = tmp_path) -> EventLog:
+    async def open_log(keep: int = 1000, directory: Path = tmp_path) -> ProjectStore:
         records = await ProjectStore.load(thread, directory)
-        await records.events.open(lambda line, number: hub.publish(PROJECT, line, number), keep)
-        return records.events
+        await records.events.open(TRANSLATE, hub.publish, keep)
+        return records
 
     return open_log
 
 
-def event(text: str = "", **values: Any) -> PendingEvent:
-    return PendingEvent(action="vm.started", event={"text": text}, **values)
+def event(text: str = "") -> Event:
+    return Event("toy", "started", PROJECT, {"text": text})
 
 
-def allocate(port: int) -> tuple[str, tuple[int]]:
-    """A change of the project."""
-    return "INSERT INTO allocated_port VALUES (?)", (port,)
+def listening(hub: EventBus):
+    return hub.listen(PROJECT, translate=TRANSLATE, size=len)
 
 
-async def replay(log: EventLog, since: int) -> list[Any]:
-    return [json.loads(line) async for line in log.since(since)]
+async def commit(
+    records: ProjectStore,
+    *ports: int,
+    event: Event | None = None,
+    then: Callable[[], object] | None = None,
+    fact: bool = False,
+) -> None:
+    """Change something: allocate ports, tell of it."""
+    async with records.change(fact=fact) as change:
+        for port in ports:
+            change.execute("INSERT INTO allocated_port VALUES (?)", port)
+        if then is not None:
+            change.then(then)
+        if event is not None:
+            change.tell(event)
 
 
-async def told(listener: Any, count: int) -> list[Any]:
-    """The next so many lines of a listener, and that these are all that it has been told."""
-    lines = aiter(listener)
-    heard = [json.loads(await anext(lines)) for _ in range(count)]
-    more = asyncio.ensure_future(anext(lines))
-    await settled()
-    assert not more.done()
-    more.cancel()
-    await asyncio.wait({more})
-    return heard
+async def replay(records: ProjectStore, since: int) -> list[Any]:
+    return [json.loads(line) async for line in replayed(records.events.since(since))]
 
 
-def count_rows(path: Path) -> int:
-    """How many events are stored."""
-    with closing(sqlite3.connect(path)) as records:
-        return int(records.execute("SELECT count(*) FROM event").fetchone()[0])
-
-
-async def close_all(thread: Any) -> None:
-    """Let go of every file, as a server that ends."""
-    for database in thread.opened:
-        await thread.close_database(database)
+def told(listener: Any) -> list[Any]:
+    """What a listener has been told and has not read, with its numbers."""
+    return [
+        json.loads(line if number is None else numbered(line, number))
+        for line, number in listener.queued
+    ]
 
 
 # Numbers ------------------------------------------------------------------------------------
@@ -80,24 +82,23 @@ async def close_all(thread: Any) -> None:
 
 async def test_the_first_event_has_number_one_and_each_further_one_the_next(open_log, hub):
     log = await open_log()
-    with hub.listen(PROJECT, numbered=True) as counting, hub.listen(PROJECT) as other:
+    with listening(hub) as listener:
         for text in "abc":
-            await log.commit(event=event(text))
-        assert [line.get("seq") for line in await told(counting, 4)] == [None, 1, 2, 3]
-        lines = await told(other, 4)
-        assert [set(line) for line in lines] == [{"action"}, *[{"action", "event"}] * 3]
+            await commit(log, event=event(text))
+        assert [line["seq"] for line in told(listener)] == [1, 2, 3]
+        assert not any(b"seq" in line for line, _ in listener.queued)
 
 
 async def test_an_event_is_in_the_commit_of_its_change(open_log, thread):
     log = await open_log()
-    await log.commit(allocate(1))
+    await commit(log, 1)
     before = thread.commits
-    await log.commit(allocate(2), event=event("with it"))
+    await commit(log, 2, event=event("with it"))
     assert thread.commits == before + 1
     # A change that cannot be made is not told, stored or counted.
     with pytest.raises(sqlite3.IntegrityError):
-        await log.commit(allocate(3), allocate(2), event=event("never"))
-    await log.commit(event=event("next"))
+        await commit(log, 3, 2, event=event("never"))
+    await commit(log, event=event("next"))
     assert [(line["event"]["text"], line["seq"]) for line in await replay(log, 0)] == [
         ("with it", 1),
         ("next", 2),
@@ -105,118 +106,111 @@ async def test_an_event_is_in_the_commit_of_its_change(open_log, thread):
 
 
 async def test_a_change_is_in_memory_before_it_is_told_and_told_before_it_is_answered(
-    thread, tmp_path
+    open_log, hub
 ):
-    records, seen = await ProjectStore.load(thread, tmp_path), []
-    await records.events.open(lambda _line, number: seen.append(f"told of {number}"), 1000)
-    await records.events.commit(allocate(1), event=event(apply=lambda: seen.append("in memory")))
-    seen.append("answered")
-    assert seen == ["in memory", "told of 1", "answered"]
-
-
-async def test_files_are_in_place_before_memory_knows(open_log):
     log, seen = await open_log(), []
-    await log.commit(
-        event=event(apply=lambda: seen.append("memory")), placing=lambda: seen.append("files")
-    )
-    assert seen == ["files", "memory"]
-
-
-async def test_a_file_that_cannot_be_placed_is_an_error_of_a_change_that_was_made(open_log, hub):
-    log = await open_log()
-
-    def fail() -> None:
-        raise PermissionError("not here")
-
-    with hub.listen(PROJECT) as listener:
-        with pytest.raises(PermissionError):
-            await log.commit(event=event(), placing=fail)
-        assert len(await told(listener, 2)) == 2
-    assert len(await replay(log, 0)) == 1
+    with listening(hub) as listener:
+        await commit(log, 1, event=event(), then=lambda: seen.append(len(told(listener))))
+        assert seen == [0]
+        assert len(told(listener)) == 1
 
 
 async def test_numbers_go_on_with_the_next_server(open_log, thread):
     for number in range(1, 4):
         log = await open_log()
-        await log.commit(event=event(str(number)))
+        await commit(log, event=event(str(number)))
         assert [line["seq"] for line in await replay(log, 0)] == [*range(1, number + 1)]
-        await close_all(thread)
+        for database in list(thread.opened):
+            await thread.close_database(database)
 
 
 # Full disks ---------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def full_disk(thread):
+    """A context in which nothing can be written."""
+
+    async def fail(*_: Any, **__: Any) -> None:
+        raise StorageFailed("The disk is full.")
+
+    @contextmanager
+    def full() -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(thread, "commit", fail)
+            yield
+
+    return full
+
+
 async def test_what_has_happened_is_told_on_a_full_disk_and_missed_by_who_was_away(
-    open_log, hub, thread, tmp_path, caplog
+    open_log, hub, full_disk, caplog
 ):
     log, applied = await open_log(), []
-    await log.commit(event=event("before"))
-    with hub.listen(PROJECT, numbered=True) as listener:
-        async with read_only(thread, tmp_path / "project.db"):
-            await log.tell(event("meanwhile", apply=lambda: applied.append(1)), allocate(1))
+    await commit(log, event=event("before"))
+    with listening(hub) as listener:
+        with full_disk():
+            happened = event("meanwhile")
+            await commit(log, 1, event=happened, then=lambda: applied.append(1), fact=True)
         assert applied == [1]
-        _, line = await told(listener, 2)
-        assert line == {"action": "vm.started", "event": {"text": "meanwhile"}}
-    assert "vm.started is not in the event log: The change could not be written" in caplog.text
+        assert told(listener)[0] == {"action": "toy.started", "event": {"text": "meanwhile"}}
+    assert "The disk is full" in caplog.text
     assert await replay(log, 1) == [{"action": "gap", "event": {"first": 3}}]
-    await log.commit(event=event("after"))
+    await commit(log, event=event("after"))
     # The number of what was not stored stays free, so that its lack shows for ever.
     assert await replay(log, 1) == [{"action": "gap", "event": {"first": 4}}]
     assert [line["seq"] for line in await replay(log, 2)] == [3]
 
 
-async def test_a_change_that_fails_on_a_full_disk_takes_no_number(open_log, hub, thread, tmp_path):
+async def test_a_change_that_fails_on_a_full_disk_takes_no_number(open_log, hub, full_disk):
     log = await open_log()
-    with hub.listen(PROJECT) as listener:
-        async with read_only(thread, tmp_path / "project.db"):
-            with pytest.raises(StorageFailed):
-                await log.commit(allocate(1), event=event("never", apply=lambda: 1 / 0))
-        assert len(await told(listener, 1)) == 1
-    await log.commit(event=event("first"))
+    with listening(hub) as listener:
+        with full_disk(), pytest.raises(StorageFailed):
+            await commit(log, 1, event=event("never"), then=lambda: 1 / 0)
+        assert told(listener) == []
+    await commit(log, event=event("first"))
     assert [line["seq"] for line in await replay(log, 0)] == [1]
 
 
 # Bounds -------------------------------------------------------------------------------------
 
 
-async def happen(log: EventLog, count: int) -> None:
-    """Commit so many events, together."""
-    await asyncio.gather(*(log.commit(event=event()) for _ in range(count)))
+async def test_the_log_is_bounded_and_says_what_it_has_forgotten(open_log, thread, monkeypatch):
+    monkeypatch.setattr(event_log, "TRIM_EVERY", 4)
+    log = await open_log(keep=10)
+    for _ in range(50):
+        await commit(log, event=event())
+    kept = await replay(log, 40)
+    assert [line["seq"] for line in kept] == [*range(41, 51)]
+    assert await replay(log, 5) == [{"action": "gap", "event": {"first": 51}}]
+    rows = await log.read("SELECT count(*) FROM event")
+    assert 10 <= rows[0][0] < 14
 
 
-async def test_the_log_is_bounded_and_says_what_it_has_forgotten(open_log, thread, tmp_path):
-    log, last = await open_log(keep=10), 5 * TRIM_EVERY // 2
-    await happen(log, last)
-    kept = await replay(log, last - 10)
-    assert [line["seq"] for line in kept] == [*range(last - 9, last + 1)]
-    assert await replay(log, 5) == [{"action": "gap", "event": {"first": last + 1}}]
-    await close_all(thread)
-    assert 10 <= count_rows(tmp_path / "project.db") < 10 + TRIM_EVERY
-
-
-async def test_servers_that_live_for_one_event_keep_to_the_bound_as_well(
-    open_log, thread, tmp_path
-):
+async def test_servers_that_live_for_one_event_keep_to_the_bound_as_well(open_log, thread):
     for _ in range(8):
         log = await open_log(keep=3)
-        await log.commit(event=event())
-        await close_all(thread)
-        assert count_rows(tmp_path / "project.db") <= 3
+        await commit(log, event=event())
+        rows = await log.read("SELECT count(*) FROM event")
+        assert rows[0][0] <= 3
+        for database in list(thread.opened):
+            await thread.close_database(database)
 
 
 @pytest.mark.parametrize("since", [3, 2**63, 10**20])
 async def test_a_number_that_the_log_has_not_reached_is_of_another_life(open_log, since):
     log = await open_log()
     for _ in range(2):
-        await log.commit(event=event())
+        await commit(log, event=event())
     assert await replay(log, 2) == []
     assert await replay(log, since) == [{"action": "gap", "event": {"first": 3}}]
 
 
 async def test_a_log_that_cannot_be_read_is_a_gap(open_log, thread, caplog):
     log = await open_log()
-    await log.commit(event=event())
-    await close_all(thread)
+    await commit(log, event=event())
+    for database in list(thread.opened):
+        await thread.close_database(database)
     assert await replay(log, 0) == [{"action": "gap", "event": {"first": 2}}]
     assert "cannot be told what it has missed" in caplog.text
 
@@ -226,9 +220,10 @@ async def test_a_log_that_cannot_be_read_is_a_gap(open_log, thread, caplog):
 )
 async def test_what_no_server_has_stored_is_not_sent(open_log, line):
     log = await open_log()
-    await log.commit(event=event())
-    await log.commit(("INSERT INTO event VALUES (2, ?)", (line,)))
-    await log.commit(event=event())
+    await commit(log, event=event())
+    async with log.change() as change:
+        change.execute("INSERT INTO event VALUES (2, ?)", line)
+    await commit(log, event=event())
     told = await replay(log, 0)
     assert [message.get("seq") for message in told] == [1, None]
     assert told[1] == {"action": "gap", "event": {"first": 4}}
@@ -237,42 +232,44 @@ async def test_what_no_server_has_stored_is_not_sent(open_log, line):
 # Replay and live ----------------------------------------------------------------------------
 
 
-async def test_what_is_trimmed_under_a_reader_is_a_gap_and_then_live(open_log, hub):
-    kept = 2 * BATCH
-    log = await open_log(keep=kept)
-    await happen(log, kept)
-    with hub.listen(PROJECT, numbered=True) as listener:
-        listener.missed = log.since(0)
-        async with aclosing(aiter(listener)) as lines:
-            first = [json.loads(await anext(lines)).get("seq") for _ in range(1 + BATCH)]
-            assert first == [None, *range(1, BATCH + 1)]
-            # Enough for what the reader would get next to be forgotten.
-            await happen(log, 2 * TRIM_EVERY)
-            gap, *live = [json.loads(await anext(lines)) for _ in range(1 + 2 * TRIM_EVERY)]
-    assert gap == {"action": "gap", "event": {"first": kept + 1}}
-    assert [line["seq"] for line in live] == [*range(kept + 1, kept + 1 + 2 * TRIM_EVERY)]
+async def test_what_is_trimmed_under_a_reader_is_a_gap_and_then_live(open_log, hub, monkeypatch):
+    monkeypatch.setattr(event_log, "TRIM_EVERY", 1)
+    monkeypatch.setattr(event_log, "BATCH", 2)
+    log = await open_log(keep=6)
+    for _ in range(6):
+        await commit(log, event=event())
+    with listening(hub) as listener:
+        missed = log.events.since(0)
+        async with aclosing(lines(listener, missed=missed, with_numbers=True)) as told:
+            assert [json.loads(await anext(told)).get("seq") for _ in range(3)] == [None, 1, 2]
+            for _ in range(4):
+                await commit(log, event=event())
+            gap, *live = [json.loads(await anext(told)) for _ in range(5)]
+    assert gap == {"action": "gap", "event": {"first": 7}}
+    assert [line["seq"] for line in live] == [7, 8, 9, 10]
 
 
-async def test_readers_that_come_and_go_miss_nothing_and_get_nothing_twice(open_log, hub):
+async def test_readers_that_come_and_go_miss_nothing_and_get_nothing_twice(
+    open_log, hub, monkeypatch
+):
     """Many write at once, while readers hang up at random and come back where they were."""
+    monkeypatch.setattr(event_log, "BATCH", 7)
     chance, writers, each = random.Random(SEED), 12, 40
     total = writers * each
     log = await open_log(keep=total)
 
     async def write(writer: int) -> None:
         for number in range(each):
-            await log.commit(
-                allocate(writer * each + number + 1), event=event(f"{writer}/{number}")
-            )
+            await commit(log, writer * each + number + 1, event=event(f"{writer}/{number}"))
 
     async def read() -> list[str]:
         texts: list[str] = []
         while len(texts) < total:
-            with hub.listen(PROJECT, numbered=True) as listener:
-                listener.missed = log.since(len(texts))
+            with listening(hub) as listener:
+                missed = log.events.since(len(texts))
                 stay = chance.randrange(1, 60)
-                async with aclosing(aiter(listener)) as lines:
-                    async for line in lines:
+                async with aclosing(lines(listener, missed=missed, with_numbers=True)) as told:
+                    async for line in told:
                         message = json.loads(line)
                         if message["action"] == "ping":
                             continue

@@ -30,11 +30,13 @@ NODE = "b481a455-5e82-4f46-92ba-b0c1d4f9ae01"
 SPEC = '{"argv": ["x"], "cwd": "/"}'
 
 
-def build(path: Path, *statements: str, kind: str = "project", wal: bool = True) -> Path:
-    """A file of version 1 after some statements: all of it in a log, or none."""
+def build(
+    path: Path, *statements: str, kind: str = "project", wal: bool = True, version: int = 1
+) -> Path:
+    """A file of a version after some statements: all of it in a log, or none."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute(f"PRAGMA journal_mode = {'WAL' if wal else 'DELETE'}")
-        connection.executescript((FORMATS / f"{kind}-1.sql").read_text())
+        connection.executescript((FORMATS / f"{kind}-{version}.sql").read_text())
         for statement in statements:
             connection.execute(statement)
         names = [path.name, f"{path.name}-wal"] if wal else []
@@ -151,7 +153,10 @@ def test_where_a_copy_cannot_be_written_nothing_is_said(tmp_path):
         ("UPDATE node SET type = '../../..'", "cannot be a name in a directory"),
         ("UPDATE node SET type = ''", "cannot be a name in a directory"),
         ("UPDATE node SET name = x'00'", f"the name of node {NODE}"),
-        ("UPDATE node SET console = NULL", f"the console of node {NODE}"),
+        ("UPDATE node SET state = 'ready'", f"the state of node {NODE}"),
+        ("UPDATE node SET state = x'00'", f"the state of node {NODE}"),
+        ("UPDATE stored_value SET value = '{'", f"a value of 'node' '{NODE}' is not readable"),
+        ("UPDATE stored_value SET plugin = x'00'", f"a value of 'node' '{NODE}' is not readable"),
         ("UPDATE node SET console = '80a'", f"the console of node {NODE}"),
         ("UPDATE node SET number = 'x'", f"the number of node {NODE}"),
         ("UPDATE node SET properties = '{'", f"the properties of node {NODE}"),
@@ -162,17 +167,17 @@ def test_where_a_copy_cannot_be_written_nothing_is_said(tmp_path):
         ("UPDATE nio SET type = x'00'", f"a wire of node {NODE}"),
         ("UPDATE staged_file SET name = '../x'", "cannot be a name in a directory"),
         ("UPDATE staged_file SET content = 'x'", "a file of node"),
-        ("INSERT INTO run VALUES ('r', 'n', '{}', '[]')", "not a stored launch spec"),
-        ("INSERT INTO run VALUES ('r', 'n', '[]', '[]')", "run r is not readable"),
-        (f"INSERT INTO run VALUES ('r', 'n', '{SPEC}', '{{}}')", "run r is not readable"),
-        (f"INSERT INTO run VALUES ('r', 'n', '{SPEC}', '[1]')", "run r is not readable"),
-        (f"INSERT INTO run VALUES ('r', 'n', '{SPEC}', '[{{}}]')", "run r is not readable"),
+        ("INSERT INTO run VALUES ('r', 'node', 'n', '{}', '[]')", "not a stored launch spec"),
+        ("INSERT INTO run VALUES ('r', 'node', 'n', '[]', '[]')", "run r is not readable"),
+        (f"INSERT INTO run VALUES ('r', 'node', 'n', '{SPEC}', '{{}}')", "run r is not readable"),
+        (f"INSERT INTO run VALUES ('r', 'node', 'n', '{SPEC}', '[1]')", "run r is not readable"),
+        (f"INSERT INTO run VALUES ('r', 'node', 'n', '{SPEC}', '[{{}}]')", "run r is not readable"),
         ("UPDATE removed_node SET type = '../..'", "cannot be a name in a directory"),
         ("UPDATE removed_node SET id = '..'", "a removed node's id is no id"),
     ],
 )
 def test_a_row_that_no_server_has_stored_is_named(tmp_path, statement, reason):
-    path = build(tmp_path / "project.db", statement)
+    path = build(tmp_path / "project.db", statement, version=len(PROJECT_MIGRATIONS))
     before = traces(tmp_path)
     with pytest.raises(DatabaseError) as refused:
         check_file(path, PROJECT_MIGRATIONS, read_project)

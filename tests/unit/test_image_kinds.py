@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gns3server.files.images import ImageKind
-from gns3server.plugin_host.checks import check_image_kinds
+from gns3server.plugin_host.checks import Unfit, check_image_kinds
 
 ROM = ImageKind(name="ROM", directory="ROM", title="program")
 
@@ -21,22 +21,21 @@ def test_kinds_with_names_and_directories_of_their_own_are_taken():
 
 
 @pytest.mark.parametrize(
-    ("kinds", "error"),
+    ("kinds", "reason"),
     [
-        (["DISK"], TypeError),
-        ([kind(name="ROM")], ValueError),
-        ([kind(directory="ROM")], ValueError),
-        ([kind(), kind(executable=True)], ValueError),
-        ([kind(), kind(directory="others")], ValueError),
+        ([kind(name="ROM")], "not the one that exists already in 'ROM'"),
+        ([kind(directory="ROM")], "not the one that exists already in 'ROM'"),
+        ([kind(), kind(executable=True)], "not the one that exists already in"),
+        ([kind(), kind(directory="others")], "not the one that exists already in"),
         *(
-            ([kind(**{field: value})], ValueError)
+            ([kind(**{field: value})], "cannot be kept in")
             for field in ("name", "directory")
             for value in ("", ".", "..", ".hidden", "a/b", "/tmp", "a b", "x" * 65, "\u00e9", "x\n")
         ),
     ],
 )
-def test_other_kinds_are_refused(kinds, error):
-    with pytest.raises(error):
+def test_other_kinds_are_refused(kinds, reason):
+    with pytest.raises(Unfit, match=reason):
         check_image_kinds(kinds, {"ROM": ROM})
 
 

@@ -272,8 +272,10 @@ async def test_those_with_other_keys_do_not_wait(house):
 async def test_a_key_that_is_named_twice_is_one(house):
     house.visit("a", "a", "a")
     house.visit("next", "a")
+    house.visit("b", "b", "b")
     await settled()
-    assert house.inside() == {"a"}
+    assert house.inside() == {"a", "b"}
+    await house.let_go("b")
     await house.let_go("a")
     assert house.inside() == {"next"}
 

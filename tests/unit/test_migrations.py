@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from api_calls import ID
 
+from gns3server.events import EventBus
+from gns3server.http.notifications import replayed
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.storage.file_check import DatabaseError
 from gns3server.storage.migrations import Migrations
-from gns3server.storage.rows import NioRow, NodeRow, ProjectPlace, RunRow
+from gns3server.storage.rows import NioRow, NodeRow, Owner, ProjectPlace, RunRow
 from gns3server.storage.stores import (
     PROJECT_MIGRATIONS,
     SERVER_MIGRATIONS,
@@ -118,20 +120,27 @@ async def test_all_of_a_project_of_every_version_is_read(thread, tmp_path, versi
     meant = LaunchSpec(argv=("/usr/bin/toy",), cwd=home)
     assert stored.runs == [
         RunRow(
-            id="9f1d3c2b4a59687786a5b4c3d2e1f003", node_id=FIRST, spec=spec, processes=(running,)
+            id="9f1d3c2b4a59687786a5b4c3d2e1f003",
+            owner=Owner("node", FIRST),
+            spec=spec,
+            processes=(running,),
         ),
-        RunRow(id="9f1d3c2b4a59687786a5b4c3d2e1f004", node_id=SECOND, spec=meant),
+        RunRow(id="9f1d3c2b4a59687786a5b4c3d2e1f004", owner=Owner("node", SECOND), spec=meant),
     ]
     assert stored.allocated_ports == [10002]
     assert stored.removed_nodes == [("toy", THIRD)]
+    kept = {(Owner("node", FIRST), "toy"): {"place": {"x": 1}}}
+    assert stored.values == (kept if version >= 3 else {})
 
 
 @pytest.mark.parametrize("version", range(1, len(PROJECT_MIGRATIONS) + 1))
 async def test_the_events_of_a_project_of_every_version_are_read(thread, tmp_path, version):
     build(tmp_path / "project.db", "project", version)
     records = await ProjectStore.load(thread, tmp_path)
-    await records.events.open(lambda _line, _number: None, 10)
-    lines = [json.loads(line) async for line in records.events.since(40 if version >= 2 else 0)]
+    await records.events.open(lambda _: None, EventBus().publish, 10)
+    lines = [
+        json.loads(line) async for line in replayed(records.events.since(40 if version >= 2 else 0))
+    ]
     assert lines == [
         {"action": "vm.created", "event": {"name": "Zürich"}, "seq": 41},
         {"action": "log.error", "event": {"message": "a\nb"}, "seq": 42},

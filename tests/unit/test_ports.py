@@ -7,8 +7,7 @@ import pytest
 
 from gns3server.errors import Conflict
 from gns3server.ports import Holder, PortPool, Ports, Use, can_bind
-from gns3server.testing import PortBlock, claimed_ports
-from gns3server.testing.fixtures import PORT_BLOCK
+from gns3server.testing.port_blocks import PORT_BLOCK, PortBlock, claimed_ports
 
 ONE, TWO = "project-one", "project-two"
 TYPES = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}

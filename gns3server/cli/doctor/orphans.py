@@ -84,7 +84,7 @@ class _Strangers:
 
     def recognize(self, run_id: str, pids: Sequence[int]) -> bool:
         """Whether the records at or above a place where it works name a run."""
-        for place in _index(pids):
+        for place in _directories(pids):
             for parent in (Path(place), *Path(place).parents):
                 file = parent / PROJECT_FILE
                 if file not in self._runs:
@@ -101,13 +101,13 @@ class _Strangers:
             yield Orphan(f"on record in {file}: {len(pids)}", why, problem=False)
 
 
-def _index(pids: Sequence[int]) -> set[str]:
+def _directories(pids: Sequence[int]) -> set[str]:
     return {place for pid in pids if (place := working_directory(pid))}
 
 
 def _working_in(survey: Survey, pids: Sequence[int]) -> KnownProject | None:
     """The project of ours in whose directory a run works."""
-    places = _index(pids)
+    places = _directories(pids)
     return next((p for p in survey.projects if any(map(p.holds, places))), None)
 
 
@@ -139,7 +139,7 @@ def _of(project: KnownProject, run_id: str, pids: Sequence[int]) -> Orphan:
 def _unknown(run_id: str, pids: Sequence[int]) -> Iterator[Orphan]:
     # Another server's run that has ended meanwhile is on no record any more.
     if any(map(lives, pids)):
-        where = " and ".join(sorted(_index(pids))) or "an unknown directory"
+        where = " and ".join(sorted(_directories(pids))) or "an unknown directory"
         why = (
             f"It works in {where} and no record that we know names it. It may be another "
             "server's, or of a project whose directory was moved away. If it is nobody's, end "

@@ -9,7 +9,7 @@ from gns3server.cli.doctor.survey import KnownProject, Survey
 from gns3server.nodes.registry import Registry
 from gns3server.projects.damaged import AGAIN
 from gns3server.storage.file_check import DatabaseError, DatabaseMissing
-from gns3server.storage.rows import RunRow, StoredProject
+from gns3server.storage.rows import NodeRow, RunRow, StoredProject
 
 
 def projects(survey: Survey, registry: Registry) -> Section:
@@ -47,10 +47,10 @@ def _described(project: KnownProject, stored: StoredProject) -> str:
 def _nodes(
     survey: Survey, project: KnownProject, stored: StoredProject, registry: Registry
 ) -> Iterator[Finding]:
-    runs = {run.node_id: run for run in stored.runs}
+    runs = {run.owner.id: run for run in stored.runs if run.owner.kind == "node"}
     for node in stored.nodes:
         run = runs.get(node.id)
-        text = f"  {node.type} {node.name!r} {node.id}: {_state(survey, run)}"
+        text = f"  {node.type} {node.name!r} {node.id}: {_state(survey, node, run)}"
         if node.type not in registry.node_types:
             advice = (
                 f"No plugin in service offers the type {node.type}. The node stays stored: "
@@ -64,12 +64,13 @@ def _nodes(
             yield Finding(text)
 
 
-def _state(survey: Survey, run: RunRow | None) -> str:
+def _state(survey: Survey, node: NodeRow, run: RunRow | None) -> str:
     if run is None:
-        return "stopped"
+        # Of what is no process here only its plugin knows more.
+        return node.state
     living = ", ".join(map(str, survey.living(run)))
     if survey.goes_on(run):
-        return f"started, process {living}"
+        return f"{'suspended' if node.state == 'suspended' else 'started'}, process {living}"
     if survey.server is not None:
         return "on its way up or down"
     if not run.processes:

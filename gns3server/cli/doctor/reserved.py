@@ -84,7 +84,8 @@ def _uses(
 ) -> Iterator[tuple[Literal["tcp", "udp"], int, str, str]]:
     names = {node.id: f"{node.name!r} {node.id}" for node in stored.nodes}
     for node in stored.nodes:
-        yield "tcp", node.console, "console", names[node.id]
+        if node.console is not None:
+            yield "tcp", node.console, "console", names[node.id]
     for node_id, nios in stored.nios.items():
         for nio in nios.values():
             # Of a type that no plugin in service offers nobody knows the port.
@@ -95,6 +96,6 @@ def _uses(
     for run in stored.runs:
         if survey.goes_on(run):
             for port in run.spec.ports:
-                yield port.kind, port.number, "process", names.get(run.node_id, run.node_id)
+                yield port.kind, port.number, "process", names.get(run.owner.id, run.owner.id)
     for number in stored.allocated_ports:
         yield "udp", number, ALLOCATED, f"project {stored.id}"

@@ -8,31 +8,45 @@ from typing import Any
 
 from gns3server.http.nio_shapes import NIO
 from gns3server.http.routing import Call, Route, Scope
+from gns3server.http.schemas import NodeShapes
+from gns3server.nodes import lifecycle
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node_type import NodeType
+from gns3server.nodes.states import NodeState
 
 
 async def create(node_type: NodeType, call: Call) -> Mapping[str, Any]:
-    """Create a node, or return the one that has the id."""
-    node = await call.project.nodes.create(node_type, call.body)
-    return await node.snapshot()
+    """Create a node, or show the one that has the id.
+
+    One that was restored from disk takes the first such body as an update, which is how clients
+    reopen a project (contract 2.6).
+    """
+    nodes, values = call.project.nodes, call.body
+    node = nodes.find(values.get("id"))
+    if node is None or node.type is not node_type:
+        node = await nodes.create(node_type, values)
+    else:
+        await lifecycle.settle(node)
+        if node.restored and node.state is NodeState.STOPPED:
+            await lifecycle.update(node, values)
+            node.restored = False
+    return await lifecycle.show(node)
 
 
 async def list_nodes(node_type: NodeType, call: Call) -> list[Mapping[str, Any]]:
     """All nodes of one type in a project."""
     nodes = [node for node in call.project.nodes if node.type is node_type]
-    return [await node.snapshot() for node in nodes]
+    return [await node.shown() for node in nodes]
 
 
 async def show(call: Call) -> Mapping[str, Any]:
     """One node."""
-    return await call.node.snapshot()
+    return await lifecycle.show(call.node)
 
 
 async def update(call: Call) -> Mapping[str, Any]:
     """Change a node, all of it or nothing."""
-    await call.node.update(call.body)
-    return await call.node.snapshot()
+    return await lifecycle.update(call.node, call.body)
 
 
 async def delete(call: Call) -> None:
@@ -42,30 +56,42 @@ async def delete(call: Call) -> None:
 
 async def start(call: Call) -> None:
     """Start a node; the answer comes when it is ready."""
-    await call.node.start()
+    await lifecycle.start(call.node)
 
 
 async def stop(call: Call) -> None:
     """Stop a node; the answer comes when all its processes are gone."""
-    await call.node.stop()
+    await lifecycle.stop(call.node)
 
 
 async def reload(call: Call) -> None:
     """Stop a node and start it again."""
-    await call.node.reload()
+    await lifecycle.reload(call.node)
+
+
+async def suspend(call: Call) -> None:
+    """Freeze a node."""
+    await lifecycle.suspend(call.node)
+
+
+async def resume(call: Call) -> None:
+    """Let a frozen node go on."""
+    await lifecycle.resume(call.node)
 
 
 async def add_nio(call: Call) -> Mapping[str, Any]:
     """Plug a NIO in."""
     values = dict(call.body)
     nio = Nio(values.pop("type"), values)
-    await call.node.wiring.add(call.path["adapter_number"], call.path["port_number"], nio)
+    place = call.path["adapter_number"], call.path["port_number"]
+    await lifecycle.add_nio(call.node, *place, nio)
     return nio.wire()
 
 
 async def remove_nio(call: Call) -> None:
     """Unplug a NIO."""
-    await call.node.wiring.remove(call.path["adapter_number"], call.path["port_number"])
+    place = call.path["adapter_number"], call.path["port_number"]
+    await lifecycle.remove_nio(call.node, *place)
 
 
 STORAGE = {507: "The records cannot be written"}
@@ -79,15 +105,21 @@ def node_routes(node_type: NodeType) -> tuple[Route, ...]:
     nio = node + r"/adapters/{adapter_number:\d+}/ports/{port_number:\d+}/nio"
     in_project = partial(Route, path=nodes, scope=Scope.PROJECT, tag=node_type.name)
     on_node = partial(Route, scope=Scope.NODE, node_type=node_type.name, tag=node_type.name)
+    action = partial(on_node, method="POST", status=204)
+    shapes = NodeShapes.of(node_type)
+    suspending = _suspend_routes(action, node, node_type.title)
     return (
-        *_collection_routes(in_project, node_type),
-        *_object_routes(partial(on_node, path=node), node_type),
-        *_action_routes(partial(on_node, method="POST", status=204), node, node_type.title),
+        *_collection_routes(in_project, node_type, shapes),
+        *_object_routes(partial(on_node, path=node), node_type, shapes),
+        *_action_routes(action, node, node_type.title),
+        *(suspending if "suspend" in node_type.capabilities else ()),
         *_nio_routes(partial(on_node, path=nio), node_type.title),
     )
 
 
-def _collection_routes(route: Callable[..., Route], node_type: NodeType) -> tuple[Route, ...]:
+def _collection_routes(
+    route: Callable[..., Route], node_type: NodeType, shapes: NodeShapes
+) -> tuple[Route, ...]:
     return (
         route(
             method="POST",
@@ -95,8 +127,8 @@ def _collection_routes(route: Callable[..., Route], node_type: NodeType) -> tupl
             status=201,
             creates=True,
             summary=f"Create a {node_type.title}",
-            body=node_type.create_schema,
-            answer=node_type.object_schema,
+            body=shapes.create,
+            answer=shapes.shown,
             errors={409: "The id, the console port or the project's room is taken", **STORAGE},
         ),
         route(
@@ -104,27 +136,29 @@ def _collection_routes(route: Callable[..., Route], node_type: NodeType) -> tupl
             handler=partial(list_nodes, node_type),
             changes=False,
             summary=f"Every {node_type.title} of a project",
-            answer=node_type.object_schema,
+            answer=shapes.shown,
             many=True,
         ),
     )
 
 
-def _object_routes(route: Callable[..., Route], node_type: NodeType) -> tuple[Route, ...]:
+def _object_routes(
+    route: Callable[..., Route], node_type: NodeType, shapes: NodeShapes
+) -> tuple[Route, ...]:
     return (
         route(
             method="GET",
             handler=show,
             changes=False,
             summary=f"One {node_type.title}",
-            answer=node_type.object_schema,
+            answer=shapes.shown,
         ),
         route(
             method="PUT",
             handler=update,
             summary=f"Change a {node_type.title}",
-            body=node_type.update_schema,
-            answer=node_type.object_schema,
+            body=shapes.update,
+            answer=shapes.shown,
             errors={409: "The console port is taken", **STORAGE},
         ),
         route(
@@ -148,6 +182,19 @@ def _action_routes(route: Callable[..., Route], node: str, title: str) -> tuple[
             handler=reload,
             errors=DID_NOT_START,
             summary=f"Stop a {title} and start it again",
+        ),
+    )
+
+
+def _suspend_routes(route: Callable[..., Route], node: str, title: str) -> tuple[Route, ...]:
+    cannot = {409: "It is stopped, or that is not possible now", **STORAGE}
+    return (
+        route(path=f"{node}/suspend", handler=suspend, errors=cannot, summary=f"Freeze a {title}"),
+        route(
+            path=f"{node}/resume",
+            handler=resume,
+            errors=cannot,
+            summary=f"Let a frozen {title} go on",
         ),
     )
 

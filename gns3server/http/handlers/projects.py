@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,8 +42,18 @@ async def list_projects(call: Call) -> list[Mapping[str, Any]]:
 
 
 async def create(call: Call) -> Mapping[str, Any]:
-    """Make a project, or open one again."""
-    return describe(call.server, await call.server.projects.create(call.body))
+    """Make a project, open one that is closed, or show one that is open already."""
+    manager, values = call.server.projects, call.body
+    project_id = values.get("id") or str(uuid.uuid4())
+    given = {name: values.get(name) for name in ("name", "path")}
+    async with manager.alone_with(project_id):
+        project = manager.find(project_id)
+        if project is None and await manager.is_known(project_id, given["path"]):
+            project = await manager.open(project_id, **given)
+        elif project is None:
+            temporary = values.get("temporary", False)
+            project = await manager.create(project_id, **given, temporary=temporary)
+        return describe(call.server, project)
 
 
 async def show(call: Call) -> Mapping[str, Any]:

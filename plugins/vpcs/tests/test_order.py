@@ -37,13 +37,13 @@ async def until(lab, condition):
 
 def queue(pc):
     """How many requests wait for a PC, besides the one that is being carried out."""
-    return len(pc.node.home._node_locks._locks[pc.id]._queue)
+    return len(pc.node.project._node_locks._lines[pc.id]) - 1
 
 
 @pytest.mark.statement("LOCK-01", "LOCK-05")
 async def test_requests_on_one_pc_are_served_one_at_a_time_in_order(slow, gate):
     pc = await slow.wired(name="0")
-    project = pc.node.home
+    project = pc.node.project
     requests = [
         slow.client.get(pc.path),
         slow.client.put(pc.path, {"name": "1"}),
@@ -55,13 +55,13 @@ async def test_requests_on_one_pc_are_served_one_at_a_time_in_order(slow, gate):
         slow.client.get(pc.path),
     ]
     start = asyncio.create_task(pc.ask("start"))
-    relocation = await gate.next()
+    arrival = await gate.next()
     waiters = []
     for request in requests:
         waiters.append(asyncio.create_task(request))
         await until(slow, lambda: queue(pc) == len(waiters))
     assert not any(request.done() for request in [start, *waiters])
-    relocation.let_run()
+    arrival.let_run()
     assert (await start).status == 204
     # Each shows what the ones before it have done, and nothing of those behind it.
     assert [seen(await waiter) for waiter in waiters] == [
@@ -81,8 +81,8 @@ def seen(answer):
 async def test_requests_on_other_pcs_do_not_wait(slow, gate):
     held, other = await slow.wired(), await slow.wired()
     start = asyncio.create_task(held.ask("start"))
-    relocation = await gate.next()
-    assert relocation.console == held.console
+    arrival = await gate.next()
+    assert arrival.console == held.console
     start_other = asyncio.create_task(other.ask("start"))
     (await gate.next()).let_run()
     assert (await start_other).status == 204
@@ -93,7 +93,7 @@ async def test_requests_on_other_pcs_do_not_wait(slow, gate):
     assert (await slow.client.put(slow.project, {"name": "changed"})).status == 200
     assert len((await slow.client.get(f"{slow.project}/vpcs/vms")).json) == 1
     assert not start.done()
-    relocation.let_run()
+    arrival.let_run()
     assert (await start).status == 204
 
 
@@ -101,10 +101,10 @@ async def test_requests_on_other_pcs_do_not_wait(slow, gate):
 async def test_a_request_that_fails_lets_the_next_one_in(slow, gate):
     pc = await slow.wired()
     start = asyncio.create_task(pc.ask("start"))
-    relocation = await gate.next()
+    arrival = await gate.next()
     again = asyncio.create_task(pc.ask("start"))
     await until(slow, lambda: queue(pc) == 1)
-    relocation.let_fail()
+    arrival.let_fail()
     refused = await start
     assert refused.status == 409
     assert "told to fail" in refused.json["message"]
@@ -125,9 +125,9 @@ async def test_the_gate_lets_in_so_many_at_a_time_and_in_order(slow, gate):
     order = []
     for released in range(9):
         assert gate.arrivals.qsize() == min(3, 9 - released)
-        relocation = await gate.next()
-        order.append(relocation.console)
-        relocation.let_run()
+        arrival = await gate.next()
+        order.append(arrival.console)
+        arrival.let_run()
         assert (await starts[released]).status == 204
         await until(slow, lambda: gate.arrivals.qsize() == min(3, 8 - released))  # noqa: B023
     assert order == [pc.console for pc in pcs]
@@ -138,8 +138,8 @@ async def test_a_failed_start_gives_its_place_to_the_next(slow, gate):
     pcs = [await slow.wired() for _ in range(4)]
     starts = [asyncio.create_task(pc.ask("start")) for pc in pcs]
     await until(slow, lambda: start_gate(slow).waiting == 1 and gate.arrivals.qsize() == 3)
-    for relocation in [await gate.next() for _ in range(3)]:
-        relocation.let_fail()
+    for arrival in [await gate.next() for _ in range(3)]:
+        arrival.let_fail()
     (await gate.next()).let_run()
     assert sorted([(await start).status for start in starts]) == [204, 409, 409, 409]
 

@@ -46,8 +46,7 @@ async def test_stop_answers_when_both_processes_are_gone(lab, events):
     pc = await lab.wired()
     assert (await anext(events))["action"] == "vm.created"
     await pc.do("stop", "start", "start")
-    pids = pc.processes()
-    (run,) = lab.server.running.server.projects.machine.runner.runs
+    pids, run = pc.processes(), pc.node.run
     await pc.do("stop")
     # It was asked to end, and did so in order: code 0 (contract 5.3).
     assert run.exit.code == 0

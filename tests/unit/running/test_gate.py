@@ -43,12 +43,14 @@ async def test_lets_in_as_many_as_there_are_places_in_order() -> None:
     visitors = [Visitor(gate) for _ in range(5)]
     await settled()
     assert [visitor.inside for visitor in visitors] == [True, True, False, False, False]
+    assert gate.waiting == 3
     visitors[1].leave.set()
     await settled()
     assert [visitor.inside for visitor in visitors] == [True, True, True, False, False]
     for visitor in visitors:
         visitor.leave.set()
     await asyncio.gather(*(visitor.task for visitor in visitors))
+    assert gate.waiting == 0
     assert await places(gate) == 2
 
 
@@ -71,6 +73,7 @@ async def test_a_waiter_who_goes_away_costs_no_place() -> None:
     await settled()
     second.task.cancel()
     await settled()
+    assert gate.waiting == 1
     first.leave.set()
     await settled()
     assert third.inside

@@ -1,0 +1,124 @@
+"""Calls into the code of a node's plugin: limited in time, their failures named."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from gns3server.errors import LabError, PluginFault, Unavailable, advice
+from gns3server.nodes.limits import AuthorCall, is_core_code
+from gns3server.nodes.project_base import ProjectBase
+
+T = TypeVar("T")
+
+
+class NodeCalls:
+    """The calls into one node's plugin.
+
+    A call that takes too long is cancelled and abandoned. Until it has really ended its method is
+    not called again, and :meth:`check` refuses requests. A hang or an error is logged and told to
+    listeners, with the names of plugin and method.
+
+    :param node: whose methods are called.
+    """
+
+    def __init__(self, node: Any, project: ProjectBase) -> None:
+        self._node = node
+        self._project = project
+        self._abandoned: dict[str, AuthorCall] = {}
+        self._failure: LabError | None = None
+
+    def is_overridden(self, method: str) -> bool:
+        """Whether the plugin has a method of its own."""
+        return not is_core_code(getattr(self._node, method))
+
+    async def run(self, method: str, *args: Any, expect: type[T] | None = None) -> Any:
+        """Call a method of the node; the core's own ones without a limit.
+
+        :param expect: what it has to return.
+        :raises Unavailable: it took too long, or an earlier call of it has not ended yet.
+        :raises PluginFault: it has failed.
+        :raises gns3server.errors.LabError: whatever it raises of that kind.
+        """
+        function = getattr(self._node, method)
+        if is_core_code(function):
+            return await function(*args)
+        plugin = self._project.plugin_of(self._node.type.name)
+        return await self.run_function(plugin, method, function, *args, expect=expect)
+
+    async def run_function(
+        self,
+        plugin: str,
+        method: str,
+        function: Callable[..., Awaitable[Any]],
+        *args: Any,
+        expect: type[T] | None = None,
+    ) -> Any:
+        """Call a plugin's function about the node; see :meth:`run`."""
+        earlier = self._abandoned.get(method)
+        if earlier is not None:
+            raise self._still_busy(earlier)
+        name = f"The plugin {plugin!r}, in {method} of {self._node.title},"
+        call = self._project.limits.begin(name, partial(function, *args))
+        try:
+            in_time = await call.wait()
+        finally:
+            if call.active:
+                self._abandoned[method] = call
+                call.task.add_done_callback(lambda _: self._abandoned.pop(method, None))
+        if not in_time:
+            seconds = self._project.limits.seconds
+            message = f"{name} did not return within {seconds:g} seconds, and was given up."
+            await self._project.report(self._node.id, message)
+            raise Unavailable(f"{message} {self._node.title} can be used again once it has ended.")
+        return await self._result(call, expect)
+
+    async def _result(self, call: AuthorCall, expect: type[T] | None) -> Any:
+        try:
+            if call.task.cancelled():
+                raise RuntimeError("it was cancelled, and not by this server")
+            result = call.task.result()
+            if expect is not None and not isinstance(result, expect):
+                raise TypeError(f"it returned {result!r:.80}, which is no {expect.__name__}")
+        except PluginFault as known:
+            if not known.reported:
+                await self._report(known, known.message)
+            raise
+        except LabError:
+            raise
+        except BaseException as error:
+            if isinstance(error, OSError) and advice(error):
+                # The machine has no more of something, for which no plugin can be blamed.
+                raise
+            fault = PluginFault(f"{call.name} has failed.")
+            await self._report(fault, f"{fault.message} The server's log says how.")
+            raise fault from error
+        return result
+
+    async def _report(self, fault: PluginFault, message: str) -> None:
+        # Once: it may pass through calls that this one was made in.
+        fault.reported = True
+        await self._project.report(self._node.id, message)
+
+    def remember(self, failure: LabError | None) -> None:
+        """Have :meth:`check` tell the next request of a failure that none was told of."""
+        self._failure = failure
+
+    def check(self) -> None:
+        """Refuse a request while a call that was given up has not ended.
+
+        :raises Unavailable: names plugin and method.
+        :raises gns3server.errors.LabError: what :meth:`remember` was given.
+        """
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        for call in self._abandoned.values():
+            raise self._still_busy(call)
+
+    def _still_busy(self, call: AuthorCall) -> Unavailable:
+        return Unavailable(
+            f"{call.name} did not return in time, and has not ended yet: try again later, or "
+            "close the project and open it again."
+        )

@@ -1,0 +1,276 @@
+"""What is done to nodes, each operation as a whole; for who is alone with the node."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+from gns3server.errors import Conflict, LabError
+from gns3server.nodes.nio import Nio
+from gns3server.nodes.node import Change, Node
+from gns3server.nodes.states import NodeState, check_move
+from gns3server.ports import Use
+from gns3server.storage.rows import NodeRow
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def _logged(message: str, node: Node) -> Iterator[None]:
+    """Log what fails in the block, which goes on all the same."""
+    try:
+        yield
+    except Exception:
+        log.exception(message, node.id)
+
+
+async def settle(node: Node) -> None:
+    """Take note of what has happened to a node by itself, before a request works on it.
+
+    That its plugin fails in this keeps no node from being stopped or deleted: it is told to the
+    requests that need the plugin.
+    """
+    failure = None
+    try:
+        await node.calls.run("settle")
+    except LabError as error:
+        failure = error
+    finally:
+        node.calls.remember(failure)
+        await node.note_end()
+
+
+async def show(node: Node) -> dict[str, Any]:
+    """What answers show of a node.
+
+    :raises Unavailable: its plugin does not answer.
+    """
+    node.calls.check()
+    return await node.shown()
+
+
+# Its life ---------------------------------------------------------------------------
+
+
+async def start(node: Node) -> None:
+    """Bring a node up; one that is up is left alone.
+
+    :raises Conflict: it did not come up; everything is as before.
+    """
+    node.calls.check()
+    if node.state is not NodeState.STARTED:
+        check_move(node.name, node.state, NodeState.STARTING)
+        await node.bring_up()
+
+
+async def stop(node: Node) -> None:
+    """Bring a node down, and return when all that ran for it is gone; needs no disk.
+
+    One that is down is left alone, and so is what is always on.
+
+    :raises gns3server.errors.LabError: its plugin has failed in this; it is down all the same.
+    """
+    if not node.type.always_on:
+        await end(node)
+
+
+async def end(node: Node) -> None:
+    """Bring a node down, whatever it is; see :func:`stop`."""
+    await settle(node)
+    if node.state is not NodeState.STOPPED:
+        await node.bring_down()
+
+
+async def end_anyway(node: Node) -> None:
+    """Bring a node down that is about to go. What fails in this is logged."""
+    with _logged("VM %s was not stopped in order", node):
+        await end(node)
+
+
+async def reload(node: Node) -> None:
+    """Stop a node, then start it."""
+    await end(node)
+    await start(node)
+
+
+async def suspend(node: Node) -> None:
+    """Freeze a started node; a suspended one is left alone.
+
+    :raises Conflict: it is not started, or that is not possible now.
+    """
+    await _switch(node, NodeState.SUSPENDED, "suspend", "suspended", undo="resume")
+
+
+async def resume(node: Node) -> None:
+    """Let a suspended node go on; a started one is left alone.
+
+    :raises Conflict: it is stopped, or that is not possible now.
+    """
+    if node.state is NodeState.STOPPED:
+        raise Conflict(f"{node.title} is stopped and cannot be resumed: start it instead.")
+    await _switch(node, NodeState.STARTED, "resume", "resumed", undo="suspend")
+
+
+async def _switch(node: Node, state: NodeState, method: str, word: str, *, undo: str) -> None:
+    node.calls.check()
+    if node.state is state:
+        return
+    check_move(node.name, node.state, state)
+    async with AsyncExitStack() as undoing:
+        await node.calls.run(method)
+        undoing.push_async_callback(node.calls.run, undo)
+        async with node.project.change() as change:
+            node.record_state(change, state)
+            change.then(partial(node.move, state))
+            change.tell(await node.event(word, state=state))
+        undoing.pop_all()
+
+
+# Coming and going --------------------------------------------------------------------
+
+
+async def finish_creation(node: Node) -> None:
+    """Let a node's plugin know that it was created, and start what is always on.
+
+    What fails in this is logged and told to listeners: the node exists.
+    """
+    if node.fresh:
+        with _logged("VM %s exists, although its plugin has failed in it", node):
+            await node.calls.run("created")
+            async with node.project.change() as change:
+                change.settle_node(node.id)
+                change.then(partial(setattr, node, "fresh", False))
+    if node.type.always_on:
+        await start_always_on(node)
+
+
+async def start_always_on(node: Node) -> None:
+    """Start what is always on and is not up. What keeps it from that is told to listeners."""
+    try:
+        await start(node)
+    except Exception as error:
+        reason = error.message if isinstance(error, LabError) else "The server's log says why."
+        log.exception("VM %s was not started", node.id)
+        await node.project.report(node.id, f"{node.title} is not up: {reason}")
+
+
+async def take_up(node: Node) -> None:
+    """Let a node's plugin go on with what an earlier server has left started.
+
+    A node without a process whose plugin fails in this is stopped.
+    """
+    try:
+        await node.calls.run("adopted")
+    except Exception:
+        log.exception("VM %s cannot be taken up again", node.id)
+        await node.taken_up_in_vain()
+
+
+async def forget(node: Node) -> None:
+    """Bring a node down that is deleted, and let its plugin know; that never keeps it."""
+    await end_anyway(node)
+    with _logged("VM %s is deleted, although its plugin has failed in it", node):
+        await node.calls.run("deleted")
+
+
+async def leave(node: Node) -> None:
+    """Let what still runs of a node be: it leaves memory. What fails in this is logged."""
+    with _logged("VM %s was not left in order", node):
+        await node.calls.run("leave")
+    await node.let_go()
+
+
+# Changes -----------------------------------------------------------------------------
+
+
+async def update(node: Node, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Apply a validated update body: all of it, or nothing.
+
+    :returns: what answers show of the node then.
+    :raises Conflict: the console port is taken, or the plugin refuses.
+    :raises StorageFailed: the change could not be written.
+    """
+    node.calls.check()
+    prepared = await node.calls.run("prepare", values, expect=Change)
+    row = node.row(
+        name=values.get("name") or node.name,
+        console=values.get("console") or node.console,
+        properties={**node.properties, **prepared.properties},
+    )
+    ports, holder = node.machine.ports.tcp, node.holder(Use.CONSOLE)
+    async with node.project.change() as change:
+        if row.console is not None and row.console != node.console:
+            ports.hold(row.console, holder)
+            change.undo(partial(ports.release, row.console, holder))
+            change.then(partial(ports.release, node.console, holder))
+        change.save_node(row, prepared.files, node.directory)
+        change.then(partial(_take, node, row))
+    shown = await node.shown()
+    async with node.project.change(fact=True) as change:
+        change.tell(node.view_event("updated", shown))
+    return shown
+
+
+def _take(node: Node, row: NodeRow) -> None:
+    node.name, node.console, node.properties = row.name, row.console, dict(row.properties)
+
+
+async def add_nio(node: Node, adapter: int, port: int, nio: Nio) -> None:
+    """Plug a NIO in, replacing the one that is there.
+
+    What runs gets it before this returns if its type can do that, otherwise at its next start.
+
+    :raises Conflict: the type does not fit the node, the port is taken, or
+        the NIO type's own check or the node refuses.
+    """
+    place = _place(node, adapter, port)
+    if nio.type not in node.type.nio_types:
+        takes = ", ".join(node.type.nio_types) or "none at all"
+        raise Conflict(
+            f"NIO of type {nio.type} is not supported by {node.title}: it takes {takes}."
+        )
+    nio_type = node.project.nio_type(nio.type)
+    if nio_type.check is not None:
+        plugin, what = node.project.plugin_of(nio.type), f"the check of {nio.type}"
+        await node.calls.run_function(plugin, what, nio_type.check, nio.values)
+    await _rewire(node, place, nio)
+
+
+async def remove_nio(node: Node, adapter: int, port: int) -> None:
+    """Unplug what is there; nothing there is fine.
+
+    :raises Conflict: the node has no such adapter or port, or refuses.
+    """
+    place = (0 if node.adapters is None else adapter, port)
+    # One that is plugged in beyond what the node has by now can still be taken out.
+    if place in node.nios or _place(node, adapter, port) in node.nios:
+        await _rewire(node, place, None)
+
+
+async def _rewire(node: Node, place: tuple[int, int], nio: Nio | None) -> None:
+    node.calls.check()
+    await node.calls.run("wire_changing", *place, nio)
+    async with node.project.change() as change:
+        node.wiring.replace(change, place, nio)
+    await node.calls.run("wire_changed", *place, nio)
+
+
+def _place(node: Node, adapter: int, port: int) -> tuple[int, int]:
+    """Where a NIO goes that a request wants at this adapter and port.
+
+    :raises Conflict: the node has no such adapter or port.
+    """
+    if node.adapters is None:
+        adapter = 0
+    elif adapter >= node.adapters:
+        has = f"are numbered 0 to {node.adapters - 1}" if node.adapters else "are none at all"
+        raise Conflict(f"{node.title} has no adapter {adapter}: its adapters {has}.")
+    if port >= node.ports:
+        raise Conflict(
+            f"{node.title} has no port {port} on adapter {adapter}: "
+            f"ports are numbered 0 to {node.ports - 1}."
+        )
+    return adapter, port

@@ -1,0 +1,198 @@
+"""A node as the core has it: what it is, its state, its record, and what is told of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gns3server.events import Event
+from gns3server.nodes.calls import NodeCalls
+from gns3server.nodes.node_type import NodeType
+from gns3server.nodes.project_base import ProjectBase
+from gns3server.nodes.states import NodeState, check_move
+from gns3server.nodes.view import NodeView
+from gns3server.nodes.wiring import Wiring
+from gns3server.ports import Holder, Use
+from gns3server.storage.change import Change
+from gns3server.storage.rows import NodeRow, Owner
+
+log = logging.getLogger(__name__)
+
+
+class NodeCore:
+    """What the core has of every node. Authors extend :class:`~gns3server.nodes.node.Node`.
+
+    All of it is for who is alone with the node.
+    """
+
+    def __init__(self, project: ProjectBase, node_type: NodeType, record: NodeRow) -> None:
+        self.project = project
+        self.type = node_type
+        self.id = record.id
+        self.name = record.name
+        # A number for all types that have a console, which a type checker could not know.
+        self.console: Any = record.console
+        self.number = record.number
+        self.properties: dict[str, Any] = dict(record.properties)
+        self.wiring = Wiring(project, record.id)
+        self.calls = NodeCalls(self, project)
+        self.state = NodeState.STOPPED
+        self.recorded = NodeState(record.state)
+        """What it is on record as; a run on record tells more."""
+        self.fresh = record.fresh
+        """Its plugin may not know yet that it was created."""
+        self.restored = False
+        self._uses_runtime = False
+        self._directory = (Path(), Path())
+        self._coming_files: Mapping[str, bytes] = {}
+
+    # What the core uses ----------------------------------------------------
+
+    @property
+    def owner(self) -> Owner:
+        """The node, as what runs and values on record belong to."""
+        return Owner("node", self.id)
+
+    @property
+    def title(self) -> str:
+        """What messages to clients call it."""
+        return f"VM {self.name!r}"
+
+    def holder(self, use: Use) -> Holder:
+        """The node, as who holds a port."""
+        return Holder(self.project.id, use, self.id)
+
+    def row(self, **values: Any) -> NodeRow:
+        """What is stored of it.
+
+        :param values: what is to be stored instead.
+        """
+        own = {
+            "id": self.id,
+            "type": self.type.name,
+            "name": self.name,
+            "console": self.console,
+            "number": self.number,
+            "properties": self.properties,
+            "fresh": self.fresh,
+        }
+        return NodeRow(**{**own, **values})
+
+    def move(self, state: NodeState) -> None:
+        """Get into another state.
+
+        :raises Conflict: the table of moves does not have that.
+        """
+        check_move(self.name, self.state, state)
+        self.state = state
+
+    def record_state(self, change: Change, state: NodeState) -> None:
+        """Have a change store what the node is, if that is not on record already."""
+        if state is not self.recorded:
+            change.save_node_state(self.id, state.value)
+            change.then(partial(setattr, self, "recorded", state))
+
+    async def shown(self) -> dict[str, Any]:
+        """What answers show of the node. Clients never see what is always on stopped."""
+        values = await self.calls.run("snapshot", expect=dict)
+        return {**values, **({"state": NodeState.STARTED} if self.type.always_on else {})}
+
+    async def event(
+        self,
+        change: str,
+        *,
+        state: NodeState | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> Event:
+        """An event with the node as a change will make it; for who is alone with the node.
+
+        :param state: the state that it will have; the present one by default.
+        :param files: new content of files in its directory.
+        """
+        self._coming_files = files or {}
+        try:
+            values = await self.shown()
+        finally:
+            self._coming_files = {}
+        return self.view_event(change, values, state=state)
+
+    def view_event(
+        self, change: str, values: Mapping[str, Any], *, state: NodeState | None = None
+    ) -> Event:
+        """An event with what is shown of the node."""
+        if state is not None and not self.type.always_on:
+            values = {**values, "state": state}
+        view = NodeView(
+            id=self.id,
+            project_id=self.project.id,
+            type=self.type.name,
+            name=self.name,
+            state=state or self.state,
+            console=self.console,
+            values=values,
+        )
+        return Event("node", change, self.project.id, view)
+
+    async def tell_move(self, change: Change, word: str, state: NodeState) -> None:
+        """Have a change tell that the node gets into a state.
+
+        Of what is always on nothing is told: clients never see it stopped.
+        """
+        if not self.type.always_on:
+            change.tell(await self.event(word, state=state))
+
+    async def tell_end(self, change: Change) -> None:
+        """Have a change tell that the node is stopped, which no plugin can keep from happening."""
+        try:
+            await self.tell_move(change, "stopped", NodeState.STOPPED)
+        except Exception:
+            log.exception("VM %s cannot be shown", self.id)
+            message = f"{self.title} has stopped, and cannot be shown."
+            change.tell(self.project.complaint(self.id, message))
+
+    # What the core does, by nature -----------------------------------------
+
+    async def bring_up(self) -> None:
+        """Start a stopped node.
+
+        :raises Conflict: it did not come up; everything is as before.
+        """
+        self.move(NodeState.STARTING)
+        try:
+            async with self.project.start_place(self.title):
+                await self.project.unless_closing(self.calls.run("start"), self.title)
+            async with AsyncExitStack() as undo:
+                undo.push_async_callback(self.calls.run, "stop")
+                async with self.project.change() as change:
+                    self.record_state(change, NodeState.STARTED)
+                    change.then(partial(self.move, NodeState.STARTED))
+                    await self.tell_move(change, "started", NodeState.STARTED)
+                undo.pop_all()
+        finally:
+            if self.state is NodeState.STARTING:
+                self.move(NodeState.STOPPED)
+
+    async def bring_down(self) -> None:
+        """Stop a node that is not stopped; it is then, whatever its plugin does. Needs no disk."""
+        self.move(NodeState.STOPPING)
+        try:
+            await self.calls.run("stop")
+        finally:
+            async with self.project.change(fact=True) as change:
+                self.record_state(change, NodeState.STOPPED)
+                change.then(partial(self.move, NodeState.STOPPED))
+                await self.tell_end(change)
+
+    async def taken_up_in_vain(self) -> None:
+        """Take note that the plugin could not go on with what an earlier server has left."""
+        await self.bring_down()
+
+    async def note_end(self) -> None:
+        """Take note that what the core runs for the node has ended by itself."""
+
+    async def let_go(self) -> None:
+        """Let what the core runs for the node run on, and notice nothing of it any more."""

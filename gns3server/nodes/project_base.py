@@ -1,0 +1,182 @@
+"""The project that a node belongs to, as far as a node uses it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gns3server.errors import Conflict, warn_of_old_name
+from gns3server.events import Event, EventBus, LogEntry
+from gns3server.locks import LockRequest
+from gns3server.nodes.limits import CallLimits, core_code
+from gns3server.nodes.machine import Machine
+from gns3server.nodes.nio import NioType
+from gns3server.nodes.registry import Registry
+from gns3server.places import paths
+from gns3server.settings.live import LiveSettings
+from gns3server.storage.change import Change
+from gns3server.storage.event_log import Translate
+from gns3server.storage.stores import ProjectStore
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectServices:
+    """What all projects of a server share.
+
+    :param translate: makes the lines that are stored of events.
+    :param node_ids: which project has each node id; ids are unique on a server.
+    :param converting: held while files of legacy nodes are moved: projects may share them.
+    :param own: runs work in a task that the server waits for when it stops.
+    :param limits: how long calls into nodes may take.
+    """
+
+    machine: Machine
+    registry: Registry
+    bus: EventBus
+    translate: Translate
+    config: LiveSettings
+    node_ids: dict[str, str]
+    converting: asyncio.Lock
+    own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
+    limits: CallLimits
+
+
+class ProjectBase(ABC):
+    """A lab without the nodes in it; :class:`~gns3server.projects.project.Project` has those."""
+
+    def __init__(
+        self,
+        services: ProjectServices,
+        records: ProjectStore,
+        *,
+        project_id: str,
+        path: Path,
+        name: str | None,
+        temporary: bool,
+    ) -> None:
+        self._shared = services
+        self.records = records
+        self.id = project_id
+        self.path = path
+        """Its directory: another object whenever that is another one."""
+        self.name = name
+        self.temporary = temporary
+        self.closing = asyncio.Event()
+        """Set when it is about to close: waits of its nodes end at once."""
+
+    @property
+    def machine(self) -> Machine:
+        """Where its nodes run."""
+        return self._shared.machine
+
+    @property
+    def limits(self) -> CallLimits:
+        """How long calls into its nodes may take."""
+        return self._shared.limits
+
+    @abstractmethod
+    def enter(self, *node_ids: str, exclusive: bool = False, creating: bool = False) -> LockRequest:
+        """Queue for the project and, if any are named, for some of its nodes: all in one step."""
+
+    def own(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run work to its end in a task that the server waits for when it stops."""
+        return self._shared.own(work)
+
+    def change(self, *, fact: bool = False) -> Change:
+        """Change something, all of it or nothing; see :class:`~gns3server.storage.change.Change`.
+
+        :param fact: it has happened already, and is told even if it cannot be stored.
+        """
+        return self.records.change(fact=fact)
+
+    def node_directory(self, node_type: str, node_id: str) -> Path:
+        """The directory of a node, which may be deleted already (PRJ-24)."""
+        return self.path / paths.FILES_DIRECTORY / node_type / node_id
+
+    def nio_type(self, name: str) -> NioType:
+        """A NIO type by name.
+
+        :raises gns3server.errors.Conflict: no plugin of this server offers it.
+        """
+        return self._shared.registry.nio_type(name)
+
+    def plugin_of(self, name: str) -> str:
+        """The name of the plugin that offers a node type or NIO type."""
+        return self._shared.registry.plugins.get(name, name)
+
+    def settings_of(self, node_type: str) -> Mapping[str, Any]:
+        """The section of the settings of the plugin that offers a node type, always the newest."""
+        return self._shared.registry.settings.get(node_type, {})
+
+    async def unless_closing(self, work: Coroutine[Any, Any, T], title: str) -> T:
+        """Await ``work``, but give it up as soon as the project is about to close.
+
+        :param title: what is being started, for the message.
+        :raises Conflict: the project is about to close.
+        """
+        task = asyncio.ensure_future(work)
+        closing = asyncio.ensure_future(self.closing.wait())
+        try:
+            await asyncio.wait({task, closing}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Conflict(f"{title} was not started: its project is being closed or deleted.")
+            return task.result()
+        finally:
+            closing.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    @asynccontextmanager
+    async def start_place(self, title: str) -> AsyncIterator[None]:
+        """Wait for a place in the machine's start gate, and hold it for the block.
+
+        :raises Conflict: the project is about to close.
+        """
+        async with AsyncExitStack() as stack:
+            await self.unless_closing(stack.enter_async_context(self.machine.gate.place()), title)
+            yield
+
+    @core_code
+    async def publish(self, name: str, values: Mapping[str, Any]) -> None:
+        """Tell an event of a plugin's own, numbered and kept in the project's event log.
+
+        :param name: the plugin's name and a word of its own, joined by a dot.
+        :param values: what clients are told; anything that JSON can hold.
+        :raises ValueError: the name has no dot.
+        :raises gns3server.errors.StorageFailed: it could not be stored, and was not told.
+        """
+        kind, dot, word = name.partition(".")
+        if not (kind and dot and word) or kind in ("node", "vm", "log"):
+            raise ValueError(f"{name!r} is no plugin's name and a word of its own, joined by a dot")
+        async with self.change() as change:
+            change.tell(Event(kind, word, self.id, dict(values)))
+
+    async def announce(self, action: str, node: Any) -> None:
+        """The former way to tell ``vm.started`` and the like of a node; to go with 0.3.
+
+        The core tells of all that it does itself.
+        """
+        warn_of_old_name("home.announce", "Project.publish")
+        async with self.change() as change:
+            change.tell(await node.event(action.removeprefix("vm.")))
+
+    def complaint(self, node_id: str, message: str) -> Event:
+        """Log an error of a node, and make the event that tells of it."""
+        log.error("project %s, VM %s: %s", self.id, node_id, message)
+        return Event("log", "error", self.id, LogEntry(message, node_id))
+
+    async def report(self, node_id: str, message: str) -> None:
+        """Log an error of a node, and tell it to listeners."""
+        async with self.change(fact=True) as change:
+            change.tell(self.complaint(node_id, message))

@@ -1,0 +1,73 @@
+"""Directories for the sockets of running nodes, whose paths must be short. All of it blocks.
+
+The path of a unix socket has 107 bytes at most (unix(7)), and projects may be anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from gns3server.errors import Conflict
+
+LONGEST = 50
+"""Bytes that the path above a node's own directory may have: more than half is left for names."""
+
+
+def runtime_base(state: Path, user_runtime: str | None) -> Path:
+    """Where the nodes of a server have these directories: the same after each restart.
+
+    :param state: the server's state directory, which it is below if that leaves room.
+    :param user_runtime: the user's directory for such things, if there is one
+        (XDG Base Directory Specification).
+    """
+    if len(os.fsencode(state / "run")) <= LONGEST:
+        return state / "run"
+    mark = hashlib.sha256(os.fsencode(state)).hexdigest()[:8]
+    if user_runtime and len(os.fsencode(user_runtime)) <= LONGEST - 20:
+        return Path(user_runtime, f"gns3server-{mark}")
+    return Path("/tmp", f"gns3server-{os.getuid()}-{mark}")  # noqa: S108 (made and checked below)
+
+
+def runtime_directory(base: Path, node_id: str) -> Path:
+    """The directory of one node; it need not exist."""
+    return base / hashlib.sha256(node_id.encode()).hexdigest()[:12]
+
+
+def make(directory: Path) -> None:
+    """Make a node's directory, for this user alone.
+
+    :raises Conflict: it cannot be made, or another user has made it.
+    """
+    try:
+        for place in (directory.parent, directory):
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = place.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+                raise Conflict(
+                    f"{place} is another user's: remove it, or choose another state_path."
+                )
+    except OSError as error:
+        raise Conflict(
+            f"The directory {directory} for sockets cannot be made: {error.strerror}. Make room, "
+            "or choose another state_path."
+        ) from error
+
+
+def remove(directory: Path) -> None:
+    """Remove a node's directory, if it has one.
+
+    :raises OSError: it cannot be removed.
+    """
+    with suppress(FileNotFoundError):
+        shutil.rmtree(directory)
+
+
+def remove_base(base: Path) -> None:
+    """Remove the directory above, unless something is in it."""
+    with suppress(OSError):
+        base.rmdir()

@@ -1,0 +1,192 @@
+"""A run that something owns: intent on record, ready or undone, adopted after a crash.
+
+What the owner is, and what an end means to it, stays outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from gns3server.errors import Conflict
+from gns3server.nodes.project_base import ProjectBase
+from gns3server.ports import Holder, Use
+from gns3server.running.identity import ProcessIdentity
+from gns3server.running.runner import Exit, LaunchFailed, Run
+from gns3server.running.spec import LaunchSpec
+from gns3server.storage.change import Change
+from gns3server.storage.rows import Owner, RunRow
+
+
+class SupervisedRun:
+    """One execution of a launch spec, from the reservation of its ports to its last process.
+
+    Its ports stay reserved until it is gone, whatever its owner is changed to meanwhile.
+
+    :param title: what clients know its owner as: ``VM 'PC1'``.
+    """
+
+    def __init__(
+        self,
+        project: ProjectBase,
+        owner: Owner,
+        spec: LaunchSpec,
+        *,
+        title: str,
+        run_id: str | None = None,
+    ) -> None:
+        self.id = run_id or uuid.uuid4().hex
+        self.owner = owner
+        self.spec = spec
+        self._project = project
+        self._machine = project.machine
+        self._title = title
+        self._run: Run | None = None
+        self._on_record = False
+        self._stopping = False
+        self._watcher: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def adopt(cls, project: ProjectBase, row: RunRow, *, title: str) -> SupervisedRun | None:
+        """Go on with a run that an earlier server has started.
+
+        :returns: ``None`` when it is not whole any more; what was left of it has been stopped.
+        :raises OSError: its processes cannot be looked for; nothing has happened to them.
+        """
+        run = await project.machine.runner.adopt(row.spec, run_id=row.id, processes=row.processes)
+        if run is None:
+            return None
+        adopted = cls(project, row.owner, row.spec, title=title, run_id=row.id)
+        adopted._run = run
+        for port in row.spec.ports:
+            adopted._machine.ports.pool(port.kind).hold_bound(port.number, adopted._holder)
+        adopted._note_companions()
+        return adopted
+
+    # What it is ----------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of its program; ``None`` before it is spawned."""
+        return self._run.processes[0].pid if self._run else None
+
+    @property
+    def processes(self) -> tuple[ProcessIdentity, ...]:
+        """The processes without which it is of no use, its program first."""
+        return self._run.processes if self._run else ()
+
+    @property
+    def exit(self) -> Exit | None:
+        """How it ended; ``None`` while that is not decided."""
+        return self._run.exit if self._run else None
+
+    @property
+    def ending(self) -> bool:
+        """Whether one of those has ended, as soon as that is noticed."""
+        return self._run is not None and self._run.ending
+
+    # Its life -----------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def start(self) -> AsyncIterator[None]:
+        """Bring it up; the block is entered once it is ready, and records it for its owner.
+
+        Whatever fails, the block included, all is undone.
+
+        :raises Conflict: a port is taken, it did not come up, or its project is about to close.
+        :raises StorageFailed: it could not be put on record.
+        """
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._undo)
+            self._reserve()
+            async with self._project.start_place(self._title):
+                self._on_record = True
+                async with self._project.change() as change:
+                    self.record(change)
+                try:
+                    self._run = await self._machine.runner.spawn(self.spec, run_id=self.id)
+                    await self._project.unless_closing(self._run.ready(), self._title)
+                except LaunchFailed as failure:
+                    tail = await self.log_tail()
+                    raise Conflict(
+                        f"{self._title} did not start: {failure.reason}{tail}"
+                    ) from failure
+            yield
+            undo.pop_all()
+
+    def record(self, change: Change) -> None:
+        """Have a change store it, as it is now."""
+        change.save_run(
+            RunRow(id=self.id, owner=self.owner, spec=self.spec, processes=self.processes)
+        )
+
+    def watch(self, ended: Callable[[], Awaitable[None]]) -> None:
+        """Have something awaited as soon as it ends without having been stopped."""
+        self._watcher = self._project.own(self._watch(ended))
+
+    async def signal(self, number: int) -> None:
+        """Send a signal to each of :attr:`processes` that lives."""
+        await self._machine.runner.signal(self.processes, number)
+
+    async def ended(self) -> Exit:
+        """Wait until it is decided how it ended, which it has not while it runs."""
+        if self._run is None:
+            raise RuntimeError("a run that was not started cannot end")
+        return await self._run.ended()
+
+    async def stop(self) -> None:
+        """Stop every process of it; return when they are gone."""
+        self._stopping = True
+        if self._run is not None:
+            await self._run.stop()
+
+    def forget(self, change: Change) -> None:
+        """Have a change forget it, once it is stopped, and give its ports back."""
+        change.end_run(self.id)
+        change.then(self.release)
+
+    async def leave(self) -> None:
+        """Let it run on: it is another server's, or another opening's, to adopt."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._run is not None:
+            await self._run.let_go()
+
+    async def log_tail(self) -> str:
+        """The end of its output, as a part of a message; empty when there is none."""
+        tail = "" if self._run is None else await self._run.log_tail()
+        return f"\nIts log ends:\n{tail}" if tail else ""
+
+    async def _watch(self, ended: Callable[[], Awaitable[None]]) -> None:
+        await self.ended()
+        if not self._stopping:
+            await ended()
+
+    async def _undo(self) -> None:
+        await self.stop()
+        self.release()
+        if self._on_record:
+            async with self._project.change(fact=True) as change:
+                change.end_run(self.id)
+
+    # Its ports ------------------------------------------------------------------------
+
+    @property
+    def _holder(self) -> Holder:
+        return Holder(self._project.id, Use.RUNNING, self.owner.id)
+
+    def _reserve(self) -> None:
+        for port in self.spec.ports:
+            self._machine.ports.pool(port.kind).hold(port.number, self._holder)
+        self._note_companions()
+
+    def _note_companions(self) -> None:
+        for port in self.spec.may_bind:
+            self._machine.ports.pool(port.kind).hold_companion(port.number, self._holder)
+
+    def release(self) -> None:
+        """Give its ports back; harmless when it has none."""
+        for port in (*self.spec.ports, *self.spec.may_bind):
+            self._machine.ports.pool(port.kind).release(port.number, self._holder)

@@ -1,0 +1,87 @@
+"""Which projects may come in: is there room, and is their directory theirs alone?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from gns3server.errors import Conflict, Forbidden
+from gns3server.places.index import ProjectIndex
+from gns3server.projects.damaged import DamagedProjects
+from gns3server.projects.project import Project
+from gns3server.settings.live import LiveSettings
+from gns3server.storage.file_check import DatabaseError
+from gns3server.storage.rows import ProjectPlace
+
+
+class Entrance:
+    """Where projects come in.
+
+    :param opened: those that are open, always the newest.
+    """
+
+    def __init__(
+        self,
+        config: LiveSettings,
+        index: ProjectIndex,
+        damaged: DamagedProjects,
+        opened: Mapping[str, Project],
+    ) -> None:
+        self._config = config
+        self._index = index
+        self._damaged = damaged
+        self._opened = opened
+        self._coming: set[str] = set()
+        self.closed = False
+        """The server stops, and no project comes in any more."""
+
+    @asynccontextmanager
+    async def admit(
+        self, project_id: str, path: str, *, chosen: bool, make: bool = True
+    ) -> AsyncIterator[ProjectPlace]:
+        """Have room for a project, and its directory for it alone, while the context lasts.
+
+        :param chosen: a client has named the path.
+        :param make: the directory is made if it is missing.
+        :raises Forbidden: a client has named the path, and the server is not local.
+        :raises Conflict: there is no room, the path cannot be a project's, or its records cannot be
+            used.
+        """
+        self._check_room()
+        if chosen:
+            self.check_local()
+        self._coming.add(project_id)
+        try:
+            real, known = await self._index.resolve(path), self._index.get(project_id)
+            try:
+                async with self._index.claimed(project_id, real, make=make) as place:
+                    yield place
+            except DatabaseError as error:
+                if known is not None and known.path == real:
+                    self._damaged.note(known, error)
+                raise Conflict(f"Project {project_id} cannot be opened: {error}") from error
+        finally:
+            self._coming.remove(project_id)
+
+    def _check_room(self) -> None:
+        if self.closed:
+            raise Conflict(
+                "The project was not opened, because this server is stopping: start it again first."
+            )
+        limit = self._config.current.server.max_projects
+        if len(self._opened.keys() | self._coming) >= limit:
+            raise Conflict(
+                f"{limit} projects are open, which is this server's limit: "
+                "close some, or raise max_projects in the settings."
+            )
+
+    def check_local(self) -> None:
+        """Refuse a path that a client has named.
+
+        :raises Forbidden: the server is not local.
+        """
+        if not self._config.current.server.local:
+            raise Forbidden(
+                "Only a local server lets clients choose a project's path: leave the path out, "
+                "or start the server with --local."
+            )

@@ -1,0 +1,283 @@
+"""The one way to change something: rows, files, memory and events, together or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from gns3server.errors import StorageFailed
+from gns3server.events import Event
+from gns3server.files import durable
+from gns3server.storage.database import Statement
+from gns3server.storage.event_log import EventLog
+from gns3server.storage.rows import NioRow, NodeRow, Owner, RunRow
+
+log = logging.getLogger(__name__)
+
+SAVE_NODE = """
+INSERT INTO node (id, type, name, console, number, properties, state, fresh)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
+SET name = excluded.name, console = excluded.console, properties = excluded.properties
+"""
+
+
+class Change(AbstractAsyncContextManager["Change"]):
+    """One change of a project.
+
+    ::
+
+        async with project.change() as change:
+            change.save_nio(node_id, (0, 0), row)
+            change.undo(partial(pool.release, port, holder))
+            change.then(take_in)
+            change.tell(event)
+
+    Nothing of it happens before the block ends. Then files are staged, everything is written in
+    one commit, the files are put in place, memory changes, the events are told, and only then the
+    block is over. Changes of several tasks share a commit when they come together.
+
+    If it cannot be written, or the block raises, what :meth:`undo` was given is called, and
+    nothing has changed: the block then ends with :class:`~gns3server.errors.StorageFailed`, or
+    with what was raised. With ``fact`` it is of something that has happened already: memory
+    changes and the events are told even then, without numbers, which leaves a gap in the log.
+
+    :param commit: makes statements durable; see
+        :meth:`gns3server.storage.database.DatabaseThread.commit`.
+    """
+
+    def __init__(self, commit: Callable[..., Any], events: EventLog, *, fact: bool) -> None:
+        self._commit = commit
+        self._log = events
+        self._fact = fact
+        self._statements: list[Statement] = []
+        self._files: list[tuple[NodeRow, Path, Mapping[str, bytes]]] = []
+        self._memory: list[Callable[[], object]] = []
+        self._undo: list[Callable[[], None]] = []
+        self._events: list[tuple[Event, bytes | None]] = []
+        self._made = False
+        self._failure: BaseException | None = None
+
+    # What happens ------------------------------------------------------------------
+
+    def tell(self, event: Event) -> None:
+        """Tell an event once the change is made; several are told in order.
+
+        :raises Exception: it cannot be put into the words that are stored.
+        """
+        self._events.append((event, self._log.line(event)))
+
+    def then(self, call: Callable[[], object]) -> None:
+        """Call a function once the change is on disk, before anybody is told. It must not fail."""
+        self._memory.append(call)
+
+    def undo(self, call: Callable[[], None]) -> None:
+        """Call a function if the change is not made; the last one that was given comes first."""
+        self._undo.append(call)
+
+    # What is stored ----------------------------------------------------------------
+
+    def save_project(self, project_id: str, name: str | None, temporary: bool) -> None:
+        """Store the project's own values."""
+        self.execute("INSERT OR REPLACE INTO project VALUES (?, ?, ?)", project_id, name, temporary)
+
+    def save_node(
+        self, row: NodeRow, files: Mapping[str, bytes] | None = None, directory: Path | None = None
+    ) -> None:
+        """Store a node, and put files into its directory.
+
+        :param files: content by plain name. It is staged beside before the commit, and in place
+            before anybody is told of it; what a crash prevents is done at the next opening.
+        """
+        self.execute(
+            SAVE_NODE,
+            row.id,
+            row.type,
+            row.name,
+            row.console,
+            row.number,
+            json.dumps(dict(row.properties)),
+            row.state,
+            row.fresh,
+        )
+        self.execute("DELETE FROM removed_node WHERE id = ?", row.id)
+        if files and directory is not None:
+            self._files.append((row, directory, dict(files)))
+            for name, content in files.items():
+                self.execute(
+                    "INSERT OR REPLACE INTO staged_file VALUES (?, ?, ?)", row.id, name, content
+                )
+
+    def save_node_state(self, node_id: str, state: str) -> None:
+        """Store what a node is whose state no run on record tells of."""
+        self.execute("UPDATE node SET state = ? WHERE id = ?", state, node_id)
+
+    def settle_node(self, node_id: str) -> None:
+        """Store that a node's plugin knows that it was created."""
+        self.execute("UPDATE node SET fresh = 0 WHERE id = ?", node_id)
+
+    def remove_node(self, node_id: str, node_type: str) -> None:
+        """Forget a node, and note its directory, which goes when the project is committed."""
+        self.execute("DELETE FROM node WHERE id = ?", node_id)
+        self.execute("INSERT OR REPLACE INTO removed_node VALUES (?, ?)", node_id, node_type)
+        self.execute("DELETE FROM stored_value WHERE owner_kind = 'node' AND owner_id = ?", node_id)
+
+    def forget_removed_node(self, node_id: str) -> None:
+        """Forget a removed node whose directory has been dealt with."""
+        self.execute("DELETE FROM removed_node WHERE id = ?", node_id)
+
+    def files_replaced(self, node_id: str) -> None:
+        """Forget the stored content of a node's files: they are on disk now."""
+        self.execute("DELETE FROM staged_file WHERE node_id = ?", node_id)
+
+    def save_nio(self, node_id: str, place: tuple[int, int], nio: NioRow | None) -> None:
+        """Store what is plugged in at (adapter, port), if anything is."""
+        self.execute(
+            "DELETE FROM nio WHERE node_id = ? AND adapter = ? AND port = ?", node_id, *place
+        )
+        if nio is not None:
+            fields = json.dumps(dict(nio.fields))
+            self.execute(
+                "INSERT INTO nio VALUES (?, ?, ?, ?, ?)", node_id, *place, nio.type, fields
+            )
+
+    def save_run(self, run: RunRow) -> None:
+        """Store a run, or what is newly known of it."""
+        self.execute(
+            "INSERT OR REPLACE INTO run VALUES (?, ?, ?, ?, ?)",
+            run.id,
+            run.owner.kind,
+            run.owner.id,
+            json.dumps(run.spec.to_json()),
+            json.dumps([asdict(identity) for identity in run.processes]),
+        )
+
+    def end_run(self, run_id: str) -> None:
+        """Forget a run whose processes are all gone."""
+        self.execute("DELETE FROM run WHERE id = ?", run_id)
+
+    def allocate_port(self, port: int) -> None:
+        """Store that a client allocated a UDP port."""
+        self.execute("INSERT OR REPLACE INTO allocated_port VALUES (?)", port)
+
+    def free_port(self, port: int) -> None:
+        """Store that a UDP port is no client's any more."""
+        self.execute("DELETE FROM allocated_port WHERE number = ?", port)
+
+    def forget_ports_and_removed(self) -> None:
+        """What a close lets go: allocated ports and the list of removed nodes (contract 4.3)."""
+        self.execute("DELETE FROM allocated_port")
+        self.execute("DELETE FROM removed_node")
+
+    def save_value(self, owner: Owner, plugin: str, key: str, value: Any) -> None:
+        """Store a value of a plugin's own with what it belongs to; it goes when that is removed.
+
+        :param value: anything that JSON can hold.
+        """
+        self.execute(
+            "INSERT OR REPLACE INTO stored_value VALUES (?, ?, ?, ?, ?)",
+            *(owner.kind, owner.id, plugin, key, json.dumps(value)),
+        )
+
+    def remove_value(self, owner: Owner, plugin: str, key: str) -> None:
+        """Forget a value of a plugin's own."""
+        self.execute(
+            "DELETE FROM stored_value "
+            "WHERE owner_kind = ? AND owner_id = ? AND plugin = ? AND key = ?",
+            *(owner.kind, owner.id, plugin, key),
+        )
+
+    def execute(self, sql: str, *parameters: Any) -> None:
+        """Store what one SQL statement says."""
+        self._statements.append((sql, parameters))
+
+    # The end of the block ------------------------------------------------------------
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                await self._carry_out()
+        finally:
+            if not self._made:
+                for call in reversed(self._undo):
+                    call()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _carry_out(self) -> None:
+        for row, directory, files in self._files:
+            await _stage(row.name, directory, files)
+        lines = [line for _, line in self._events if line is not None]
+        insertions, skipped = self._log.insertion(lines)
+        if not self._statements and not insertions:
+            self._take_effect(None)
+            return
+        try:
+            await self._commit(
+                *self._statements,
+                *insertions,
+                placing=self._place if self._files else None,
+                told=partial(self._stored, bool(lines)),
+            )
+        except StorageFailed as error:
+            self._log.not_stored(skipped)
+            if not self._fact:
+                raise
+            told = ", ".join(f"{event.kind} {event.change}" for event, _ in self._events)
+            log.warning("%s: %s", f"{told} is not on record" if told else "not stored", error)
+            self._log.not_stored(len(lines))
+            self._take_effect(None)
+        except BaseException:
+            if not self._made:
+                self._log.not_stored(skipped)
+            raise
+        if self._files:
+            await self._forget_staged()
+
+    def _place(self) -> None:
+        for _, directory, files in self._files:
+            durable.replace(directory, files)
+
+    async def _forget_staged(self) -> None:
+        statements: list[Statement] = []
+        for row, directory, _ in self._files:
+            await asyncio.to_thread(durable.sync_directory, directory)
+            statements.append(("DELETE FROM staged_file WHERE node_id = ?", (row.id,)))
+        try:
+            await self._commit(*statements)
+        except StorageFailed as error:
+            log.warning("files will be written again at the next opening: %s", error)
+
+    def _stored(self, with_events: bool, row: int) -> None:
+        self._take_effect(row if with_events else None)
+
+    def _take_effect(self, last: int | None) -> None:
+        self._made = True
+        try:
+            for call in self._memory:
+                call()
+        except Exception as error:
+            self._failure = error
+        self._log.publish(self._events, last)
+
+
+async def _stage(name: str, directory: Path, files: Mapping[str, bytes]) -> None:
+    try:
+        await asyncio.to_thread(durable.stage, directory, files)
+    except OSError as error:
+        raise StorageFailed(
+            f"The files of VM {name!r} cannot be written: {error}. Nothing was changed: "
+            "free some disk space, or make the directory writable, and try again."
+        ) from error

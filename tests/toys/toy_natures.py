@@ -1,0 +1,197 @@
+"""Nodes that are no emulator with a console: each says what it was called for.
+
+It says so by events of its own: ``natures.start`` with the node's name, for instance.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import Schema, fields
+
+from gns3server.plugin import (
+    Conflict,
+    LaunchSpec,
+    Nio,
+    NioType,
+    Node,
+    NodeCreateSchema,
+    NodeObjectSchema,
+    NodeType,
+    NodeUpdateSchema,
+    ProcessNode,
+    hookimpl,
+    port_field,
+)
+
+LISTENER = """
+import os, signal, socket, sys
+if sys.argv[2] == "idle":
+    signal.pause()
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+if sys.argv[2] == "deaf":
+    signal.pause()
+listener.listen()
+while True:
+    client, _ = listener.accept()
+    if client.recv(4) == b"quit":
+        sys.exit(0)
+"""
+"""Listens on a unix socket, unless it is idle or deaf, and ends when somebody says ``quit``."""
+
+
+class CreateSchema(NodeCreateSchema):
+    """A new node."""
+
+    note = fields.String(load_default="")
+    sockets = fields.Integer(load_default=4)
+
+
+class UpdateSchema(NodeUpdateSchema):
+    """What can be changed."""
+
+    note = fields.String()
+    sockets = fields.Integer()
+
+
+class ObjectSchema(NodeObjectSchema):
+    """A node."""
+
+    note = fields.String(required=True)
+    sockets = fields.Integer(required=True)
+
+
+class NioCableSchema(Schema):
+    """A wire with a port of this machine."""
+
+    lport = port_field(required=True)
+
+
+class Talker(Node):
+    """Says what it was called for."""
+
+    async def say(self, word: str, **values: Any) -> None:
+        """Tell an event."""
+        await self.project.publish(f"natures.{word}", {"name": self.name, **values})
+
+    @property
+    def ports(self) -> int:
+        """As many as the node was given."""
+        return int(self.properties["sockets"])
+
+    async def created(self) -> None:
+        """Say so."""
+        await self.say("created")
+
+    async def adopted(self) -> None:
+        """Say so, unless that is to fail."""
+        await self.say("adopted")
+        if self.properties["note"] == "lost":
+            raise Conflict("The box is not there any more.")
+
+    async def deleted(self) -> None:
+        """Say so."""
+        await self.say("deleted")
+
+    async def wire_changing(self, adapter: int, port: int, nio: Nio | None) -> None:
+        """Say so, and refuse what the note says."""
+        await self.say("wire_changing", port=port, plugged=nio is not None)
+        if self.properties["note"] == "fixed":
+            raise Conflict(f"The wires of VM {self.name!r} are fixed.")
+
+    async def wire_changed(self, adapter: int, port: int, nio: Nio | None) -> None:
+        """Say so."""
+        await self.say("wire_changed", port=port, nios=len(self.nios))
+
+
+class Box(Talker):
+    """A physical box: nothing runs here."""
+
+    async def start(self) -> None:
+        """Say so, unless there is no power."""
+        if self.properties["note"] == "no power":
+            raise Conflict(f"VM {self.name!r} has no power: plug it in.")
+        await self.say("start", state=self.state.value)
+
+    async def stop(self) -> None:
+        """Say so."""
+        await self.say("stop", state=self.state.value)
+
+    async def suspend(self) -> None:
+        """Say so."""
+        await self.say("suspend")
+
+    async def resume(self) -> None:
+        """Say so."""
+        await self.say("resume")
+
+
+class Tower(Talker, ProcessNode):
+    """A process without a console, known by its unix socket."""
+
+    async def launch_spec(self) -> LaunchSpec:
+        """It listens, or is deaf."""
+        path = str(self.runtime_directory / "monitor")
+        return LaunchSpec(
+            argv=(sys.executable, "-c", LISTENER, path, self.properties["note"]),
+            cwd=str(self.directory),
+            sockets=(path,),
+            ready_limit=0.5 if self.properties["note"] == "deaf" else 30,
+        )
+
+    async def suspend(self) -> None:
+        """Freeze the process."""
+        if self.run is not None:
+            await self.run.signal(signal.SIGSTOP)
+
+    async def resume(self) -> None:
+        """Let it go on."""
+        if self.run is not None:
+            await self.run.signal(signal.SIGCONT)
+
+    async def shut_down(self, deadline: float) -> None:
+        """Say so."""
+        await self.say("shut_down")
+
+
+def node_type(name: str, node_class: type[Node], **values: Any) -> NodeType:
+    """A type of this plugin."""
+    return NodeType(
+        name=name,
+        title=name,
+        node_class=node_class,
+        create_schema=CreateSchema,
+        update_schema=UpdateSchema,
+        object_schema=ObjectSchema,
+        nio_types=("nio_cable",),
+        adapters=None,
+        console=False,
+        **values,
+    )
+
+
+@hookimpl
+def gns3_config_schema() -> type[Schema]:
+    """One number."""
+    return Schema.from_dict({"number": fields.Integer(load_default=1)})
+
+
+@hookimpl
+def gns3_node_types(config: Mapping[str, Any]) -> list[NodeType]:
+    """One of each nature; names of types are free."""
+    return [
+        node_type("box", Box, capabilities=frozenset({"suspend"})),
+        node_type("tower", Tower, capabilities=frozenset({"suspend"})),
+        node_type("ethernet_switch", Talker, lifecycle="always_on"),
+        node_type("beacon", Tower, lifecycle="always_on"),
+    ]
+
+
+@hookimpl
+def gns3_nio_types() -> list[NioType]:
+    """A cable."""
+    return [NioType(name="nio_cable", schema=NioCableSchema, local_udp_port="lport")]
