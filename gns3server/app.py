@@ -146,7 +146,7 @@ async def serving(
             config,
             host,
             registry,
-            streams,
+            streams=streams,
             stop=stop or asyncio.Event(),
             limits=CallLimits(plugin_seconds),
         ) as (server, tasks),
@@ -189,8 +189,8 @@ async def _core(
     config: LiveSettings,
     host: PluginHost,
     registry: Registry,
-    streams: EndlessStreams,
     *,
+    streams: EndlessStreams,
     stop: asyncio.Event,
     limits: CallLimits,
 ) -> AsyncIterator[tuple[Server, Tasks]]:
@@ -215,7 +215,6 @@ async def _core(
         )
 
         async def observe(event: str, project: Project) -> None:
-            # Streams end before plugins are told.
             if event == "closed":
                 streams.end_project(project.id)
             await host.observe(event, project)

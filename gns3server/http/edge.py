@@ -9,7 +9,14 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from gns3server.errors import Exhausted, LabError, PluginFault, RequestTimeout, advice
+from gns3server.errors import (
+    Exhausted,
+    LabError,
+    NotFound,
+    PluginFault,
+    RequestTimeout,
+    advice,
+)
 from gns3server.http.access import TICKET, Authenticator
 from gns3server.http.bodies import ask_for_body, check_expectation
 from gns3server.http.connections import Connection
@@ -63,8 +70,8 @@ def make_middleware(
         if isinstance(error, PluginFault):
             bug = error.__cause__ if isinstance(error.__cause__, Exception) else None
             error = PluginFault(
-                f"{reason} It is noted in the server's log as {request[ID]}: tell whoever has made "
-                "the plugin."
+                f"{reason} It is noted in the server's log as {request[ID]}: tell whoever has "
+                "made the plugin."
             )
         response = answers.respond(request, error)
         log_outcome(request, response, reason, bug=bug)
@@ -231,6 +238,8 @@ async def _carry_out(call: Call) -> Any:
 async def _in_turn(call: Call, handler: Handler) -> Any:
     route, entry = call.route, call.entry
     if entry is None:
+        if route.closed_too and call.found_project is None:
+            await _check_known(call)
         if route.scope is Scope.FIND_NODE:
             call.project.check_open()
             call.found_node = find_node(call)
@@ -246,6 +255,17 @@ async def _in_turn(call: Call, handler: Handler) -> Any:
             call.found_node = find_node(call)
             await lifecycle.settle(call.node)
         return await handler(call)
+
+
+async def _check_known(call: Call) -> None:
+    """Let a route for closed projects have only those that there are.
+
+    :raises NotFound: there is none of that id.
+    """
+    if not await call.server.projects.is_known(call.project_id):
+        raise NotFound(
+            f"This server has no project {call.project_id}, open or closed: create it first."
+        )
 
 
 def make_dumper(route: Route) -> Callable[[Any], Any]:

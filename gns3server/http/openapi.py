@@ -109,6 +109,7 @@ def _describe(
 class Document:
     """Collects routes into one OpenAPI document.
 
+    :param shapes: of errors that do not have the usual one.
     :param without: the plugins that are left out.
     """
 
@@ -116,18 +117,14 @@ class Document:
         self,
         server: Server,
         routes: Sequence[Route],
-        shapes: Sequence[ErrorShape] = (),
-        without: Set[str] = frozenset(),
+        shapes: Sequence[ErrorShape],
+        without: Set[str],
     ) -> None:
         self._server = server
-        # Of two that are for a path, the narrower one counts. Those of a plugin that is left out
-        # may have schemas that cannot be described.
-        self._shapes = sorted(
-            (shape for shape in shapes if shape.plugin not in without),
-            key=lambda shape: len(shape.prefix),
-            reverse=True,
-        )
         self._routes = [route for route in routes if route.plugin not in without]
+        # Of two that are for a path, the narrower one counts.
+        known = (shape for shape in shapes if shape.plugin not in without)
+        self._shapes = sorted(known, key=lambda shape: len(shape.prefix), reverse=True)
         self._hidden = {
             nio_type
             for report in server.plugins()
@@ -145,7 +142,7 @@ class Document:
             security=SECURITY,
         )
         self._spec.components.security_scheme("basic", {"type": "http", "scheme": "basic"})
-        if any(route.websocket for route in routes):
+        if any(route.websocket for route in self._routes):
             by_query = {"type": "apiKey", "in": "query", "name": TICKET}
             self._spec.components.security_scheme(TICKET, by_query)
         self._converter = cast("Any", self._marshmallow.converter)

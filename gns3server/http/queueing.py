@@ -78,7 +78,7 @@ def queued(call: Call) -> Iterator[None]:
     the body is there. If the body cannot be used or the client goes, it is given back.
 
     :raises InvalidRequest: the path's project id is none.
-    :raises NotFound: there is no such project, or no more, and the route wants an open one.
+    :raises NotFound: no such project is open, or no more, and the route wants an open one.
     :raises Conflict: it is damaged.
     """
     _join(call)

@@ -118,8 +118,7 @@ class Call:
     :param found_project: what :attr:`project` returns; ``None`` if the route is for projects that
         are closed or damaged as well, and this one is. Set by the edge, as are ``found_node``,
         ``found_ending`` and ``found_websocket``.
-    :param entry: the place of the request in its project, by the route's scope; given back
-        after the handler.
+    :param entry: its place in the queue of the project, by the route's scope; for the core.
     """
 
     server: Server
@@ -214,8 +213,8 @@ class Route:
     :param creates: for scope PROJECT, the body may hold the id of the node to make.
     :param damaged_too: it works on damaged projects as well; of such a one
         the call's ``found_project`` is ``None``.
-    :param closed_too: it works on projects that are not open as well, and finds out by itself
-        whether there is one of that id; the call's ``found_project`` is ``None`` then.
+    :param closed_too: it works on projects that are closed as well; of such a one the call's
+        ``found_project`` is ``None``, and nothing keeps it from being opened meanwhile.
     :param changes: it changes something, so that a client that hangs up must not stop it
         halfway.
     :param stream: the handler makes the response itself.

@@ -123,7 +123,7 @@ def _find(folder: Traversable, name: str) -> tuple[str, bytes] | None:
     if all(part and part[0] != "." and "\\" not in part for part in names):
         file = folder.joinpath(*names)
         try:
-            if _is_inside(file, folder) and file.is_file():
+            if file.is_file() and _is_inside(file, folder):
                 ending = PurePosixPath(names[-1]).suffix.lower()
                 return TYPES.get(ending, OCTETS), file.read_bytes()
             if file.joinpath(INDEX).is_file():

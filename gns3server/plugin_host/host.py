@@ -170,7 +170,6 @@ class PluginHost:
             claims = [Claim(route, place + n) for n, route in enumerate(served)]
             plugin.offer = Offer(node_types, nio_types, claims, shapes)
             route_checks.check_own_paths(claims)
-            family_checks.check_error_shapes(shapes, plugin.offer.families)
         except Exception as error:
             self._fail(plugin, phase, error)
 
@@ -179,16 +178,15 @@ class PluginHost:
         offered = self._items(plugin, hook, Route, StaticFiles, ErrorShape)
         own = [item for item in offered if isinstance(item, Route)]
         static = [item for item in offered if isinstance(item, StaticFiles)]
+        shapes = [item for item in offered if isinstance(item, ErrorShape)]
         route_checks.check_routes(own)
         family_checks.check_static(static)
-        wrapped = [self._handlers.wrap(plugin.name, route) for route in own]
-        of_files = [route for files in static for route in static_routes(files)]
-        shapes = [
-            self._handlers.wrap_shape(plugin.name, item)
-            for item in offered
-            if isinstance(item, ErrorShape)
+        routes = [
+            *(self._handlers.wrap(plugin.name, route) for route in own),
+            *(replace(r, plugin=plugin.name) for files in static for r in static_routes(files)),
         ]
-        return [*wrapped, *(replace(route, plugin=plugin.name) for route in of_files)], shapes
+        family_checks.check_error_shapes(shapes, route_checks.families_of(routes))
+        return routes, [self._handlers.wrap_shape(plugin.name, shape) for shape in shapes]
 
     def _install(self, plugin: Plugin, core: Sequence[Claim]) -> None:
         """Install what a plugin offers, if nobody else has any of it."""

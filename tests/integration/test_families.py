@@ -178,7 +178,9 @@ async def test_a_route_may_be_for_closed_projects_as_well(client, project):
     assert (await client.get(path)).json["open"] is True
     assert (await client.post(f"{project}/close")).status == 204
     assert (await client.get(path)).json == {"project_id": path.rpartition("/")[2], "open": False}
-    assert (await client.get(f"/v9/projects/{ID}")).json["open"] is False
+    answer = await client.get(f"/v9/projects/{ID}")
+    assert (answer.status, answer.json["code"]) == (404, 404)
+    assert ID in answer.json["problem"]
     assert (await client.get(f"{path}/nodes/{ID}")).status == 404
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hmac
 from dataclasses import replace
 
 import pytest
+from aiohttp.compression_utils import ZLibDecompressor
 from faults import before
 
 HOSTS = [
@@ -93,6 +95,40 @@ async def test_no_body_is_read_of_somebody_without_the_password(raw, password):
     head = "POST /v1/projects HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n"
     writer.write(f"{head}Expect: 100-continue\r\n\r\n".encode())
     assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
+    writer.close()
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_a_refused_login_ends_its_connection(raw, lab, password, method):
+    head = f"{method} /v1/projects HTTP/1.1\r\nHost: localhost\r\n"
+    whole = f"{head}Content-Length: 2\r\n\r\n{{}}"
+    login = f"{head}{basic('me:right')}\r\nContent-Length: 2\r\n\r\n{{}}"
+    answers = await raw.talk((whole + login).encode())
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert answers.startswith(b"HTTP/1.1 401 ")
+    assert b"\r\nConnection: close\r\n" in answers
+    assert lab.projects.projects == []
+
+
+async def test_no_body_is_unpacked_of_somebody_without_the_password(raw, client, password):
+    reader, writer = await raw.connect()
+    body = gzip.compress(bytes(50_000_000))
+    head = "POST /v1/projects HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\n"
+    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
+    assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
+    unpacked = []
+    with pytest.MonkeyPatch.context() as patch:
+        plain = ZLibDecompressor.decompress_sync
+
+        def unpack(decompressor, data, *arguments, **options):
+            unpacked.append(len(data))
+            return plain(decompressor, data, *arguments, **options)
+
+        patch.setattr(ZLibDecompressor, "decompress_sync", unpack)
+        writer.write(body)
+        # It is taken in all the same, or the answer might not be read.
+        await reader.read()
+    assert unpacked == []
     writer.close()
 
 

@@ -282,17 +282,59 @@ def test_a_nio_type_that_could_not_be_used_is_refused(make_host, faulty_plugin, 
             "scope=Scope.NODE, path='/v1/projects/{project_id}/x/{vm_id}'",
             "of scope NODE and must say node_type",
         ),
+        (
+            "scope=Scope.NODE, node_type=None, path='/v1/projects/{project_id}/x/{node_id}'",
+            "must name ['vm_id']",
+        ),
+        (
+            "scope=Scope.FIND_NODE, node_parameter='n', path='/v1/projects/{project_id}/x'",
+            "of scope FIND_NODE and must name ['n']",
+        ),
+        (
+            "scope=Scope.FIND_NODE, node_type=5, path='/v1/projects/{project_id}/x/{vm_id}'",
+            "must say node_type, the type of its nodes, or None",
+        ),
+        (
+            "**NODE, node_type=None, closed_too=True",
+            "for closed projects as well, which have no node",
+        ),
+        ("query={'word': 5}", "5 as 'word' in its query: write its meaning, or a QueryParameter"),
+        ("query={'word': QueryParameter(None)}", "None as its description of 'word' in its query"),
+        ("query={'word': QueryParameter('x', kind='float')}", "of the kind 'float', neither"),
+        ("query={'word': QueryParameter('x', default='1')}", "'1' cannot be the default of"),
+        ("query={'word': QueryParameter('x', default=-1)}", "-1 cannot be the default of 'word'"),
+        ("query={'word': QueryParameter('x', kind='text', default=1)}", "1 cannot be the default"),
+        ("raw=True, body_types='image/png'", "body_types is 'image/png', one text; write"),
+        ("raw=True, body_types=('png',)", "'png' in its body_types is no media type"),
+        ("raw=True, body_types=('image/*',)", "'image/*' in its body_types is no media type"),
+        ("stream=True, answer_types=('Image/PNG',)", "in its answer_types is no media type"),
+        ("body_types=('image/png',)", "which only a raw route heeds: say raw=True"),
+        ("answer_types=('image/png',)", "which only a stream route heeds: say stream=True"),
+        ("endless=True", "endless, which only a stream can be: say stream=True"),
+        (
+            "endless=True, stream=True, scope=Scope.PROJECT, path='/v1/projects/{project_id}/x'",
+            "never ends and would hold its project or node for ever",
+        ),
+        (
+            "websocket=True, scope=Scope.WHOLE_PROJECT, path='/v1/projects/{project_id}/x'",
+            "never ends and would hold its project or node for ever",
+        ),
+        ("websocket=True, method='POST'", "is a websocket, which begins with GET"),
+        ("websocket=True, stream=True", "is a websocket: leave out stream, raw, body and answer"),
+        ("websocket=True, answer=NumberSchema", "is a websocket: leave out stream"),
+        ("websocket=True, limit=5", "takes as long as its stream does: leave out its limit"),
     ],
 )
 def test_a_route_that_could_not_be_served_is_refused(make_host, faulty_plugin, values, message):
     fault = f"""
-from gns3server.plugin import OneOf, Scope
+from gns3server.plugin import OneOf, QueryParameter, Scope
 
 async def show(call): ...
 
 async def no_call(): ...
 
 ROUTE = dict(method="GET", path="/v1/mine", handler=show, summary="")
+NODE = dict(scope=Scope.FIND_NODE, path="/v1/projects/{{project_id}}/x/{{vm_id}}")
 @hookimpl
 def gns3_routes():
     return [Route(**{{**ROUTE, **dict({values})}})]
@@ -301,6 +343,87 @@ def gns3_routes():
     assert host.plugins[0].phase == "gns3_routes"
     assert message in host.plugins[0].message
     assert (registry.node_types, host.routes()) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("offered", "message"),
+    [
+        ("StaticFiles(prefix='/web/', package='toy_pages', folder='x')", "without a slash at its"),
+        ("StaticFiles(prefix='/', package='toy_pages', folder='x')", "without a slash at its end"),
+        ("StaticFiles(prefix='/{any}', package='json', folder='x')", "without parameters"),
+        ("StaticFiles(prefix='/../x', package='json', folder='x')", "write a path without"),
+        ("StaticFiles(prefix=5, package='json', folder='x')", "write a path without parameters"),
+        (
+            "StaticFiles(prefix='/docs', package='web_pages', folder='static')",
+            "those of the server",
+        ),
+        ("StaticFiles(prefix='/web', package='no_such', folder='x')", "no package 'no_such'"),
+        ("StaticFiles(prefix='/web', package='', folder='x')", "there is no package ''"),
+        ("StaticFiles(prefix='/web', package=5, folder='x')", "5 as its package, which is no text"),
+        ("StaticFiles(prefix='/web', package='json', folder='x')", "has no folder 'x': name it in"),
+        ("StaticFiles(prefix='/web', package='json', folder='')", "'' is no folder in a package"),
+        ("StaticFiles(prefix='/web', package='json', folder='/tmp')", "'/tmp' is no folder in a"),
+        ("StaticFiles(prefix='/web', package='json', folder='../x')", "'../x' is no folder in a"),
+        ("ErrorShape(prefix='/mine/', render=shape)", "without a slash at its end"),
+        ("ErrorShape(prefix='/v1/mine', render=shape)", "errors below /v1 have one shape for all"),
+        ("ErrorShape(prefix='/other', render=shape)", "the plugin has no route there"),
+        ("ErrorShape(prefix='/mine', render=5)", "is called, and not awaited: write it with def"),
+        ("ErrorShape(prefix='/mine', render=late)", "is called, and not awaited: write it with"),
+        ("ErrorShape(prefix='/mine', render=len)", "must take two arguments, the error and the"),
+        ("ErrorShape(prefix='/mine', render=shape, schema=5)", "5 where a schema class belongs"),
+        ("*[ErrorShape(prefix='/mine', render=shape)] * 2", "is offered twice"),
+    ],
+)
+def test_files_and_shapes_of_errors_that_could_not_be_used_are_refused(
+    make_host, faulty_plugin, offered, message
+):
+    fault = f"""
+from gns3server.plugin import ErrorShape, StaticFiles
+
+async def show(call): ...
+async def late(error, request): ...
+def shape(error, request): ...
+
+@hookimpl
+def gns3_routes():
+    return [Route(method="GET", path="/mine/x", handler=show, summary=""), {offered}]
+"""
+    host, registry = make_host(faulty_plugin(fault))
+    assert host.plugins[0].phase == "gns3_routes"
+    assert message in host.plugins[0].message
+    assert (registry.node_types, host.routes(), host.error_shapes()) == ({}, [], [])
+
+
+def test_a_family_of_paths_is_one_plugins(make_host, faulty_plugin):
+    points = [
+        faulty_plugin(PLAIN + ROUTES.format(routes=[("GET", path)]), name=name)
+        for name, path in (
+            ("first", "/mine/a"),
+            ("second", "/mine/b"),
+            ("third", "/mine-too/b"),
+            ("fourth", "/v1/mine/a"),
+            ("fifth", "/v1/mine/b"),
+        )
+    ]
+    host, _ = make_host(*points)
+    assert [plugin.name for plugin in host.plugins if plugin.failed] == ["second"]
+    (second,) = [plugin for plugin in host.plugins if plugin.failed]
+    assert second.message == (
+        "paths below /mine are those of the plugin 'first': choose another beginning, or /v1/, "
+        "which is everybody's"
+    )
+    # The first one answers below it.
+    assert not host.failures["second"].would_answer("/mine/other")
+
+
+def test_a_failed_plugin_would_have_answered_for_its_whole_family(make_host, faulty_plugin):
+    routes = [("GET", "/mine/a"), ("GET", "/v1/projects")]
+    host, _ = make_host(faulty_plugin(PLAIN + ROUTES.format(routes=routes), name="other"))
+    failed = host.failures["other"]
+    assert failed.would_answer("/mine/anything")
+    assert failed.would_answer("/mine")
+    assert not failed.would_answer("/mines")
+    assert not failed.would_answer("/v1/anything")
 
 
 GOOD_HANDLERS = """
