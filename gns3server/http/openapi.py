@@ -15,10 +15,19 @@ from gns3server import __version__
 from gns3server.http.access import TICKET
 from gns3server.http.encoding import encode
 from gns3server.http.families import ErrorShape, is_below
+from gns3server.http.openapi_answers import (
+    ANY_OBJECT,
+    BYTES,
+    SHARED,
+    STREAMED,
+    answer,
+    describe_error,
+    problem,
+    problems_of,
+)
 from gns3server.http.openapi_paths import links, operation_id, parameter, template
 from gns3server.http.openapi_schemas import Names, describe, node_id
-from gns3server.http.routing import HTML, JSON, OCTETS, OneOf, QueryParameter, Route, Scope
-from gns3server.http.schemas import ErrorSchema, InvalidRequestSchema
+from gns3server.http.routing import JSON, OneOf, QueryParameter, Route
 from gns3server.server import Server
 
 log = logging.getLogger(__name__)
@@ -35,39 +44,11 @@ shape of every error. HEAD is there wherever GET is, except on streams that do n
 names its request in the header `X-Request-Id`, as the server's log does.
 """
 
-EVERYWHERE = {
-    400: "The request is not JSON, or not of the shape asked for",
-    401: "The server asks for a user and a password, and these were not sent",
-    403: "The request's Host or Origin is not one that this server answers to",
-    408: "The body did not arrive in time",
-    413: "The body is over the limit",
-    500: "The server failed; its log has the id that the message names",
-}
-"""Errors that any route may answer."""
-
-SHARED = {
-    **EVERYWHERE,
-    404: "There is no such object, or not in that project",
-    503: "The plugin is out of service; the message says why",
-}
-"""Errors that are described once for all routes that have nothing else to say of them."""
-
-HEADERS: Mapping[int, Mapping[str, str]] = {
-    302: {"Location": "Where to go on"},
-    401: {"WWW-Authenticate": "How to log in"},
-}
-"""Headers that a client needs of an answer, by status."""
-
 SECURITY: Sequence[Mapping[str, Any]] = ({}, {"basic": []})
 """Without the settings' user there is no login, and with it there is one way."""
 
 ERROR_SHAPES = "x-error-shapes"
 """Where ``info`` has the schemas of errors below prefixes that have shapes of their own."""
-
-ANY_OBJECT = {"type": "object"}
-BYTES = {"type": "string", "format": "binary"}
-STREAMED: Mapping[str, Any] = {OCTETS: BYTES, HTML: {"type": "string"}}
-"""Schemas of answers that handlers make themselves, by media type; of others nothing is said."""
 
 
 def build(
@@ -213,25 +194,8 @@ class Document:
         return self._union(shape) if isinstance(shape, OneOf) else shape
 
     def _responses(self, route: Route) -> dict[str, Any]:
-        # The limit of a raw body is the handler's own.
-        problems = {n: text for n, text in EVERYWHERE.items() if n != 413 or not route.raw}
-        problems |= {n: also(text, problems.get(n)) for n, text in route.errors.items()}
-        if route.parameters:
-            problems.setdefault(404, SHARED[404])
-        if route.scope is Scope.NODE:
-            problems.setdefault(409, "The object's state does not allow it")
-        elif "project_id" in route.path_names:
-            problems.setdefault(409, "The project is damaged")
-        if route.plugin:
-            problems.setdefault(503, SHARED[503])
-        if route.body_types:
-            problems.setdefault(415, "The body is of a media type that is not taken")
-        if route.answer_types:
-            problems.setdefault(406, "There is no answer of a media type that Accept asks for")
-        if route.websocket:
-            problems.setdefault(426, "The request does not ask for a websocket as it should")
         shape = self._shape_of(route.path)
-        responses = {n: problem(n, meaning, shape) for n, meaning in problems.items()}
+        responses = {n: problem(n, text, shape) for n, text in problems_of(route).items()}
         if route.websocket:
             responses[101] = answer(101, "The connection is a websocket from now on")
         else:
@@ -243,18 +207,18 @@ class Document:
         return next((shape for shape in self._shapes if is_below(path, shape.prefix)), None)
 
     def _success(self, route: Route) -> dict[str, Any]:
-        meaning = HTTPStatus(route.status).phrase
+        meaning, given = HTTPStatus(route.status).phrase, route.answer_types or (route.answer_type,)
         if route.answer is not None:
             schema = self._schema(route.answer)
             if route.many:
                 schema = {"type": "array", "items": schema}
-        elif route.stream and route.answer_type:
-            schema = STREAMED.get(route.answer_type) if not route.answer_types else None
+            content = dict.fromkeys(given, schema)
+        elif route.stream:
+            content = {name: STREAMED.get(name) for name in given if name}
         else:
-            return answer(route.status, meaning)
-        given = route.answer_types or (route.answer_type,)
-        success = answer(route.status, meaning, *given, schema=schema)
-        found = links(route, self._routes)
+            content = {}
+        success = answer(route.status, meaning, content)
+        found = links(route, self._routes) if content else None
         return {**success, "links": found} if found else success
 
     def _union(self, shape: OneOf) -> dict[str, Any]:
@@ -279,40 +243,6 @@ class Document:
             self._choices[name] = component
             self._spec.components.schema(name, component)
         return f"#/components/schemas/{name}"
-
-
-def answer(status: int, meaning: str, *media: str, schema: Any = None) -> dict[str, Any]:
-    """One answer of an operation; without a media type it has no body."""
-    described: dict[str, Any] = {"description": meaning}
-    if status in HEADERS:
-        described["headers"] = {
-            name: {"description": text, "schema": {"type": "string"}}
-            for name, text in HEADERS[status].items()
-        }
-    if media:
-        described["content"] = {name: {"schema": schema} if schema else {} for name in media}
-    return described
-
-
-def also(meaning: str, other: str | None) -> str:
-    """What an error means that may come for another reason as well."""
-    return f"{meaning}. Or: {other}" if other else meaning
-
-
-def describe_error(status: int, meaning: str, shape: ErrorShape | None = None) -> dict[str, Any]:
-    """The shape that all errors with a status have; what is no error has no body."""
-    if status < 400:
-        return answer(status, meaning)
-    usual = InvalidRequestSchema if status == 400 else ErrorSchema
-    schema = usual if shape is None else shape.schema or ANY_OBJECT
-    return answer(status, meaning, JSON, schema=schema)
-
-
-def problem(status: int, meaning: str, shape: ErrorShape | None) -> dict[str, Any]:
-    """An error of an operation."""
-    if shape is None and SHARED.get(status) == meaning:
-        return {"$ref": f"#/components/responses/Error{status}"}
-    return describe_error(status, meaning, shape)
 
 
 def is_optional(shape: type[Schema] | OneOf) -> bool:

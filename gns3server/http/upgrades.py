@@ -13,8 +13,8 @@ from aiohttp import web
 
 from gns3server.calls import LimitedCalls
 from gns3server.errors import LabError, UpgradeRequired
+from gns3server.http import endless
 from gns3server.http.connections import Connection
-from gns3server.http.endless import GRACE, limit_buffer
 from gns3server.http.request_log import ID
 from gns3server.http.routing import Call
 from gns3server.http.websockets import (
@@ -50,7 +50,7 @@ class Upgrades:
         :raises UpgradeRequired: the request does not ask for one, or not as it should.
         """
         response = web.WebSocketResponse(
-            timeout=GRACE,
+            timeout=endless.GRACE,
             heartbeat=HEARTBEAT,
             compress=False,
             # What is as large as this is refused.
@@ -61,7 +61,7 @@ class Upgrades:
                 f"There is a websocket at {call.request.path}: ask for it as RFC 6455 says "
                 "(Connection: Upgrade, Upgrade: websocket, Sec-WebSocket-Version: 13, and a key)."
             )
-        limit_buffer(call.request)
+        endless.limit_buffer(call.request)
         await response.prepare(call.request)
         websocket = call.found_websocket = WebSocket(response)
         call.ending.tell(partial(websocket.finish, GOING))
@@ -131,7 +131,7 @@ async def _close(
         return
     taking.cancel()
     try:
-        async with asyncio.timeout(GRACE):
+        async with asyncio.timeout(endless.GRACE):
             await asyncio.wait({taking, passing})
             await response.close(code=close.code, message=close.message)
     except TimeoutError:
