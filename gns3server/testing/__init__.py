@@ -7,9 +7,9 @@ without an import::
         vm = await gns3_client.post(f"{gns3_project}/myemulator/vms", {"name": "one"})
         assert vm.status == 201
 
-Each test gets a server of its own, with directories and port ranges of its own,
-and fails if a process is left when it is over. The client checks every answer
-against the server's OpenAPI document.
+Each test gets a server of its own, with directories and port ranges of its own. If
+a process is left when it is over, the test fails and the process is killed. The
+client checks every answer against the server's OpenAPI document.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 # Before they are imported: so that their assertions tell what they have compared.
-pytest.register_assert_rewrite("gns3server.testing.conformance", "gns3server.testing.api_checks")
+pytest.register_assert_rewrite(
+    "gns3server.testing.conformance",
+    "gns3server.testing.node_steps",
+    "gns3server.testing.api_checks",
+)
 
 from gns3server.consoles.client import ConsoleClient  # noqa: E402
 from gns3server.testing.api_checks import ResponseCheck, part_of  # noqa: E402
@@ -35,12 +39,8 @@ from gns3server.testing.fixtures import (  # noqa: E402
     gns3_snapshot,
     pytest_addoption,
 )
-from gns3server.testing.lab_server import (  # noqa: E402
-    TEST_VARIABLE,
-    LabServer,
-    ServerFactory,
-    processes_of,
-)
+from gns3server.testing.lab_server import LabServer, ServerFactory  # noqa: E402
+from gns3server.testing.leftovers import TEST_VARIABLE, processes_of  # noqa: E402
 from gns3server.testing.port_blocks import PortBlock, claimed_ports  # noqa: E402
 from gns3server.testing.server_process import ServerProcess  # noqa: E402
 

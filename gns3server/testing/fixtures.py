@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gns3server.testing.api_checks import ResponseCheck, check_snapshot
-from gns3server.testing.lab_server import TEST_VARIABLE, LabServer, ServerFactory, processes_of
+from gns3server.testing.lab_server import LabServer, ServerFactory
+from gns3server.testing.leftovers import TEST_VARIABLE, nothing_left
 from gns3server.testing.port_blocks import claimed_ports
 from gns3server.testing.server_process import ServerProcess, server_process
 
@@ -43,11 +42,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def gns3_settings(tmp_path: Path) -> Iterator[Settings]:
-    """Settings of a server that shares nothing with any other; checks that no process is left."""
+    """Settings of a server that shares nothing with any other; kills and reports what is left."""
     from gns3server.settings.schema import ServerSettings, Settings
 
     test_id = uuid.uuid4().hex
-    with claimed_ports() as ports:
+    with claimed_ports() as ports, nothing_left(test_id):
         yield Settings(
             server=ServerSettings(
                 port=0,
@@ -68,8 +67,6 @@ def gns3_settings(tmp_path: Path) -> Iterator[Settings]:
                 TEST_VARIABLE: test_id,
             },
         )
-        left = processes_of(test_id)
-        assert not left, f"processes were left behind: {left}"
 
 
 @pytest.fixture
@@ -126,7 +123,7 @@ async def gns3_server(gns3_serving: ServerFactory) -> AsyncIterator[LabServer]:
 
 
 @pytest.fixture
-def gns3_process(gns3_settings: Settings) -> Iterator[ProcessFactory]:
+def gns3_process(gns3_settings: Settings) -> ProcessFactory:
     """Make servers that are processes of their own, one after the other on the same directories.
 
     Use it as::
@@ -137,14 +134,9 @@ def gns3_process(gns3_settings: Settings) -> Iterator[ProcessFactory]:
 
     ``environ`` adds to its environment; keywords replace ``[Server]`` settings; ``under`` is a
     command that it is run under, as ``("prlimit", "--nofile=64")``. Nodes outlive a server that
-    was killed: the test fails if one is left at its end.
+    was killed: the test fails if one is left at its end, and it is killed then.
     """
-    yield partial(server_process, gns3_settings)
-    left = processes_of(gns3_settings.environ[TEST_VARIABLE])
-    for pid in left:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    assert not left, f"processes were left behind: {left}"
+    return partial(server_process, gns3_settings)
 
 
 @pytest.fixture

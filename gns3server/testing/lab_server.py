@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from gns3server.testing.leftovers import TEST_VARIABLE, processes_of
 
 if TYPE_CHECKING:
     from gns3server.app import RunningServer
     from gns3server.http.client import Client
     from gns3server.settings.schema import Settings
-
-TEST_VARIABLE = "GNS3_TEST_ID"
-"""Set for every server of a test and inherited by whatever it starts."""
-
-
-def processes_of(test_id: str) -> dict[int, str]:
-    """The living processes that servers of a test have started, by pid, with command lines."""
-    wanted = f"{TEST_VARIABLE}={test_id}".encode()
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                    command = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
-                    found[int(entry.name)] = command.decode(errors="replace")
-    return found
 
 
 class LabServer:

@@ -1,4 +1,4 @@
-"""The toy emulator does what every node type must do."""
+"""The toys do what every node type must do, each after its nature."""
 
 from __future__ import annotations
 
@@ -9,17 +9,68 @@ from typing import Any, ClassVar
 
 import pytest
 
-from gns3server.testing import NodeTypeConformance
+from gns3server.testing import LabServer, NodeTypeConformance
+from gns3server.testing.node_steps import free_udp_port
 
 
 @pytest.fixture
 def gns3_serving(gns3_serving, make_entry_point):
-    """Serve with the toy emulator and nothing else."""
-    return partial(gns3_serving, plugins=[make_entry_point("toy", "toy_emulator")])
+    """Serve with the toys and nothing else."""
+    toys = {"toy": "toy_emulator", "natures": "toy_natures"}
+    return partial(gns3_serving, plugins=[make_entry_point(*toy) for toy in toys.items()])
 
 
 class TestToy(NodeTypeConformance):
+    """A process with a console."""
+
     node_type = "toy"
+
+
+class TestToyThatNeedsAWire(NodeTypeConformance):
+    """The same, of a toy that refuses to start unwired."""
+
+    node_type = "toy"
+    create_body: ClassVar[Mapping[str, Any]] = MappingProxyType({"mode": "unwired"})
+    needs_wire = True
+
+
+class NatureConformance(NodeTypeConformance):
+    """What all toys of the other natures have: their cable."""
+
+    def nio(self, server: LabServer) -> Mapping[str, Any]:
+        """A cable of its own."""
+        return {"type": "nio_cable", "lport": free_udp_port(server)}
+
+
+class TestTower(NatureConformance):
+    """A process without a console, which can be suspended."""
+
+    node_type = "tower"
+
+
+class TestBox(NatureConformance):
+    """A service: nothing runs on this machine. It can be suspended."""
+
+    node_type = "box"
+
+
+class TestBoxWithFixedWires(NatureConformance):
+    """One that has refused the change of its wires ever since it was started."""
+
+    node_type = "box"
+    create_body: ClassVar[Mapping[str, Any]] = MappingProxyType({"note": "sealed"})
+
+
+class TestBeacon(NatureConformance):
+    """A process that is always on."""
+
+    node_type = "beacon"
+
+
+class TestSwitch(NatureConformance):
+    """A service that is always on."""
+
+    node_type = "ethernet_switch"
 
 
 FAULTS = {
@@ -65,11 +116,3 @@ async def test_a_faulty_node_type_does_not_pass(gns3_serving, faulty_plugin, tes
         async with serving() as server:
             with pytest.raises(AssertionError):
                 await getattr(suite, test)(server)
-
-
-class TestToyThatNeedsAWire(NodeTypeConformance):
-    """The same, of a toy that refuses to start unwired."""
-
-    node_type = "toy"
-    create_body: ClassVar[Mapping[str, Any]] = MappingProxyType({"mode": "unwired"})
-    needs_wire = True

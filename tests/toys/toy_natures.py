@@ -20,6 +20,7 @@ from gns3server.plugin import (
     Node,
     NodeCreateSchema,
     NodeObjectSchema,
+    NodeState,
     NodeType,
     NodeUpdateSchema,
     ProcessNode,
@@ -100,7 +101,8 @@ class Talker(Node):
     async def wire_changing(self, adapter: int, port: int, nio: Nio | None) -> None:
         """Say so, and refuse what the note says."""
         await self.say("wire_changing", port=port, plugged=nio is not None)
-        if self.properties["note"] == "fixed":
+        sealed = self.properties["note"] == "sealed" and self.state is NodeState.STARTED
+        if sealed or self.properties["note"] == "fixed":
             raise Conflict(f"The wires of VM {self.name!r} are fixed.")
 
     async def wire_changed(self, adapter: int, port: int, nio: Nio | None) -> None:

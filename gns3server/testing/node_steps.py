@@ -1,0 +1,177 @@
+"""What the tests of a node type are made of: what its author says of it, and steps."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gns3server.testing.own_events import OwnEvents
+
+if TYPE_CHECKING:
+    from gns3server.http.client import Answer
+    from gns3server.nodes.node import Node
+    from gns3server.nodes.node_type import NodeType
+    from gns3server.testing.lab_server import LabServer
+
+PATIENCE = 30.0
+"""Seconds that all events which one test waits for may take together."""
+
+
+class NodeSteps:
+    """What the author of a node type says of it for its tests, and the steps of these tests."""
+
+    node_type: ClassVar[str]
+    """The node type: the segment of its paths. Its nature is read from its declaration."""
+
+    create_body: ClassVar[Mapping[str, Any]] = {}
+    """What a create request must have besides the name."""
+
+    needs_wire: ClassVar[bool] = False
+    """Whether a start is refused while nothing is plugged in."""
+
+    def nio(self, server: LabServer) -> Mapping[str, Any] | None:
+        """A NIO that a node takes: by default a UDP tunnel, where the node type takes them.
+
+        A type that takes only others returns one here, new at each call.
+
+        :param server: the test's server.
+        :returns: the body of the request that plugs it in; ``None`` where none can be had.
+        """
+        if "nio_udp" not in self.declared(server).nio_types:
+            return None
+        lport = free_udp_port(server)
+        return {"type": "nio_udp", "lport": lport, "rhost": "127.0.0.1", "rport": lport + 1}
+
+    async def wire(self, server: LabServer, vm: str) -> None:
+        """Make a node ready to start. By default :meth:`nio` is plugged into its first port.
+
+        :param server: the test's server, with its ``client``.
+        :param vm: the path of the node.
+        """
+        nio = self.nio(server)
+        if nio is not None:
+            answer = await server.client.post(nio_path(vm, 0, 0), nio)
+            assert answer.status == 201, answer
+
+    # Its nature --------------------------------------------------------------------
+
+    def declared(self, server: LabServer) -> NodeType:
+        """What the plugin has declared."""
+        return server.running.server.registry.node_types[self.node_type]
+
+    def is_process(self, server: LabServer) -> bool:
+        """Whether its nodes are processes of this machine."""
+        from gns3server.nodes.process_node import ProcessNode
+
+        return issubclass(self.declared(server).node_class, ProcessNode)
+
+    def idle(self, server: LabServer) -> str:
+        """What clients see of a node that is not started: what is always on never is that."""
+        return "started" if self.declared(server).always_on else "stopped"
+
+    # Steps ---------------------------------------------------------------------------
+
+    async def project(self, server: LabServer) -> str:
+        """The path of a new project."""
+        answer = await server.client.post("/v1/projects", {"name": "conformance"})
+        assert answer.status == 201, answer
+        return f"/v1/projects/{answer.json['project_id']}"
+
+    async def post(self, server: LabServer, project: str, **values: Any) -> Answer:
+        """Ask for a node."""
+        body = {"name": "one", **self.create_body, **values}
+        return await server.client.post(f"{project}/{self.node_type}/vms", body)
+
+    async def create(self, server: LabServer, project: str, **values: Any) -> str:
+        """The path of a new node."""
+        answer = await self.post(server, project, **values)
+        assert answer.status == 201, answer
+        return f"{project}/{self.node_type}/vms/{answer.json['vm_id']}"
+
+    async def ready(self, server: LabServer, project: str, **values: Any) -> str:
+        """The path of a new node that can be started."""
+        vm = await self.create(server, project, **values)
+        await self.wire(server, vm)
+        return vm
+
+    async def started(self, server: LabServer, project: str, **values: Any) -> str:
+        """The path of a new node that is up."""
+        vm = await self.ready(server, project, **values)
+        await self.act(server, vm, "start", "started")
+        return vm
+
+    async def act(self, server: LabServer, vm: str, action: str, status: str) -> None:
+        """Start, stop or reload a node, for instance, and look at its status."""
+        answer = await server.client.post(f"{vm}/{action}")
+        assert answer.status == 204, answer
+        await self.check(server, vm, status)
+
+    async def check(self, server: LabServer, vm: str, status: str) -> None:
+        """Look at a node's status: what clients see, and whether that is so."""
+        answer = await server.client.get(vm)
+        assert answer.status == 200, answer
+        assert answer.json["status"] == status
+        if status == "started":
+            # Clients see what is always on started even while it is not.
+            assert self.node(server, vm).state.value == "started"
+            assert bool(server.processes()) or not self.is_process(server)
+
+    def node(self, server: LabServer, vm: str) -> Node:
+        """The node behind a path."""
+        *_, project_id, _, _, node_id = vm.split("/")
+        node = server.running.server.projects.get(project_id).nodes.find(node_id)
+        assert node is not None, vm
+        return node
+
+    def nios(self, server: LabServer, vm: str) -> dict[tuple[int, int], dict[str, Any]]:
+        """What is plugged into a node, by adapter and port."""
+        return {place: nio.wire() for place, nio in self.node(server, vm).nios.items()}
+
+    # Events ----------------------------------------------------------------------------
+
+    @cached_property
+    def deadline(self) -> float:
+        """When this test has waited long enough for events, on the clock of the running loop.
+
+        pytest makes an object of its own for each test.
+        """
+        return asyncio.get_running_loop().time() + PATIENCE
+
+    @asynccontextmanager
+    async def told(
+        self, server: LabServer, project: str, *node_ids: str
+    ) -> AsyncIterator[OwnEvents]:
+        """What listeners of a project are told of these nodes, from now on."""
+        async with server.client.listen(f"{project}/notifications") as events:
+            assert await anext(events) == {"action": "ping"}
+            yield OwnEvents(events, node_ids, self.deadline)
+
+    async def check_silence(self, server: LabServer, project: str, told: OwnEvents) -> None:
+        """Look whether nothing was told of the nodes that the listener has not read yet.
+
+        :param told: of the nodes and of :data:`LAST`, which is made here: its event comes first.
+        """
+        await self.post(server, project, vm_id=LAST)
+        event = await told.next()
+        assert (event["action"], event["event"]["vm_id"]) == ("vm.created", LAST), event
+
+
+LAST = str(uuid.UUID(int=0xFFFF))
+"""The id of a node whose creation shows that nothing else was told before."""
+
+
+def nio_path(vm: str, adapter: int, port: int) -> str:
+    """Where a NIO is plugged into a node."""
+    return f"{vm}/adapters/{adapter}/ports/{port}/nio"
+
+
+def free_udp_port(server: LabServer) -> int:
+    """A UDP port of this machine that no node of a test has."""
+    settings, pool = server.settings.server, server.ports.udp
+    # Wide apart: emulators may bind more ports near the one they are given.
+    ports = range(settings.udp_start_port_range, settings.udp_end_port_range, 20)
+    return next(port for port in ports if not pool.holders(port))
