@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+HURRIED_SECONDS = 1.0
+"""How long one call may take when the server stops, which is to take ten seconds at most."""
+
 
 class CallFailed(Exception):
     """A call ended as none should. The text says how, beginning with ``it``."""

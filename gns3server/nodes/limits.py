@@ -9,13 +9,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar, copy_context
 from typing import Any, ParamSpec, TypeVar
 
+from gns3server.calls import HURRIED_SECONDS, guarded
 from gns3server.errors import PluginFault
 
 T = TypeVar("T")
 P = ParamSpec("P")
-
-HURRIED_SECONDS = 1.0
-"""How long one call may take when the server stops, which is to take ten seconds at most."""
 
 
 class AuthorCall:
@@ -125,14 +123,13 @@ class CallLimits:
 
 
 async def _guarded(work: Callable[[], Awaitable[Any]]) -> Any:
-    try:
+    async def call() -> Any:
         awaitable = work()
         if not inspect.isawaitable(awaitable):
             raise TypeError("it must be written with async def")
         return await awaitable
-    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
-        # Raised in a task they would end the server.
-        raise RuntimeError(f"it raised {type(error).__name__}: {error}") from error
+
+    return await guarded(call())
 
 
 def core_code(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:

@@ -10,12 +10,9 @@ from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
-from gns3server.calls import CallFailed, LimitedCalls, TookTooLong, guarded, tamed
+from gns3server.calls import HURRIED_SECONDS, CallFailed, LimitedCalls, TookTooLong, guarded, tamed
 
 T = TypeVar("T")
-
-HURRIED_SECONDS = 1.0
-"""How long one call may take when the server stops, which is to take ten seconds at most."""
 
 
 class Caller:

@@ -8,11 +8,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from gns3server.calls import CallFailed, LimitedCalls, TookTooLong, guarded, tamed
+from gns3server.calls import HURRIED_SECONDS, CallFailed, LimitedCalls, TookTooLong, guarded, tamed
 from gns3server.errors import LabError, Unavailable
 from gns3server.http.families import ErrorShape, FailedRequest
 from gns3server.http.routing import Call, Route
-from gns3server.plugin_host.calls import HURRIED_SECONDS
 from gns3server.plugin_host.route_checks import name_of
 
 HANDLER_SECONDS = 60.0
