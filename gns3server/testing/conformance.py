@@ -242,15 +242,20 @@ class LifeConformance(NodeSteps):
         await self.act(gns3_server, vm, "start", "started")
 
     async def test_a_running_node_is_deleted_with_all_it_has(self, gns3_server: LabServer) -> None:
-        """A deletion ends the node first, and its ports are free again."""
-        vm = await self.started(gns3_server, await self.project(gns3_server))
-        node, ports = self.node(gns3_server, vm), gns3_server.ports
+        """A deletion ends the node first, its ports are free again, and nothing has failed."""
+        project, ports = await self.project(gns3_server), gns3_server.ports
+        vm = await self.started(gns3_server, project)
+        node = self.node(gns3_server, vm)
         udp = [port for port, _ in node.wiring.udp_ports()]
         assert all(map(ports.udp.holders, udp))
-        assert (await gns3_server.client.delete(vm)).status == 204
-        assert gns3_server.processes() == {}
-        assert node.console is None or not ports.tcp.holders(node.console)
-        assert not any(map(ports.udp.holders, udp))
+        async with self.told(gns3_server, project, node.id, self.last) as events:
+            assert (await gns3_server.client.delete(vm)).status == 204
+            assert gns3_server.processes() == {}
+            assert node.console is None or not ports.tcp.holders(node.console)
+            assert not any(map(ports.udp.holders, udp))
+            if not self.declared(gns3_server).always_on:
+                assert (await events.next())["action"] == "vm.stopped"
+            await self.check_silence(gns3_server, project, events)
 
     async def test_a_running_node_outlives_its_server(self, gns3_serving: ServerFactory) -> None:
         """A server that is to keep its nodes leaves them to the next: started, or suspended."""

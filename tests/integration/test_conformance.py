@@ -156,6 +156,24 @@ Box.start = start
 """,
         STARTS,
     ),
+    "a creation that fails": (
+        *BOX,
+        """
+async def created(self):
+    raise RuntimeError("toy fault")
+Box.created = created
+""",
+        {"events_tell_the_life_of_a_node_in_order"},
+    ),
+    "a deletion that fails": (
+        *BOX,
+        """
+async def deleted(self):
+    raise RuntimeError("toy fault")
+Box.deleted = deleted
+""",
+        {"a_running_node_is_deleted_with_all_it_has"},
+    ),
     "a stop that fails": (
         *BOX,
         """
