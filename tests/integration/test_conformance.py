@@ -181,7 +181,12 @@ async def stop(self):
     raise RuntimeError("toy fault")
 Box.stop = stop
 """,
-        {*SUSPENDS, "events_tell_the_life_of_a_node_in_order", "start_stop_and_reload"},
+        {
+            *SUSPENDS,
+            "a_running_node_is_deleted_with_all_it_has",
+            "events_tell_the_life_of_a_node_in_order",
+            "start_stop_and_reload",
+        },
     ),
     "a suspension that hangs": (
         *BOX,
