@@ -14,6 +14,7 @@ from gns3server import errors, hookspecs
 from gns3server.cli.arguments import make_parser
 from gns3server.nodes.states import MOVES, WIRE_STATUS
 from gns3server.settings.schema import ENVIRONMENT_PREFIX, SECTION, ServerSettings
+from gns3server.testing import NodeTypeConformance
 
 Row = tuple[str, ...]
 
@@ -122,10 +123,18 @@ def hooks_table() -> str:
     return list_table(("Hook", "What it is for", "``async def``"), rows)
 
 
+def conformance_table() -> str:
+    """Every test of the conformance suite."""
+    tests = inspect.getmembers(NodeTypeConformance, inspect.isfunction)
+    rows = ((code(name), first_sentence(test)) for name, test in tests if name.startswith("test_"))
+    return list_table(("Test", "What is required"), rows)
+
+
 TABLES = {
     "settings": settings_table,
     "flags": flags_table,
     "states": states_table,
     "errors": errors_table,
     "hooks": hooks_table,
+    "conformance": conformance_table,
 }

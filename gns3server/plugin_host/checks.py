@@ -217,6 +217,8 @@ def _check_node_type(where: str, kind: NodeType) -> None:
         raise Unfit(
             f"{where} has the lifecycle {kind.lifecycle!r}: write one of {', '.join(LIFECYCLES)}"
         )
+    if kind.always_on and "suspend" in kind.capabilities:
+        raise Unfit(f"{where} is always on and cannot be suspended: leave one of the two out")
     if not isinstance(kind.console, bool):
         raise Unfit(f"{where} has {kind.console!r} as its console: write True or False")
     for distance in kind.udp_companions:

@@ -41,6 +41,7 @@ from gns3server.testing.fixtures import (  # noqa: E402
 )
 from gns3server.testing.lab_server import LabServer, ServerFactory  # noqa: E402
 from gns3server.testing.leftovers import TEST_VARIABLE, processes_of  # noqa: E402
+from gns3server.testing.node_steps import free_udp_port  # noqa: E402
 from gns3server.testing.port_blocks import PortBlock, claimed_ports  # noqa: E402
 from gns3server.testing.server_process import ServerProcess  # noqa: E402
 
@@ -60,6 +61,7 @@ __all__ = [
     "ServerProcess",
     "SnapshotCheck",
     "claimed_ports",
+    "free_udp_port",
     "gns3_client",
     "gns3_process",
     "gns3_project",

@@ -20,10 +20,9 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from gns3server.running.procfs import read_stat
-from gns3server.testing.node_steps import LAST, NodeSteps, nio_path
+from gns3server.testing.node_steps import NodeSteps, corners, nio_path
 
 if TYPE_CHECKING:
-    from gns3server.nodes.node import Node
     from gns3server.testing.lab_server import LabServer, ServerFactory
 
 
@@ -72,8 +71,10 @@ class RecordConformance(NodeSteps):
         """An update is stored as a whole; one with a mistake changes nothing."""
         client, project = gns3_server.client, await self.project(gns3_server)
         vm = await self.create(gns3_server, project)
-        assert (await client.put(vm, {"name": "renamed"})).json["name"] == "renamed"
+        answer = await client.put(vm, {"name": "renamed"})
+        assert answer.status == 200, answer
         before = (await client.get(vm)).json
+        assert answer.json == before
         assert before["name"] == "renamed"
         for body in ({"name": "x", "unknown": 1}, {"name": ""}, {"name": "x", "console": 0}):
             assert (await client.put(vm, body)).status == 400
@@ -176,7 +177,7 @@ class LifeConformance(NodeSteps):
         """
         client, project = gns3_server.client, await self.project(gns3_server)
         vm_id = str(uuid.uuid4())
-        async with self.told(gns3_server, project, vm_id, LAST) as events:
+        async with self.told(gns3_server, project, vm_id, self.last) as events:
             answer = await self.post(gns3_server, project, vm_id=vm_id)
             assert answer.status == 201, answer
             assert await events.next() == {"action": "vm.created", "event": answer.json}
@@ -202,7 +203,7 @@ class LifeConformance(NodeSteps):
             return
         await self.act(gns3_server, vm, "start", "started")
         started, running = (await client.get(vm)).json, gns3_server.processes()
-        async with self.told(gns3_server, project, started["vm_id"], LAST) as events:
+        async with self.told(gns3_server, project, started["vm_id"], self.last) as events:
             for _ in "once", "again":
                 await self.act(gns3_server, vm, "suspend", "suspended")
             suspended = {**started, "status": "suspended"}
@@ -241,15 +242,20 @@ class LifeConformance(NodeSteps):
         await self.act(gns3_server, vm, "start", "started")
 
     async def test_a_running_node_is_deleted_with_all_it_has(self, gns3_server: LabServer) -> None:
-        """A deletion ends the node first, and its ports are free again."""
-        vm = await self.started(gns3_server, await self.project(gns3_server))
-        node, ports = self.node(gns3_server, vm), gns3_server.ports
+        """A deletion ends the node first, its ports are free again, and nothing has failed."""
+        project, ports = await self.project(gns3_server), gns3_server.ports
+        vm = await self.started(gns3_server, project)
+        node = self.node(gns3_server, vm)
         udp = [port for port, _ in node.wiring.udp_ports()]
         assert all(map(ports.udp.holders, udp))
-        assert (await gns3_server.client.delete(vm)).status == 204
-        assert gns3_server.processes() == {}
-        assert node.console is None or not ports.tcp.holders(node.console)
-        assert not any(map(ports.udp.holders, udp))
+        async with self.told(gns3_server, project, node.id, self.last) as events:
+            assert (await gns3_server.client.delete(vm)).status == 204
+            assert gns3_server.processes() == {}
+            assert node.console is None or not ports.tcp.holders(node.console)
+            assert not any(map(ports.udp.holders, udp))
+            if not self.declared(gns3_server).always_on:
+                assert (await events.next())["action"] == "vm.stopped"
+            await self.check_silence(gns3_server, project, events)
 
     async def test_a_running_node_outlives_its_server(self, gns3_serving: ServerFactory) -> None:
         """A server that is to keep its nodes leaves them to the next: started, or suspended."""
@@ -323,7 +329,7 @@ class WireConformance(NodeSteps):
         client, project = gns3_server.client, await self.project(gns3_server)
         vm = await self.started(gns3_server, project)
         main, vm_id = children(gns3_server), vm.rpartition("/")[2]
-        async with self.told(gns3_server, project, vm_id, LAST) as events:
+        async with self.told(gns3_server, project, vm_id, self.last) as events:
             for place in corners(self.node(gns3_server, vm)):
                 for nio in (self.nio(gns3_server), None):
                     path, before = nio_path(vm, *place), self.nios(gns3_server, vm)
@@ -350,11 +356,3 @@ def children(server: LabServer) -> list[int]:
     """The processes that the server has started itself, as far as they live."""
     stats = map(read_stat, server.processes())
     return [stat.pid for stat in stats if stat is not None and stat.parent == os.getpid()]
-
-
-def corners(node: Node) -> list[tuple[int, int]]:
-    """The first and the last port of a node that takes wires, by adapter and number."""
-    adapters = 1 if node.adapters is None else node.adapters
-    if not (node.type.nio_types and adapters and node.ports):
-        return []
-    return sorted({(0, 0), (adapters - 1, node.ports - 1)})

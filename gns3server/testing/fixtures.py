@@ -41,11 +41,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture
-def gns3_settings(tmp_path: Path) -> Iterator[Settings]:
+def gns3_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Settings of a server that shares nothing with any other; kills and reports what is left."""
     from gns3server.settings.schema import ServerSettings, Settings
 
     test_id = uuid.uuid4().hex
+    # Inherited as well by what a plugin starts by itself, in the process of the test.
+    monkeypatch.setenv(TEST_VARIABLE, test_id)
     with claimed_ports() as ports, nothing_left(test_id):
         yield Settings(
             server=ServerSettings(

@@ -53,7 +53,7 @@ class NodeSteps:
         :param vm: the path of the node.
         """
         nio = self.nio(server)
-        if nio is not None:
+        if nio is not None and corners(self.node(server, vm)):
             answer = await server.client.post(nio_path(vm, 0, 0), nio)
             assert answer.status == 201, answer
 
@@ -150,23 +150,32 @@ class NodeSteps:
             assert await anext(events) == {"action": "ping"}
             yield OwnEvents(events, node_ids, self.deadline)
 
+    @cached_property
+    def last(self) -> str:
+        """The id of a node whose creation shows that nothing else was told before it."""
+        return str(uuid.uuid4())
+
     async def check_silence(self, server: LabServer, project: str, told: OwnEvents) -> None:
-        """Look whether nothing was told of the nodes that the listener has not read yet.
+        """Look whether nothing more was told of some nodes.
 
-        :param told: of the nodes and of :data:`LAST`, which is made here: its event comes first.
+        :param told: of these nodes and of :attr:`last`, which is made here: its event comes next.
         """
-        await self.post(server, project, vm_id=LAST)
+        await self.create(server, project, vm_id=self.last)
         event = await told.next()
-        assert (event["action"], event["event"]["vm_id"]) == ("vm.created", LAST), event
-
-
-LAST = str(uuid.UUID(int=0xFFFF))
-"""The id of a node whose creation shows that nothing else was told before."""
+        assert (event["action"], event["event"]["vm_id"]) == ("vm.created", self.last), event
 
 
 def nio_path(vm: str, adapter: int, port: int) -> str:
     """Where a NIO is plugged into a node."""
     return f"{vm}/adapters/{adapter}/ports/{port}/nio"
+
+
+def corners(node: Node) -> list[tuple[int, int]]:
+    """The first and the last port of a node that takes wires, by adapter and number."""
+    adapters = 1 if node.adapters is None else node.adapters
+    if not (node.type.nio_types and adapters and node.ports):
+        return []
+    return sorted({(0, 0), (adapters - 1, node.ports - 1)})
 
 
 def free_udp_port(server: LabServer) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from inspect import signature
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import pytest
 
-from gns3server.testing import LabServer, NodeTypeConformance
-from gns3server.testing.node_steps import free_udp_port
+from gns3server.testing import TEST_VARIABLE, LabServer, NodeTypeConformance, free_udp_port
+from gns3server.testing.leftovers import nothing_left
 
 
 @pytest.fixture
@@ -73,13 +74,38 @@ class TestSwitch(NatureConformance):
     node_type = "ethernet_switch"
 
 
+TOY = ("toy", "toy_emulator.py", TestToy)
+BOX = ("natures", "toy_natures.py", TestBox)
+BEACON = ("natures", "toy_natures.py", TestBeacon)
+
+SUSPENDS = {"a_node_is_suspended_and_goes_on", "a_running_node_outlives_its_server"}
+STARTS = {
+    *SUSPENDS,
+    "a_closed_project_opens_with_its_nodes",
+    "a_crash_is_told_and_leaves_nothing",
+    "a_node_is_there_after_a_restart",
+    "a_running_node_is_deleted_with_all_it_has",
+    "a_start_without_a_wire",
+    "a_wire_is_changed_while_the_node_runs",
+    "events_tell_the_life_of_a_node_in_order",
+    "start_stop_and_reload",
+    "two_nodes_come_up_beside_each_other",
+}
+"""The tests that start a node."""
+
 FAULTS = {
-    "test_start_stop_and_reload": """
+    "a start that starts nothing": (
+        *TOY,
+        """
 async def start(self):
     pass
 ToyNode.start = start
 """,
-    "test_events_tell_the_life_of_a_node_in_order": """
+        STARTS - {"a_start_without_a_wire", "a_node_is_suspended_and_goes_on"},
+    ),
+    "a start that is told twice": (
+        *TOY,
+        """
 good_start = ToyNode.start
 async def start(self):
     await good_start(self)
@@ -87,32 +113,196 @@ async def start(self):
         change.tell(await self.event("started"))
 ToyNode.start = start
 """,
-    "test_a_new_node_is_shown_and_listed": """
+        {"events_tell_the_life_of_a_node_in_order"},
+    ),
+    "a console that is another": (
+        *TOY,
+        """
 good_snapshot = ToyNode.snapshot
 async def snapshot(self):
     return {**await good_snapshot(self), "console": 5}
 ToyNode.snapshot = snapshot
 """,
-    "test_a_node_is_there_after_a_restart": """
-import itertools
-numbers = itertools.count()
-good_snapshot = ToyNode.snapshot
-async def snapshot(self):
-    return {**await good_snapshot(self), "note": str(next(numbers))}
-ToyNode.snapshot = snapshot
+        {"a_new_node_is_shown_and_listed", "a_console_is_one_nodes_until_it_is_deleted"},
+    ),
+    "an update that is refused": (
+        *TOY,
+        """
+async def prepare(self, values):
+    if self.properties:
+        raise Conflict("Not now.")
+    return await ProcessNode.prepare(self, values)
+ToyNode.prepare = prepare
 """,
+        {"an_update_changes_all_or_nothing"},
+    ),
+    "a process of its own": (
+        *BOX,
+        """
+import os
+async def start(self):
+    argv = [sys.executable, "-c", "import signal; signal.pause()"]
+    os.posix_spawn(sys.executable, argv, os.environ)
+Box.start = start
+""",
+        STARTS,
+    ),
+    "a start that fails": (
+        *BOX,
+        """
+async def start(self):
+    raise RuntimeError("toy fault")
+Box.start = start
+""",
+        STARTS,
+    ),
+    "a creation that fails": (
+        *BOX,
+        """
+async def created(self):
+    raise RuntimeError("toy fault")
+Box.created = created
+""",
+        {"events_tell_the_life_of_a_node_in_order"},
+    ),
+    "a deletion that fails": (
+        *BOX,
+        """
+async def deleted(self):
+    raise RuntimeError("toy fault")
+Box.deleted = deleted
+""",
+        {"a_running_node_is_deleted_with_all_it_has"},
+    ),
+    "a stop that fails": (
+        *BOX,
+        """
+async def stop(self):
+    raise RuntimeError("toy fault")
+Box.stop = stop
+""",
+        {
+            *SUSPENDS,
+            "a_running_node_is_deleted_with_all_it_has",
+            "events_tell_the_life_of_a_node_in_order",
+            "start_stop_and_reload",
+        },
+    ),
+    "a suspension that hangs": (
+        *BOX,
+        """
+import asyncio
+async def suspend(self):
+    await asyncio.Event().wait()
+Box.suspend = suspend
+""",
+        SUSPENDS,
+    ),
+    "a resumption that is refused": (
+        *BOX,
+        """
+async def resume(self):
+    raise Conflict("It is frozen for good.")
+Box.resume = resume
+""",
+        SUSPENDS,
+    ),
+    "a node that is not found again": (
+        *BOX,
+        """
+async def adopted(self):
+    raise Conflict("It is gone.")
+Box.adopted = adopted
+""",
+        {"a_running_node_outlives_its_server"},
+    ),
+    "wires that fail while it runs": (
+        *BOX,
+        """
+async def wire_changed(self, adapter, port, nio):
+    if self.state is NodeState.STARTED:
+        raise RuntimeError("toy fault")
+Box.wire_changed = wire_changed
+""",
+        {"a_wire_is_changed_while_the_node_runs"},
+    ),
+    "a port that takes no wire": (
+        *BOX,
+        """
+async def wire_changing(self, adapter, port, nio):
+    if port:
+        raise Conflict("Not here.")
+Box.wire_changing = wire_changing
+""",
+        {"nios_go_where_there_is_a_port"},
+    ),
+    "what is always on and cannot start twice": (
+        *BEACON,
+        """
+started = set()
+good_spec = Tower.launch_spec
+async def launch_spec(self):
+    if self.id in started:
+        raise Conflict("Once is enough.")
+    started.add(self.id)
+    return await good_spec(self)
+Tower.launch_spec = launch_spec
+""",
+        {
+            "a_closed_project_opens_with_its_nodes",
+            "a_crash_is_told_and_leaves_nothing",
+            "a_node_is_there_after_a_restart",
+            "start_stop_and_reload",
+        },
+    ),
 }
+"""Mistakes: of which plugin, what is put at the end of its module, and the tests that find it."""
 
 
-@pytest.mark.parametrize("test", FAULTS)
-async def test_a_faulty_node_type_does_not_pass(gns3_serving, faulty_plugin, test):
-    point = faulty_plugin(FAULTS[test], name="toy", source="toy_emulator.py")
-    serving = partial(gns3_serving, plugins=[point])
-    suite = TestToy()
-    if "restart" in test:
-        with pytest.raises(AssertionError):
-            await suite.test_a_node_is_there_after_a_restart(serving)
-    else:
-        async with serving() as server:
-            with pytest.raises(AssertionError):
-                await getattr(suite, test)(server)
+async def failing(suite, serving, settings, tmp_path) -> set[str]:
+    """The tests of a suite that fail, each run on servers with directories of their own."""
+    failed = set()
+    for name in (name for name in dir(suite) if name.startswith("test_")):
+        test = getattr(suite(), name)
+        own = {
+            "projects_path": str(tmp_path / name / "projects"),
+            "state_path": str(tmp_path / name / "state"),
+        }
+        try:
+            with nothing_left(settings.environ[TEST_VARIABLE]):
+                if "gns3_serving" in signature(test).parameters:
+                    await test(partial(serving, **own))
+                else:
+                    async with serving(**own) as server:
+                        await test(server)
+        except AssertionError:
+            failed.add(name.removeprefix("test_"))
+    return failed
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_mistake_fails_the_tests_of_what_it_breaks(
+    gns3_serving, gns3_settings, faulty_plugin, tmp_path, fault
+):
+    name, source, suite, code, found_by = FAULTS[fault]
+    point = faulty_plugin(code, name=name, source=source)
+    serving = partial(gns3_serving, plugins=[point], plugin_seconds=2)
+    assert await failing(suite, serving, gns3_settings, tmp_path) == found_by
+
+
+async def test_what_the_plugin_says_and_other_nodes_do_is_not_heeded(gns3_serving, faulty_plugin):
+    """A noisy plugin: events in its own words, complaints of the project and of no project."""
+    noise = """
+plain_start = Box.start
+async def start(self):
+    await plain_start(self)
+    for node in self.project.nodes:
+        await self.say("vm.started", vm_id=node.id)
+    await self.project.report("00000000-0000-4000-8000-000000000000", "another node's trouble")
+Box.start = start
+"""
+    point = faulty_plugin(noise, name="natures", source="toy_natures.py")
+    async with gns3_serving(plugins=[point]) as server:
+        await TestBox().test_events_tell_the_life_of_a_node_in_order(server)
+        await TestBox().test_a_node_is_suspended_and_goes_on(server)

@@ -169,6 +169,7 @@ class Broken(MineObjectSchema):
         ("title=None", "None as its title, which is no text"),
         ("name='mine-/'", "cannot be part of a path"),
         ("lifecycle='sometimes'", "the lifecycle 'sometimes': write one of startable, always_on"),
+        ("lifecycle='always_on', capabilities={'suspend'}", "is always on and cannot be suspended"),
         ("console=None", "None as its console: write True or False"),
         ("capabilities={'fly'}", "the capability 'fly', which the server does not know"),
         ("node_class=MineObjectSchema", "a subclass of Node belongs"),
