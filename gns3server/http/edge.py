@@ -247,7 +247,7 @@ async def _in_turn(call: Call) -> Any:
         if route.scope is Scope.NODE:
             node_id = call.path["vm_id"]
             try:
-                call.found_node = call.project.nodes.get(route.node_type, node_id)
+                call.found_node = call.project.members.get(route.node_type, node_id)
             except NotFound as error:
                 raise unknown_id("VM", node_id, error) from None
             await lifecycle.settle(call.node)

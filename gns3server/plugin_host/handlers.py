@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from gns3server.calls import CallFailed, LimitedCalls, TookTooLong, guarded
+from gns3server.calls import CallFailed, LimitedCalls, TookTooLong, guarded, on_behalf_of
 from gns3server.errors import LabError, Unavailable
 from gns3server.http.routing import Call, Route
 from gns3server.plugin_host.calls import HURRIED_SECONDS
@@ -37,9 +37,10 @@ class Handlers:
     async def _handle(self, route: Route, call: Call) -> Any:
         name = name_of(route.handler)
         try:
-            if route.limit is None:
-                return await guarded(route.handler(call))
-            return await self._limited.run(route.handler(call), route.limit)
+            with on_behalf_of(route.plugin):
+                if route.limit is None:
+                    return await guarded(route.handler(call))
+                return await self._limited.run(route.handler(call), route.limit)
         except TookTooLong as error:
             raise Unavailable(
                 f"The plugin {route.plugin!r} was given up: its handler {name} did not answer "

@@ -43,7 +43,7 @@ async def store(thread, tmp_path, bus) -> ProjectStore:
 async def refuse_changes(store: ProjectStore, *, refuse: bool = True) -> None:
     """Have the disk take no change, or take them again."""
     value = "ON" if refuse else "OFF"
-    await store._thread.read(store._database, f"PRAGMA query_only = {value}")
+    await store.read(f"PRAGMA query_only = {value}")
 
 
 async def carry_out(store: ProjectStore, build: Callable[[Change], None]) -> None:
