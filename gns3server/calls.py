@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 HURRIED_SECONDS = 1.0
 """How long one call may take when the server stops, which is to take ten seconds at most."""
+
+_PLUGIN: ContextVar[str] = ContextVar("plugin")
+"""The plugin whose code runs; its tasks and callbacks inherit it."""
+
+
+@contextmanager
+def on_behalf_of(plugin: str) -> Iterator[None]:
+    """Have what is called in the block, and all that comes of it, count as a plugin's code."""
+    token = _PLUGIN.set(plugin)
+    try:
+        yield
+    finally:
+        _PLUGIN.reset(token)
+
+
+def current_plugin() -> str:
+    """The name of the plugin whose code runs.
+
+    :raises RuntimeError: it is none's.
+    """
+    plugin = _PLUGIN.get("")
+    if not plugin:
+        raise RuntimeError(
+            "only the code of a plugin may do this: a hook, a handler, a call of a node, or a task "
+            "that one of them has made"
+        )
+    return plugin
 
 
 class CallFailed(Exception):

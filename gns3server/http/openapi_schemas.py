@@ -44,12 +44,16 @@ class Names:
         return self._kinds[name]
 
 
-def describe(kind: type[Schema]) -> Mapping[str, str]:
-    """What the docstring of a schema says first, if it has one of its own."""
+def describe(kind: type[Schema]) -> Mapping[str, Any]:
+    """What the docstring of a schema says first, if it has one of its own.
+
+    And what its ``Meta.json_schema`` says, if its fields cannot say all.
+    """
+    more: Mapping[str, Any] = getattr(kind.Meta, "json_schema", {})
     if not kind.__doc__:
-        return {}
+        return more
     first = inspect.cleandoc(kind.__doc__).partition("\n\n")[0]
-    return {"description": first.replace("\n", " ").replace("``", "`")}
+    return {"description": first.replace("\n", " ").replace("``", "`"), **more}
 
 
 def node_id(_converter: Any, field: Any, ret: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -48,8 +48,8 @@ def find_node(call: Call) -> Node:
     node_id, node_type = call.path[call.route.node_parameter], call.route.node_type
     try:
         if node_type is not None:
-            return call.project.nodes.get(node_type, node_id)
-        node = call.project.nodes.find(node_id)
+            return call.project.members.get(node_type, node_id)
+        node = call.project.members.find(node_id)
         if node is None:
             raise NotFound(
                 f"Project {call.project.id} has no VM with the id {node_id}: check both ids, or "

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 import types
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import INCLUDE, Schema, ValidationError, fields, post_dump, validate
 
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.states import WIRE_STATUS, NodeState
+from gns3server.projects.layout import FARTHEST, SYMBOL_LENGTH
+from gns3server.storage.rows import NodeLayout
 
 UUID_PATTERN = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 """An id in the words of JSON Schema, and of :mod:`re`."""
@@ -23,6 +26,19 @@ UUID_TEXT = re.compile(UUID_PATTERN, re.ASCII)
 
 NO_NUL = r"^[^\u0000]*$"
 """A text without a NUL character, in the words of JSON Schema."""
+
+
+COORDINATE = {"type": "number", "minimum": -FARTHEST, "maximum": FARTHEST}
+PLACE = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        **dict.fromkeys("xyz", COORDINATE),
+        "symbol": {"type": "string", "maxLength": SYMBOL_LENGTH},
+        "label": {"type": "object", "additionalProperties": {}},
+    },
+}
+"""Where a node is drawn, in the words of JSON Schema."""
 
 
 def described(arguments: dict[str, Any], **metadata: Any) -> dict[str, Any]:
@@ -161,6 +177,22 @@ class ProjectObjectSchema(Schema):
     location = fields.String(required=True)
     path = fields.String(required=True)
     temporary = fields.Boolean(required=True)
+
+
+class LayoutSchema(Schema):
+    """Where nodes are drawn and how, by their ids. A PUT changes what it names and nothing else."""
+
+    class Meta:
+        """Its keys are ids, which no field can be called after."""
+
+        unknown = INCLUDE
+        json_schema: ClassVar[Mapping[str, Any]] = {"additionalProperties": PLACE}
+
+    @post_dump(pass_original=True)
+    def _all(
+        self, _: object, places: Mapping[str, NodeLayout], **__: Any
+    ) -> dict[str, dict[str, Any]]:
+        return {node_id: asdict(place) for node_id, place in places.items()}
 
 
 class EventSchema(Schema):

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from gns3server.calls import on_behalf_of
 from gns3server.errors import LabError, PluginFault, Unavailable, advice
 from gns3server.nodes.limits import AuthorCall, is_core_code
 from gns3server.nodes.project_base import ProjectBase
@@ -60,7 +61,8 @@ class NodeCalls:
         if earlier is not None:
             raise self._still_busy(earlier)
         name = f"The plugin {plugin!r}, in {method} of {self._node.title},"
-        call = self._project.limits.begin(name, partial(function, *args))
+        with on_behalf_of(plugin):
+            call = self._project.limits.begin(name, partial(function, *args))
         try:
             in_time = await call.wait()
         finally:

@@ -16,6 +16,7 @@ from gns3server.nodes.nio import Nio
 from gns3server.nodes.node_core import NodeCore
 from gns3server.nodes.project_base import ProjectBase
 from gns3server.nodes.runtime import runtime_directory
+from gns3server.nodes.store import Store
 from gns3server.running.tools import find_program
 
 CORE_FIELDS = frozenset({"id", "name", "console"})
@@ -208,6 +209,11 @@ class Node(NodeCore):
     def settings(self) -> Mapping[str, Any]:
         """The section of its plugin in the settings, always the newest."""
         return self.project.settings_of(self.type.name)
+
+    @property
+    def store(self) -> Store:
+        """Durable values that the calling plugin keeps with the node."""
+        return Store(self.project.records, self.owner)
 
     @property
     def images(self) -> Images:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -126,16 +127,28 @@ class NodeCore:
         """An event with what is shown of the node."""
         if state is not None and not self.type.always_on:
             values = {**values, "state": state}
-        view = NodeView(
+        view = replace(self.view(), state=state or self.state, values=values)
+        return Event("node", change, self.project.id, view)
+
+    def view(self) -> NodeView:
+        """The node as it is now."""
+        return NodeView(
             id=self.id,
             project_id=self.project.id,
             type=self.type.name,
             name=self.name,
-            state=state or self.state,
+            state=self.state,
             console=self.console,
-            values=values,
+            properties=dict(self.properties),
+            directory=self.project.node_directory(self.type.name, self.id),
+            pids=self.pids,
+            wires=dict(self.wiring.nios),
         )
-        return Event("node", change, self.project.id, view)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes that run for it on this machine."""
+        return ()
 
     async def tell_move(self, change: Change, word: str, state: NodeState) -> None:
         """Have a change tell that the node gets into a state.

@@ -92,6 +92,11 @@ class ProcessNode(Node, ABC):
         """Let the process run on: it is another server's, or another opening's, to adopt."""
         await self.let_go()
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes that run for it, its program first."""
+        return () if self.run is None else tuple(each.pid for each in self.run.processes)
+
     # What the core does ----------------------------------------------------
 
     async def bring_up(self) -> None:

@@ -17,11 +17,14 @@ from gns3server.locks import LockRequest
 from gns3server.nodes.limits import CallLimits, core_code
 from gns3server.nodes.machine import Machine
 from gns3server.nodes.nio import NioType
+from gns3server.nodes.plugin_events import plugin_event
 from gns3server.nodes.registry import Registry
+from gns3server.nodes.store import Store
 from gns3server.places import paths
 from gns3server.settings.live import LiveSettings
 from gns3server.storage.change import Change
 from gns3server.storage.event_log import Translate
+from gns3server.storage.rows import Owner
 from gns3server.storage.stores import ProjectStore
 
 log = logging.getLogger(__name__)
@@ -99,6 +102,11 @@ class ProjectBase(ABC):
         """
         return self.records.change(fact=fact)
 
+    @property
+    def store(self) -> Store:
+        """Durable values that the calling plugin keeps with the project."""
+        return Store(self.records, Owner("project", self.id))
+
     def node_directory(self, node_type: str, node_id: str) -> Path:
         """The directory of a node, which may be deleted already (PRJ-24)."""
         return self.path / paths.FILES_DIRECTORY / node_type / node_id
@@ -152,15 +160,14 @@ class ProjectBase(ABC):
         """Tell an event of a plugin's own, numbered and kept in the project's event log.
 
         :param name: the plugin's name and a word of its own, joined by a dot.
-        :param values: what clients are told; anything that JSON can hold.
-        :raises ValueError: the name has no dot.
+        :param values: what clients are told: up to 64 KiB of JSON.
+        :raises ValueError: the name does not begin with the plugin's, or JSON cannot hold that.
+        :raises gns3server.errors.Conflict: it is too long.
         :raises gns3server.errors.StorageFailed: it could not be stored, and was not told.
         """
-        kind, dot, word = name.partition(".")
-        if not (kind and dot and word) or kind in ("node", "vm", "log"):
-            raise ValueError(f"{name!r} is no plugin's name and a word of its own, joined by a dot")
+        event = plugin_event(name, self.id, values)
         async with self.change() as change:
-            change.tell(Event(kind, word, self.id, dict(values)))
+            change.tell(event)
 
     async def announce(self, action: str, node: Any) -> None:
         """The former way to tell ``vm.started`` and the like of a node; to go with 0.3.

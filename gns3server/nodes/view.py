@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from gns3server.nodes.nio import Nio
 from gns3server.nodes.states import NodeState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeView:
-    """What an event shows of a node; see :class:`~gns3server.nodes.node.Node`.
+    """A node as it was at one moment; see :class:`~gns3server.nodes.node.Node`.
 
     :param type: the name of its node type.
-    :param values: its :meth:`~gns3server.nodes.node.Node.snapshot`.
+    :param properties: the values of the fields that its type has added.
+    :param pids: the processes that run for it on this machine, its program first.
+    :param wires: what is plugged in, by adapter and port.
+    :param values: its :meth:`~gns3server.nodes.node.Node.snapshot`; in events only, and empty in
+        the one of its deletion.
     """
 
     id: str
@@ -23,4 +29,20 @@ class NodeView:
     name: str
     state: NodeState
     console: int | None
+    properties: Mapping[str, Any]
+    directory: Path
+    pids: tuple[int, ...]
+    wires: Mapping[tuple[int, int], Nio]
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutView:
+    """A node that was placed, as the event ``layout`` tells.
+
+    :param values: what has changed: some of ``x``, ``y``, ``z``, ``symbol`` and ``label``.
+    """
+
+    id: str
+    project_id: str
     values: Mapping[str, Any]

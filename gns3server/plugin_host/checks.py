@@ -213,6 +213,16 @@ def _check_node_type(where: str, kind: NodeType) -> None:
                 f"{where} has the capability {capability!r}, which the server does not know: "
                 f"{_nearest(capability, CAPABILITIES)}"
             )
+    _check_nature(where, kind)
+    for distance in kind.udp_companions:
+        if not is_whole(distance, 1, LAST_PORT - 1):
+            raise Unfit(
+                f"{where}: {distance!r} in its udp_companions is no distance between two ports: "
+                f"1 to {LAST_PORT - 1}"
+            )
+
+
+def _check_nature(where: str, kind: NodeType) -> None:
     if kind.lifecycle not in LIFECYCLES:
         raise Unfit(
             f"{where} has the lifecycle {kind.lifecycle!r}: write one of {', '.join(LIFECYCLES)}"
@@ -221,12 +231,6 @@ def _check_node_type(where: str, kind: NodeType) -> None:
         raise Unfit(f"{where} is always on and cannot be suspended: leave one of the two out")
     if not isinstance(kind.console, bool):
         raise Unfit(f"{where} has {kind.console!r} as its console: write True or False")
-    for distance in kind.udp_companions:
-        if not is_whole(distance, 1, LAST_PORT - 1):
-            raise Unfit(
-                f"{where}: {distance!r} in its udp_companions is no distance between two ports: "
-                f"1 to {LAST_PORT - 1}"
-            )
 
 
 def _check_node_class(where: str, node_class: object) -> None:

@@ -8,7 +8,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from gns3server.calls import HURRIED_SECONDS, CallFailed, LimitedCalls, TookTooLong, guarded, tamed
+from gns3server.calls import (
+    HURRIED_SECONDS,
+    CallFailed,
+    LimitedCalls,
+    TookTooLong,
+    guarded,
+    on_behalf_of,
+    tamed,
+)
 from gns3server.errors import LabError, Unavailable
 from gns3server.http.families import ErrorShape, FailedRequest
 from gns3server.http.routing import Call, Route
@@ -42,9 +50,10 @@ class Handlers:
     async def _handle(self, route: Route, call: Call) -> Any:
         name = name_of(route.handler)
         try:
-            if route.limit is None:
-                return await guarded(route.handler(call))
-            return await self._limited.run(route.handler(call), route.limit)
+            with on_behalf_of(route.plugin):
+                if route.limit is None:
+                    return await guarded(route.handler(call))
+                return await self._limited.run(route.handler(call), route.limit)
         except TookTooLong as error:
             raise Unavailable(
                 f"The plugin {route.plugin!r} was given up: its handler {name} did not answer "

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pluggy
 
 from gns3server import hookspecs
-from gns3server.calls import CallFailed
+from gns3server.calls import CallFailed, on_behalf_of
 from gns3server.http.families import ErrorShape, StaticFiles
 from gns3server.http.handlers.nodes import node_routes
 from gns3server.http.routing import FailedPlugin, Route
@@ -374,7 +374,8 @@ class PluginHost:
             partial(self._lost_lifespan, plugin, hook),
         )
         try:
-            await lifespan.enter()
+            with on_behalf_of(plugin.name):
+                await lifespan.enter()
         except Exception as error:
             self._fail(plugin, hook, error)
         try:
@@ -408,7 +409,10 @@ class PluginHost:
         for plugin in self.plugins:
             if plugin.usable and hook in plugin.hooks:
                 try:
-                    await self._caller.observe(partial(self._call, plugin, hook, project=project))
+                    with on_behalf_of(plugin.name):
+                        await self._caller.observe(
+                            partial(self._call, plugin, hook, project=project)
+                        )
                 except Exception as error:
                     plugin.hooks = tuple(name for name in plugin.hooks if name != hook)
                     self._note(plugin, hook, error, "this hook is not called any more")

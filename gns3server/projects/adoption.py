@@ -63,5 +63,5 @@ async def _tell_of_end(project: Project, record: RunRow) -> None:
 
 
 def _owner(project: Project, record: RunRow) -> ProcessNode | None:
-    node = project.nodes.find(record.owner.id) if record.owner.kind == "node" else None
+    node = project.members.find(record.owner.id) if record.owner.kind == "node" else None
     return node if isinstance(node, ProcessNode) else None

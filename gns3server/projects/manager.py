@@ -113,7 +113,7 @@ class ProjectManager:
         """Start what is always on: to be called when the server listens."""
         self._listening = True
         for project in self.projects:
-            project.nodes.start_always_on()
+            project.members.start_always_on()
 
     def alone_with(self, project_id: str) -> LockRequest:
         """Queue for an id: nobody else opens or makes the project while the context lasts."""
@@ -193,9 +193,9 @@ class ProjectManager:
         )
         self.damaged.forget(place.id)
         self._projects[place.id] = project
-        project.nodes.catch_up()
+        project.members.catch_up()
         if self._listening:
-            project.nodes.start_always_on()
+            project.members.start_always_on()
         await self._observe("opened", project)
         return project
 
@@ -244,10 +244,10 @@ class ProjectManager:
         :raises NotFound: somebody closed the project meanwhile.
         :raises FilesFailed: one could not be removed.
         """
-        for node_type, node_id in project.nodes.removed:
+        for node_type, node_id in project.members.removed:
             async with project.enter(node_id):
                 project.check_open()
-                await project.nodes.discard(node_type, node_id)
+                await project.members.discard(node_type, node_id)
         async with project.enter():
             project.check_open()
             await self._observe("committed", project)

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from gns3server.errors import Conflict, FilesFailed, NotFound
@@ -17,6 +18,7 @@ from gns3server.nodes.states import NodeState
 from gns3server.places import paths
 from gns3server.places.legacy import LegacyNode, convert
 from gns3server.ports import Holder, Use
+from gns3server.projects.layout import Layout
 from gns3server.storage.rows import NodeRow
 
 
@@ -24,11 +26,13 @@ class ProjectNodes:
     """The nodes of a project, and the deleted ones whose directories are still there.
 
     :param project: the project.
+    :param layout: where they are drawn.
     """
 
-    def __init__(self, project: ProjectBase, services: ProjectServices) -> None:
+    def __init__(self, project: ProjectBase, services: ProjectServices, layout: Layout) -> None:
         self._project = project
         self._shared = services
+        self._layout = layout
         self._nodes: dict[str, Node] = {}
         self._removed: list[tuple[str, str]] = []
         self._numbers: dict[str, Numbers] = {}
@@ -71,9 +75,15 @@ class ProjectNodes:
         """Remember deleted nodes, by type and id, whose directories are still there."""
         self._removed = list(removed)
 
-    async def create(self, node_type: NodeType, values: Mapping[str, Any]) -> Node:
+    async def create(
+        self,
+        node_type: NodeType,
+        values: Mapping[str, Any],
+        layout: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Node:
         """Create a node from a validated body.
 
+        :param layout: where it is drawn, checked.
         :raises Conflict: the id or the console is taken, or no port, number or room is left.
         :raises StorageFailed: it could not be written; there is no such node.
         """
@@ -82,7 +92,7 @@ class ProjectNodes:
         number: int | None = None
         try:
             number = self._take_number(node_type)
-            node = await self._make(node_type, node_id, number, values)
+            node = await self._make(node_type, node_id, number, values, layout)
         except BaseException:
             if node_id in self._nodes:
                 # It was made and told, but a file of it is not in place.
@@ -129,7 +139,12 @@ class ProjectNodes:
         self._shared.node_ids[node_id] = self._project.id
 
     async def _make(
-        self, node_type: NodeType, node_id: str, number: int | None, values: Mapping[str, Any]
+        self,
+        node_type: NodeType,
+        node_id: str,
+        number: int | None,
+        values: Mapping[str, Any],
+        layout: Mapping[str, Any],
     ) -> Node:
         console = self._take_console(node_type, node_id, values.get("console"))
         record = NodeRow(
@@ -149,6 +164,7 @@ class ProjectNodes:
             change.save_node(node.row(), prepared.files, node.directory)
             change.then(partial(self._take_in, node))
             change.tell(event)
+            self._layout.place(change, node.id, layout)
         return node
 
     def _take_console(self, node_type: NodeType, node_id: str, wanted: int | None) -> int | None:
@@ -204,6 +220,7 @@ class ProjectNodes:
     def _take_out(self, node: Node, freed: list[int]) -> None:
         ports = self._project.machine.ports
         del self._nodes[node.id]
+        self._layout.forget(node.id)
         del self._shared.node_ids[node.id]
         self._removed.append((node.type.name, node.id))
         self._give_number_back(node.type, node.number)

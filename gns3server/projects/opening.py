@@ -119,9 +119,10 @@ async def _restore(project: Project, stored: StoredProject, registry: Registry) 
     await _finish_files(project, stored)
     for port in stored.allocated_ports:
         _hold(project.machine.ports, port, Holder(project.id, Use.ALLOCATED))
-    project.nodes.restore_removed(stored.removed_nodes)
+    project.members.restore_removed(stored.removed_nodes)
     for record in stored.nodes:
         _restore_node(project, registry, record, stored)
+    project.layout.restore(stored.layout)
     await _restore_consoles(project)
     await adopt_runs(project, stored.runs)
 
@@ -165,7 +166,7 @@ def _restore_node(
     node.restored = True
     if not isinstance(node, ProcessNode):
         node.state = node.recorded
-    if not project.nodes.restore(node):
+    if not project.members.restore(node):
         log.error("project %s: VM %s is open in another project", project.id, node.id)
         return
     for place, nio in stored.nios.get(node.id, {}).items():
@@ -178,7 +179,7 @@ def _restore_node(
 async def _restore_consoles(project: Project) -> None:
     """Give every node its console back; those whose port is taken get another, after all others."""
     tcp, lost = project.machine.ports.tcp, list[tuple[Node, str]]()
-    for node in project.nodes:
+    for node in project.members:
         if node.console is None:
             if node.type.console and not isinstance(node, ParkedNode):
                 lost.append((node, "it has none"))

@@ -12,6 +12,7 @@ from gns3server.nodes.limits import check_outside
 from gns3server.nodes.project_base import ProjectBase, ProjectServices
 from gns3server.places import paths
 from gns3server.ports import Holder, Use
+from gns3server.projects.layout import Layout
 from gns3server.projects.nodes import ProjectNodes
 from gns3server.storage.stores import ProjectStore
 
@@ -39,7 +40,9 @@ class Project(ProjectBase):
         super().__init__(
             services, records, project_id=project_id, path=path, name=name, temporary=temporary
         )
-        self.nodes = ProjectNodes(self, services)
+        self.layout = Layout(self, self._has)
+        """Where its nodes are drawn, and how."""
+        self.members = ProjectNodes(self, services, self.layout)
         self.leavers = 0  # who wait to close or delete it, or are at it
         self.closed = False
         self._lock = FairLock()
@@ -62,7 +65,10 @@ class Project(ProjectBase):
         return LockRequest(self._lock, exclusive=exclusive, inner=self._node_locks, keys=keys)
 
     def _is_known(self, key: str) -> bool:
-        return key == ITSELF or self.nodes.find(key) is not None
+        return key == ITSELF or self._has(key)
+
+    def _has(self, node_id: str) -> bool:
+        return self.members.find(node_id) is not None
 
     def check_open(self) -> None:
         """Tell a visitor who waited that the project is going, or gone.
@@ -110,7 +116,7 @@ class Project(ProjectBase):
 
     async def stop(self) -> None:
         """Stop everything that runs in it."""
-        await self.nodes.stop()
+        await self.members.stop()
 
     async def open_events(self) -> None:
         """Number and publish events from now on."""
@@ -123,5 +129,5 @@ class Project(ProjectBase):
         self.closed = True
         self.machine.ports.release_project(self.id)
         self._shared.bus.end_project(self.id)
-        await self.nodes.leave()
+        await self.members.leave()
         await self.records.close()

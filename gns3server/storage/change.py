@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gns3server.errors import StorageFailed
+from gns3server.errors import Conflict, StorageFailed
 from gns3server.events import Event
 from gns3server.files import durable
 from gns3server.storage.database import Statement
@@ -27,6 +28,30 @@ INSERT INTO node (id, type, name, console, number, properties, state, fresh)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
 SET name = excluded.name, console = excluded.console, properties = excluded.properties
 """
+
+SAVE_LAYOUT = """
+INSERT INTO layout SELECT ?1, coalesce(?2, 0), coalesce(?3, 0), coalesce(?4, 0),
+    coalesce(?5, ''), coalesce(?6, '{}')
+WHERE EXISTS (SELECT 1 FROM node WHERE id = ?1) ON CONFLICT (node_id) DO UPDATE
+SET x = coalesce(?2, x), y = coalesce(?3, y), z = coalesce(?4, z),
+    symbol = coalesce(?5, symbol), label = coalesce(?6, label)
+"""
+
+MOST_KEYS = 1000
+"""How many values a plugin may store with one owner."""
+
+SAVE_VALUE = """
+INSERT INTO stored_value SELECT ?, ?, ?, ?, CASE
+    WHEN EXISTS (SELECT 1 FROM stored_value
+        WHERE owner_kind = ? AND owner_id = ? AND plugin = ? AND key = ?)
+    OR (SELECT count(*) FROM stored_value
+        WHERE owner_kind = ? AND owner_id = ? AND plugin = ?) < ? THEN ? END
+WHERE EXISTS ({exists}) ON CONFLICT (owner_kind, owner_id, plugin, key) DO UPDATE
+SET value = excluded.value
+"""
+"""Past the bound the value is NULL, which the table refuses."""
+
+NO_ROOM = "NOT NULL constraint failed: stored_value.value"
 
 
 class Change(AbstractAsyncContextManager["Change"]):
@@ -64,6 +89,10 @@ class Change(AbstractAsyncContextManager["Change"]):
         self._events: list[tuple[Event, bytes | None]] = []
         self._made = False
         self._failure: BaseException | None = None
+
+    def belongs_to(self, events: EventLog) -> bool:
+        """Whether it is of the records that have these events."""
+        return events is self._log
 
     # What happens ------------------------------------------------------------------
 
@@ -148,6 +177,19 @@ class Change(AbstractAsyncContextManager["Change"]):
                 "INSERT INTO nio VALUES (?, ?, ?, ?, ?)", node_id, *place, nio.type, fields
             )
 
+    def save_layout(self, node_id: str, values: Mapping[str, Any]) -> None:
+        """Store where a node is drawn, and how; it goes with the node.
+
+        :param values: what is to change, by the names of
+            :class:`~gns3server.storage.rows.NodeLayout`.
+        """
+        label = values.get("label")
+        named = [
+            *map(values.get, ("x", "y", "z", "symbol")),
+            None if label is None else json.dumps(label),
+        ]
+        self.execute(SAVE_LAYOUT, node_id, *named)
+
     def save_run(self, run: RunRow) -> None:
         """Store a run, or what is newly known of it."""
         self.execute(
@@ -179,11 +221,16 @@ class Change(AbstractAsyncContextManager["Change"]):
     def save_value(self, owner: Owner, plugin: str, key: str, value: Any) -> None:
         """Store a value of a plugin's own with what it belongs to; it goes when that is removed.
 
+        Of a node that is not there any more nothing is stored. More than :data:`MOST_KEYS` of
+        a plugin with one owner make the change fail.
+
         :param value: anything that JSON can hold.
         """
+        whose = (owner.kind, owner.id, plugin)
+        exists = "SELECT 1 FROM node WHERE id = ?" if owner.kind == "node" else "SELECT ?"
         self.execute(
-            "INSERT OR REPLACE INTO stored_value VALUES (?, ?, ?, ?, ?)",
-            *(owner.kind, owner.id, plugin, key, json.dumps(value)),
+            SAVE_VALUE.format(exists=exists),
+            *(*whose, key, *whose, key, *whose, MOST_KEYS, json.dumps(value), owner.id),
         )
 
     def remove_value(self, owner: Owner, plugin: str, key: str) -> None:
@@ -231,6 +278,14 @@ class Change(AbstractAsyncContextManager["Change"]):
                 placing=self._place if self._files else None,
                 told=partial(self._stored, bool(lines)),
             )
+        except sqlite3.IntegrityError as error:
+            self._log.not_stored(skipped)
+            if str(error) != NO_ROOM:
+                raise
+            raise Conflict(
+                f"Nothing was changed: a plugin may keep {MOST_KEYS} values with one owner, and "
+                "has so many. Delete some, or put several into one."
+            ) from error
         except StorageFailed as error:
             self._log.not_stored(skipped)
             if not self._fact:

@@ -12,7 +12,7 @@ import json
 import sqlite3
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,6 +74,23 @@ class NioRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLayout:
+    """Where a node is drawn, and how.
+
+    :param x: and ``y``: in pixels of a drawing that has no bounds; they grow right and down.
+    :param z: what is drawn above what: the greater is.
+    :param symbol: names a picture, in the words of whoever draws.
+    :param label: how its name is written, in the words of whoever draws.
+    """
+
+    x: float = 0.0
+    y: float = 0.0
+    z: float = 0.0
+    symbol: str = ""
+    label: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectPlace:
     """What the server knows of a project: where it is and what may be removed with it.
 
@@ -102,10 +119,13 @@ class StoredProject:
     staged_files: dict[tuple[str, str], dict[str, bytes]]
     values: dict[tuple[Owner, str], dict[str, Any]]
     """By owner and plugin."""
+    layout: dict[str, NodeLayout] = field(default_factory=dict)
+    """By node."""
 
 
 def read_places(connection: sqlite3.Connection) -> list[ProjectPlace]:
-    """All projects that a server knows."""
+    """All projects that a server knows; all else that it has stored is checked."""
+    _values(connection)
     return [
         ProjectPlace(
             id=_id("a project's id", project_id),
@@ -141,6 +161,7 @@ def read_project(connection: sqlite3.Connection) -> StoredProject | None:
         ],
         staged_files=_staged_files(connection),
         values=_values(connection),
+        layout=_layout(connection),
     )
 
 
@@ -224,6 +245,19 @@ def _values(connection: sqlite3.Connection) -> dict[tuple[Owner, str], dict[str,
         own = values.setdefault((owner, _is(what, plugin, str)), {})
         own[_is(what, key, str)] = _parsed(what, text)
     return values
+
+
+def _layout(connection: sqlite3.Connection) -> dict[str, NodeLayout]:
+    layout = {}
+    for node_id, *place, symbol, label in connection.execute(
+        "SELECT node_id, x, y, z, symbol, label FROM layout"
+    ):
+        what = f"the place of node {node_id!r:.80}"
+        x, y, z = (_is(what, value, float) for value in place)
+        layout[_is(what, node_id, str)] = NodeLayout(
+            x=x, y=y, z=z, symbol=_is(what, symbol, str), label=_json(what, label, dict)
+        )
+    return layout
 
 
 def _process(what: str, value: Any) -> ProcessIdentity:

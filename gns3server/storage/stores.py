@@ -53,6 +53,11 @@ CREATE TABLE stored_value (
     owner_kind TEXT NOT NULL, owner_id TEXT NOT NULL, plugin TEXT NOT NULL,
     key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (owner_kind, owner_id, plugin, key));
 """,
+    """
+CREATE TABLE layout (
+    node_id TEXT PRIMARY KEY REFERENCES node (id) ON DELETE CASCADE,
+    x REAL NOT NULL, y REAL NOT NULL, z REAL NOT NULL, symbol TEXT NOT NULL, label TEXT NOT NULL);
+""",
 )
 
 SERVER_FILE = "server.db"
@@ -62,15 +67,47 @@ CREATE TABLE project (
     id TEXT PRIMARY KEY, path TEXT NOT NULL UNIQUE, open INTEGER NOT NULL,
     made_directory INTEGER NOT NULL);
 """,
+    """
+CREATE TABLE stored_value (
+    owner_kind TEXT NOT NULL, owner_id TEXT NOT NULL, plugin TEXT NOT NULL,
+    key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (owner_kind, owner_id, plugin, key));
+""",
 )
 
 
-class ServerStore:
-    """``server.db``: which projects exist, where, open or not."""
+class Records:
+    """A file with records, its changes and its events."""
 
     def __init__(self, thread: DatabaseThread, database: Database) -> None:
         self._thread = thread
         self._database = database
+        self.events = EventLog(self.read)
+
+    def change(self, *, fact: bool = False) -> Change:
+        """A change of what is stored; see :class:`~gns3server.storage.change.Change`.
+
+        :param fact: it has happened already, and is told even if it cannot be stored.
+        """
+        return Change(self._commit, self.events, fact=fact)
+
+    async def _commit(
+        self,
+        *statements: Statement,
+        placing: Callable[[], None] | None = None,
+        told: Callable[[int], None] | None = None,
+    ) -> None:
+        await self._thread.commit(self._database, *statements, placing=placing, told=told)
+
+    async def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query.
+
+        :raises gns3server.storage.file_check.DatabaseError: the file is damaged.
+        """
+        return await self._thread.read(self._database, sql, parameters)
+
+
+class ServerStore(Records):
+    """``server.db``: which projects exist, where, open or not, and values of plugins."""
 
     @classmethod
     async def load(cls, thread: DatabaseThread, directory: Path) -> ServerStore:
@@ -99,13 +136,8 @@ class ServerStore:
         )
 
 
-class ProjectStore:
+class ProjectStore(Records):
     """``project.db``: the project, its nodes, NIOs, ports, what runs and what has happened."""
-
-    def __init__(self, thread: DatabaseThread, database: Database) -> None:
-        self._thread = thread
-        self._database = database
-        self.events = EventLog(self.read)
 
     @classmethod
     async def load(
@@ -135,24 +167,6 @@ class ProjectStore:
         """Use another file from now on, and close this one."""
         old, self._database = self._database, other._database
         await self._thread.close_database(old)
-
-    def change(self, *, fact: bool = False) -> Change:
-        """A change of what is stored; see :class:`~gns3server.storage.change.Change`.
-
-        :param fact: it has happened already, and is told even if it cannot be stored.
-        """
-        return Change(self._commit, self.events, fact=fact)
-
-    async def _commit(
-        self,
-        *statements: Statement,
-        placing: Callable[[], None] | None = None,
-        told: Callable[[int], None] | None = None,
-    ) -> None:
-        await self._thread.commit(self._database, *statements, placing=placing, told=told)
-
-    async def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        return await self._thread.read(self._database, sql, parameters)
 
     async def stored_id(self) -> str | None:
         """The id of the project whose records these are; ``None`` when they are new."""

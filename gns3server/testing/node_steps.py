@@ -123,7 +123,7 @@ class NodeSteps:
     def node(self, server: LabServer, vm: str) -> Node:
         """The node behind a path."""
         *_, project_id, _, _, node_id = vm.split("/")
-        node = server.running.server.projects.get(project_id).nodes.find(node_id)
+        node = server.running.server.projects.get(project_id).members.find(node_id)
         assert node is not None, vm
         return node
 

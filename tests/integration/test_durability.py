@@ -149,6 +149,7 @@ CHANGES: list[tuple[str, str, Any, set[str]]] = [
     ("POST", WIRE, NIO, {"project.db-wal"}),
     ("POST", f"{NODE}/start", None, {"project.db-wal"}),
     ("POST", f"{NODE}/stop", None, {"project.db-wal"}),
+    ("PUT", f"{PROJECT}/layout", {VM: {"x": 1}}, {"project.db-wal"}),
     ("DELETE", WIRE, None, {"project.db-wal"}),
     ("DELETE", NODE, None, {"project.db-wal"}),
     ("POST", f"{PROJECT}/commit", None, {"project.db-wal"}),

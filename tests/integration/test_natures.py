@@ -243,7 +243,7 @@ async def test_a_node_is_asked_before_a_wire_changes_and_told_after(server, clie
 
 def runtime_of(server, node: str) -> Path:
     project, vm = node.split("/")[3], node.rpartition("/")[2]
-    path: Path = server.running.server.projects.get(project).nodes.find(vm).runtime_directory
+    path: Path = server.running.server.projects.get(project).members.find(vm).runtime_directory
     return path
 
 
@@ -261,7 +261,7 @@ async def test_a_process_is_ready_when_its_socket_listens(server, client, projec
         assert await told(events, 2) == ["shut_down", "vm.stopped"]
     assert server.processes() == {}
     assert not directory.exists()
-    node = server.running.server.projects.get(project.rpartition("/")[2]).nodes.find(
+    node = server.running.server.projects.get(project.rpartition("/")[2]).members.find(
         tower.rpartition("/")[2]
     )
     assert node.run is None
@@ -419,7 +419,7 @@ async def test_a_node_whose_plugin_is_missing_keeps_all_that_it_has(
         shown, pids = (await client.get(tower)).json, set(server.processes())
     async with serve_here(plugins=[make_entry_point("toy", "toy_emulator")]) as server:
         project = server.running.server.projects.get(ID)
-        (parked,) = project.nodes
+        (parked,) = project.members
         assert parked.type.name == "tower"
         assert parked.state is NodeState.STARTED
         assert set(server.processes()) == pids
@@ -435,6 +435,6 @@ async def test_a_node_whose_plugin_is_missing_keeps_all_that_it_has(
         await do(server.client, tower, "stop")
     async with serve_here(plugins=[]) as server:
         project = server.running.server.projects.get(ID)
-        (parked,) = project.nodes
+        (parked,) = project.members
         with pytest.raises(Conflict, match="no plugin of this server offers its type 'tower'"):
             await lifecycle.start(parked)

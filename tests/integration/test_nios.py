@@ -62,7 +62,7 @@ async def other(client) -> str:
 async def test_a_nio_is_plugged_in_replaced_and_unplugged(make_toy, base, wires, lab):
     toy = await make_toy()
     project_id, node_id = toy.split("/")[3], toy.rpartition("/")[2]
-    node = lab.projects.get(project_id).nodes.get("toy", node_id)
+    node = lab.projects.get(project_id).members.get("toy", node_id)
     assert await wires.plug(toy, nio(base)) == 201
     assert await wires.plug(toy, nio(base, rport=9)) == 201
     assert await wires.plug(toy, nio(base + 1)) == 201

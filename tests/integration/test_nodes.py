@@ -45,7 +45,7 @@ async def test_nodes_are_counted_and_listed_under_ids_of_their_own(client, proje
     assert [str(uuid.UUID(node_id)) for node_id in made] == made
     assert len(set(made)) == 3
     assert [vm["vm_id"] for vm in (await client.get(vms)).json] == made
-    assert len(lab.projects.get(project.rpartition("/")[2]).nodes) == 3
+    assert len(lab.projects.get(project.rpartition("/")[2]).members) == 3
 
 
 @pytest.mark.statement("PRJ-24")
@@ -147,7 +147,7 @@ async def test_a_creation_that_fails_gives_its_number_back(client, project, serv
         assert (await client.post(vms, {"name": "PC", "console": taken})).status == 409
     for _ in range(24):
         assert (await client.post(vms, {"name": "PC"})).status == 201
-    nodes = lab.projects.get(project.rpartition("/")[2]).nodes
+    nodes = lab.projects.get(project.rpartition("/")[2]).members
     assert [node.number for node in nodes] == [*range(25)]
 
 

@@ -97,7 +97,7 @@ async def test_a_commit_removes_what_was_deleted(client, project, make_toy):
 @pytest.mark.statement("PRJ-25", "PRJ-26")
 async def test_what_is_deleted_waits_for_the_commit(client, project, make_toy, lab):
     kept, gone = [(await make_toy()).rpartition("/")[2] for _ in range(2)]
-    nodes = lab.projects.get(project.rpartition("/")[2]).nodes
+    nodes = lab.projects.get(project.rpartition("/")[2]).members
     assert (await client.delete(f"{project}/toy/vms/{gone}")).status == 204
     assert [node.id for node in nodes] == [kept]
     assert nodes.removed == [("toy", gone)]

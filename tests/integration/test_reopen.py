@@ -125,9 +125,9 @@ async def test_numbers_are_kept(client, lab, build):
     await client.delete(f"{PROJECT}/toy/vms/{vms[1]['vm_id']}")
     await client.post(f"{PROJECT}/close")
     await client.post("/v1/projects", {"project_id": ID})
-    assert [node.number for node in lab.projects.get(ID).nodes] == [0, 2, 3, 4]
+    assert [node.number for node in lab.projects.get(ID).members] == [0, 2, 3, 4]
     await client.post(f"{PROJECT}/toy/vms", {"name": "PC"})
-    assert [node.number for node in lab.projects.get(ID).nodes] == [0, 2, 3, 4, 1]
+    assert [node.number for node in lab.projects.get(ID).members] == [0, 2, 3, 4, 1]
 
 
 async def test_a_new_name_in_the_request_renames(client, build):

@@ -157,6 +157,9 @@ def test_where_a_copy_cannot_be_written_nothing_is_said(tmp_path):
         ("UPDATE node SET state = x'00'", f"the state of node {NODE}"),
         ("UPDATE stored_value SET value = '{'", f"a value of 'node' '{NODE}' is not readable"),
         ("UPDATE stored_value SET plugin = x'00'", f"a value of 'node' '{NODE}' is not readable"),
+        ("UPDATE layout SET x = 'left'", f"the place of node '{NODE}' is not readable"),
+        ("UPDATE layout SET symbol = x'00'", f"the place of node '{NODE}' is not readable"),
+        ("UPDATE layout SET label = '[]'", f"the place of node '{NODE}' is not readable"),
         ("UPDATE node SET console = '80a'", f"the console of node {NODE}"),
         ("UPDATE node SET number = 'x'", f"the number of node {NODE}"),
         ("UPDATE node SET properties = '{'", f"the properties of node {NODE}"),
@@ -192,11 +195,14 @@ def test_a_row_that_no_server_has_stored_is_named(tmp_path, statement, reason):
         ("UPDATE project SET id = 'x'", "a project's id is no id"),
         ("UPDATE project SET path = 'relative' || id", "a project's path is not absolute"),
         ("UPDATE project SET path = CAST(id AS BLOB)", "a project's path is not readable"),
+        ("UPDATE stored_value SET value = '{'", "a value of 'server' '' is not readable"),
+        ("UPDATE stored_value SET key = x'00'", "a value of 'server' '' is not readable"),
     ],
 )
 def test_a_place_that_no_server_has_stored_is_named(tmp_path, statement, reason):
     first = "DELETE FROM project WHERE open = 0"
-    path = build(tmp_path / "server.db", first, statement, kind="server")
+    newest = len(SERVER_MIGRATIONS)
+    path = build(tmp_path / "server.db", first, statement, kind="server", version=newest)
     with pytest.raises(DatabaseError, match=reason):
         check_file(path, SERVER_MIGRATIONS, read_places)
 

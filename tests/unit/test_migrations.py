@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from api_calls import ID
 
+from gns3server.calls import on_behalf_of
 from gns3server.events import EventBus
 from gns3server.http.notifications import replayed
+from gns3server.nodes.store import Store
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.storage.file_check import DatabaseError
 from gns3server.storage.migrations import Migrations
-from gns3server.storage.rows import NioRow, NodeRow, Owner, ProjectPlace, RunRow
+from gns3server.storage.rows import NioRow, NodeLayout, NodeRow, Owner, ProjectPlace, RunRow
 from gns3server.storage.stores import (
     PROJECT_MIGRATIONS,
     SERVER_MIGRATIONS,
@@ -131,6 +133,8 @@ async def test_all_of_a_project_of_every_version_is_read(thread, tmp_path, versi
     assert stored.removed_nodes == [("toy", THIRD)]
     kept = {(Owner("node", FIRST), "toy"): {"place": {"x": 1}}}
     assert stored.values == (kept if version >= 3 else {})
+    place = NodeLayout(x=-260.5, y=10.0, z=1.0, symbol="router", label={"text": "R1"})
+    assert stored.layout == ({FIRST: place} if version >= 4 else {})
 
 
 @pytest.mark.parametrize("version", range(1, len(PROJECT_MIGRATIONS) + 1))
@@ -160,6 +164,9 @@ async def test_all_places_of_every_version_are_read(thread, tmp_path, version):
             made_directory=False,
         ),
     ]
+    with on_behalf_of("toy"):
+        seen = await Store(records, Owner("server", "")).get("seen")
+    assert seen == ([1, 2] if version >= 2 else None)
 
 
 # Bringing up to date ----------------------------------------------------------------------

@@ -21,7 +21,7 @@ async def create(node_type: NodeType, call: Call) -> Mapping[str, Any]:
     One that was restored from disk takes the first such body as an update, which is how clients
     reopen a project (contract 2.6).
     """
-    nodes, values = call.project.nodes, call.body
+    nodes, values = call.project.members, call.body
     node = nodes.find(values.get("id"))
     if node is None or node.type is not node_type:
         node = await nodes.create(node_type, values)
@@ -35,7 +35,7 @@ async def create(node_type: NodeType, call: Call) -> Mapping[str, Any]:
 
 async def list_nodes(node_type: NodeType, call: Call) -> list[Mapping[str, Any]]:
     """All nodes of one type in a project."""
-    nodes = [node for node in call.project.nodes if node.type is node_type]
+    nodes = [node for node in call.project.members if node.type is node_type]
     return [await node.shown() for node in nodes]
 
 
@@ -51,7 +51,7 @@ async def update(call: Call) -> Mapping[str, Any]:
 
 async def delete(call: Call) -> None:
     """Stop a node and forget it."""
-    await call.project.nodes.delete(call.node)
+    await call.project.members.delete(call.node)
 
 
 async def start(call: Call) -> None:

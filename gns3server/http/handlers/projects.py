@@ -12,6 +12,7 @@ from gns3server.http.routing import Call, Route, Scope
 from gns3server.http.schemas import (
     DamagedProjectSchema,
     EventSchema,
+    LayoutSchema,
     ProjectCreateSchema,
     ProjectObjectSchema,
     ProjectUpdateSchema,
@@ -20,6 +21,7 @@ from gns3server.http.streams import stream
 from gns3server.projects.damaged import Damage
 from gns3server.projects.project import Project
 from gns3server.server import Server
+from gns3server.storage.rows import NodeLayout
 
 TAG = "projects"
 PROJECT = "/v1/projects/{project_id}"
@@ -84,6 +86,17 @@ async def delete(call: Call) -> None:
         await call.server.projects.delete_damaged(call.path["project_id"])
     else:
         await call.server.projects.delete(call.project, call.entry)
+
+
+async def show_layout(call: Call) -> Mapping[str, NodeLayout]:
+    """Where each node of a project is drawn."""
+    return {node.id: call.project.layout.get(node.id) for node in call.project.members}
+
+
+async def change_layout(call: Call) -> Mapping[str, NodeLayout]:
+    """Place some nodes, all of them or none."""
+    await call.project.layout.set(call.body)
+    return await show_layout(call)
 
 
 async def list_damaged(call: Call) -> list[Damage]:
@@ -200,6 +213,26 @@ ROUTES = (
             500: "The files cannot be removed",
             507: "The records cannot be written",
         },
+    ),
+    Route(
+        method="GET",
+        path=f"{PROJECT}/layout",
+        handler=show_layout,
+        changes=False,
+        tag=TAG,
+        summary="Where the nodes of a project are drawn",
+        answer=LayoutSchema,
+    ),
+    Route(
+        method="PUT",
+        path=f"{PROJECT}/layout",
+        handler=change_layout,
+        scope=Scope.PROJECT,
+        tag=TAG,
+        summary="Place nodes of a project, all of them or none",
+        body=LayoutSchema,
+        answer=LayoutSchema,
+        errors={507: "The records cannot be written"},
     ),
     Route(
         method="GET",

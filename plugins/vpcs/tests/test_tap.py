@@ -23,7 +23,7 @@ async def pc(gns3_client, gns3_project):
 def node(gns3_server, pc):
     """The node behind it."""
     project, vms = pc.split("/")[3], pc.rsplit("/", 1)
-    return gns3_server.running.server.projects.get(project).nodes.get("vpcs", vms[1])
+    return gns3_server.running.server.projects.get(project).members.get("vpcs", vms[1])
 
 
 def tap(device):

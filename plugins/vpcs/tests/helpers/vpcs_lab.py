@@ -37,7 +37,7 @@ class Pc:
         """The server's own object, if the server is one of this process."""
         assert isinstance(self.lab.server, LabServer)
         project_id = self.lab.project.rpartition("/")[2]
-        nodes = self.lab.server.running.server.projects.get(project_id).nodes
+        nodes = self.lab.server.running.server.projects.get(project_id).members
         (node,) = (node for node in nodes if node.id == self.id)
         return node
 
