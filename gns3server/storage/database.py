@@ -124,8 +124,7 @@ class DatabaseThread:
         if told is not None:
             loop = asyncio.get_running_loop()
             job.told = lambda row: loop.call_soon_threadsafe(told, row)
-        self._jobs.put(job)
-        done = asyncio.wrap_future(job.done)
+        done = self._queue(job)
         try:
             await asyncio.shield(done)
         except asyncio.CancelledError:
@@ -178,10 +177,13 @@ class DatabaseThread:
         await asyncio.to_thread(self._thread.join)
 
     async def _submit(self, job: _Job) -> Any:
+        # Shielded: what is on its way to the thread cannot be called back.
+        return await asyncio.shield(self._queue(job))
+
+    def _queue(self, job: _Job) -> asyncio.Future[Any]:
         self.submitted += 1
         self._jobs.put(job)
-        # Shielded: a change that is on its way to the disk cannot be called back.
-        return await asyncio.shield(asyncio.wrap_future(job.done))
+        return asyncio.wrap_future(job.done)
 
     def _work(self) -> None:
         while True:

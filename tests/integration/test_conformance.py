@@ -297,7 +297,7 @@ async def test_what_the_plugin_says_and_other_nodes_do_is_not_heeded(gns3_servin
 plain_start = Box.start
 async def start(self):
     await plain_start(self)
-    for node in self.project.nodes:
+    for node in self.project.members:
         await self.say("vm.started", vm_id=node.id)
     await self.project.report("00000000-0000-4000-8000-000000000000", "another node's trouble")
 Box.start = start

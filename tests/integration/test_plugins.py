@@ -420,7 +420,7 @@ async def gns3_lifespan(server):
 async def observe(hook, project):
     import asyncio
     def facts():
-        states = [node.state.value for node in project.nodes]
+        states = [node.state.value for node in project.members]
         there = "there" if project.path.exists() else "gone"
         life = "closed" if project.closed else "open"
         return " ".join([hook, project.name, life, there, *states])
