@@ -29,6 +29,7 @@ from gns3server.http.request_log import ID, ROUTE, USER, begin, log_outcome, req
 from gns3server.http.routing import JSON, Call, FailedPlugin, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.nodes import lifecycle
+from gns3server.nodes.holding import holding
 from gns3server.server import Server
 
 WHOLE_NUMBER = re.compile("[0-9]+")
@@ -251,7 +252,8 @@ async def _in_turn(call: Call) -> Any:
             except NotFound as error:
                 raise unknown_id("VM", node_id, error) from None
             await lifecycle.settle(call.node)
-        return await route.handler(call)
+        with holding(call.project.id, *entry.keys):
+            return await route.handler(call)
 
 
 def make_dumper(route: Route) -> Callable[[Any], Any]:

@@ -124,6 +124,7 @@ class DatabaseThread:
         if told is not None:
             loop = asyncio.get_running_loop()
             job.told = lambda row: loop.call_soon_threadsafe(told, row)
+        self.submitted += 1
         self._jobs.put(job)
         done = asyncio.wrap_future(job.done)
         try:
