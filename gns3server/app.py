@@ -152,6 +152,7 @@ async def serving(
         ) as (server, tasks),
         _curl_log(settings) as curl_log,
         host.lifespans(server),
+        host.node_events(server),
     ):
         gatekeeper = Gatekeeper(*callers(settings))
         config.on_change = partial(apply, host, server.bus, gatekeeper)

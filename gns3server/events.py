@@ -97,6 +97,7 @@ class Listener(Generic[T]):
         if len(self._queue) >= self._length or self._bytes > QUEUE_BYTES:
             self.fell_behind = True
             self._queue.clear()
+            self._bytes = 0
             self.end()
             return
         self._queue.append((item, number))
@@ -110,6 +111,10 @@ class Listener(Generic[T]):
             self._wake(news=True)
             if self.on_end is not None:
                 self.on_end()
+
+    def begin_again(self) -> None:
+        """Go on listening, after having fallen behind."""
+        self.ended = self.fell_behind = False
 
     def _wake(self, *, news: bool) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -12,7 +12,7 @@ A hook that registers, or a lifespan, puts its plugin, and no other, out of
 service when it raises, returns something unfit or takes longer than ten seconds
 (one while the server stops): its hooks are not called any more, and requests to
 it answer 503 with the reason. It is in service again after a restart. A hook
-about projects that raises or takes too long is not called again; all else of
+about projects or nodes that raises or takes too long is not called again; all else of
 its plugin goes on. Nothing that a hook raises ends the server, ``SystemExit``
 and ``KeyboardInterrupt`` included.
 """
@@ -28,6 +28,7 @@ import pluggy
 if TYPE_CHECKING:
     from marshmallow import Schema
 
+    from gns3server.events import Event
     from gns3server.http.families import ErrorShape, StaticFiles
     from gns3server.http.routing import Route
     from gns3server.nodes.nio import NioType
@@ -150,4 +151,20 @@ async def gns3_project_committed(project: Project) -> None:
     Awaited, within ten seconds; cannot veto.
 
     :param project: the project.
+    """
+
+
+@hookspec
+async def gns3_node_event(project: Project, event: Event) -> None:
+    """Something has happened to a node, whosever it is; it is on disk and told already.
+
+    Awaited, within ten seconds; cannot veto. Events come one after the other in their order. What
+    has happened to a project that is closed meanwhile is left out, and so is what comes while more
+    than 2000 events wait.
+
+    :param project: the project.
+    :param event: its ``change`` says what: ``created``, ``started``, ``stopped``, ``suspended``,
+        ``resumed``, ``updated``, ``deleted`` or ``layout``; its ``object`` is a
+        :class:`~gns3server.plugin.NodeView`, of ``layout`` a
+        :class:`~gns3server.plugin.LayoutView`.
     """

@@ -208,6 +208,11 @@ class LockRequest:
         """Whether the places were given back."""
         return self._outer_turn is None
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What the visit is for, as far as it is known."""
+        return self._keys or ()
+
     def narrow(self, *keys: str) -> None:
         """Tell what a visit without keys is for: it keeps its place, and is in the way of
         nobody from now on but those who want the same keys.

@@ -18,6 +18,7 @@ from gns3server.errors import (
     Unavailable,
     warn_of_old_name,
 )
+from gns3server.events import Event, Listener, LogEntry
 from gns3server.files.images import ImageKind, Images
 from gns3server.hookspecs import hookimpl
 from gns3server.http.bodies import raw_body
@@ -42,12 +43,18 @@ from gns3server.nodes.node import Change, Node
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.process_node import ProcessNode
 from gns3server.nodes.states import NodeState
+from gns3server.nodes.store import Store
 from gns3server.nodes.supervised_run import SupervisedRun
+from gns3server.nodes.view import LayoutView, NodeView
+from gns3server.projects.layout import Layout
+from gns3server.projects.manager import ProjectEntry, ProjectManager
+from gns3server.projects.node_api import Nodes
 from gns3server.projects.project import Project
 from gns3server.running.interfaces import is_interface_up
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.running.tools import ToolFailed, ToolResult, find_program, run_tool
 from gns3server.server import Server
+from gns3server.storage.rows import NodeLayout
 
 API_VERSION = (1, 1)
 """Version of this module: the first number changes when something is taken away, the
@@ -61,6 +68,7 @@ __all__ = [
     "Conflict",
     "Ending",
     "ErrorShape",
+    "Event",
     "FailedRequest",
     "Forbidden",
     "ImageKind",
@@ -68,26 +76,36 @@ __all__ = [
     "InvalidRequest",
     "LabError",
     "LaunchSpec",
+    "Layout",
+    "LayoutView",
+    "Listener",
+    "LogEntry",
     "Machine",
     "Nio",
     "NioType",
     "Node",
     "NodeCreateSchema",
+    "NodeLayout",
     "NodeObjectSchema",
     "NodeState",
     "NodeType",
     "NodeUpdateSchema",
+    "NodeView",
+    "Nodes",
     "NotFound",
     "OneOf",
     "Port",
     "ProcessNode",
     "Project",
+    "ProjectEntry",
+    "ProjectManager",
     "QueryParameter",
     "Route",
     "Scope",
     "Server",
     "StaticFiles",
     "StorageFailed",
+    "Store",
     "StrictBoolean",
     "SupervisedRun",
     "Text",

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 from gns3server.errors import warn_of_old_name
-from gns3server.events import EventBus
+from gns3server.events import Event, EventBus, Listener, same
 from gns3server.files.images import Images
 from gns3server.nodes.machine import Machine
+from gns3server.nodes.plugin_events import plugin_event
 from gns3server.nodes.registry import Registry
+from gns3server.nodes.store import Store
 from gns3server.projects.manager import ProjectManager
 from gns3server.settings.live import LiveSettings
 from gns3server.settings.schema import Settings
 from gns3server.storage.event_log import Translate
+from gns3server.storage.rows import Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,33 @@ class Server:
     def settings(self) -> Settings:
         """The newest settings."""
         return self.live_settings.current
+
+    @property
+    def store(self) -> Store:
+        """Durable values that the calling plugin keeps with the server."""
+        return Store(self.projects.records, Owner("server", ""))
+
+    def publish(self, name: str, values: Mapping[str, Any]) -> None:
+        """Tell an event of a plugin's own to those who listen to all projects; it has no number.
+
+        :param name: the plugin's name and a word of its own, joined by a dot.
+        :param values: what clients are told: up to 64 KiB of JSON.
+        :raises ValueError: the name does not begin with the plugin's, or JSON cannot hold that.
+        :raises gns3server.errors.Conflict: it is too long.
+        """
+        self.bus.publish(plugin_event(name, "", values))
+
+    def events(self, project_id: str | None = None) -> AbstractContextManager[Listener[Event]]:
+        """Listen to what happens, from now on: ``with server.events() as events``, then
+        ``async for event in events``.
+
+        Up to 2000 events wait to be taken. One who falls further behind has ``fell_behind`` set,
+        and the iteration ends, as it does when the project goes or the server stops.
+
+        :param project_id: the project to listen to; all by default.
+        :raises gns3server.errors.Conflict: as many listen as the server allows.
+        """
+        return self.bus.listen(project_id, translate=same)
 
     @property
     def config(self) -> LiveSettings:

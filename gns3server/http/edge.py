@@ -32,6 +32,7 @@ from gns3server.http.routing import JSON, Call, FailedPlugin, Handler, OneOf, Ro
 from gns3server.http.security import Gatekeeper
 from gns3server.http.upgrades import Upgrades
 from gns3server.nodes import lifecycle
+from gns3server.nodes.holding import holding
 from gns3server.server import Server
 
 PREFLIGHT = {
@@ -254,7 +255,8 @@ async def _in_turn(call: Call, handler: Handler) -> Any:
         if route.scope is Scope.NODE:
             call.found_node = find_node(call)
             await lifecycle.settle(call.node)
-        return await handler(call)
+        with holding(call.project.id, *entry.keys):
+            return await handler(call)
 
 
 async def _check_known(call: Call) -> None:

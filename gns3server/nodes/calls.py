@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from gns3server.calls import on_behalf_of
 from gns3server.errors import LabError, PluginFault, Unavailable, advice
+from gns3server.nodes.holding import holding
 from gns3server.nodes.limits import AuthorCall, is_core_code
 from gns3server.nodes.project_base import ProjectBase
 
@@ -61,14 +62,14 @@ class NodeCalls:
         if earlier is not None:
             raise self._still_busy(earlier)
         name = f"The plugin {plugin!r}, in {method} of {self._node.title},"
-        with on_behalf_of(plugin):
+        with on_behalf_of(plugin), holding(self._project.id, self._node.id):
             call = self._project.limits.begin(name, partial(function, *args))
-        try:
-            in_time = await call.wait()
-        finally:
-            if call.active:
-                self._abandoned[method] = call
-                call.task.add_done_callback(lambda _: self._abandoned.pop(method, None))
+            try:
+                in_time = await call.wait()
+            finally:
+                if call.active:
+                    self._abandoned[method] = call
+                    call.task.add_done_callback(lambda _: self._abandoned.pop(method, None))
         if not in_time:
             seconds = self._project.limits.seconds
             message = f"{name} did not return within {seconds:g} seconds, and was given up."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +35,10 @@ class ProjectIndex:
         await asyncio.to_thread(_undo_deletions, places)
         self._index = {place.id: place for place in places}
         return places
+
+    def __iter__(self) -> Iterator[ProjectPlace]:
+        """The stored places of all projects, as they are now."""
+        return iter(list(self._index.values()))
 
     def get(self, project_id: str) -> ProjectPlace | None:
         """The stored place of a project."""

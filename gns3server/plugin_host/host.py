@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ import pluggy
 
 from gns3server import hookspecs
 from gns3server.calls import CallFailed, on_behalf_of
+from gns3server.events import Event, Listener
 from gns3server.http.families import ErrorShape, StaticFiles
 from gns3server.http.handlers.nodes import node_routes
 from gns3server.http.routing import FailedPlugin, Route
@@ -39,6 +41,8 @@ log = logging.getLogger(__name__)
 GROUP = "gns3server.plugins"
 CALL_SECONDS = 10.0
 """How long one call of a hook may take before the server goes on without it."""
+
+NODE_EVENT = "gns3_node_event"
 
 MOST_ITEMS = 1000
 """How many node types, NIO types or routes one plugin may have."""
@@ -405,14 +409,51 @@ class PluginHost:
 
         A hook that fails is not called again; all else of its plugin goes on.
         """
-        hook = f"gns3_project_{event}"
+        await self._observe(f"gns3_project_{event}", project)
+
+    async def _observe(self, hook: str, project: Project, **arguments: Any) -> None:
         for plugin in self.plugins:
             if plugin.usable and hook in plugin.hooks:
                 try:
                     with on_behalf_of(plugin.name):
-                        await self._caller.observe(
-                            partial(self._call, plugin, hook, project=project)
-                        )
+                        call = partial(self._call, plugin, hook, project=project, **arguments)
+                        await self._caller.observe(call)
                 except Exception as error:
+                    if hook == NODE_EVENT and project.closed:
+                        log.info("plugin %s: an event of a closed project: %s", plugin.name, error)
+                        continue
                     plugin.hooks = tuple(name for name in plugin.hooks if name != hook)
                     self._note(plugin, hook, error, "this hook is not called any more")
+
+    @asynccontextmanager
+    async def node_events(self, server: Server) -> AsyncIterator[None]:
+        """Tell the plugins that observe nodes what happens while the context lasts.
+
+        Nobody else waits for them.
+        """
+        if not any(plugin.usable and NODE_EVENT in plugin.hooks for plugin in self.plugins):
+            yield
+            return
+        with server.bus.listen(translate=node_event) as listener:
+            task = asyncio.create_task(self._tell_nodes(server, listener))
+            try:
+                yield
+            finally:
+                listener.end()
+                await asyncio.wait({task})
+
+    async def _tell_nodes(self, server: Server, listener: Listener[Event]) -> None:
+        while True:
+            async for event in listener:
+                project = server.projects.find(event.project_id)
+                if project is not None:
+                    await self._observe(NODE_EVENT, project, event=event)
+            if not listener.fell_behind:
+                return
+            log.warning("plugins that observe nodes are too slow: they have missed events")
+            listener.begin_again()
+
+
+def node_event(event: Event) -> Event | None:
+    """The translator of those who observe nodes."""
+    return event if event.kind == "node" else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import orjson
 from marshmallow import Schema, ValidationError, fields
 
 from gns3server.errors import InvalidRequest, NotFound
@@ -46,13 +46,13 @@ class LabelField(fields.Raw):
         if not isinstance(value, Mapping):
             raise ValidationError("must be an object")
         try:
-            # As answers are encoded: what that could not do is refused here.
-            text = orjson.dumps(dict(value))
-        except orjson.JSONEncodeError:
+            text = json.dumps(dict(value), allow_nan=False)
+            text.encode()
+        except (TypeError, ValueError, RecursionError):
             raise ValidationError("must be an object that JSON can hold") from None
         if len(text) > LABEL_BYTES:
             raise ValidationError(f"must not be longer than {LABEL_BYTES} bytes as JSON")
-        return orjson.loads(text)
+        return json.loads(text)
 
 
 def check_symbol(value: str) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from gns3server.errors import NotFound
+from gns3server.errors import Conflict, NotFound
 from gns3server.locks import FairLock, KeyedLocks, LockRequest
+from gns3server.nodes.holding import check_free, holding
 from gns3server.nodes.machine import Machine
 from gns3server.nodes.project_base import ProjectServices
 from gns3server.places.index import ProjectIndex
@@ -29,6 +32,19 @@ log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 4.0
 """How long nodes may take to end when the server stops, however long their types give them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectEntry:
+    """A project that the server knows, open or not.
+
+    :param name: ``None`` if it has none, or is not open.
+    """
+
+    id: str
+    name: str | None
+    path: Path
+    status: Literal["open", "closed", "damaged"]
 
 
 Observe = Callable[[str, Project], Awaitable[None]]
@@ -53,6 +69,7 @@ class ProjectManager:
         hurry: Callable[[], None],
     ) -> None:
         self.databases = thread
+        self.records = records
         self._config = config
         self._shared = services
         self._observe = observe
@@ -84,6 +101,18 @@ class ProjectManager:
     def projects(self) -> list[Project]:
         """The open projects, in the order in which they were opened."""
         return list(self._projects.values())
+
+    def list_all(self) -> tuple[ProjectEntry, ...]:
+        """All projects that are known, closed and damaged ones too."""
+        return tuple(self._entry(place) for place in self._index)
+
+    def _entry(self, place: ProjectPlace) -> ProjectEntry:
+        project = self.find(place.id)
+        if project is not None:
+            return ProjectEntry(project.id, project.name, project.path, "open")
+        if place.id in self.damaged:
+            return ProjectEntry(place.id, None, place.path, "damaged")
+        return ProjectEntry(place.id, None, place.path, "closed")
 
     def get(self, project_id: str) -> Project:
         """An open project by id.
@@ -137,6 +166,46 @@ class ProjectManager:
 
     async def create(
         self,
+        *,
+        name: str | None = None,
+        project_id: str | None = None,
+        path: str | None = None,
+        temporary: bool = False,
+    ) -> Project:
+        """Make a project.
+
+        :param project_id: an id that no project has; a new one by default.
+        :raises Forbidden: a path was given and the server is not local.
+        :raises Conflict: the id is taken, the path cannot be a project's, or there are too many.
+        :raises FilesFailed: the directory cannot be made.
+        """
+        check_free("server.projects.create")
+        wanted = project_id or str(uuid.uuid4())
+        async with self.alone_with(wanted):
+            if await self.is_known(wanted):
+                raise Conflict(f"Project {wanted} is there already: open it, or choose another id.")
+            return await self.make(wanted, name=name, path=path, temporary=temporary)
+
+    async def open(self, project_id: str) -> Project:
+        """Open a project that is closed; one that is open is left alone.
+
+        :raises NotFound: it is not on record.
+        :raises Conflict: its records are damaged, or there are too many projects.
+        """
+        check_free("server.projects.open")
+        async with self.alone_with(project_id):
+            return self.find(project_id) or await self.bring_in(project_id)
+
+    async def rename(self, project: Project, name: str) -> None:
+        """Give a project another name.
+
+        :raises StorageFailed: it could not be written.
+        """
+        check_free("server.projects.rename")
+        await self.update(project, {"name": name})
+
+    async def make(
+        self,
         project_id: str,
         *,
         name: str | None = None,
@@ -156,7 +225,7 @@ class ProjectManager:
         async with self._entrance.admit(project_id, path or default, chosen=chosen) as place:
             return await self._open(place, name=name, temporary=temporary)
 
-    async def open(
+    async def bring_in(
         self, project_id: str, *, name: str | None = None, path: str | None = None
     ) -> Project:
         """Open a project that is on record; for who is alone with its id.
@@ -250,7 +319,8 @@ class ProjectManager:
                 await project.members.discard(node_type, node_id)
         async with project.enter():
             project.check_open()
-            await self._observe("committed", project)
+            with holding(project.id):
+                await self._observe("committed", project)
 
     # Closing -----------------------------------------------------------------
 
@@ -264,6 +334,7 @@ class ProjectManager:
         :param entry: an exclusive place in the project, if one was taken already.
         :raises NotFound: somebody else closed it first.
         """
+        check_free("server.projects.close")
         async with self._leaving(project, entry):
             await self._end(project, keep_files=not project.temporary, open_again=False)
 
@@ -274,6 +345,7 @@ class ProjectManager:
         :raises NotFound: somebody else closed it first.
         :raises FilesFailed: the files cannot be removed.
         """
+        check_free("server.projects.delete")
         async with self._leaving(project, entry):
             await self._end(project, keep_files=False, open_again=False)
 
@@ -329,12 +401,12 @@ class ProjectManager:
                 project.closing.clear()
 
     async def _leave_running(self, project: Project) -> None:
-        await self._observe("closing", project)
+        await self._tell_alone("closing", project)
         await self._let_go(project)
-        await self._observe("closed", project)
+        await self._tell_alone("closed", project)
 
     async def _end(self, project: Project, *, keep_files: bool, open_again: bool) -> None:
-        await self._observe("closing", project)
+        await self._tell_alone("closing", project)
         await project.stop()
         place = self._index.of(project.id)
         try:
@@ -347,7 +419,11 @@ class ProjectManager:
         finally:
             # A project may be gone although some of its files are not.
             if project.closed:
-                await self._observe("closed", project)
+                await self._tell_alone("closed", project)
+
+    async def _tell_alone(self, event: str, project: Project) -> None:
+        with holding(project.id, whole=True):
+            await self._observe(event, project)
 
     async def _let_go(self, project: Project) -> None:
         await project.shut()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 from gns3server.errors import NotFound
 from gns3server.locks import FairLock, KeyedLocks, LockRequest
+from gns3server.nodes.holding import held
 from gns3server.nodes.limits import check_outside
 from gns3server.nodes.project_base import ProjectBase, ProjectServices
 from gns3server.places import paths
 from gns3server.ports import Holder, Use
 from gns3server.projects.layout import Layout
+from gns3server.projects.node_api import Nodes
 from gns3server.projects.nodes import ProjectNodes
 from gns3server.storage.stores import ProjectStore
 
@@ -43,6 +47,8 @@ class Project(ProjectBase):
         self.layout = Layout(self, self._has)
         """Where its nodes are drawn, and how."""
         self.members = ProjectNodes(self, services, self.layout)
+        self.nodes = Nodes(self.id, self.turn, services, self.members, self.layout)
+        """Its nodes, for plugins."""
         self.leavers = 0  # who wait to close or delete it, or are at it
         self.closed = False
         self._lock = FairLock()
@@ -63,6 +69,28 @@ class Project(ProjectBase):
         check_outside("Project.enter")
         keys = None if exclusive or creating else node_ids
         return LockRequest(self._lock, exclusive=exclusive, inner=self._node_locks, keys=keys)
+
+    @asynccontextmanager
+    async def turn(self, what: str, *node_ids: str) -> AsyncIterator[None]:
+        """Be alone with some nodes for the block, beside what the calling code holds already.
+
+        :param what: what is done, for messages.
+        :raises gns3server.errors.PluginFault: it holds something beside which it must not wait.
+        :raises gns3server.errors.NotFound: the project is closed or deleted.
+        """
+        beside = held()
+        if beside is None:
+            place = self.enter(*node_ids)
+        else:
+            beside.check(what, self.id, node_ids)
+            # Its place in the project serves for the nodes, too: whoever wants the project alone
+            # waits for it, and it must not wait for them.
+            wanted = () if beside.covers(node_ids) else node_ids
+            place = LockRequest(FairLock(), inner=self._node_locks, keys=wanted)
+        async with place:
+            if beside is None:
+                self.check_open()
+            yield
 
     def _is_known(self, key: str) -> bool:
         return key == ITSELF or self._has(key)

@@ -51,10 +51,10 @@ async def create(call: Call) -> Mapping[str, Any]:
     async with manager.alone_with(project_id):
         project = manager.find(project_id)
         if project is None and await manager.is_known(project_id, given["path"]):
-            project = await manager.open(project_id, **given)
+            project = await manager.bring_in(project_id, **given)
         elif project is None:
             temporary = values.get("temporary", False)
-            project = await manager.create(project_id, **given, temporary=temporary)
+            project = await manager.make(project_id, **given, temporary=temporary)
         return describe(call.server, project)
 
 

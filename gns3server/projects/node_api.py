@@ -1,0 +1,204 @@
+"""What plugins do with the nodes of a project; each operation waits for its own turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from marshmallow import ValidationError
+
+from gns3server.errors import InvalidRequest, LabError, NotFound
+from gns3server.nodes import lifecycle
+from gns3server.nodes.holding import held
+from gns3server.nodes.limits import core_code
+from gns3server.nodes.node import Node
+from gns3server.nodes.project_base import ProjectServices
+from gns3server.nodes.view import NodeView
+from gns3server.projects.layout import Layout
+from gns3server.projects.nodes import ProjectNodes
+
+
+class Turns(Protocol):
+    """Waits for the turn at some nodes."""
+
+    def __call__(self, what: str, *node_ids: str) -> AbstractAsyncContextManager[None]:
+        """Wait, and be alone with them for the block."""
+
+
+class Nodes:
+    """The nodes of a project, by id.
+
+    Reading waits for nobody. All else waits for its turn, and is on disk when it returns. It may be
+    called from anywhere but where another node is held: a handler of scope ``NODE`` and a call of
+    a node may do it with their own node only. Otherwise they are refused at once, with an error
+    that names both.
+
+    :param turn: waits for the turn at some nodes.
+    """
+
+    def __init__(
+        self,
+        project_id: str,
+        turn: Turns,
+        services: ProjectServices,
+        members: ProjectNodes,
+        layout: Layout,
+    ) -> None:
+        self._project_id = project_id
+        self._turn = turn
+        self._shared = services
+        self._members = members
+        self._layout = layout
+
+    # Reading -----------------------------------------------------------------
+
+    def list(self) -> tuple[NodeView, ...]:
+        """All nodes, in the order in which they were created."""
+        return tuple(node.view() for node in self._members)
+
+    def get(self, node_id: str) -> NodeView:
+        """A node.
+
+        :raises gns3server.errors.NotFound: there is none.
+        """
+        return self._find(node_id).view()
+
+    # Coming and going --------------------------------------------------------
+
+    @core_code
+    async def create(
+        self,
+        type_name: str,
+        values: Mapping[str, Any],
+        *,
+        layout: Mapping[str, Any] = MappingProxyType({}),
+    ) -> NodeView:
+        """Create a node.
+
+        :param values: what the type's v1 route takes, in its words: ``name``, and ``vm_id``,
+            ``console`` and others if they matter.
+        :param layout: where it is drawn, as for ``project.layout.set``; in the same commit.
+        :raises gns3server.errors.NotFound: no plugin offers the type.
+        :raises gns3server.errors.InvalidRequest: a value is unfit.
+        :raises gns3server.errors.Conflict: the id or the console is taken, or no room is left.
+        :raises gns3server.errors.StorageFailed: it could not be written; there is no such node.
+        """
+        node_type = self._shared.registry.node_types.get(type_name)
+        if node_type is None:
+            known = ", ".join(sorted(self._shared.registry.node_types)) or "none at all"
+            raise NotFound(f"No plugin offers the type {type_name!r:.80}: there are {known}.")
+        place = self._layout.checked(layout)
+        try:
+            body = node_type.create_schema().load(values)
+        except ValidationError as error:
+            raise InvalidRequest(
+                f"The values of the new VM are unfit: {error.messages}."
+            ) from error
+        wanted = body.get("id")
+        async with self._turn("create", *([wanted] if isinstance(wanted, str) else [])):
+            return (await self._members.create(node_type, body, place)).view()
+
+    @core_code
+    async def update(self, node_id: str, values: Mapping[str, Any]) -> NodeView:
+        """Change a node: all of what is given, or nothing.
+
+        :param values: what the type's v1 route takes, in its words.
+        :raises gns3server.errors.NotFound: there is no such node.
+        :raises gns3server.errors.InvalidRequest: a value is unfit.
+        :raises gns3server.errors.Conflict: the console is taken, or the plugin refuses.
+        :raises gns3server.errors.StorageFailed: it could not be written.
+        """
+        async with self._alone("update", node_id) as node:
+            try:
+                body = node.type.update_schema().load(values)
+            except ValidationError as error:
+                text = f"The values of {node.title} are unfit: {error.messages}."
+                raise InvalidRequest(text) from error
+            await lifecycle.update(node, body)
+            return node.view()
+
+    @core_code
+    async def delete(self, node_id: str) -> None:
+        """Stop a node and forget it, with what is stored of it.
+
+        :raises gns3server.errors.NotFound: there is no such node.
+        :raises gns3server.errors.StorageFailed: that could not be written.
+        """
+        async with self._alone("delete", node_id) as node:
+            await self._members.delete(node)
+
+    # Running -----------------------------------------------------------------
+
+    @core_code
+    async def start(self, node_id: str) -> None:
+        """Start a node, and return when it is ready; one that is started is left alone.
+
+        :raises gns3server.errors.NotFound: there is no such node.
+        :raises gns3server.errors.Conflict: it did not come up.
+        """
+        async with self._alone("start", node_id) as node:
+            await lifecycle.start(node)
+
+    @core_code
+    async def stop(self, node_id: str) -> None:
+        """Stop a node, and return when all its processes are gone; a stopped one is left alone.
+
+        :raises gns3server.errors.NotFound: there is no such node.
+        """
+        async with self._alone("stop", node_id) as node:
+            await lifecycle.stop(node)
+
+    @core_code
+    async def reload(self, node_id: str) -> None:
+        """Stop a node and start it again.
+
+        :raises gns3server.errors.NotFound: there is no such node.
+        :raises gns3server.errors.Conflict: it did not come up again.
+        """
+        async with self._alone("reload", node_id) as node:
+            await lifecycle.reload(node)
+
+    @core_code
+    async def start_all(self) -> Mapping[str, str]:
+        """Start all nodes, as many at a time as the machine's start gate lets through.
+
+        :returns: by id, why those did not start that did not.
+        """
+        return await self._each("start_all", self.start)
+
+    @core_code
+    async def stop_all(self) -> Mapping[str, str]:
+        """Stop all nodes at once.
+
+        :returns: by id, what went wrong with those that were not stopped in order.
+        """
+        return await self._each("stop_all", self.stop)
+
+    async def _each(self, what: str, work: Callable[[str], Awaitable[None]]) -> Mapping[str, str]:
+        ids = [node.id for node in self._members]
+        if (beside := held()) is not None:
+            beside.check(what, self._project_id, tuple(ids))
+        done = await asyncio.gather(*map(work, ids), return_exceptions=True)
+        failed = {}
+        for node_id, error in zip(ids, done, strict=True):
+            if isinstance(error, LabError):
+                failed[node_id] = error.message
+            elif error is not None:
+                raise error
+        return failed
+
+    def _find(self, node_id: str) -> Node:
+        node = self._members.find(node_id)
+        if node is None:
+            raise NotFound(f"The project has no VM with the id {node_id!r:.80}: check the id.")
+        return node
+
+    @asynccontextmanager
+    async def _alone(self, what: str, node_id: str) -> AsyncIterator[Node]:
+        async with self._turn(what, node_id):
+            node = self._find(node_id)
+            await lifecycle.settle(node)
+            yield node
