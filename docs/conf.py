@@ -39,6 +39,7 @@ OTHERS = "_asyncio|aiohttp|argparse|asyncio|collections|contextlib|marshmallow|p
 nitpick_ignore_regex = [
     ("py:.*", rf"({OTHERS})\..*"),
     ("py:class", "(AbstractAsyncContextManager|Schema|EntryPoint|Translate)"),
+    ("py:class", "(Observe|Owner|Records|T|Turns)"),
     # The insides of the server, which the reference for plugins leaves out.
     ("py:.*", r"gns3server\.(app|events|locks|running|settings|storage)\..*"),
     ("py:.*", r"gns3server\.(nodes\.(limits|machine|registry|states)|projects\.manager)\..*"),

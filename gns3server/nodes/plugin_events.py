@@ -27,10 +27,8 @@ def plugin_event(name: str, project_id: str, values: Mapping[str, Any]) -> Event
     """
     plugin = current_plugin()
     word = name.removeprefix(f"{plugin}.")
-    if word == name or not word:
-        raise ValueError(
-            f"{name!r:.80} is no event of {plugin!r}: its name begins with '{plugin}.'"
-        )
+    if word == name or not word or plugin in OWN_KINDS:
+        raise ValueError(f"{name!r:.80} is no event of the plugin: it begins with '{plugin}.'")
     text = json.dumps(dict(values), allow_nan=False)
     if len(text) > EVENT_BYTES:
         raise Conflict(

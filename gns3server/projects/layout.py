@@ -27,6 +27,9 @@ SYMBOL_LENGTH = 1024
 LABEL_BYTES = 16 * 1024
 """How long a label may be, as JSON."""
 
+LABEL_PARTS = 200
+"""How many objects and lists a label may have, and so how deep it is nested at most."""
+
 
 class Coordinate(fields.Float):
     """A number, and no text that looks like one."""
@@ -46,13 +49,23 @@ class LabelField(fields.Raw):
         if not isinstance(value, Mapping):
             raise ValidationError("must be an object")
         try:
-            text = json.dumps(dict(value), allow_nan=False)
+            text = json.dumps(dict(value), allow_nan=False, ensure_ascii=False)
             text.encode()
+            plain = json.loads(text, parse_int=_number)
         except (TypeError, ValueError, RecursionError):
             raise ValidationError("must be an object that JSON can hold") from None
+        if text.count("{") + text.count("[") > LABEL_PARTS:
+            raise ValidationError(f"must not hold more than {LABEL_PARTS} objects and lists")
         if len(text) > LABEL_BYTES:
             raise ValidationError(f"must not be longer than {LABEL_BYTES} bytes as JSON")
-        return json.loads(text)
+        return plain
+
+
+def _number(digits: str) -> int:
+    number = int(digits)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError("the numbers of JSON have 64 bits here")
+    return number
 
 
 def check_symbol(value: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -54,6 +54,10 @@ class Nodes:
         self._layout = layout
 
     # Reading -----------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[NodeView]:
+        """All nodes, in the order in which they were created."""
+        return iter(self.list())
 
     def list(self) -> tuple[NodeView, ...]:
         """All nodes, in the order in which they were created."""

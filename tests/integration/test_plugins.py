@@ -501,8 +501,10 @@ async def test_hooks_are_called_in_order_and_at_their_moments(gns3_serving, faul
         "gns3_project_closed left-one closed there stopped",
         "gns3_lifespan ends",
     ]
-    # A hook that is added must be added here.
-    assert {call.split()[0] for call in calls if call.startswith("gns3_")} == set(HOOKS)
+    # A hook that is added must be added here; that of nodes, which nobody waits for, has an
+    # observer of its own (test_plugin_api).
+    called = {call.split()[0] for call in calls if call.startswith("gns3_")}
+    assert called == set(HOOKS) - {"gns3_node_event"}
 
 
 @pytest.mark.parametrize("name", HOOKS)
