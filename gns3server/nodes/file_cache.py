@@ -22,7 +22,7 @@ from pathlib import Path
 
 from gns3server.files import durable as files
 from gns3server.nodes.file_watch import Place, read_watched
-from gns3server.running.inotify import IN_IGNORED, Event, Inotify
+from gns3server.running.inotify import IN_IGNORED, FileEvent, Inotify
 
 log = logging.getLogger(__name__)
 
@@ -257,7 +257,7 @@ class FileCache:
             for event in events:
                 self._take_note(event)
 
-    def _take_note(self, event: Event) -> None:
+    def _take_note(self, event: FileEvent) -> None:
         if self._readings:
             self._touched[event.watch, event.name] = self._batch
             if len(self._touched) > self._most_watches:

@@ -18,7 +18,7 @@ from gns3server.nodes.states import NodeState, check_move
 from gns3server.nodes.view import NodeView
 from gns3server.nodes.wiring import Wiring
 from gns3server.ports import Holder, Use
-from gns3server.storage.change import Change
+from gns3server.storage.change import ProjectChange
 from gns3server.storage.rows import NodeRow, Owner
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class NodeCore:
         check_move(self.name, self.state, state)
         self.state = state
 
-    def record_state(self, change: Change, state: NodeState) -> None:
+    def record_state(self, change: ProjectChange, state: NodeState) -> None:
         """Have a change store what the node is, if that is not on record already."""
         if state is not self.recorded:
             change.save_node_state(self.id, state.value)
@@ -150,7 +150,7 @@ class NodeCore:
         """The processes that run for it on this machine."""
         return ()
 
-    async def tell_move(self, change: Change, word: str, state: NodeState) -> None:
+    async def tell_move(self, change: ProjectChange, word: str, state: NodeState) -> None:
         """Have a change tell that the node gets into a state.
 
         Of what is always on nothing is told: clients never see it stopped.
@@ -158,7 +158,7 @@ class NodeCore:
         if not self.type.always_on:
             change.tell(await self.event(word, state=state))
 
-    async def tell_end(self, change: Change) -> None:
+    async def tell_end(self, change: ProjectChange) -> None:
         """Have a change tell that the node is stopped, which no plugin can keep from happening."""
         try:
             await self.tell_move(change, "stopped", NodeState.STOPPED)

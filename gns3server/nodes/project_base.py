@@ -22,7 +22,7 @@ from gns3server.nodes.registry import Registry
 from gns3server.nodes.store import Store
 from gns3server.places import paths
 from gns3server.settings.live import LiveSettings
-from gns3server.storage.change import Change
+from gns3server.storage.change import ProjectChange
 from gns3server.storage.event_log import Translate
 from gns3server.storage.rows import Owner
 from gns3server.storage.stores import ProjectStore
@@ -95,8 +95,10 @@ class ProjectBase(ABC):
         """Run work to its end in a task that the server waits for when it stops."""
         return self._shared.own(work)
 
-    def change(self, *, fact: bool = False) -> Change:
-        """Change something, all of it or nothing; see :class:`~gns3server.storage.change.Change`.
+    def change(self, *, fact: bool = False) -> ProjectChange:
+        """Change something, all of it or nothing.
+
+        See :class:`~gns3server.storage.change.ProjectChange`.
 
         :param fact: it has happened already, and is told even if it cannot be stored.
         """
@@ -152,7 +154,7 @@ class ProjectBase(ABC):
         :raises Conflict: the project is about to close.
         """
         async with AsyncExitStack() as stack:
-            await self.unless_closing(stack.enter_async_context(self.machine.gate.place()), title)
+            await self.unless_closing(stack.enter_async_context(self.machine.gate.slot()), title)
             yield
 
     @core_code

@@ -8,7 +8,7 @@ from typing import Any
 from gns3server.calls import current_plugin
 from gns3server.errors import Conflict
 from gns3server.nodes.limits import core_code
-from gns3server.storage.change import Change
+from gns3server.storage.change import ProjectChange
 from gns3server.storage.rows import Owner
 from gns3server.storage.stores import Records
 
@@ -80,7 +80,7 @@ class Store:
         async with self._records.change() as change:
             self.remove(change, key)
 
-    def save(self, change: Change, key: str, value: Any) -> None:
+    def save(self, change: ProjectChange, key: str, value: Any) -> None:
         """Store a value as part of a change (``async with project.change() as change``).
 
         Until the change is made, :meth:`get` returns what was there before.
@@ -103,7 +103,7 @@ class Store:
             )
         change.save_value(self._owner, self._plugin, key, plain)
 
-    def remove(self, change: Change, key: str) -> None:
+    def remove(self, change: ProjectChange, key: str) -> None:
         """Forget a value as part of a change.
 
         :raises ValueError: the change is of another project.
@@ -115,7 +115,7 @@ class Store:
     def _whose(self) -> tuple[str, str, str]:
         return self._owner.kind, self._owner.id, self._plugin
 
-    def _check(self, change: Change, key: str) -> None:
+    def _check(self, change: ProjectChange, key: str) -> None:
         if not (isinstance(key, str) and key.isprintable() and 0 < len(key) <= KEY_LENGTH):
             raise ValueError(f"{key!r:.80} is no key: 1 to {KEY_LENGTH} printable characters are")
         if not change.belongs_to(self._records.events):

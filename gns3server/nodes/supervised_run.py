@@ -16,7 +16,7 @@ from gns3server.ports import Holder, Use
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.runner import Exit, LaunchFailed, Run
 from gns3server.running.spec import LaunchSpec
-from gns3server.storage.change import Change
+from gns3server.storage.change import ProjectChange
 from gns3server.storage.rows import Owner, RunRow
 
 
@@ -116,7 +116,7 @@ class SupervisedRun:
             yield
             undo.pop_all()
 
-    def record(self, change: Change) -> None:
+    def record(self, change: ProjectChange) -> None:
         """Have a change store it, as it is now."""
         change.save_run(
             RunRow(id=self.id, owner=self.owner, spec=self.spec, processes=self.processes)
@@ -142,7 +142,7 @@ class SupervisedRun:
         if self._run is not None:
             await self._run.stop()
 
-    def forget(self, change: Change) -> None:
+    def forget(self, change: ProjectChange) -> None:
         """Have a change forget it, once it is stopped, and give its ports back."""
         change.end_run(self.id)
         change.then(self.release)

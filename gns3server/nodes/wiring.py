@@ -7,7 +7,7 @@ from functools import partial
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.project_base import ProjectBase
 from gns3server.ports import Holder, Use
-from gns3server.storage.change import Change
+from gns3server.storage.change import ProjectChange
 from gns3server.storage.rows import NioRow
 
 Place = tuple[int, int]
@@ -40,7 +40,7 @@ class Wiring:
                 named.append((port, self._holder(place)))
         return named
 
-    def replace(self, change: Change, place: Place, nio: Nio | None) -> None:
+    def replace(self, change: ProjectChange, place: Place, nio: Nio | None) -> None:
         """Have a change plug a NIO in, or unplug what is there.
 
         :raises Conflict: the port that it names is taken.

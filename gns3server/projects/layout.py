@@ -15,7 +15,7 @@ from gns3server.events import Event
 from gns3server.nodes.limits import core_code
 from gns3server.nodes.project_base import ProjectBase
 from gns3server.nodes.view import LayoutView
-from gns3server.storage.change import Change
+from gns3server.storage.change import ProjectChange
 from gns3server.storage.rows import NodeLayout
 
 FARTHEST = 1_000_000.0
@@ -125,7 +125,7 @@ class Layout:
             for node_id, named in values.items():
                 self.save(change, node_id, named)
 
-    def save(self, change: Change, node_id: str, values: Mapping[str, Any]) -> None:
+    def save(self, change: ProjectChange, node_id: str, values: Mapping[str, Any]) -> None:
         """Place a node as part of a change (``async with project.change() as change``).
 
         :raises gns3server.errors.NotFound: there is no such node.
@@ -145,7 +145,7 @@ class Layout:
             raise InvalidRequest(f"The place of a VM is unfit: {error.messages}.") from error
         return checked
 
-    def place(self, change: Change, node_id: str, values: Mapping[str, Any]) -> None:
+    def place(self, change: ProjectChange, node_id: str, values: Mapping[str, Any]) -> None:
         """Place a node that there will be by the end of a change; the values are checked."""
         if values:
             change.save_layout(node_id, values)

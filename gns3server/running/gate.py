@@ -10,26 +10,26 @@ from contextlib import ExitStack, asynccontextmanager
 class StartGate:
     """Lets some blocks in at a time, in order.
 
-    A block that takes longer than the limit goes on, but its place is given to the next: one
+    A block that takes longer than the limit goes on, but its slot is given to the next: one
     program that never gets ready must not hold up the others.
 
-    :param places: how many blocks are in at a time.
-    :param hold_limit: seconds for which a block has its place.
-    :raises ValueError: ``places`` is less than 1.
+    :param slots: how many blocks are in at a time.
+    :param hold_limit: seconds for which a block has its slot.
+    :raises ValueError: ``slots`` is less than 1.
 
-    ``waiting`` is how many wait for a place.
+    ``waiting`` is how many wait for a slot.
     """
 
-    def __init__(self, places: int, hold_limit: float = 5.0) -> None:
-        if places < 1:
-            raise ValueError(f"places: {places} is less than 1")
-        self._slots = asyncio.Semaphore(places)
+    def __init__(self, slots: int, hold_limit: float = 5.0) -> None:
+        if slots < 1:
+            raise ValueError(f"slots: {slots} is less than 1")
+        self._slots = asyncio.Semaphore(slots)
         self.hold_limit = hold_limit
         self.waiting = 0
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Wait for a place and have it while the context lasts, but no longer than the limit."""
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a slot and have it while the context lasts, but no longer than the limit."""
         self.waiting += 1
         try:
             await self._slots.acquire()

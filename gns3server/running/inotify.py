@@ -57,7 +57,7 @@ MOST_BYTES = 64 * 1024
 """Of events that are looked at one by one, which takes a millisecond."""
 
 
-class Event(NamedTuple):
+class FileEvent(NamedTuple):
     """Something happened to a watched inode, or to the entry ``name`` of a watched directory."""
 
     watch: int
@@ -104,7 +104,7 @@ class Inotify:
         """Remove a watch; it may have gone with what it watched."""
         self._libc.inotify_rm_watch(self._fd, watch)
 
-    def changes(self) -> Sequence[Event] | None:
+    def changes(self) -> Sequence[FileEvent] | None:
         """What has happened since the last call; ``None`` when that cannot be told in full.
 
         Never blocks. Everything that was complete before the call is there.
@@ -146,11 +146,11 @@ def folds_case(handle: int) -> bool:
     return bool(struct.unpack_from("I", flags)[0] & FS_CASEFOLD_FL)
 
 
-def parse(data: bytes) -> list[Event]:
+def parse(data: bytes) -> list[FileEvent]:
     """The events that were read."""
     events, at = [], 0
     while at < len(data):
         watch, mask, _, length = HEADER.unpack_from(data, at)
         at += HEADER.size + length
-        events.append(Event(watch, mask, data[at - length : at].rstrip(b"\0")))
+        events.append(FileEvent(watch, mask, data[at - length : at].rstrip(b"\0")))
     return events

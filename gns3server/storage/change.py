@@ -54,7 +54,7 @@ SET value = excluded.value
 NO_ROOM = "NOT NULL constraint failed: stored_value.value"
 
 
-class Change(AbstractAsyncContextManager["Change"]):
+class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
     """One change of a project.
 
     ::

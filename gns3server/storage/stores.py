@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gns3server.storage.change import Change
+from gns3server.storage.change import ProjectChange
 from gns3server.storage.database import Database, DatabaseThread, Statement
 from gns3server.storage.event_log import EVENT_TABLE, EventLog
 from gns3server.storage.migrations import Migrations
@@ -83,12 +83,12 @@ class Records:
         self._database = database
         self.events = EventLog(self.read)
 
-    def change(self, *, fact: bool = False) -> Change:
-        """A change of what is stored; see :class:`~gns3server.storage.change.Change`.
+    def change(self, *, fact: bool = False) -> ProjectChange:
+        """A change of what is stored; see :class:`~gns3server.storage.change.ProjectChange`.
 
         :param fact: it has happened already, and is told even if it cannot be stored.
         """
-        return Change(self._commit, self.events, fact=fact)
+        return ProjectChange(self._commit, self.events, fact=fact)
 
     async def _commit(
         self,

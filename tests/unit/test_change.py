@@ -14,7 +14,7 @@ from gns3server.events import Event, EventBus
 from gns3server.files import durable
 from gns3server.http.notifications import V1Translator, numbered, replayed
 from gns3server.nodes.registry import Registry
-from gns3server.storage.change import Change
+from gns3server.storage.change import ProjectChange
 from gns3server.storage.rows import NioRow, NodeRow, Owner
 from gns3server.storage.stores import ProjectStore
 
@@ -45,7 +45,7 @@ async def refuse_changes(store: ProjectStore, *, refuse: bool = True) -> None:
     await store.read(f"PRAGMA query_only = {'ON' if refuse else 'OFF'}")
 
 
-async def carry_out(store: ProjectStore, build: Callable[[Change], None]) -> None:
+async def carry_out(store: ProjectStore, build: Callable[[ProjectChange], None]) -> None:
     """Make a change of what a function puts into it."""
     async with store.change() as change:
         build(change)
@@ -108,7 +108,7 @@ async def test_events_of_changes_that_share_a_commit_have_numbers_of_their_own(s
 async def test_a_change_that_raises_is_none(store, bus):
     undone: list[str] = []
 
-    def build(change: Change) -> None:
+    def build(change: ProjectChange) -> None:
         change.remove_node(NODE, "toy")
         change.then(partial(undone.append, "memory"))
         change.undo(partial(undone.append, "first"))
@@ -127,7 +127,7 @@ async def test_a_change_that_raises_is_none(store, bus):
 async def test_a_change_that_cannot_be_written_is_none(store, bus, tmp_path):
     undone: list[str] = []
 
-    def build(change: Change) -> None:
+    def build(change: ProjectChange) -> None:
         change.save_node(ROW, {"script": b"never"}, tmp_path / "files")
         change.then(partial(undone.append, "memory"))
         change.undo(partial(undone.append, "undone"))
@@ -147,7 +147,7 @@ async def test_a_change_that_cannot_be_written_is_none(store, bus, tmp_path):
 
 
 async def test_files_that_cannot_be_staged_change_nothing(store, tmp_path):
-    def build(change: Change) -> None:
+    def build(change: ProjectChange) -> None:
         change.save_node(ROW, {"script": b"never"}, tmp_path / "files")
         change.allocate_port(10000)
 
@@ -164,7 +164,7 @@ async def test_a_file_that_cannot_be_put_in_place_is_kept_on_record(store, tmp_p
 
     undone: list[str] = []
 
-    def build(change: Change) -> None:
+    def build(change: ProjectChange) -> None:
         change.save_node(ROW, {"script": b"text"}, tmp_path / "files")
         change.then(partial(undone.append, "memory"))
         change.undo(partial(undone.append, "undone"))

@@ -9,7 +9,7 @@ from gns3server.files.durable import make_directory
 from gns3server.http.notifications import V1Translator
 from gns3server.nodes.registry import Registry
 from gns3server.running.spec import LaunchSpec
-from gns3server.storage.change import Change
+from gns3server.storage.change import ProjectChange
 from gns3server.storage.database import DatabaseThread
 from gns3server.storage.rows import NioRow, NodeRow, Owner, RunRow
 from gns3server.storage.stores import ProjectStore
@@ -46,7 +46,7 @@ async def add_node(records: ProjectStore, number: int) -> None:
         await make(records, step)
 
 
-async def make(records: ProjectStore, *steps: Callable[[Change], object]) -> None:
+async def make(records: ProjectStore, *steps: Callable[[ProjectChange], object]) -> None:
     """Make one change."""
     async with records.change() as change:
         for step in steps:
@@ -90,7 +90,9 @@ async def pages_of_changes(thread: DatabaseThread, directory: Path, nodes: int) 
     for number in range(nodes):
         await add_node(records, number)
         owner = Owner("node", node_id(number))
-        await make(records, partial(Change.save_value, owner=owner, plugin="a", key="k", value=1))
+        await make(
+            records, partial(ProjectChange.save_value, owner=owner, plugin="a", key="k", value=1)
+        )
     (database,) = (db for db in thread.opened if db.path.parent == directory)
     pages = {}
     for name, change in CHANGES.items():

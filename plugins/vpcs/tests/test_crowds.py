@@ -68,7 +68,7 @@ async def check_truth(server, chaos):
     async with AsyncExitStack() as gate:
         # No place was lost on the way.
         for _ in range(server.settings.server.max_starting):
-            await gate.enter_async_context(manager.machine.gate.place())
+            await gate.enter_async_context(manager.machine.gate.slot())
 
 
 @pytest.mark.timeout(300)

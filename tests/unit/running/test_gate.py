@@ -22,7 +22,7 @@ class Visitor:
         self.task = asyncio.create_task(self._visit(gate))
 
     async def _visit(self, gate: StartGate) -> None:
-        async with gate.place():
+        async with gate.slot():
             self.inside = True
             await self.leave.wait()
 
@@ -59,7 +59,7 @@ async def test_a_place_that_is_held_too_long_goes_to_the_next() -> None:
     slow = Visitor(gate)
     await settled()
     assert slow.inside
-    async with gate.place():
+    async with gate.slot():
         assert not slow.task.done()
     slow.leave.set()
     await slow.task
@@ -83,7 +83,7 @@ async def test_a_waiter_who_goes_away_costs_no_place() -> None:
 
 async def test_a_place_given_to_one_who_goes_away_is_passed_on() -> None:
     gate = StartGate(1, hold_limit=NEVER)
-    async with gate.place():
+    async with gate.slot():
         second, third = Visitor(gate), Visitor(gate)
         await settled()
     # Second has been given the place, but has not run since.
@@ -98,7 +98,7 @@ async def test_a_place_given_to_one_who_goes_away_is_passed_on() -> None:
 async def test_an_error_in_the_block_gives_the_place_back() -> None:
     gate = StartGate(1, hold_limit=NEVER)
     with pytest.raises(ZeroDivisionError):
-        async with gate.place():
+        async with gate.slot():
             raise ZeroDivisionError
     assert await places(gate) == 1
 
