@@ -104,5 +104,5 @@ async def test_an_error_in_the_block_gives_the_place_back() -> None:
 
 
 def test_refuses_a_gate_without_places() -> None:
-    with pytest.raises(ValueError, match="places"):
+    with pytest.raises(ValueError, match="slots"):
         StartGate(0)
