@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -43,13 +44,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def gns3_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Settings of a server that shares nothing with any other; kills and reports what is left."""
+    from gns3server.nodes.runtime import runtime_base
     from gns3server.settings.schema import ServerSettings, Settings
 
     test_id = uuid.uuid4().hex
     # Inherited as well by what a plugin starts by itself, in the process of the test.
     monkeypatch.setenv(TEST_VARIABLE, test_id)
     with claimed_ports() as ports, nothing_left(test_id):
-        yield Settings(
+        settings = Settings(
             server=ServerSettings(
                 port=0,
                 local=True,
@@ -69,6 +71,10 @@ def gns3_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
                 TEST_VARIABLE: test_id,
             },
         )
+        yield settings
+        # A server that was killed leaves what the next one would have used again.
+        user_runtime = settings.environ.get("XDG_RUNTIME_DIR")
+        shutil.rmtree(runtime_base(settings.state_path, user_runtime), ignore_errors=True)
 
 
 @pytest.fixture
