@@ -10,7 +10,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,10 +65,11 @@ def set_up_logging(settings: Settings) -> None:
     logging.basicConfig(level=level, handlers=[handler])
 
 
-async def serve(config: LiveSettings, modules: PluginModules) -> None:
+async def serve(config: LiveSettings, modules: PluginModules, must_end: Callable[[], None]) -> None:
     """Serve until a signal or a shutdown request ends it.
 
     :param modules: is told which modules are whose plugin's.
+    :param must_end: is called once the end has begun; also by the handlers of the signals.
     """
     # Imported late: the other commands and --help must not pay for it.
     from gns3server.app import serving
@@ -81,6 +82,8 @@ async def serve(config: LiveSettings, modules: PluginModules) -> None:
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
+        # The loop gets to know of the signal as before; this is for when it stands still.
+        signal.signal(number, lambda *_: must_end())
     loop.set_default_executor(Workers(WORKERS, modules, loop))
     with Watchdog(modules, request_of, way_out).watching():
         async with serving(config, stop=stop, modules=modules) as server:
@@ -89,6 +92,7 @@ async def serve(config: LiveSettings, modules: PluginModules) -> None:
             plugins = server.plugins.reports()
             await asyncio.to_thread(report_start, config.current, server.url, plugins)
             await stop.wait()
+            must_end()
             keeps = config.current.server.keep_nodes
             log.info("stopping, nodes go on running" if keeps else "stopping all nodes")
     log.info("stopped")
@@ -169,7 +173,7 @@ def run(config: LiveSettings, pid: Path | None, *, daemon: bool) -> int:
             go_into_background()
         modules = PluginModules()
         with EventLoop(modules) as loop, pid_file(pid):
-            loop.run(serve(config, modules))
+            loop.run(serve(config, modules, loop.must_end))
     except DatabaseLocked as error:
         log.critical("the server cannot run: %s Or choose another state_path", error)
     except DatabaseError as error:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Coroutine, Iterable, Iterator
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
@@ -27,6 +28,12 @@ END_SECONDS = 2.0
 """How long the process may take to end once the server has: for tasks, threads and hooks at exit
 that plugins have left behind."""
 
+HELD_SECONDS = 9.0
+"""How long the event loop may stand still while the server is to end."""
+
+TURN_SECONDS = 1.0
+"""How often it is looked whether the event loop turns, while the server is to end."""
+
 LOG_SECONDS = 1.0
 """How long it may take to log what these were."""
 
@@ -43,15 +50,27 @@ class EventLoop:
         self._modules = modules
         self._runner = asyncio.Runner()
         self._told: set[str] = set()
+        # Unlike an event, it may be used by a signal's handler that interrupts its use.
+        self._must_end: SimpleQueue[None] = SimpleQueue()
         self._is_over = threading.Event()
+        self._may_speak = threading.Event()
         self._code = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __enter__(self) -> EventLoop:
-        # First of all, and now, because later there may be no thread to be had.
+        # First of all, and now, because later there may be no thread to be had: since Python 3.12
+        # there is none while the interpreter ends.
         start_thread("end", self._end_in_time)
+        self._speaker = start_thread("last words", self._tell_what_is_left)
         self._runner.__enter__()
         return self
+
+    def must_end(self) -> None:
+        """The server is to end: whoever holds the loop from now on does not keep it from that.
+
+        To be called in the main thread, also by the handler of a signal.
+        """
+        self._must_end.put(None)
 
     def run(self, main: Coroutine[Any, Any, None]) -> None:
         """Run ``main`` to its end, whatever other tasks and callbacks raise."""
@@ -77,6 +96,7 @@ class EventLoop:
     ) -> None:
         self._code = 0 if error is None else 1
         self._is_over.set()
+        self._must_end.put(None)
         try:
             self._runner.close()
         except (SystemExit, KeyboardInterrupt) as late:
@@ -90,15 +110,31 @@ class EventLoop:
         log.log(level, "%s raised %s: the server goes on", place, type(error).__name__)
 
     def _end_in_time(self) -> None:
-        self._is_over.wait()
-        time.sleep(END_SECONDS)
+        self._must_end.get()
+        while not self._is_over.wait(TURN_SECONDS):
+            if not self._turns():
+                self._code = 1
+                break
+        else:
+            time.sleep(END_SECONDS)
         try:
             # Who hangs may have the log as well.
-            start_thread("last words", self._tell_what_is_left).join(LOG_SECONDS)
+            self._may_speak.set()
+            self._speaker.join(LOG_SECONDS)
         finally:
             os._exit(self._code)
 
+    def _turns(self) -> bool:
+        turned = threading.Event()
+        try:
+            self._runner.get_loop().call_soon_threadsafe(turned.set)
+        except RuntimeError:
+            # It is closed: that the run is over has been told by now.
+            return True
+        return turned.wait(HELD_SECONDS)
+
     def _tell_what_is_left(self) -> None:
+        self._may_speak.wait()
         for what, steps in (*self._tasks(), *self._threads()):
             place = self._modules.place(steps)
             log.warning("the server ends without waiting for %s: %s", what, place)

@@ -17,10 +17,22 @@ from gns3server.calls import (
     on_behalf_of,
     tamed,
 )
-from gns3server.errors import LabError, Unavailable
+from gns3server.errors import LabError, PluginFault, Unavailable
 from gns3server.http.families import ErrorShape, FailedRequest
 from gns3server.http.routing import Call, Route
 from gns3server.plugin_host.route_checks import name_of
+
+MISTAKES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a handler raises by mistake only. Anything else may be meant for whoever has called it."""
 
 HANDLER_SECONDS = 60.0
 """How long the handler of a plugin's route may take, if the route does not say."""
@@ -66,6 +78,8 @@ class Handlers:
                 "or its own request. Nothing else was harmed; tell its authors.",
                 log=f"the plugin {route.plugin!r} failed in {name}: {error}",
             ) from error
+        except MISTAKES as error:
+            raise PluginFault(f"The plugin {route.plugin!r} failed in its handler {name}.") from error
 
 
 def _render(shape: ErrorShape, error: LabError, request: FailedRequest) -> Mapping[str, Any]:

@@ -30,11 +30,11 @@ SET name = excluded.name, console = excluded.console, properties = excluded.prop
 """
 
 SAVE_LAYOUT = """
-INSERT INTO layout SELECT ?1, coalesce(?2, 0), coalesce(?3, 0), coalesce(?4, 0),
-    coalesce(?5, ''), coalesce(?6, '{}')
-WHERE EXISTS (SELECT 1 FROM node WHERE id = ?1) ON CONFLICT (node_id) DO UPDATE
-SET x = coalesce(?2, x), y = coalesce(?3, y), z = coalesce(?4, z),
-    symbol = coalesce(?5, symbol), label = coalesce(?6, label)
+INSERT INTO layout SELECT ?, coalesce(?, 0), coalesce(?, 0), coalesce(?, 0),
+    coalesce(?, ''), coalesce(?, '{}')
+WHERE EXISTS (SELECT 1 FROM node WHERE id = ?) ON CONFLICT (node_id) DO UPDATE
+SET x = coalesce(?, x), y = coalesce(?, y), z = coalesce(?, z),
+    symbol = coalesce(?, symbol), label = coalesce(?, label)
 """
 
 MOST_KEYS = 1000
@@ -188,7 +188,7 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
             *map(values.get, ("x", "y", "z", "symbol")),
             None if label is None else json.dumps(label),
         ]
-        self.execute(SAVE_LAYOUT, node_id, *named)
+        self.execute(SAVE_LAYOUT, node_id, *named, node_id, *named)
 
     def save_run(self, run: RunRow) -> None:
         """Store a run, or what is newly known of it."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 
+import aiohttp
 import pytest
 
 
@@ -168,3 +170,15 @@ async def test_a_lifespan_that_fails_while_the_server_runs_ends_its_plugin_only(
         answer = await server.client.post("/v1/bad/ways/misbehave-not")
         assert (answer.status, "'bad'" in answer.json["message"]) == (503, True)
         await check_that_others_work(server.client)
+
+
+async def test_who_holds_the_loop_does_not_keep_the_server_from_ending(serve_bad, tmp_path):
+    async with serve_bad() as server:
+        held = {"until": str(tmp_path / "never")}
+        answer = asyncio.create_task(server.client.post("/v1/bad/block", held))
+        assert await server.says("the event loop is held")
+        await server.end()
+        assert await server.ended() == 1
+        assert re.search("without waiting for the thread main: the plugin 'bad', block", server.log)
+        with contextlib.suppress(aiohttp.ClientError):
+            await answer
