@@ -79,7 +79,11 @@ class Handlers:
                 log=f"the plugin {route.plugin!r} failed in {name}: {error}",
             ) from error
         except MISTAKES as error:
-            raise PluginFault(f"The plugin {route.plugin!r} failed in its handler {name}.") from error
+            if route.websocket:
+                # It is closed with a code of its own for a failure.
+                raise
+            what = f"The plugin {route.plugin!r} failed in its handler {name}."
+            raise PluginFault(what) from error
 
 
 def _render(shape: ErrorShape, error: LabError, request: FailedRequest) -> Mapping[str, Any]:

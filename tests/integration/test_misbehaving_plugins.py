@@ -48,6 +48,15 @@ async def test_a_handler_that_ends_the_server_ends_its_request_only(serve_bad, m
         await check_that_others_work(server.client)
 
 
+async def test_a_handler_that_fails_is_named(serve_bad):
+    async with serve_bad() as server:
+        answer = await server.client.post("/v1/bad/ways/fail")
+        assert answer.status == 500
+        assert "'bad' failed in its handler misbehave. It is noted" in answer.json["message"]
+        assert "not to be told" not in answer.json["message"]
+        assert await server.says("ValueError: not to be told")
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("way", ["wait", "swallow"])
 async def test_a_handler_that_hangs_is_given_up(serve_bad, method, way):

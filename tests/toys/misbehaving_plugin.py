@@ -129,12 +129,17 @@ async def hang_in_threads() -> None:
         leave(asyncio.to_thread(hang))
 
 
+async def fail() -> None:
+    """Raise what nobody expects."""
+    raise ValueError("not to be told")
+
+
 WAYS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         *(leave_server, interrupt, cancel, wait, swallow, leave_task, leave_callback),
         *(leave_deaf_task, stop_loop, leave_thread, hang_in_threads, leave_executor),
-        *(use_executor, hang_at_exit, misbehave_not),
+        *(use_executor, hang_at_exit, misbehave_not, fail),
     )
 }
 
