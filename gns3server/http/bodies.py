@@ -31,20 +31,27 @@ async def expect_nothing_yet(_request: web.Request) -> None:
     """Leave ``Expect`` for later: aiohttp would ask for the body before anything is checked."""
 
 
-async def ask_for_body(request: web.Request) -> None:
-    """Ask for the body, if the client waits for that with it (RFC 9110, 10.1.1).
+def check_expectation(request: web.Request) -> None:
+    """Let a client expect that its body is asked for, and nothing else (RFC 9110, 10.1.1).
 
     :raises ExpectationFailed: it expects something else.
     """
     expected = request.headers.get("Expect")
-    if expected is None or request.version < HttpVersion11:
-        return
-    if expected.lower() != "100-continue":
+    if (
+        expected is not None
+        and request.version >= HttpVersion11
+        and expected.lower() != "100-continue"
+    ):
         raise ExpectationFailed(
             f"This server cannot do what the header Expect asks for, {expected[:200]!r}: "
             "leave it out."
         )
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def ask_for_body(request: web.Request) -> None:
+    """Ask for the body, if the client waits for that with it."""
+    if "Expect" in request.headers and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 async def read_body(request: web.Request) -> bytes:

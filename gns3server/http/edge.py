@@ -18,7 +18,7 @@ from gns3server.errors import (
     advice,
 )
 from gns3server.http.access import TICKET, Authenticator
-from gns3server.http.bodies import ask_for_body
+from gns3server.http.bodies import ask_for_body, check_expectation
 from gns3server.http.connections import Connection
 from gns3server.http.encoding import encode
 from gns3server.http.endless import EndlessStreams
@@ -91,6 +91,7 @@ def make_middleware(
             else:
                 if request.match_info.http_exception is None:
                     request[USER] = authenticate(authenticator, request)
+                    check_expectation(request)
                 response = await handler(request)
         except Exception as error:
             known = _known_error(request, error, failed_plugins)
