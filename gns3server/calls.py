@@ -20,9 +20,6 @@ CANCELLED = "it was cancelled, and not by this server"
 _PLUGIN: ContextVar[str] = ContextVar("plugin")
 """The plugin whose code runs; its tasks and callbacks inherit it."""
 
-_LEFT_BEHIND: set[asyncio.Task[Any]] = set()
-"""asyncio itself would forget tasks that nobody waits for."""
-
 
 @contextmanager
 def on_behalf_of(plugin: str) -> Iterator[None]:
@@ -90,20 +87,6 @@ async def guarded(function: Callable[[], Awaitable[T]]) -> T:
         raise tamed(error) from error
 
 
-def leave_behind(task: asyncio.Task[Any]) -> None:
-    """Cancel a task and wait for it no more. It may take note of that or not."""
-    _LEFT_BEHIND.add(task)
-    task.add_done_callback(_forget)
-    task.cancel()
-
-
-def _forget(task: asyncio.Task[Any]) -> None:
-    _LEFT_BEHIND.discard(task)
-    if not task.cancelled():
-        # Fetched, so that it is not reported as forgotten.
-        task.exception()
-
-
 class LimitedCall:
     """A call of foreign code: a task that has so much time, and is left behind after it.
 
@@ -147,7 +130,7 @@ class LimitedCall:
         finally:
             if self.active:
                 self.abandoned = True
-                leave_behind(self.task)
+                self._calls.leave_behind(self.task)
         return not self.abandoned
 
     def result(self) -> Any:
@@ -202,6 +185,8 @@ class LimitedCalls:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.running: set[LimitedCall] = set()
+        # asyncio itself would forget tasks that nobody waits for.
+        self._left_behind: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, function: Callable[[], Awaitable[T]], seconds: float = math.inf) -> T:
@@ -222,6 +207,18 @@ class LimitedCalls:
         self.seconds = min(HURRIED_SECONDS, self.seconds)
         for call in self.running:
             call.restart()
+
+    def leave_behind(self, task: asyncio.Task[Any]) -> None:
+        """Cancel a task and wait for it no more. It may take note of that or not."""
+        self._left_behind.add(task)
+        task.add_done_callback(self._forget)
+        task.cancel()
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._left_behind.discard(task)
+        if not task.cancelled():
+            # Fetched, so that it is not reported as forgotten.
+            task.exception()
 
     def end_of(self, seconds: float) -> float:
         """When a call is over that has so much time from now on."""

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from gns3server.calls import leave_behind
+from gns3server.calls import LimitedCalls
 from gns3server.errors import LabError, UpgradeRequired
 from gns3server.http import endless
 from gns3server.http.connections import Connection
@@ -40,6 +40,9 @@ GOING = Close(GOING_AWAY, "The server stops, or the project was closed or delete
 
 class Upgrades:
     """Serves websockets."""
+
+    def __init__(self) -> None:
+        self._handlers = LimitedCalls(PATIENCE)
 
     async def serve(self, call: Call) -> web.StreamResponse:
         """Make a request a websocket, and run the route's handler with it.
@@ -71,7 +74,7 @@ class Upgrades:
                 await self._wait(call, work, websocket)
             finally:
                 if not work.done():
-                    leave_behind(work)
+                    self._handlers.leave_behind(work)
             websocket.finish(_outcome(call, work))
             await closing
         return response

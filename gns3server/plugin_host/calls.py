@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, TypeVar
 
-from gns3server.calls import CallFailed, LimitedCalls, TookTooLong, guarded, leave_behind, tamed
+from gns3server.calls import CallFailed, LimitedCalls, TookTooLong, guarded, tamed
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ class Lifespan:
         except BaseException:
             # Should it be entered after all, it is left at once.
             self._leaving.set()
-            leave_behind(self._task)
+            self._limited.leave_behind(self._task)
             self._task = None
             raise
         if self._task.done():
@@ -111,7 +111,7 @@ class Lifespan:
         try:
             await self._first_of(task)
         except BaseException:
-            leave_behind(task)
+            self._limited.leave_behind(task)
             raise
         task.result()
 
