@@ -13,6 +13,7 @@ from functools import partial
 from importlib.metadata import EntryPoint
 from typing import Any
 
+from gns3server.calls import LimitedCalls
 from gns3server.errors import advice
 from gns3server.events import EventBus
 from gns3server.files.durable import make_directory
@@ -25,7 +26,6 @@ from gns3server.http.notifications import V1Translator
 from gns3server.http.routing import Route
 from gns3server.http.security import Gatekeeper
 from gns3server.nodes.file_cache import FileCache
-from gns3server.nodes.limits import CallLimits
 from gns3server.nodes.machine import Machine
 from gns3server.nodes.project_base import ProjectServices
 from gns3server.nodes.registry import Registry
@@ -148,7 +148,7 @@ async def serving(
             registry,
             streams=streams,
             stop=stop or asyncio.Event(),
-            limits=CallLimits(plugin_seconds),
+            limits=LimitedCalls(plugin_seconds),
         ) as (server, tasks),
         _curl_log(settings) as curl_log,
         host.lifespans(server),
@@ -193,7 +193,7 @@ async def _core(
     *,
     streams: EndlessStreams,
     stop: asyncio.Event,
-    limits: CallLimits,
+    limits: LimitedCalls,
 ) -> AsyncIterator[tuple[Server, Tasks]]:
     """Everything below HTTP, wired together."""
     settings, tasks = config.current, Tasks()

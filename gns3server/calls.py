@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+import inspect
+import math
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -12,6 +14,8 @@ T = TypeVar("T")
 
 HURRIED_SECONDS = 1.0
 """How long one call may take when the server stops, which is to take ten seconds at most."""
+
+CANCELLED = "it was cancelled, and not by this server"
 
 _PLUGIN: ContextVar[str] = ContextVar("plugin")
 """The plugin whose code runs; its tasks and callbacks inherit it."""
@@ -59,87 +63,183 @@ def tamed(error: BaseException) -> CallFailed:
     return failure
 
 
-async def guarded(work: Awaitable[T]) -> T:
-    """Await foreign work in such a way that what it raises ends nothing but itself.
+async def guarded(function: Callable[[], Awaitable[T]]) -> T:
+    """Call foreign code in such a way that what it raises ends nothing but itself.
 
+    :raises TypeError: it returns nothing that can be awaited.
     :raises CallFailed: it raised ``SystemExit``, ``KeyboardInterrupt`` or the like, or was
         cancelled though nobody has cancelled whoever waits for it.
     """
     task = asyncio.current_task()
     before = 0 if task is None else task.cancelling()
     try:
-        return await work
+        awaitable = function()
+        if not inspect.isawaitable(awaitable):
+            raise TypeError("it must be written with async def")
+        return await awaitable
     except asyncio.CancelledError as error:
         if task is None or task.cancelling() > before:
             raise
-        raise CallFailed("it was cancelled, and not by this server") from error
+        raise CallFailed(CANCELLED) from error
     except Exception:
         raise
     except BaseException as error:
         raise tamed(error) from error
 
 
+class LimitedCall:
+    """A call of foreign code: a task that has so much time, and is left behind after it.
+
+    :param calls: those that it is one of.
+    :param function: the code.
+    :param seconds: how long it may take, if not as long as any of them.
+    """
+
+    def __init__(
+        self,
+        calls: LimitedCalls,
+        function: Callable[[], Awaitable[Any]],
+        seconds: float = math.inf,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.abandoned = False
+        self.end = math.inf
+        """When its time is over, on the clock of the event loop."""
+        self._calls = calls
+        self._seconds = seconds
+        self._resting = 0
+        self._over = loop.create_future()
+        calls.running.add(self)
+        self.task = loop.create_task(self._run(function))
+        self.restart()
+
+    @property
+    def active(self) -> bool:
+        """Whether the code still runs."""
+        return not self.task.done()
+
+    @property
+    def seconds(self) -> float:
+        """How long it may take."""
+        return min(self._seconds, self._calls.seconds)
+
+    async def wait(self) -> bool:
+        """Wait for its end, or for its limit; ``False`` then, and it is abandoned."""
+        try:
+            await self._over
+        finally:
+            if self.active:
+                self.abandoned = True
+                self._calls.leave_behind(self.task)
+        return not self.abandoned
+
+    def result(self) -> Any:
+        """What the code has returned.
+
+        :raises CallFailed: it has cancelled its own task.
+        :raises Exception: what it has raised, as :func:`guarded` does.
+        """
+        if self.task.cancelled():
+            raise CallFailed(CANCELLED)
+        return self.task.result()
+
+    def restart(self) -> None:
+        """Give it the whole limit from now on."""
+        self.end = math.inf if self._resting else self._calls.end_of(self.seconds)
+
+    def rest(self) -> None:
+        """Let no time pass for it: the core works."""
+        self._resting += 1
+        self.end = math.inf
+
+    def go_on(self) -> None:
+        """Let its time pass again."""
+        self._resting -= 1
+        self.restart()
+
+    def give_up(self) -> None:
+        """Tell whoever waits for it that its time is over."""
+        self.end = math.inf
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
+
+    async def _run(self, function: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            return await guarded(function)
+        finally:
+            self._calls.running.discard(self)
+            self._wake()
+
+
 class LimitedCalls:
-    """Awaits foreign work for a limited time each, and leaves behind what takes longer.
+    """Calls of foreign code, and how long each may take.
 
-    What is left behind has been cancelled; it may take note of that or not.
+    One timer looks after all of them: a call costs none.
 
-    :param seconds: how long one call may take.
+    :param seconds: the limit.
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._waiting: set[asyncio.Timeout] = set()
+        self.running: set[LimitedCall] = set()
         # asyncio itself would forget tasks that nobody waits for.
         self._left_behind: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
 
-    def hurry(self, seconds: float) -> None:
-        """Give every call so little time from now on, those under way included."""
-        self.seconds = min(seconds, self.seconds)
-        end = asyncio.get_running_loop().time() + self.seconds
-        for timeout in self._waiting:
-            timeout.reschedule(min(end, timeout.when() or end))
-
-    async def run(self, work: Awaitable[T], seconds: float | None = None) -> T:
-        """Await work in a task of its own.
+    async def run(self, function: Callable[[], Awaitable[T]], seconds: float = math.inf) -> T:
+        """What foreign code returns.
 
         :param seconds: how long it may take, if not as long as any other.
         :raises TookTooLong: it was left behind.
-        :raises Exception: what it raised, as :func:`guarded` does.
+        :raises Exception: as :meth:`LimitedCall.result` does.
         """
-        task = asyncio.create_task(guarded(work))
-        try:
-            await self.wait(task, seconds=seconds)
-        finally:
-            if not task.done():
-                self.leave_behind(task)
-        return task.result()
+        call = LimitedCall(self, function, seconds)
+        if not await call.wait():
+            raise TookTooLong(call.seconds)
+        result: T = call.result()
+        return result
 
-    async def wait(self, *futures: asyncio.Future[Any], seconds: float | None = None) -> None:
-        """Wait until the first of some futures is done.
-
-        :raises TookTooLong: none was in time.
-        """
-        limit = self.seconds if seconds is None else min(seconds, self.seconds)
-        timeout = asyncio.timeout(limit)
-        self._waiting.add(timeout)
-        try:
-            async with timeout:
-                await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-        except TimeoutError:
-            if not any(future.done() for future in futures):
-                raise TookTooLong(min(limit, self.seconds)) from None
-        finally:
-            self._waiting.discard(timeout)
+    def hurry(self) -> None:
+        """Give every call little time from now on, those under way included: the server stops."""
+        self.seconds = min(HURRIED_SECONDS, self.seconds)
+        for call in self.running:
+            call.restart()
 
     def leave_behind(self, task: asyncio.Task[Any]) -> None:
-        """Cancel a task and wait for it no more."""
+        """Cancel a task and wait for it no more. It may take note of that or not."""
         self._left_behind.add(task)
-        task.add_done_callback(self._has_ended)
+        task.add_done_callback(self._forget)
         task.cancel()
 
-    def _has_ended(self, task: asyncio.Task[Any]) -> None:
+    def _forget(self, task: asyncio.Task[Any]) -> None:
         self._left_behind.discard(task)
         if not task.cancelled():
             # Fetched, so that it is not reported as forgotten.
             task.exception()
+
+    def end_of(self, seconds: float) -> float:
+        """When a call is over that has so much time from now on."""
+        if seconds == math.inf:
+            return seconds
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        if self._timer is None or end < self._timer.when():
+            self._look_at(end)
+        return end
+
+    def _look_at(self, end: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(end, self._look, end)
+
+    def _look(self, now: float) -> None:
+        self._timer = None
+        for call in self.running:
+            if call.end <= now:
+                call.give_up()
+        earliest = min((call.end for call in self.running), default=math.inf)
+        if earliest < math.inf:
+            self._look_at(earliest)

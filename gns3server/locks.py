@@ -138,26 +138,34 @@ class KeyedLocks:
             self._admit_held_back()
             return
         self._held_back.pop(turn, None)
+        next_ones = []
         for key in turn.keys:
-            self._lines[key].remove(turn)
-            if not self._lines[key]:
+            line = self._lines[key]
+            line.remove(turn)
+            if line:
+                next_ones.append(line[0])
+            else:
                 del self._lines[key]
-        for key in turn.keys:
-            if key in self._lines:
-                self._admit(self._lines[key][0])
+        for each in next_ones:
+            self._admit(each)
 
     def _line_up(self, turn: KeyedTurn, keys: Iterable[str]) -> None:
         turn.keys = tuple(dict.fromkeys(keys))
         for key in turn.keys:
             line = self._lines.setdefault(key, [])
-            occupied = bool(line) and line[0].inside
-            insort(line, turn, lo=int(occupied), key=lambda other: other.number)
+            if line:
+                insort(line, turn, lo=int(line[0].inside), key=lambda other: other.number)
+            else:
+                line.append(turn)
         self._admit(turn)
 
     def _admit(self, turn: KeyedTurn) -> None:
-        if turn.inside or any(self._lines[key][0] is not turn for key in turn.keys):
+        if turn.inside:
             return
-        if self._may_be_named_yet(turn):
+        for key in turn.keys:
+            if self._lines[key][0] is not turn:
+                return
+        if self._nameless and self._may_be_named_yet(turn):
             self._held_back[turn] = None
             return
         turn.inside = True
@@ -165,10 +173,8 @@ class KeyedLocks:
 
     def _may_be_named_yet(self, turn: KeyedTurn) -> bool:
         """Whether one who came before may still want a key of a turn, to make what it is for."""
-        nameless = next(iter(self._nameless), None)
-        if nameless is None or nameless.number > turn.number:
-            return False
-        return not all(map(self._known, turn.keys))
+        first = next(iter(self._nameless))
+        return first.number < turn.number and not all(map(self._known, turn.keys))
 
     def _admit_held_back(self) -> None:
         held_back, self._held_back = self._held_back, {}

@@ -40,7 +40,7 @@ from gns3server.http.websockets import WebSocket
 from gns3server.nodes.machine import Machine
 from gns3server.nodes.nio import Nio, NioType, resolve_ipv4
 from gns3server.nodes.node import Change, Node
-from gns3server.nodes.node_type import NodeType
+from gns3server.nodes.node_type import NodeType, TextFile
 from gns3server.nodes.process_node import ProcessNode
 from gns3server.nodes.states import NodeState
 from gns3server.nodes.store import Store
@@ -109,6 +109,7 @@ __all__ = [
     "StrictBoolean",
     "SupervisedRun",
     "Text",
+    "TextFile",
     "ToolFailed",
     "ToolResult",
     "Unavailable",

@@ -31,18 +31,17 @@ async def expect_nothing_yet(_request: web.Request) -> None:
     """Leave ``Expect`` for later: aiohttp would ask for the body before anything is checked."""
 
 
-def expectation(request: web.Request) -> str | None:
-    """What the client expects before it sends the body (RFC 9110, 10.1.1)."""
-    return request.headers.get("Expect") if request.version >= HttpVersion11 else None
-
-
 def check_expectation(request: web.Request) -> None:
-    """Let a client expect that its body is asked for, and nothing else.
+    """Let a client expect that its body is asked for, and nothing else (RFC 9110, 10.1.1).
 
     :raises ExpectationFailed: it expects something else.
     """
-    expected = expectation(request)
-    if expected is not None and expected.lower() != "100-continue":
+    expected = request.headers.get("Expect")
+    if (
+        expected is not None
+        and request.version >= HttpVersion11
+        and expected.lower() != "100-continue"
+    ):
         raise ExpectationFailed(
             f"This server cannot do what the header Expect asks for, {expected[:200]!r}: "
             "leave it out."
@@ -51,7 +50,7 @@ def check_expectation(request: web.Request) -> None:
 
 async def ask_for_body(request: web.Request) -> None:
     """Ask for the body, if the client waits for that with it."""
-    if expectation(request) is not None:
+    if "Expect" in request.headers and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 

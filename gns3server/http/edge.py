@@ -26,13 +26,12 @@ from gns3server.http.error_answers import ErrorAnswers, RouterError, out_of_serv
 from gns3server.http.media_types import answer_type, body_type
 from gns3server.http.parsing import make_loader
 from gns3server.http.queries import read_integer, read_query
-from gns3server.http.queueing import find_node, queued
+from gns3server.http.queueing import find_node, read_in_line
 from gns3server.http.request_log import ID, ROUTE, USER, begin, log_outcome, request_ids
 from gns3server.http.routing import JSON, Call, FailedPlugin, Handler, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.http.upgrades import Upgrades
 from gns3server.nodes import lifecycle
-from gns3server.nodes.holding import holding
 from gns3server.server import Server
 
 PREFLIGHT = {
@@ -191,13 +190,16 @@ def make_endpoint(
         call = Call(server, route, request, path)
         call.body_type = body_type(route, request)
         call.answer_type = answer_type(route, request)
-        # Nothing was awaited so far: requests have their places in the order of their heads.
-        with queued(call):
+
+        async def read() -> None:
             await ask_for_body(request)
             call.body = await load(request)
             call.query = read_query(query, request)
             if record is not None:
                 record(request)
+
+        # Nothing was awaited so far: requests have their places in the order of their heads.
+        await read_in_line(call, read)
         if route.is_endless:
             with _joined(streams, call):
                 result = await _in_turn(call, handler)
@@ -255,8 +257,7 @@ async def _in_turn(call: Call, handler: Handler) -> Any:
         if route.scope is Scope.NODE:
             call.found_node = find_node(call)
             await lifecycle.settle(call.node)
-        with holding(call.project.id, *entry.keys):
-            return await handler(call)
+        return await handler(call)
 
 
 async def _check_known(call: Call) -> None:

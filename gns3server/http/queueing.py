@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 
 from aiohttp import StreamReader
 
@@ -69,25 +68,33 @@ def unknown_id(kind: str, text: str, error: NotFound) -> NotFound | InvalidReque
     return error
 
 
-@contextmanager
-def queued(call: Call) -> Iterator[None]:
+async def read_in_line(call: Call, read: Callable[[], Awaitable[None]]) -> None:
     """Queue for what a request works on, and keep the place while its body is read.
 
     The place is taken without awaiting anything. It is kept for as long as the turn has not
     come, and then until :data:`BODY_PATIENCE` after the head; once lost, it is taken anew when
     the body is there. If the body cannot be used or the client goes, it is given back.
 
+    :param read: reads the rest of the request.
     :raises InvalidRequest: the path's project id is none.
     :raises NotFound: no such project is open, or no more, and the route wants an open one.
     :raises Conflict: it is damaged.
     """
+    content = call.request.content
+    complete = content.is_eof()
     _join(call)
-    if call.entry is None:
-        yield
-    else:
-        with _until_late(call.entry, call.request.content):
-            yield
-    if call.entry is None or call.entry.given_up:
+    entry = call.entry
+    timer = None if complete or entry is None else _give_up_when_late(entry, content)
+    try:
+        await read()
+    except BaseException:
+        if entry is not None:
+            entry.leave()
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
+    if not complete and (entry is None or entry.given_up):
         _join(call)
     if call.entry is not None and call.route.creates:
         wanted = call.body.get("id")
@@ -117,23 +124,12 @@ def _join(call: Call) -> None:
             call.entry = None
 
 
-@contextmanager
-def _until_late(entry: LockRequest, body: StreamReader) -> Iterator[None]:
-    """Give a place back when its turn has come and the body is late, or the context fails."""
+def _give_up_when_late(entry: LockRequest, body: StreamReader) -> asyncio.TimerHandle:
+    """Have a place given back when its turn has come and the body is late."""
 
     def give_up(_turn: object) -> None:
         if not body.is_eof():
             entry.leave()
 
-    timer = None
-    if not body.is_eof():
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(BODY_PATIENCE, entry.turn.add_done_callback, give_up)
-    try:
-        yield
-    except BaseException:
-        entry.leave()
-        raise
-    finally:
-        if timer is not None:
-            timer.cancel()
+    loop = asyncio.get_running_loop()
+    return loop.call_later(BODY_PATIENCE, entry.turn.add_done_callback, give_up)

@@ -297,6 +297,10 @@ class NodeObjectSchema(Schema):
     console = port_field(required=True)
     directory = fields.String(data_key="vm_directory", required=True)
 
+    def get_attribute(self, obj: Mapping[str, Any], attr: str, default: Any) -> Any:
+        """A value of a snapshot. Its keys are names of fields, and its attributes are none."""
+        return obj.get(attr, default)
+
 
 @dataclass(frozen=True, slots=True)
 class NodeShapes:

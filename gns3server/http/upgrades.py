@@ -42,7 +42,7 @@ class Upgrades:
     """Serves websockets."""
 
     def __init__(self) -> None:
-        self._abandoned = LimitedCalls(PATIENCE)
+        self._handlers = LimitedCalls(PATIENCE)
 
     async def serve(self, call: Call) -> web.StreamResponse:
         """Make a request a websocket, and run the route's handler with it.
@@ -74,7 +74,7 @@ class Upgrades:
                 await self._wait(call, work, websocket)
             finally:
                 if not work.done():
-                    self._abandoned.leave_behind(work)
+                    self._handlers.leave_behind(work)
             websocket.finish(_outcome(call, work))
             await closing
         return response

@@ -63,7 +63,7 @@ class NodeCalls:
             raise self._still_busy(earlier)
         name = f"The plugin {plugin!r}, in {method} of {self._node.title},"
         with on_behalf_of(plugin), holding(self._project.id, self._node.id):
-            call = self._project.limits.begin(name, partial(function, *args))
+            call = AuthorCall(name, self._project.limits, partial(function, *args))
             try:
                 in_time = await call.wait()
             finally:
@@ -79,9 +79,7 @@ class NodeCalls:
 
     async def _result(self, call: AuthorCall, expect: type[T] | None) -> Any:
         try:
-            if call.task.cancelled():
-                raise RuntimeError("it was cancelled, and not by this server")
-            result = call.task.result()
+            result = call.result()
             if expect is not None and not isinstance(result, expect):
                 raise TypeError(f"it returned {result!r:.80}, which is no {expect.__name__}")
         except PluginFault as known:
@@ -104,15 +102,19 @@ class NodeCalls:
         fault.reported = True
         await self._project.report(self._node.id, message)
 
-    def remember(self, failure: LabError | None) -> None:
-        """Have :meth:`check` tell the next request of a failure that none was told of."""
-        self._failure = failure
+    async def settle(self) -> None:
+        """Have the plugin settle, and :meth:`check` tell the next request if it fails in that."""
+        self._failure = None
+        try:
+            await self.run("settle")
+        except LabError as failure:
+            self._failure = failure
 
     def check(self) -> None:
         """Refuse a request while a call that was given up has not ended.
 
         :raises Unavailable: names plugin and method.
-        :raises gns3server.errors.LabError: what :meth:`remember` was given.
+        :raises gns3server.errors.LabError: what :meth:`settle` has failed with.
         """
         failure, self._failure = self._failure, None
         if failure is not None:

@@ -33,13 +33,10 @@ async def settle(node: Node) -> None:
     That its plugin fails in this keeps no node from being stopped or deleted: it is told to the
     requests that need the plugin.
     """
-    failure = None
     try:
-        await node.calls.run("settle")
-    except LabError as error:
-        failure = error
+        if node.calls.is_overridden("settle"):
+            await node.calls.settle()
     finally:
-        node.calls.remember(failure)
         await node.note_end()
 
 

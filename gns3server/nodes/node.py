@@ -80,9 +80,10 @@ class Node(NodeCore):
     async def snapshot(self) -> dict[str, Any]:
         """Everything that the object schema shows of this node.
 
-        Called for every answer and event about the node.
+        Called for every answer and event about the node: what can be declared in its type
+        (``text_files``) is shown faster than what an override adds.
         """
-        return {
+        values = {
             **self.properties,
             "id": self.id,
             "project_id": self.project.id,
@@ -91,6 +92,16 @@ class Node(NodeCore):
             "state": self.state,
             "directory": str(self.directory),
         }
+        for file in self.type.text_files:
+            try:
+                content = await self.read_file(file.name)
+            except Conflict:
+                # A node can be shown, and its end be told, whatever its files are.
+                content = None
+            values[file.text] = None if content is None else content.decode(errors="replace")
+            if file.path is not None:
+                values[file.path] = None if content is None else file.name
+        return values
 
     @core_code
     async def created(self) -> None:

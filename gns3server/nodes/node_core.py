@@ -99,8 +99,8 @@ class NodeCore:
 
     async def shown(self) -> dict[str, Any]:
         """What answers show of the node. Clients never see what is always on stopped."""
-        values = await self.calls.run("snapshot", expect=dict)
-        return {**values, **({"state": NodeState.STARTED} if self.type.always_on else {})}
+        values: dict[str, Any] = await self.calls.run("snapshot", expect=dict)
+        return {**values, "state": NodeState.STARTED} if self.type.always_on else values
 
     async def event(
         self,

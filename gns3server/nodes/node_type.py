@@ -18,6 +18,22 @@ LIFECYCLES = ("startable", "always_on")
 """Whether clients start and stop a node, or it is up as long as its project is open."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextFile:
+    """A text file in the directory of a node that objects of the node show.
+
+    Both fields are null while there is no such file, and while it cannot be read.
+
+    :param name: the file's name.
+    :param text: the field that has its content.
+    :param path: the field that has its path in the directory, if one does.
+    """
+
+    name: str
+    text: str
+    path: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class NodeType:
     """One kind of node: all that the core needs to route, store, wire and run it.
@@ -51,6 +67,7 @@ class NodeType:
     :param capabilities: what it can do besides start, stop and reload; each brings its routes,
         states and events. There is one: ``suspend``.
     :param image_kinds: kinds of image files it uses.
+    :param text_files: files that its objects show.
     :param context: whatever the plugin's nodes share, as its configuration.
     :param legacy_directory: pattern of its directory in projects from before 1.3.
     """
@@ -70,6 +87,7 @@ class NodeType:
     console: bool = True
     capabilities: frozenset[str] = frozenset()
     image_kinds: tuple[ImageKind, ...] = ()
+    text_files: tuple[TextFile, ...] = ()
     legacy_directory: str = ""
     context: Any = None
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gns3server.calls import LimitedCalls
 from gns3server.errors import Conflict, warn_of_old_name
 from gns3server.events import Event, EventBus, LogEntry
 from gns3server.locks import LockRequest
-from gns3server.nodes.limits import CallLimits, core_code
+from gns3server.nodes.limits import core_code
 from gns3server.nodes.machine import Machine
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.plugin_events import plugin_event
@@ -51,7 +52,7 @@ class ProjectServices:
     node_ids: dict[str, str]
     converting: asyncio.Lock
     own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
-    limits: CallLimits
+    limits: LimitedCalls
 
 
 class ProjectBase(ABC):
@@ -83,7 +84,7 @@ class ProjectBase(ABC):
         return self._shared.machine
 
     @property
-    def limits(self) -> CallLimits:
+    def limits(self) -> LimitedCalls:
         """How long calls into its nodes may take."""
         return self._shared.limits
 

@@ -8,9 +8,10 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, TypeVar
 
-from gns3server.calls import HURRIED_SECONDS, CallFailed, LimitedCalls, TookTooLong, guarded, tamed
+from gns3server.calls import CallFailed, LimitedCalls, TookTooLong, guarded, tamed
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ class Caller:
 
     def hurry(self) -> None:
         """Give every call little time from now on, those that are awaited already included."""
-        self.limited.hurry(HURRIED_SECONDS)
+        self.limited.hurry()
 
     def call(self, function: Callable[[], T]) -> T:
         """What ``function`` returns. Blocks.
@@ -44,7 +45,7 @@ class Caller:
 
     async def observe(self, function: Callable[[], Any]) -> None:
         """Call a function and await what it returns, within the limit together."""
-        await self.limited.run(_called(function))
+        await self.limited.run(partial(_called, function))
 
     def lifespan(
         self, function: Callable[[], Any], on_failure: Callable[[Exception], None]
@@ -82,9 +83,9 @@ class Lifespan:
         :raises TookTooLong: it was not entered in time, and is left behind.
         :raises Exception: whatever it raised.
         """
-        self._task = asyncio.create_task(guarded(self._live()))
+        self._task = asyncio.create_task(guarded(self._live))
         try:
-            await self._limited.wait(self._task, self._entered)
+            await self._first_of(self._task, self._entered)
         except BaseException:
             # Should it be entered after all, it is left at once.
             self._leaving.set()
@@ -108,11 +109,15 @@ class Lifespan:
             return
         self._leaving.set()
         try:
-            await self._limited.wait(task)
+            await self._first_of(task)
         except BaseException:
             self._limited.leave_behind(task)
             raise
         task.result()
+
+    async def _first_of(self, *futures: asyncio.Future[None]) -> None:
+        first = asyncio.FIRST_COMPLETED
+        await self._limited.run(partial(asyncio.wait, futures, return_when=first))
 
     async def _live(self) -> None:
         context = await asyncio.wrap_future(in_thread(self._function))

@@ -15,11 +15,12 @@ from typing import Any, TypeGuard
 from marshmallow import EXCLUDE, Schema, ValidationError
 
 from gns3server.files.images import ImageKind
+from gns3server.files.safe_open import is_plain_name
 from gns3server.http.parsing import flatten
 from gns3server.http.schemas import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.node import Node
-from gns3server.nodes.node_type import CAPABILITIES, LIFECYCLES, NodeType
+from gns3server.nodes.node_type import CAPABILITIES, LIFECYCLES, NodeType, TextFile
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 NAME_RULE = "begin with a small letter, then small letters, digits, - and _"
@@ -201,6 +202,7 @@ def _check_node_type(where: str, kind: NodeType) -> None:
         ("nio_types", kind.nio_types, str),
         ("image_kinds", kind.image_kinds, ImageKind),
         ("capabilities", kind.capabilities, str),
+        ("text_files", kind.text_files, TextFile),
         ("udp_companions", kind.udp_companions, int),
     ):
         check_collection(where, name, items)
@@ -213,12 +215,26 @@ def _check_node_type(where: str, kind: NodeType) -> None:
                 f"{where} has the capability {capability!r}, which the server does not know: "
                 f"{_nearest(capability, CAPABILITIES)}"
             )
+    for file in kind.text_files:
+        _check_text_file(where, kind, file)
     _check_nature(where, kind)
     for distance in kind.udp_companions:
         if not is_whole(distance, 1, LAST_PORT - 1):
             raise Unfit(
                 f"{where}: {distance!r} in its udp_companions is no distance between two ports: "
                 f"1 to {LAST_PORT - 1}"
+            )
+
+
+def _check_text_file(where: str, kind: NodeType, file: TextFile) -> None:
+    if not (isinstance(file.name, str) and is_plain_name(file.name)):
+        raise Unfit(f"{where}: {file.name!r} in its text_files is no plain file name")
+    shown = kind.object_schema().fields
+    for field in (file.text, file.path):
+        if field is not None and field not in shown:
+            raise Unfit(
+                f"{where}: its text_files name the field {field!r}, which its object_schema has "
+                f"not: {_nearest(str(field), shown)}"
             )
 
 

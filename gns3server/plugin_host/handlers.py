@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from gns3server.calls import (
-    HURRIED_SECONDS,
     CallFailed,
     LimitedCalls,
     TookTooLong,
@@ -20,6 +20,7 @@ from gns3server.calls import (
 from gns3server.errors import LabError, PluginFault, Unavailable
 from gns3server.http.families import ErrorShape, FailedRequest
 from gns3server.http.routing import Call, Route
+from gns3server.nodes.holding import holding
 from gns3server.plugin_host.route_checks import name_of
 
 MISTAKES = (
@@ -46,7 +47,7 @@ class Handlers:
 
     def hurry(self) -> None:
         """Give every handler little time from now on: the server stops."""
-        self._limited.hurry(HURRIED_SECONDS)
+        self._limited.hurry()
 
     def wrap(self, plugin: str, route: Route) -> Route:
         """A route of a plugin's own, to be installed in place of the one that it has made."""
@@ -62,10 +63,10 @@ class Handlers:
     async def _handle(self, route: Route, call: Call) -> Any:
         name = name_of(route.handler)
         try:
-            with on_behalf_of(route.plugin):
+            with on_behalf_of(route.plugin), _holding(call):
                 if route.limit is None:
-                    return await guarded(route.handler(call))
-                return await self._limited.run(route.handler(call), route.limit)
+                    return await guarded(partial(route.handler, call))
+                return await self._limited.run(partial(route.handler, call), route.limit)
         except TookTooLong as error:
             raise Unavailable(
                 f"The plugin {route.plugin!r} was given up: its handler {name} did not answer "
@@ -84,6 +85,13 @@ class Handlers:
                 raise
             what = f"The plugin {route.plugin!r} failed in its handler {name}."
             raise PluginFault(what) from error
+
+
+def _holding(call: Call) -> AbstractContextManager[None]:
+    """Note what the request of a handler has for itself, if anything."""
+    if call.entry is None:
+        return nullcontext()
+    return holding(call.project.id, *call.entry.keys)
 
 
 def _render(shape: ErrorShape, error: LabError, request: FailedRequest) -> Mapping[str, Any]:

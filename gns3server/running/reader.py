@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from gns3server.running.identity import Handle, ProcessIdentity, open_all
@@ -63,6 +64,7 @@ class KernelReader:
         self._look = look
         self._pool = thread_pool("kernel-reader")
         self._asked: dict[ReadinessQuery, Callable[[ReadinessResult], None]] = {}
+        self._deserted = asyncio.Event()
         self._rounds: asyncio.Task[None] | None = None
         self._processes = Shared(self._pool, processes)
         self._carriers = Shared(self._pool, run_id_carriers)
@@ -79,6 +81,7 @@ class KernelReader:
         :param answered: called once, on the loop; owns the pidfds in the answer.
         """
         self._asked[question] = answered
+        self._deserted.clear()
         if self._rounds is None:
             self._rounds = asyncio.create_task(self._answer_all())
 
@@ -88,10 +91,13 @@ class KernelReader:
         :param question: it may have been answered, or never have been asked.
         """
         self._asked.pop(question, None)
+        if not self._asked:
+            self._deserted.set()
 
     def withdraw_all(self) -> None:
         """Ask nothing any longer."""
         self._asked.clear()
+        self._deserted.set()
 
     async def family(self, known: Collection[ProcessIdentity]) -> list[Handle]:
         """Open the living descendants of processes.
@@ -140,7 +146,10 @@ class KernelReader:
             while self._asked:
                 await self._round(list(self._asked), table)
                 if self._asked:
-                    await asyncio.sleep(PAUSE)
+                    # Whoever was the last to wait may go away during the pause.
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(PAUSE):
+                            await self._deserted.wait()
         finally:
             self._rounds = None
 

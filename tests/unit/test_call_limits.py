@@ -3,42 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import math
 from pathlib import Path
 
 import pytest
 
+from gns3server.calls import CallFailed, LimitedCall, LimitedCalls
 from gns3server.errors import Conflict, PluginFault
 from gns3server.nodes import runtime
-from gns3server.nodes.limits import CallLimits, check_outside, core_code, is_core_code
+from gns3server.nodes.limits import AuthorCall, check_outside, core_code, is_core_code
 
 LONG = 3600.0
 
 
 class Clock:
-    """What the loop was asked to call later, which happens when the test says so."""
+    """The clock of the loop, which stands still until the test lets time pass."""
 
     def __init__(self, monkeypatch) -> None:
-        self.timers: list[tuple[float, asyncio.TimerHandle, Callable[[], None]]] = []
-        loop = asyncio.get_running_loop()
+        self.now = 1000.0
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self.now)
 
-        def call_later(delay, call):
-            timer = loop.call_at(loop.time() + LONG, call)
-            self.timers.append((delay, timer, call))
-            return timer
-
-        monkeypatch.setattr(loop, "call_later", call_later)
-
-    @property
-    def running(self) -> list[float]:
-        """The limits that run."""
-        return [delay for delay, timer, _ in self.timers if not timer.cancelled()]
-
-    def strike(self) -> None:
-        """Let all limits that run be over."""
-        for _, timer, call in self.timers:
-            if not timer.cancelled():
-                call()
+    def left(self, *calls: LimitedCall) -> list[float]:
+        """How long some calls may still take."""
+        return [call.end - self.now for call in calls]
 
 
 @pytest.fixture
@@ -51,40 +38,68 @@ async def hang() -> None:
 
 
 async def test_a_call_that_ends_in_time_has_no_limit_any_more(clock):
-    call = CallLimits(10).begin("start", lambda: asyncio.sleep(0, "done"))
-    assert clock.running == [10]
+    limits = LimitedCalls(10)
+    call = LimitedCall(limits, lambda: asyncio.sleep(0, "done"))
+    assert clock.left(call) == [10]
     assert await call.wait()
-    assert call.task.result() == "done"
-    assert clock.running == []
+    assert call.result() == "done"
+    assert not limits.running
     assert not call.active
 
 
 async def test_a_call_that_takes_too_long_is_cancelled_and_abandoned(clock):
-    call = CallLimits(10).begin("start", hang)
+    call = LimitedCall(LimitedCalls(10), hang)
     await asyncio.sleep(0)
-    clock.strike()
+    clock.now += 10
     assert not await call.wait()
     assert call.abandoned
     await asyncio.wait({call.task})
     assert call.task.cancelled()
 
 
+async def test_each_call_has_its_own_time(clock):
+    limits = LimitedCalls(10)
+    later = LimitedCall(limits, hang)
+    clock.now += 1
+    latest, first = LimitedCall(limits, hang), LimitedCall(limits, hang, 5)
+    assert clock.left(later, latest, first) == [9, 10, 5]
+    clock.now += 5
+    assert not await first.wait()
+    assert [call.abandoned for call in (later, latest)] == [False, False]
+    clock.now += 4
+    assert not await later.wait()
+    assert not latest.abandoned
+    clock.now += 1
+    assert not await latest.wait()
+    await asyncio.wait({call.task for call in (first, later, latest)})
+
+
 async def test_when_the_server_stops_calls_under_way_have_little_time(clock):
-    limits = CallLimits(10)
-    call = limits.begin("stop", hang)
+    limits = LimitedCalls(10)
+    call = LimitedCall(limits, hang)
     limits.hurry()
-    assert clock.running == [1.0]
-    later = limits.begin("leave", hang)
-    assert clock.running == [1.0, 1.0]
-    for each in (call, later):
-        each.task.cancel()
-        await asyncio.wait({each.task})
+    later = LimitedCall(limits, hang)
+    assert clock.left(call, later) == [1, 1]
+    clock.now += 1
+    assert [await call.wait(), await later.wait()] == [False, False]
+    await asyncio.wait({call.task, later.task})
 
 
 async def test_a_short_limit_is_not_made_longer_by_hurry(clock):
-    limits = CallLimits(0.5)
+    limits = LimitedCalls(0.5)
     limits.hurry()
     assert limits.seconds == 0.5
+
+
+async def test_a_call_that_cancels_itself_has_failed():
+    async def cancel() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await hang()
+
+    with pytest.raises(CallFailed, match="it was cancelled, and not by this server"):
+        await LimitedCalls(LONG).run(cancel)
 
 
 async def test_no_time_passes_while_the_core_works(clock):
@@ -100,28 +115,50 @@ async def test_no_time_passes_while_the_core_works(clock):
     async def start() -> str:
         return await core() + " and more"
 
-    call = CallLimits(10).begin("start", start)
+    call = AuthorCall("start", LimitedCalls(10), start)
     await entered.wait()
-    assert clock.running == []
+    clock.now += LONG
+    for _ in range(4):
+        await asyncio.sleep(0)
     leave.set()
     assert await call.wait()
-    assert call.task.result() == "done and more"
+    assert call.result() == "done and more"
+
+
+async def test_the_server_waits_for_its_own_work_even_in_a_hurry(clock):
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    @core_code
+    async def core() -> None:
+        entered.set()
+        await leave.wait()
+
+    limits = LimitedCalls(10)
+    call = AuthorCall("stop", limits, core)
+    await entered.wait()
+    limits.hurry()
+    assert clock.left(call) == [math.inf]
+    leave.set()
+    assert await call.wait()
 
 
 async def test_after_the_core_has_worked_the_whole_limit_is_there_again(clock):
+    back = asyncio.Event()
+
     @core_code
     async def core() -> None:
         await asyncio.sleep(0)
 
     async def start() -> None:
+        clock.now += 9
         await core()
+        back.set()
         await hang()
 
-    call = CallLimits(10).begin("start", start)
-    for _ in range(4):
-        await asyncio.sleep(0)
-    assert clock.running == [10]
-    clock.strike()
+    call = AuthorCall("start", LimitedCalls(10), start)
+    await back.wait()
+    assert clock.left(call) == [10]
+    clock.now += 10
     assert not await call.wait()
 
 
@@ -142,7 +179,7 @@ async def test_who_was_given_up_cannot_have_the_core_work_any_more():
         except RuntimeError as error:
             refused.set_result(str(error))
 
-    call = CallLimits(0.01).begin("stop of 'PC'", deaf)
+    call = AuthorCall("stop of 'PC'", LimitedCalls(0.01), deaf)
     assert not await call.wait()
     goes_on.set()
     assert "stop of 'PC' goes on although it was given up" in await refused
@@ -164,10 +201,10 @@ async def test_locks_are_refused_inside_of_a_call_and_only_there():
     async def start() -> None:
         check_outside("Project.enter")
 
-    call = CallLimits(LONG).begin("start of 'PC'", start)
+    call = AuthorCall("start of 'PC'", LimitedCalls(LONG), start)
     await call.wait()
     with pytest.raises(PluginFault, match=r"start of 'PC' must not call Project\.enter"):
-        call.task.result()
+        call.result()
 
 
 # Directories for sockets ----------------------------------------------------------------------

@@ -141,7 +141,7 @@ def test_a_failure_is_recorded_with_phase_and_message_and_nothing_is_installed(
 
 
 BAD_CLASSES = """
-from gns3server.plugin import ProcessNode
+from gns3server.plugin import ProcessNode, TextFile
 
 class Half(ProcessNode):
     async def start(self): ...
@@ -188,6 +188,18 @@ class Broken(MineObjectSchema):
         ("capabilities='suspend'", "capabilities is 'suspend', one text"),
         ("capabilities={'suspnd'}", "the server does not know: did you mean 'suspend'?"),
         ("image_kinds=('disk',)", "'disk' in its image_kinds is no ImageKind"),
+        ("text_files=(TextFile(name='../x', text='name'),)", "'../x' in its text_files is no"),
+        ("text_files=(TextFile(name='..', text='name'),)", "'..' in its text_files is no plain"),
+        (
+            "text_files=(TextFile(name=5, text='name'),)",
+            "5 in its text_files is no plain",
+        ),
+        (
+            "text_files=(TextFile(name='x', text='nome'),)",
+            "the field 'nome', which its object",
+        ),
+        ("text_files=(TextFile(name='x', text='name', path='pat'),)", "the field 'pat', which"),
+        ("text_files=('boot.cfg',)", "'boot.cfg' in its text_files is no TextFile"),
         ("udp_companions=9", "udp_companions is 9 where a tuple belongs"),
         ("udp_companions=('9',)", "'9' in its udp_companions is no int"),
         ("udp_companions=(0,)", "0 in its udp_companions is no distance between two ports"),

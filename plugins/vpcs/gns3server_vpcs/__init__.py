@@ -11,9 +11,9 @@ from typing import Any
 
 from marshmallow import Schema
 
-from gns3server.plugin import NioType, NodeType, Text, hookimpl
+from gns3server.plugin import NioType, NodeType, Text, TextFile, hookimpl
 from gns3server_vpcs.binary import BinaryProbe
-from gns3server_vpcs.node import VpcsContext, VpcsNode
+from gns3server_vpcs.node import SCRIPT, VpcsContext, VpcsNode
 from gns3server_vpcs.schemas import (
     NioTapSchema,
     VpcsCreateSchema,
@@ -54,6 +54,7 @@ def gns3_node_types(config: Mapping[str, Any]) -> list[NodeType]:
             numbers=range(255),
             # Versions with a relay hub bind it at this distance (contract 5.5).
             udp_companions=(RELAY_DISTANCE,),
+            text_files=(TextFile(name=SCRIPT, text="startup_script", path="startup_script_path"),),
             legacy_directory="vpcs/pc-{id}",
             context=VpcsContext(config, BinaryProbe()),
         )

@@ -88,19 +88,6 @@ class VpcsNode(ProcessNode):
             text = rename(stored.decode(errors="surrogateescape"), self.name, name)
         return Change(files={SCRIPT: text.encode(errors="surrogateescape")})
 
-    async def snapshot(self) -> dict[str, Any]:
-        """The node's object with the script that is in its directory now."""
-        try:
-            script = await self.read_file(SCRIPT)
-        except Conflict:
-            # A node can be shown, and its end be told, whatever its files are.
-            script = None
-        return {
-            **await super().snapshot(),
-            "startup_script": None if script is None else script.decode(errors="replace"),
-            "startup_script_path": None if script is None else SCRIPT,
-        }
-
 
 def rename(script: str, old: str, new: str) -> str:
     """A script in which a PC's name has changed: whole words only (D-27), ``%h`` as well.

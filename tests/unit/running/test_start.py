@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import settled
 
 from gns3server.running import launching
 from gns3server.running.identity import open_child
@@ -169,10 +170,17 @@ async def test_sees_a_port_taken_by_another_after_the_spawn(
 
 
 async def test_a_wait_that_is_given_up_asks_no_more(
-    spawn: Start, make_spec: MakeSpec, tcp_port: Port, reader: KernelReader
+    spawn: Start,
+    make_spec: MakeSpec,
+    tcp_port: Port,
+    reader: KernelReader,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("gns3server.running.reader.PAUSE", 30)
     run: LocalRun = await spawn(make_spec("rest()", ports=(tcp_port,)))
     waiting = asyncio.create_task(run.ready())
+    await settled()
+    # The reader's one thread has looked before it does this: the pause has begun.
     await reader.carriers([], [])
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
