@@ -326,7 +326,7 @@ def _columns(connection: sqlite3.Connection) -> dict[str, list[Any]]:
     for table, *column in connection.execute(
         'SELECT t.name, c.name, c.type, c."notnull", c.pk '
         "FROM sqlite_schema t, pragma_table_info(t.name) c "
-        "WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' ORDER BY t.name, c.cid"
+        "WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' ORDER BY t.rowid, c.cid"
     ):
         found.setdefault(table, []).append(column)
     return found
