@@ -139,16 +139,17 @@ class ProjectManager:
 
         async def open_one(place: ProjectPlace) -> None:
             async with slots:
-                try:
-                    await self._open(place, expected=True)
-                except Exception as error:
-                    self.damaged.note(place, error)
+                await self._open(place, expected=True)
 
-        await asyncio.gather(*map(open_one, wanted))
-        # Listed in the order in which they were made, whichever was opened first.
-        for place in wanted:
-            if place.id in self._projects:
+        outcomes = await asyncio.gather(*map(open_one, wanted), return_exceptions=True)
+        # In the order in which they are stored, whichever came first.
+        for place, outcome in zip(wanted, outcomes, strict=True):
+            if outcome is None:
                 self._projects[place.id] = self._projects.pop(place.id)
+            elif isinstance(outcome, Exception):
+                self.damaged.note(place, outcome)
+            else:
+                raise outcome
         await purge(self.location, self._index.paths, self.machine.runner)
 
     def start_always_on(self) -> None:

@@ -158,7 +158,7 @@ def state_of(path: Path) -> FileState:
     """What tells whether somebody has written to a file or its log."""
     state = []
     for file in (path, path.with_name(f"{path.name}-wal")):
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             status = file.stat()
             # An empty log is as good as none.
             if status.st_size:
