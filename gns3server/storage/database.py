@@ -24,12 +24,14 @@ from gns3server.errors import StorageFailed
 from gns3server.storage.file_check import (
     BUSY_SECONDS,
     NO_ROOM_REMEDY,
+    Columns,
     DatabaseError,
     DatabaseMissing,
     FileState,
     NoRoomToExamine,
     Reader,
     check_file,
+    columns_after,
     primary_code,
     refusal,
     state_of,
@@ -85,6 +87,7 @@ class DatabaseThread:
         self.opened: set[Database] = set()  # or about to be
         self._inodes: set[tuple[int, int] | None] = set()
         self._claiming = threading.Lock()
+        self._models: dict[tuple[str, ...], Columns] = {}
         self.submitted = 0  # changes and reads, of which many may share a commit
         self.commits = 0
 
@@ -122,6 +125,12 @@ class DatabaseThread:
             raise
         return database
 
+    def _model(self, migrations: Migrations) -> Columns:
+        key = tuple(migrations)
+        if key not in self._models:
+            self._models[key] = columns_after(migrations)
+        return self._models[key]
+
     def _claim(self, database: Database) -> None:
         """Refuse a file that is open under another name: SQLite's locks do not, in a process."""
         with suppress(OSError), self._claiming:
@@ -149,7 +158,7 @@ class DatabaseThread:
         try:
             self._claim(database)
             before = state_of(path)
-            return before, check_file(path, migrations, read)
+            return before, check_file(path, migrations, read, model=self._model)
         except DatabaseMissing:
             if not new:
                 raise

@@ -17,7 +17,6 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, TypeVar
@@ -35,6 +34,9 @@ T = TypeVar("T")
 
 Reader = Callable[[sqlite3.Connection], Any]
 """Reads everything in a database; raises ValueError for what nobody could have stored."""
+
+Columns = dict[str, list[Any]]
+"""Name, type, whether null is allowed and place in the key of each column, by table."""
 
 FileState = tuple[tuple[int, int, int], ...]
 """Inode, size and time of modification of a file and its log."""
@@ -127,16 +129,25 @@ def primary_code(error: sqlite3.Error) -> int:
     return code & 0xFF
 
 
+def columns_after(migrations: Migrations) -> Columns:
+    """The columns of a file that is as some migrations make it."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+        bring_up_to_date(model, migrations)
+        return _columns(model)
+
+
 def check_file(
     path: Path,
     migrations: Migrations,
     read: Callable[[sqlite3.Connection], T],
     *,
     user: int | None = None,
+    model: Callable[[Migrations], Columns] = columns_after,
 ) -> T:
     """Find out whether a file could be opened, brought up to date and read; returns what was read.
 
     :param user: the process that may have it: it is read all the same, as it is then.
+    :param model: what its tables have to be; who checks many need not find it out for each.
     :raises DatabaseMissing: there is no file.
     :raises DatabaseLocked: another process has it.
     :raises DatabaseError: it cannot be used.
@@ -147,7 +158,7 @@ def check_file(
             raise OSError("it is no regular file")
         _wait_for_lock(path, user)
         with closing(_in_memory(path)) as connection:
-            return _check(connection, migrations, read)
+            return _check(connection, migrations, read, model)
     except (FileNotFoundError, NotADirectoryError):
         raise DatabaseMissing(path) from None
     except (OSError, sqlite3.Error, ValueError) as error:
@@ -290,6 +301,7 @@ def _check(
     connection: sqlite3.Connection,
     migrations: Migrations,
     read: Callable[[sqlite3.Connection], T],
+    model: Callable[[Migrations], Columns],
 ) -> T:
     """Check pages, version, tables and rows; returns what was read.
 
@@ -300,7 +312,7 @@ def _check(
         raise ValueError(f"it is malformed: {problem.splitlines()[-1]}")
     outdated, found = is_outdated(connection, migrations), version_of(connection)
     there = _columns(connection)
-    for table, columns in _columns_after(tuple(migrations[:found])).items():
+    for table, columns in model(migrations[:found]).items():
         if table not in there:
             raise ValueError(f"it has no table {table!r}")
         if there[table] != columns:
@@ -312,17 +324,8 @@ def _check(
     return read(connection)
 
 
-@cache
-def _columns_after(migrations: tuple[str, ...]) -> dict[str, list[Any]]:
-    """The columns of a file that is as some migrations make it."""
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
-        bring_up_to_date(model, migrations)
-        return _columns(model)
-
-
-def _columns(connection: sqlite3.Connection) -> dict[str, list[Any]]:
-    """Name, type, whether null is allowed and place in the key of each column, by table."""
-    found: dict[str, list[Any]] = {}
+def _columns(connection: sqlite3.Connection) -> Columns:
+    found: Columns = {}
     for table, *column in connection.execute(
         'SELECT t.name, c.name, c.type, c."notnull", c.pk '
         "FROM sqlite_schema t, pragma_table_info(t.name) c "
