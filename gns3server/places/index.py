@@ -31,7 +31,7 @@ class ProjectIndex:
 
     async def load(self) -> list[ProjectPlace]:
         """Read what earlier servers have stored, and undo deletions that were not finished."""
-        places = await self._records.places()
+        places = self._records.take_found()
         await asyncio.to_thread(_undo_deletions, places)
         self._index = {place.id: place for place in places}
         return places

@@ -34,6 +34,10 @@ PATIENCE_SECONDS = 4.0
 """How long nodes may take to end when the server stops, however long their types give them."""
 
 
+OPENED_TOGETHER = 8
+"""How many projects are opened at the same time when the server starts."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProjectEntry:
     """A project that the server knows, open or not.
@@ -130,12 +134,22 @@ class ProjectManager:
 
     async def open_known(self) -> None:
         """Open again what was open when the last server ended; one bad project harms no other."""
-        for place in await self._index.load():
-            if place.open:
-                try:
-                    await self._open(place, expected=True)
-                except Exception as error:
-                    self.damaged.note(place, error)
+        wanted = [place for place in await self._index.load() if place.open]
+        slots = asyncio.Semaphore(OPENED_TOGETHER)
+
+        async def open_one(place: ProjectPlace) -> None:
+            async with slots:
+                await self._open(place, expected=True)
+
+        outcomes = await asyncio.gather(*map(open_one, wanted), return_exceptions=True)
+        # In the order in which they are stored, whichever came first.
+        for place, outcome in zip(wanted, outcomes, strict=True):
+            if outcome is None:
+                self._projects[place.id] = self._projects.pop(place.id)
+            elif isinstance(outcome, Exception):
+                self.damaged.note(place, outcome)
+            else:
+                raise outcome
         await purge(self.location, self._index.paths, self.machine.runner)
 
     def start_always_on(self) -> None:

@@ -93,9 +93,8 @@ async def _stored_owner(thread: DatabaseThread, directory: Path) -> str | None:
         return None
     try:
         records = await ProjectStore.load(thread, directory)
-        try:
-            return await records.stored_id()
-        finally:
-            await records.close()
+        await records.close()
     except DatabaseError as error:
         raise Conflict(f"{directory} cannot be used: {error} Or choose another path.") from error
+    stored = records.take_found()
+    return None if stored is None else stored.id

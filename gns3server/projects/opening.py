@@ -46,15 +46,17 @@ async def open_project(
     :raises gns3server.storage.file_check.DatabaseError: its records cannot be used.
     """
     known = places.get(place.id)
-    records, fresh = await _load_records(thread, place, expected=expected)
+    records, stored = await _load_records(thread, place, expected=expected)
+    fresh = stored is None
     project = None
     try:
-        async with records.change() as change:
-            if fresh:
-                change.save_project(place.id, name, temporary)
-            elif known is None or not known.open:
-                change.forget_ports_and_removed()
-        stored = await records.stored()
+        if stored is None or known is None or not known.open:
+            async with records.change() as change:
+                if stored is None:
+                    change.save_project(place.id, name, temporary)
+                else:
+                    change.forget_ports_and_removed()
+            stored = await records.stored()
         project = Project(
             shared,
             records,
@@ -80,14 +82,15 @@ async def open_project(
 
 async def _load_records(
     thread: DatabaseThread, place: ProjectPlace, *, expected: bool = False
-) -> tuple[ProjectStore, bool]:
-    """Open the records in a project's directory; also tells whether they are new.
+) -> tuple[ProjectStore, StoredProject | None]:
+    """Open the records in a project's directory; also returns what is in them.
 
     :param expected: they must be there, and be this project's.
     :raises gns3server.storage.file_check.DatabaseError: they cannot be used.
     """
     if expected:
-        return await ProjectStore.load(thread, place.path, owner=place.id), False
+        records = await ProjectStore.load(thread, place.path, owner=place.id)
+        return records, records.take_found()
     new = not await asyncio.to_thread(os.path.lexists, place.path / PROJECT_FILE)
     try:
         records = await ProjectStore.load(thread, place.path)
@@ -96,19 +99,15 @@ async def _load_records(
             # Begun and not finished, on a full disk: nothing is in it.
             await asyncio.to_thread(paths.remove_what_was_made, place.path)
         raise
-    try:
-        owner = await records.stored_id()
-    except BaseException:
-        await records.close()
-        raise
-    if owner not in (None, place.id):
+    stored = records.take_found()
+    if stored is not None and stored.id != place.id:
         # A copied folder: the other project's records are kept beside, under its id.
         await records.close()
         file = place.path / PROJECT_FILE
-        await asyncio.to_thread(file.rename, file.with_name(f"{PROJECT_FILE}.{owner}"))
+        await asyncio.to_thread(file.rename, file.with_name(f"{PROJECT_FILE}.{stored.id}"))
         records = await ProjectStore.load(thread, place.path)
-        owner = None
-    return records, owner is None
+        stored = None
+    return records, stored
 
 
 async def _restore(project: Project, stored: StoredProject, registry: Registry) -> None:

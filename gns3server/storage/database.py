@@ -24,13 +24,17 @@ from gns3server.errors import StorageFailed
 from gns3server.storage.file_check import (
     BUSY_SECONDS,
     NO_ROOM_REMEDY,
+    Columns,
     DatabaseError,
     DatabaseMissing,
+    FileState,
     NoRoomToExamine,
     Reader,
     check_file,
+    columns_after,
     primary_code,
     refusal,
+    state_of,
 )
 from gns3server.storage.migrations import Migrations, copy_database, upgrade
 
@@ -44,10 +48,21 @@ Statement = tuple[str, Sequence[Any]]
 
 @dataclass(eq=False)
 class Database:
-    """One open file; only the writer thread touches the connection."""
+    """One open file; only the writer thread touches the connection.
+
+    :param inode: which file it is, whatever names that has; ``None`` while there is none.
+    :param found: what was read in it when it was opened.
+    """
 
     path: Path
     connection: sqlite3.Connection | None = None
+    inode: tuple[int, int] | None = None
+    found: Any = None
+
+    def take_found(self) -> Any:
+        """Hand over what was read, which is not kept any longer."""
+        found, self.found = self.found, None
+        return found
 
 
 @dataclass(eq=False, slots=True)
@@ -70,6 +85,9 @@ class DatabaseThread:
         self._thread = threading.Thread(target=self._work, name="database", daemon=True)
         self._thread.start()
         self.opened: set[Database] = set()  # or about to be
+        self._inodes: set[tuple[int, int] | None] = set()
+        self._claiming = threading.Lock()
+        self._models: dict[tuple[str, ...], Columns] = {}
         self.submitted = 0  # changes and reads, of which many may share a commit
         self.commits = 0
 
@@ -78,32 +96,76 @@ class DatabaseThread:
     ) -> Database:
         """Open a file in the newest version of its format. One that is refused is not touched.
 
-        :param read: reads all that is in it, to find out whether that is possible.
+        :param read: reads all that is in it: what it returns is the database's ``found``.
         :param new: there may be no such file yet.
         :raises DatabaseError: damaged, locked by another process, or of a newer version.
         """
-        await asyncio.to_thread(self._examine, path, migrations, read, new)
         database = Database(path)
+        try:
+            examined = await asyncio.to_thread(self._examine, database, migrations, read, new)
+        except BaseException:
+            self._give_back(database)
+            raise
+
+        def call(db: Database) -> None:
+            _open(db, migrations)
+            self._claim(db)
+            # Read again only if somebody has written to it before it was locked.
+            if examined is not None and examined[0] == state_of(path):
+                db.found = examined[1]
+            else:
+                db.found = _read(db, read)
+
         self.opened.add(database)
         try:
-            await self._submit(_Job(database, call=lambda db: _open(db, migrations)))
+            await self._submit(_Job(database, call=call))
         except DatabaseError:
             self.opened.remove(database)
+            self._give_back(database)
             raise
         return database
 
-    def _examine(self, path: Path, migrations: Migrations, read: Reader, new: bool) -> None:
-        if any(_is_same(path, database.path) for database in list(self.opened)):
-            remedy = "Give each project files of its own: copy, and do not link."
-            raise DatabaseError(path, "is open already in this server", remedy)
+    def _model(self, migrations: Migrations) -> Columns:
+        key = tuple(migrations)
+        if key not in self._models:
+            self._models[key] = columns_after(migrations)
+        return self._models[key]
+
+    def _claim(self, database: Database) -> None:
+        """Refuse a file that is open under another name: SQLite's locks do not, in a process."""
+        with suppress(OSError), self._claiming:
+            status = database.path.stat()
+            inode = (status.st_dev, status.st_ino)
+            if database.inode == inode:
+                return
+            if inode in self._inodes:
+                remedy = "Give each project files of its own: copy, and do not link."
+                raise DatabaseError(database.path, "is open already in this server", remedy)
+            self._inodes.discard(database.inode)
+            self._inodes.add(inode)
+            database.inode = inode
+
+    def _give_back(self, database: Database) -> None:
+        with self._claiming:
+            self._inodes.discard(database.inode)
+            database.inode = None
+
+    def _examine(
+        self, database: Database, migrations: Migrations, read: Reader, new: bool
+    ) -> tuple[FileState, Any] | None:
+        """What is in a file, and the state that it was in before it was read."""
+        path = database.path
         try:
-            check_file(path, migrations, read)
+            self._claim(database)
+            before = state_of(path)
+            return before, check_file(path, migrations, read, model=self._model)
         except DatabaseMissing:
             if not new:
                 raise
         except NoRoomToExamine as error:
             # A full disk must not keep closed what could run on it.
             log.warning("%s is opened without a look at it before: %s", path, error)
+        return None
 
     async def commit(
         self,
@@ -147,14 +209,7 @@ class DatabaseThread:
 
         :raises DatabaseError: the file is damaged.
         """
-
-        def call(db: Database) -> T:
-            try:
-                return read(_connection(db))
-            except (sqlite3.Error, ValueError) as error:
-                raise refusal(db.path, error) from error
-
-        result: T = await self._submit(_Job(database, call=call))
+        result: T = await self._submit(_Job(database, call=lambda db: _read(db, read)))
         return result
 
     async def copy(self, database: Database, path: Path) -> None:
@@ -167,12 +222,18 @@ class DatabaseThread:
     async def close_database(self, database: Database) -> None:
         """Close one file, its changes being durable already."""
         self.opened.discard(database)
-        await self._submit(_Job(database, call=_close))
+        await self._submit(_Job(database, call=self._close_file))
+
+    def _close_file(self, database: Database) -> None:
+        connection, database.connection = database.connection, None
+        if connection is not None:
+            connection.close()
+        self._give_back(database)
 
     async def close(self) -> None:
         """End the thread after everything that is queued, and let go of every file."""
         for database in self.opened:
-            self._jobs.put(_Job(database, call=_close))
+            self._jobs.put(_Job(database, call=self._close_file))
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -217,6 +278,13 @@ def _connection(database: Database) -> sqlite3.Connection:
     return database.connection
 
 
+def _read(database: Database, read: Callable[[sqlite3.Connection], T]) -> T:
+    try:
+        return read(_connection(database))
+    except (sqlite3.Error, ValueError) as error:
+        raise refusal(database.path, error) from error
+
+
 def _finish(job: _Job, call: Callable[[Database], Any] | None) -> None:
     try:
         job.done.set_result(call(job.database) if call is not None else None)
@@ -246,13 +314,6 @@ def _open(database: Database, migrations: Migrations) -> None:
     database.connection = connection
 
 
-def _is_same(path: Path, other: Path) -> bool:
-    """Whether two names are one file's: SQLite's locks do not tell, within a process."""
-    with suppress(OSError):
-        return path.samefile(other)
-    return False
-
-
 def _copy(database: Database, path: Path) -> None:
     try:
         copy_database(_connection(database), path)
@@ -260,12 +321,6 @@ def _copy(database: Database, path: Path) -> None:
         raise StorageFailed(
             f"{database.path} could not be copied to {path}: {error}; nothing was changed."
         ) from error
-
-
-def _close(database: Database) -> None:
-    connection, database.connection = database.connection, None
-    if connection is not None:
-        connection.close()
 
 
 def _commit_together(database: Database, jobs: list[_Job]) -> None:

@@ -16,7 +16,7 @@ import stat
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, TypeVar
@@ -34,6 +34,12 @@ T = TypeVar("T")
 
 Reader = Callable[[sqlite3.Connection], Any]
 """Reads everything in a database; raises ValueError for what nobody could have stored."""
+
+Columns = dict[str, list[Any]]
+"""Name, type, whether null is allowed and place in the key of each column, by table."""
+
+FileState = tuple[tuple[int, int, int], ...]
+"""Inode, size and time of modification of a file and its log."""
 
 BUSY_SECONDS = 0.5
 """How long to wait for another process that has the file open."""
@@ -123,16 +129,25 @@ def primary_code(error: sqlite3.Error) -> int:
     return code & 0xFF
 
 
+def columns_after(migrations: Migrations) -> Columns:
+    """The columns of a file that is as some migrations make it."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+        bring_up_to_date(model, migrations)
+        return _columns(model)
+
+
 def check_file(
     path: Path,
     migrations: Migrations,
     read: Callable[[sqlite3.Connection], T],
     *,
     user: int | None = None,
+    model: Callable[[Migrations], Columns] = columns_after,
 ) -> T:
     """Find out whether a file could be opened, brought up to date and read; returns what was read.
 
     :param user: the process that may have it: it is read all the same, as it is then.
+    :param model: what its tables have to be; who checks many need not find it out for each.
     :raises DatabaseMissing: there is no file.
     :raises DatabaseLocked: another process has it.
     :raises DatabaseError: it cannot be used.
@@ -143,11 +158,23 @@ def check_file(
             raise OSError("it is no regular file")
         _wait_for_lock(path, user)
         with closing(_in_memory(path)) as connection:
-            return _check(connection, migrations, read)
+            return _check(connection, migrations, read, model)
     except (FileNotFoundError, NotADirectoryError):
         raise DatabaseMissing(path) from None
     except (OSError, sqlite3.Error, ValueError) as error:
         raise refusal(path, error) from error
+
+
+def state_of(path: Path) -> FileState:
+    """What tells whether somebody has written to a file or its log."""
+    state = []
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(OSError):
+            status = file.stat()
+            # An empty log is as good as none.
+            if status.st_size:
+                state.append((status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(state)
 
 
 def salvage(path: Path, sql: str) -> list[Any]:
@@ -274,6 +301,7 @@ def _check(
     connection: sqlite3.Connection,
     migrations: Migrations,
     read: Callable[[sqlite3.Connection], T],
+    model: Callable[[Migrations], Columns],
 ) -> T:
     """Check pages, version, tables and rows; returns what was read.
 
@@ -283,14 +311,12 @@ def _check(
     if problem != "ok":
         raise ValueError(f"it is malformed: {problem.splitlines()[-1]}")
     outdated, found = is_outdated(connection, migrations), version_of(connection)
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
-        bring_up_to_date(model, migrations[:found])
-        there = _columns(connection)
-        for table, columns in _columns(model).items():
-            if table not in there:
-                raise ValueError(f"it has no table {table!r}")
-            if there[table] != columns:
-                raise ValueError(f"its table {table!r} has other columns")
+    there = _columns(connection)
+    for table, columns in model(migrations[:found]).items():
+        if table not in there:
+            raise ValueError(f"it has no table {table!r}")
+        if there[table] != columns:
+            raise ValueError(f"its table {table!r} has other columns")
     if not found and there:
         raise ValueError("its tables are another program's")
     if outdated:
@@ -298,13 +324,12 @@ def _check(
     return read(connection)
 
 
-def _columns(connection: sqlite3.Connection) -> dict[str, list[Any]]:
-    """Name, type, whether null is allowed and place in the key of each column, by table."""
-    return {
-        table: connection.execute(
-            'SELECT name, type, "notnull", pk FROM pragma_table_info(?) ORDER BY cid', (table,)
-        ).fetchall()
-        for (table,) in connection.execute(
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
-        ).fetchall()
-    }
+def _columns(connection: sqlite3.Connection) -> Columns:
+    found: Columns = {}
+    for table, *column in connection.execute(
+        'SELECT t.name, c.name, c.type, c."notnull", c.pk '
+        "FROM sqlite_schema t, pragma_table_info(t.name) c "
+        "WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' ORDER BY t.rowid, c.cid"
+    ):
+        found.setdefault(table, []).append(column)
+    return found

@@ -118,9 +118,10 @@ class ServerStore(Records):
         database = await thread.open(directory / SERVER_FILE, SERVER_MIGRATIONS, read=read_places)
         return cls(thread, database)
 
-    async def places(self) -> list[ProjectPlace]:
-        """All known projects."""
-        return await self._thread.read_with(self._database, read_places)
+    def take_found(self) -> list[ProjectPlace]:
+        """All projects that were known when it was opened; to be asked for once."""
+        places: list[ProjectPlace] = self._database.take_found()
+        return places
 
     async def save(self, place: ProjectPlace) -> None:
         """Store a project's place, replacing what was known under its id."""
@@ -168,10 +169,13 @@ class ProjectStore(Records):
         old, self._database = self._database, other._database
         await self._thread.close_database(old)
 
-    async def stored_id(self) -> str | None:
-        """The id of the project whose records these are; ``None`` when they are new."""
-        rows = await self.read("SELECT id FROM project")
-        return rows[0][0] if rows else None
+    def take_found(self) -> StoredProject | None:
+        """What was in it when it was opened, but the events; ``None`` in a new one.
+
+        To be asked for once: it is kept no longer.
+        """
+        stored: StoredProject | None = self._database.take_found()
+        return stored
 
     async def stored(self) -> StoredProject:
         """Read everything but the events."""

@@ -95,7 +95,7 @@ async def test_a_file_of_every_version_becomes_what_a_new_one_is(thread, tmp_pat
 async def test_all_of_a_project_of_every_version_is_read(thread, tmp_path, version):
     build(tmp_path / "project.db", "project", version)
     records = await ProjectStore.load(thread, tmp_path)
-    assert await records.stored_id() == ID
+    assert (await records.stored()).id == ID
     stored = await records.stored()
     assert (stored.name, stored.temporary) == ("lab", False)
     assert stored.nodes == [
@@ -155,7 +155,7 @@ async def test_the_events_of_a_project_of_every_version_are_read(thread, tmp_pat
 async def test_all_places_of_every_version_are_read(thread, tmp_path, version):
     build(tmp_path / "server.db", "server", version)
     records = await ServerStore.load(thread, tmp_path)
-    assert await records.places() == [
+    assert records.take_found() == [
         ProjectPlace(id=ID, path=Path("/srv/labs/lab"), open=True, made_directory=True),
         ProjectPlace(
             id="ffffffff-0405-0607-0809-0a0b0c0d0e0f",
