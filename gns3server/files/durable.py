@@ -58,11 +58,3 @@ def replace(directory: Path, files: Mapping[str, bytes]) -> None:
     """Put staged files in place; durable once the directory is synced."""
     for name in files:
         os.replace(directory / (name + STAGED_SUFFIX), directory / name)
-
-
-def read(path: Path) -> bytes | None:
-    """A file's content, or ``None`` when there is no such file."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
