@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gns3server.files.safe_open import MISSING, PLACE, OpenFile, open_beneath
+from gns3server.files.safe_open import MISSING, OpenFile, open_beneath
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of a file that is read at all: as many as a request's body may have that brings one."""
@@ -147,7 +147,7 @@ def is_local(path: Path) -> bool:
     """
     for place in (path, *path.parents):
         try:
-            handle = os.open(place, PLACE)
+            handle = os.open(place, os.O_PATH | os.O_CLOEXEC)
         except MISSING:
             continue
         try:

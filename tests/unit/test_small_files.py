@@ -473,7 +473,12 @@ async def test_a_file_system_that_is_not_local_is_read_in_a_thread_each_time(
     assert stats == []
 
 
-async def test_the_file_system_of_a_missing_file_is_that_of_its_directory():
-    for path, local in (("/dev/shm/no/such/file", True), ("/proc/no/such/file", False)):
+async def test_the_file_system_of_a_missing_file_is_that_of_its_directory(tmp_path):
+    (tmp_path / "link").symlink_to("/proc")
+    for path, local in (
+        ("/dev/shm/no/such/file", True),
+        ("/proc/self/status", False),
+        ("/proc/no/such/file", False),
+        (f"{tmp_path}/link/no/such/file", False),
+    ):
         assert await asyncio.to_thread(is_local, Path(path)) == local
-    assert not await asyncio.to_thread(is_local, Path("/proc/self/status"))
