@@ -48,7 +48,10 @@ def stage(directory: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         if (directory / name).is_dir():
             raise IsADirectoryError(f"{directory / name} is a directory")
-        with (directory / (name + STAGED_SUFFIX)).open("wb") as stream:
+        staged = directory / (name + STAGED_SUFFIX)
+        # One of our own from before, or what a lab has brought: a link or a pipe, for instance.
+        staged.unlink(missing_ok=True)
+        with staged.open("xb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
