@@ -30,10 +30,19 @@ class Change:
 
     :param properties: values to store with the node, added to what is there.
     :param files: new content of files in the node's directory, by plain name.
+    :raises Conflict: a file is larger than what would be read again.
     """
 
     properties: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, content in self.files.items():
+            if len(content) > LARGEST:
+                raise Conflict(
+                    f"The file {name!r} of a VM would have {len(content)} bytes, and nothing was "
+                    f"changed: give it at most {LARGEST}."
+                )
 
 
 class Node(NodeCore):

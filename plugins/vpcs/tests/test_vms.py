@@ -220,6 +220,14 @@ class TestScripts:
         assert (await pc.get())["startup_script"] == "echo"
         assert not script.is_symlink()
 
+    async def test_one_that_its_names_make_too_large_is_refused(self, lab):
+        pc = await lab.pc(name="x" * 100, startup_script="echo")
+        script = "%h" * 200_000
+        answer = await lab.client.put(pc.path, {"startup_script": script})
+        assert answer.status == 409
+        assert "20000000 bytes" in answer.json["message"]
+        assert (await pc.get())["startup_script"] == "echo"
+
     async def test_what_others_do_to_it_is_shown_at_once(self, lab):
         pc = await lab.pc(name="one", startup_script="echo 1")
         script = pc.node.directory / "startup.vpc"
