@@ -18,6 +18,7 @@ from gns3server.errors import advice
 from gns3server.events import EventBus
 from gns3server.files.durable import make_directory
 from gns3server.files.images import Images
+from gns3server.files.small_files import SmallFiles
 from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.curl_log import CurlLog
@@ -25,7 +26,6 @@ from gns3server.http.endless import EndlessStreams
 from gns3server.http.notifications import V1Translator
 from gns3server.http.routing import Route
 from gns3server.http.security import Gatekeeper
-from gns3server.nodes.file_cache import FileCache
 from gns3server.nodes.machine import Machine
 from gns3server.nodes.project_base import ProjectServices
 from gns3server.nodes.registry import Registry
@@ -334,7 +334,7 @@ async def _curl_log(settings: Settings) -> AsyncIterator[CurlLog | None]:
 @asynccontextmanager
 async def _machine(config: LiveSettings, registry: Registry) -> AsyncIterator[Machine]:
     settings = config.current
-    runner, files = LocalRunner(settings.environ), FileCache()
+    runner = LocalRunner(settings.environ)
     runtime = runtime_base(settings.state_path, settings.environ.get("XDG_RUNTIME_DIR"))
     try:
         yield Machine(
@@ -342,11 +342,10 @@ async def _machine(config: LiveSettings, registry: Registry) -> AsyncIterator[Ma
             StartGate(settings.server.max_starting),
             make_ports(settings, registry),
             settings.search_path,
-            files,
+            SmallFiles(),
             Images(config, registry.image_kinds),
             runtime,
         )
     finally:
-        await files.close()
         await runner.close()
         await asyncio.to_thread(remove_base, runtime)

@@ -48,7 +48,10 @@ def stage(directory: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         if (directory / name).is_dir():
             raise IsADirectoryError(f"{directory / name} is a directory")
-        with (directory / (name + STAGED_SUFFIX)).open("wb") as stream:
+        staged = directory / (name + STAGED_SUFFIX)
+        # One of our own from before, or what a lab has brought: a link or a pipe, for instance.
+        staged.unlink(missing_ok=True)
+        with staged.open("xb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
@@ -58,11 +61,3 @@ def replace(directory: Path, files: Mapping[str, bytes]) -> None:
     """Put staged files in place; durable once the directory is synced."""
     for name in files:
         os.replace(directory / (name + STAGED_SUFFIX), directory / name)
-
-
-def read(path: Path) -> bytes | None:
-    """A file's content, or ``None`` when there is no such file."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None

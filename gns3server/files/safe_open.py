@@ -21,6 +21,9 @@ whole server, so that nobody may have one for as long as a disk image takes."""
 MISSING = (FileNotFoundError, NotADirectoryError)
 """How the operating system says that there is no such file."""
 
+PLACE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+"""How to get hold of whatever is in a place, be it a pipe or a link, without opening it."""
+
 
 class Outside(Exception):
     """The path leads to a place that must not be read."""
@@ -107,19 +110,45 @@ def open_file(path: str | Path, check: Callable[[Path], None] = lambda _: None) 
     """
     real = os.path.realpath(path)
     check(Path(real))
-    found = os.open(real, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    found = os.open(real, PLACE)
     try:
-        name = f"/proc/self/fd/{found}"
-        place = Path(os.readlink(name))
+        place = Path(os.readlink(f"/proc/self/fd/{found}"))
         check(place)
-        mode = os.fstat(found).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        return OpenFile(os.open(name, os.O_RDONLY | os.O_CLOEXEC), place)
+        return _open_found(found, place)
     finally:
         os.close(found)
+
+
+def open_beneath(directory: Path, name: str) -> OpenFile:
+    """Open a regular file below a directory for reading, by way of no link.
+
+    Blocks as far as the file system does: waits for no other program.
+
+    :param name: plain names, joined by ``/``.
+    :raises OSError: as :func:`open_file` does; a link is no regular file, and no directory.
+    """
+    place = directory / name
+    found = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in name.split("/"):
+            if not is_plain_name(part):
+                raise OSError(errno.EINVAL, "its name leads elsewhere", str(place))
+            inner = os.open(part, PLACE, dir_fd=found)
+            os.close(found)
+            found = inner
+        # Not to wait for one that has a lease on it.
+        return _open_found(found, place, os.O_NONBLOCK)
+    finally:
+        os.close(found)
+
+
+def _open_found(found: int, place: Path, flags: int = 0) -> OpenFile:
+    mode = os.fstat(found).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(place))
+    return OpenFile(os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | flags), place)
 
 
 def is_plain_name(name: str) -> bool:

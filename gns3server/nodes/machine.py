@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gns3server.files.images import Images
-from gns3server.nodes.file_cache import FileCache
+from gns3server.files.small_files import SmallFiles
 from gns3server.ports import Ports
 from gns3server.running.gate import StartGate
 from gns3server.running.runner import Runner
@@ -23,6 +23,6 @@ class Machine:
     gate: StartGate
     ports: Ports
     search_path: str
-    files: FileCache
+    files: SmallFiles
     images: Images
     runtime: Path

@@ -10,6 +10,7 @@ from typing import Any
 
 from gns3server.errors import Conflict, warn_of_old_name
 from gns3server.files.images import Images
+from gns3server.files.small_files import LARGEST
 from gns3server.nodes.limits import core_code
 from gns3server.nodes.machine import Machine
 from gns3server.nodes.nio import Nio
@@ -29,10 +30,19 @@ class Change:
 
     :param properties: values to store with the node, added to what is there.
     :param files: new content of files in the node's directory, by plain name.
+    :raises Conflict: a file is larger than what would be read again.
     """
 
     properties: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, content in self.files.items():
+            if len(content) > LARGEST:
+                raise Conflict(
+                    f"The file {name!r} of a VM would have {len(content)} bytes, and nothing was "
+                    f"changed: give it at most {LARGEST}."
+                )
 
 
 class Node(NodeCore):
@@ -243,17 +253,18 @@ class Node(NodeCore):
     async def read_file(self, name: str) -> bytes | None:
         """Content of a file in the node's directory, ``None`` when there is none.
 
-        :raises Conflict: it is there and cannot be read.
+        :raises Conflict: it is there and cannot be read, is no regular file or behind a link, or
+            has more than 16 MiB.
         """
         if name in self._coming_files:
             return self._coming_files[name]
         path = f"{self.directory}/{name}"
         try:
-            return await self.machine.files.read(path)
+            return await self.machine.files.read(path, self.project.path)
         except OSError as error:
             raise Conflict(
                 f"A file of VM {self.name!r} cannot be read: {error.strerror}. Make {path} a "
-                "file that the server may read, or remove it."
+                f"plain file of at most {LARGEST} bytes that the server may read, or remove it."
             ) from error
 
     async def find_program(self, configured: str) -> str:

@@ -22,7 +22,8 @@ LIFECYCLES = ("startable", "always_on")
 class TextFile:
     """A text file in the directory of a node that objects of the node show.
 
-    Both fields are null while there is no such file, and while it cannot be read.
+    Both fields are null while there is no such file, and while it cannot be read: see
+    :meth:`gns3server.plugin.Node.read_file`.
 
     :param name: the file's name.
     :param text: the field that has its content.

@@ -346,7 +346,7 @@ def test_a_new_machine_is_in_order_and_stays_as_it_is(environ, monkeypatch, tmp_
     assert "no server has used this state_path yet" in found.section("Server")
     assert tree(tmp_path) == before
     for name in (
-        *("process file descriptors", "listing sockets", "watching files", "ports below 1024"),
+        *("process file descriptors", "listing sockets", "ports below 1024"),
         *("raw sockets", "network namespaces", "TAP devices", "KVM"),
     ):
         line = found.line("This machine", f"^  +{name}")

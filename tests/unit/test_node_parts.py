@@ -1,6 +1,8 @@
 """The small parts of a node: its states, its number, its files, its NIO."""
 
 import itertools
+import os
+from pathlib import Path
 
 import pytest
 from faults import unknown_host
@@ -85,8 +87,8 @@ def test_files_are_staged_beside_and_then_replaced(tmp_path):
     files.stage(directory, {"startup.vpc": b"old"})
     files.replace(directory, {"startup.vpc": b""})
     files.stage(directory, CONTENT)
-    assert files.read(directory / "startup.vpc") == b"old"
-    assert files.read(directory / "other") is None
+    assert (directory / "startup.vpc").read_bytes() == b"old"
+    assert not (directory / "other").exists()
     files.replace(directory, CONTENT)
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == CONTENT
 
@@ -98,7 +100,17 @@ def test_staging_that_fails_puts_nothing_in_place(tmp_path):
     (tmp_path / "startup.vpc.new").mkdir()
     with pytest.raises(IsADirectoryError):
         files.stage(tmp_path, CONTENT)
-    assert files.read(tmp_path / "startup.vpc") is None
+    assert not (tmp_path / "startup.vpc").exists()
+
+
+@pytest.mark.parametrize("obstacle", [Path.touch, os.mkfifo, lambda path: path.symlink_to("other")])
+def test_what_is_in_the_way_of_a_staged_file_is_replaced(tmp_path, obstacle):
+    (tmp_path / "other").write_text("as it was")
+    obstacle(tmp_path / "startup.vpc.new")
+    files.stage(tmp_path, {"startup.vpc": b"new"})
+    files.replace(tmp_path, {"startup.vpc": b"new"})
+    assert (tmp_path / "startup.vpc").read_bytes() == b"new"
+    assert (tmp_path / "other").read_text() == "as it was"
 
 
 def test_directories_are_made_with_their_parents(tmp_path):

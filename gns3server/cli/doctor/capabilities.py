@@ -21,7 +21,6 @@ from pathlib import Path
 
 from gns3server.cli.doctor.report import Finding, Section
 from gns3server.files.uploads import RESERVE
-from gns3server.running.inotify import Inotify
 from gns3server.running.sockets import netlink_sockets
 from gns3server.settings.schema import Settings
 
@@ -138,11 +137,6 @@ def _sock_diag() -> str:
     return ""
 
 
-def _inotify() -> str:
-    Inotify().close()
-    return ""
-
-
 def _privileged_port() -> str:
     for port in range(1023, 1000, -1):
         with socket.socket() as probe:
@@ -198,7 +192,6 @@ CAPABILITIES = (
         "process file descriptors", _pidfd, "The server needs Linux 5.4 or later.", needed=True
     ),
     Capability("listing sockets", _sock_diag, "Without it, starts take more of the CPU."),
-    Capability("watching files", _inotify, "Without it, files are read again more often."),
     Capability("ports below 1024", _privileged_port, ONLY_SOME),
     Capability("raw sockets", _raw_socket, ONLY_SOME),
     Capability("network namespaces", _network_namespace, ONLY_SOME),

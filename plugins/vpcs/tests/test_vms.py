@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from pathlib import Path
 
@@ -9,6 +10,21 @@ import pytest
 from vpcs_lab import Server
 
 SCRIPT = "set pcname %h\nip 10.0.0.1/24\n"
+
+
+def make_huge(path):
+    """A file of 1.5 GB that takes no room on the disk."""
+    path.touch()
+    os.truncate(path, 1536 * 1024 * 1024)
+
+
+def make_link(path):
+    """A link out of the project."""
+    path.symlink_to("/etc/passwd")
+
+
+OBSTACLES = [Path.mkdir, os.mkfifo, make_huge, make_link]
+"""What may be where a script belongs, and is none."""
 
 
 @pytest.mark.statement("VPCS-01", "VPCS-02", "VPCS-08")
@@ -178,16 +194,62 @@ class TestScripts:
         await pc.update(name="two")
         assert file.read_bytes() == b"echo \xff two"
 
-    async def test_one_that_cannot_be_read_is_said_where_it_matters(self, lab):
+    @pytest.mark.parametrize("obstacle", OBSTACLES)
+    async def test_one_that_cannot_be_read_is_said_where_it_matters(self, lab, obstacle):
         pc = await lab.wired(name="one")
         before = await pc.get()
-        (pc.node.directory / "startup.vpc").mkdir(parents=True)
+        script = pc.node.directory / "startup.vpc"
+        script.parent.mkdir(parents=True)
+        obstacle(script)
         assert await pc.get() == before
         for answer in (await pc.ask("start"), await lab.client.put(pc.path, {"name": "two"})):
             assert answer.status == 409
-            assert f"{pc.node.directory}/startup.vpc" in answer.json["message"]
+            assert str(script) in answer.json["message"]
+            assert "plain file" in answer.json["message"]
         assert (await lab.client.get(f"{lab.project}/vpcs/vms")).json == [before]
         assert (await lab.client.delete(pc.path)).status == 204
+
+    @pytest.mark.parametrize("obstacle", OBSTACLES[1:])
+    async def test_one_that_cannot_be_read_can_be_replaced(self, lab, obstacle):
+        pc = await lab.pc(name="one")
+        script = pc.node.directory / "startup.vpc"
+        script.parent.mkdir(parents=True)
+        obstacle(script)
+        assert (await pc.get())["startup_script_path"] is None
+        assert (await pc.update(startup_script="echo"))["startup_script"] == "echo"
+        assert (await pc.get())["startup_script"] == "echo"
+        assert not script.is_symlink()
+
+    async def test_one_that_its_names_make_too_large_is_refused(self, lab):
+        pc = await lab.pc(name="x" * 100, startup_script="echo")
+        script = "%h" * 200_000
+        answer = await lab.client.put(pc.path, {"startup_script": script})
+        assert answer.status == 409
+        assert "20000000 bytes" in answer.json["message"]
+        assert (await pc.get())["startup_script"] == "echo"
+
+    async def test_what_others_do_to_it_is_shown_at_once(self, lab):
+        pc = await lab.pc(name="one", startup_script="echo 1")
+        script = pc.node.directory / "startup.vpc"
+
+        async def shown():
+            values = await pc.get()
+            return values["startup_script"], values["startup_script_path"]
+
+        for text in ("echo 2", "echo 3"):
+            assert await shown() == (script.read_text(), "startup.vpc")
+            before = script.stat()
+            script.write_text(text)
+            os.utime(script, ns=(before.st_atime_ns, before.st_mtime_ns))
+            assert await shown() == (text, "startup.vpc")
+        other = script.with_name("other")
+        other.write_text("echo 4")
+        other.replace(script)
+        assert await shown() == ("echo 4", "startup.vpc")
+        script.unlink()
+        assert await shown() == (None, None)
+        script.write_text("echo 5")
+        assert await shown() == ("echo 5", "startup.vpc")
 
     @pytest.mark.statement("VPCS-18")
     @pytest.mark.parametrize(
