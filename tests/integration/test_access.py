@@ -11,8 +11,10 @@ import aiohttp
 import pytest
 
 from gns3server import app
+from gns3server.settings.errors import SettingsError
 from gns3server.settings.live import LiveSettings
-from gns3server.settings.schema import ServerSettings, Settings, SettingsError
+from gns3server.settings.schema import Settings
+from gns3server.settings.server import ServerSettings
 
 TLS = Path(__file__).parent / "tls"
 PAIR = "me:pass:w\u00f6rd"
@@ -104,7 +106,7 @@ async def test_https(gns3_settings):
     settings = replace(gns3_settings, server=server)
     trust = ssl.create_default_context(cafile=str(TLS / "test.pem"))
     async with (
-        app.serving(LiveSettings(lambda: settings), found=[]) as running,
+        app.serving(LiveSettings(lambda **_: settings), found=[]) as running,
         aiohttp.ClientSession() as session,
     ):
         assert running.url.startswith("https://127.0.0.1:")

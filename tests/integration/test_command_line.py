@@ -106,7 +106,7 @@ async def test_without_its_list_of_projects_it_ends_with_an_error_and_nothing_is
     [
         (("--port", "70000"), {}, "port must be 0 to 65535"),
         ((), {"GNS3_SERVER_PORT": "many"}, "environment variable GNS3_SERVER_PORT"),
-        (("--port", "many"), {}, "invalid int value"),
+        (("--port", "many"), {}, "command line: the setting port must be a whole number"),
         (("--nonsense",), {}, "unrecognized arguments"),
         (("--live",), {}, "usage: gns3server"),
     ],

@@ -36,7 +36,7 @@ def change(server, sections=None, **values):
     """Have other settings be there at the next reload."""
     settings = server.running.server.live_settings.current
     server.settings = replace(
-        settings, server=replace(settings.server, **values), sections=sections or {}
+        settings, server=replace(settings.server, **values), flags=sections or {}
     )
 
 

@@ -1,21 +1,17 @@
 """Settings: which source wins, what is refused, and that the refusal says where it stands."""
 
 import dataclasses
+import os
+import pwd
 import socket
 from pathlib import Path
 
 import pytest
 
-from gns3server.settings.schema import (
-    ConfigView,
-    ServerSettings,
-    Settings,
-    SettingsError,
-    config_files,
-    host_names,
-    load,
-    split_list,
-)
+from gns3server.settings.errors import SettingsError
+from gns3server.settings.schema import ConfigView, Settings, host_names, load, split_list
+from gns3server.settings.server import ServerSettings
+from gns3server.settings.sources import config_files
 
 
 @pytest.fixture
@@ -181,7 +177,8 @@ def test_a_section_is_a_mapping_and_an_absent_one_is_empty(write):
 
 
 def test_the_environment_wins_over_a_section_and_dashes_become_underscores():
-    settings = Settings(sections={"my-toy": {"path": "/a"}}, environ={"GNS3_MY_TOY_PATH": "/b"})
+    said = {Path("a.conf"): {"my-toy": {"path": "/a"}}}
+    settings = Settings(said=said, environ={"GNS3_MY_TOY_PATH": "/b"})
     assert settings.section("my-toy") == {"path": "/b"}
 
 
@@ -202,6 +199,7 @@ def test_a_plugins_view_shows_the_newest_values():
 # Paths ----------------------------------------------------------------------------
 
 HOME = {"HOME": "/h"}
+ROOT_HOME = pwd.getpwnam("root").pw_dir
 
 
 @pytest.mark.parametrize(
@@ -213,7 +211,11 @@ HOME = {"HOME": "/h"}
         ({}, {**HOME, "XDG_STATE_HOME": "/s"}, "state_path", "/s/gns3server"),
         ({"state_path": "~/st"}, {**HOME, "XDG_STATE_HOME": "/s"}, "state_path", "/h/st"),
         ({"projects_path": "~"}, HOME, "projects_path", "/h"),
-        ({"projects_path": "~x/y"}, HOME, "projects_path", f"{Path.cwd()}/~x/y"),
+        ({"projects_path": "~root/y"}, HOME, "projects_path", f"{ROOT_HOME}/y"),
+        ({"projects_path": "$HOME/y"}, HOME, "projects_path", "/h/y"),
+        ({"projects_path": "${LABS}/$5"}, {"LABS": "/l"}, "projects_path", "/l/$5"),
+        ({"projects_path": "./~x"}, HOME, "projects_path", f"{Path.cwd()}/~x"),
+        ({}, {}, "home", pwd.getpwuid(os.geteuid()).pw_dir),
         ({"projects_path": "here"}, HOME, "projects_path", f"{Path.cwd()}/here"),
         ({"projects_path": "/a", "project_directory": "/b"}, HOME, "projects_path", "/b"),
         ({}, HOME, "home", "/h"),
