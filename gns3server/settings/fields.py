@@ -24,35 +24,40 @@ class YesOrNo(fields.Field[bool]):
     """A word for yes or no."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
-        text = str(value).strip().lower()
-        if text not in TRUE | FALSE:
-            raise ValidationError(f"must be yes or no, not {str(value).strip()!r:.80}")
-        return text in TRUE
+        text = _line(value)
+        if text.lower() not in TRUE | FALSE:
+            raise ValidationError(f"must be yes or no, not {text!r:.80}")
+        return text.lower() in TRUE
 
 
 class WholeNumber(fields.Field[int]):
     """A number in digits."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        text = str(value).strip()
+        text = _line(value)
         if WHOLE_NUMBER.fullmatch(text) is None:
             raise ValidationError(f"must be a whole number, not {text!r:.80}")
         return int(text)
 
 
 class Line(fields.Field[str]):
-    """A text of one line. What is wrong with it is not repeated: it may be a password."""
+    """A text of one line."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        text = str(value).strip()
-        if "\0" in text:
-            raise ValidationError("must not hold a NUL character: the file may be damaged")
-        # A line that is indented goes on with the setting above it.
-        if len(text.splitlines()) > 1:
-            raise ValidationError(
-                "must be one line: let each setting begin at the beginning of its line"
-            )
-        return text
+        return _line(value)
+
+
+def _line(value: Any) -> str:
+    text = str(value).strip()
+    # Neither is repeated in the message: a password may be in it.
+    if "\0" in text:
+        raise ValidationError("must not hold a NUL character: the file may be damaged")
+    # A line that is indented goes on with the setting above it.
+    if len(text.splitlines()) > 1:
+        raise ValidationError(
+            "must be one line: let each setting begin at the beginning of its line"
+        )
+    return text
 
 
 class PathText(fields.String):

@@ -60,7 +60,7 @@ def read_files(
     for path in paths:
         old = before.get(path)
         try:
-            new = _read(path)
+            new = _read(path, old or {})
         except OSError as error:
             if old is None:
                 raise SettingsError(
@@ -102,9 +102,10 @@ def _guarded(path: Path, old: Sections, new: Sections, warnings: list[str]) -> S
     return {**new, SECTION: {**now, **kept}}
 
 
-def _read(path: Path) -> Sections | None:
+def _read(path: Path, old: Sections) -> Sections | None:
     """The sections of a file; ``None`` if there is none.
 
+    :param old: what it has said last.
     :raises OSError: it cannot be read, or not be looked for.
     :raises SettingsError: it is no file of settings.
     """
@@ -115,14 +116,28 @@ def _read(path: Path) -> Sections | None:
         return None
     except PermissionError:
         # Nobody has chosen the directory that a server happens to be started in.
-        if path.is_absolute() or os.access(".", os.X_OK):
+        if path.is_absolute() or _is_found(path):
             raise
         return None
     with open(descriptor, "rb") as stream:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
         content = stream.read()
-    return parse(path, content)
+    new = parse(path, content)
+    # A password that was cut off is a short one.
+    if old and new and new != old and not content.endswith(b"\n"):
+        raise SettingsError(
+            f"{path} may be half written: its last line has no end. End it with a line break."
+        )
+    return new
+
+
+def _is_found(path: Path) -> bool:
+    try:
+        os.stat(path)
+    except PermissionError:
+        return False
+    return True
 
 
 def parse(path: Path, content: bytes) -> Sections:

@@ -698,6 +698,21 @@ def test_a_plugin_gets_its_section_read_by_its_schema(make_host, faulty_plugin):
         host.plugins[0].config["number"] = 9
 
 
+@pytest.mark.parametrize("flag", ["--port", "--mine", "--mine-", "--Mine-x", "--yours-x", "-m"])
+def test_an_option_that_is_not_the_plugins_own_is_refused(make_host, faulty_plugin, flag):
+    field = f"fields.String(metadata={{'flag': {flag!r}}})"
+    fault = f"""
+from marshmallow import Schema, fields
+
+@hookimpl
+def gns3_config_schema():
+    return Schema.from_dict({{"x": {field}}})
+"""
+    host, _ = make_host(faulty_plugin(fault))
+    assert host.plugins[0].phase == "gns3_config_schema"
+    assert "begin it with --mine-" in host.plugins[0].message
+
+
 def test_a_disabled_plugin_is_not_even_imported(make_host, faulty_plugin):
     settings = replace(SETTINGS, server=ServerSettings(disabled_plugins="other, mine"))
     host, registry = make_host(faulty_plugin("1 / 0"), settings=settings, strict=True)
