@@ -54,9 +54,7 @@ def _line(value: Any) -> str:
         raise ValidationError("must not hold a NUL character: the file may be damaged")
     # A line that is indented goes on with the setting above it.
     if len(text.splitlines()) > 1:
-        raise ValidationError(
-            "must be one line: let each setting begin at the beginning of its line"
-        )
+        raise ValidationError("must be one line: begin each setting at the beginning of its line")
     return text
 
 

@@ -125,7 +125,8 @@ async def test_plugins_see_their_new_section_or_all_stays(gns3_serving, faulty_p
 
 async def test_a_file_that_is_lost_opens_nothing(reading, until):
     running, file = reading
-    config, warned = running.server.live_settings, []
+    config = running.server.live_settings
+    warned: list[str] = []
     file.write_text("[Server]\nauth = yes\nuser = me\npassword = it\n")
 
     async def asks() -> bool:

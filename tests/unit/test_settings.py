@@ -265,7 +265,7 @@ def test_a_relative_path_needs_a_directory_to_start_from(tmp_path, monkeypatch):
     monkeypatch.chdir(gone)
     gone.rmdir()
     assert load({"HOME": str(tmp_path)}).server.port == 8000
-    with pytest.raises(SettingsError, match="the path 'server.log' is relative"):
+    with pytest.raises(SettingsError, match=r"the path 'server\.log' is relative"):
         load({"HOME": str(tmp_path)}, {"log": "server.log"})
 
 
