@@ -10,7 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any, TypeGuard
+from typing import Any
 
 from marshmallow import Schema, ValidationError
 
@@ -21,6 +21,7 @@ from gns3server.http.schemas import NodeCreateSchema, NodeObjectSchema, NodeUpda
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import CAPABILITIES, LIFECYCLES, NodeType, TextFile
+from gns3server.running.values import is_whole
 from gns3server.settings.errors import SettingsError, nearest
 from gns3server.settings.fields import load_section, section_settings
 from gns3server.settings.schema import Settings
@@ -155,13 +156,6 @@ def check_new(what: str, names: Iterable[str], owners: Mapping[str, str]) -> Non
                 f"the {what} {name!r} exists already: the plugin {owners[name]!r} has it. Choose "
                 "another name, or uninstall one of the two"
             )
-
-
-def is_whole(value: object, least: int, most: int | None = None) -> TypeGuard[int]:
-    """Whether it is a whole number of a range; ``True`` is none."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        return False
-    return value >= least and (most is None or value <= most)
 
 
 def check_config_schema(plugin: str, schema: object) -> type[Schema]:
