@@ -73,6 +73,7 @@ class LiveSettings:
         stamps = {}
         for path in config_files(self.current.environ):
             with contextlib.suppress(OSError):
+                # The time also tells of a file whose mode lets us read it again.
                 status = path.stat()
-                stamps[path] = (status.st_mtime_ns, status.st_size, status.st_ino)
+                stamps[path] = (status.st_ctime_ns, status.st_size, status.st_ino)
         return stamps

@@ -49,38 +49,43 @@ class Setting:
         return bool(text.strip()) or not (self.guards or (self.kind == "str" and self.default))
 
 
-def setting(default: Any, help_text: str, **rules: Any) -> Any:
-    """Declare one setting of the ``[Server]`` section; ``rules`` are those of :class:`Setting`."""
-    return dataclasses.field(default=default, metadata={"help": help_text, **rules})
+def setting(default: Any, help_text: str, flags: str = "", **rules: Any) -> Any:
+    """Declare one setting of the ``[Server]`` section.
+
+    :param flags: its options, with blanks between them.
+    :param rules: what else :class:`Setting` says of it.
+    """
+    metadata = {"help": help_text, "flags": tuple(flags.split()), **rules}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
     """The ``[Server]`` section, as it was written: paths are not expanded."""
 
-    host: str = setting("127.0.0.1", "address to listen on", fixed=True, flags=("--host",))
+    host: str = setting("127.0.0.1", "address to listen on", fixed=True, flags="--host")
     port: int = setting(
         8000,
         "TCP port to listen on; 0 takes a free one",
         least=0,
         most=65535,
         fixed=True,
-        flags=("--port",),
+        flags="--port",
     )
     ssl: bool = setting(
-        False, "serve HTTPS; needs certfile and certkey", fixed=True, guards=True, flags=("--ssl",)
+        False, "serve HTTPS; needs certfile and certkey", fixed=True, guards=True, flags="--ssl"
     )
     certfile: str = setting(
-        "", "certificate chain, a PEM file", path=True, fixed=True, flags=("--certfile",)
+        "", "certificate chain, a PEM file", path=True, fixed=True, flags="--certfile"
     )
     certkey: str = setting(
-        "", "its private key, a PEM file", path=True, fixed=True, flags=("--certkey",)
+        "", "its private key, a PEM file", path=True, fixed=True, flags="--certkey"
     )
     local: bool = setting(
         False,
         "the server's only user is on this machine: clients may choose project paths, "
         "reload the settings and end the server",
-        flags=("-L", "--local"),
+        flags="-L --local",
     )
     auth: bool = setting(
         False, "ask for user and password (HTTP Basic), if user is not empty", guards=True
@@ -90,23 +95,21 @@ class ServerSettings:
     allow_remote_console: bool = setting(
         False,
         "emulators that can choose let consoles be reached from other machines",
-        flags=("-A", "--allow"),
+        flags="-A --allow",
     )
-    quiet: bool = setting(
-        False, "write no log to standard output", fixed=True, flags=("-q", "--quiet")
-    )
+    quiet: bool = setting(False, "write no log to standard output", fixed=True, flags="-q --quiet")
     debug: bool = setting(
         False,
         "log everything: reads, the JSON of requests and answers, command lines",
         fixed=True,
-        flags=("-d", "--debug"),
+        flags="-d --debug",
     )
     log: str = setting(
         "",
         "write the log to this file instead of standard output",
         path=True,
         fixed=True,
-        flags=("--log",),
+        flags="--log",
     )
     log_size: int = setting(
         10,
@@ -118,7 +121,7 @@ class ServerSettings:
         "append every accepted request to this file, as a curl line",
         path=True,
         fixed=True,
-        flags=("--record",),
+        flags="--record",
     )
     record_size: int = setting(
         100, "how large that file may become, in MiB; then recording ends", fixed=True
@@ -154,13 +157,13 @@ class ServerSettings:
     keep_nodes: bool = setting(
         False,
         "a signal that ends the server leaves what runs to the next one",
-        flags=("--keep-nodes",),
+        flags="--keep-nodes",
     )
     strict_plugins: bool = setting(
         False,
         "a plugin that fails keeps the server from starting",
         fixed=True,
-        flags=("--strict-plugins",),
+        flags="--strict-plugins",
     )
 
 

@@ -109,7 +109,7 @@ def gns3_serving(gns3_settings: Settings) -> ServerFactory:
             replace(
                 gns3_settings,
                 server=replace(gns3_settings.server, **server),
-                flags=sections or {},
+                said={Path("test"): sections or {}},
                 environ={**gns3_settings.environ, **(environ or {})},
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -37,7 +38,9 @@ def change(server, sections=None, **values):
     """Have other settings be there at the next reload."""
     settings = server.running.server.live_settings.current
     server.settings = replace(
-        settings, server=replace(settings.server, **values), flags=sections or {}
+        settings,
+        server=replace(settings.server, **values),
+        said={Path("test"): sections or {}},
     )
 
 
