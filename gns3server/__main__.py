@@ -164,13 +164,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def plugin_settings() -> list[Setting]:
-    """The settings of all plugins that can be asked for them.
-
-    :raises SettingsError: which plugins there are cannot be told.
-    """
+    """The settings of all plugins that can be asked for them."""
     from gns3server.cli.show_settings import ask_plugins
 
-    host = ask_plugins(load(os.environ))
+    try:
+        settings = load(os.environ)
+    except SettingsError:
+        # The help is there all the same; every other command says what is wrong.
+        settings = Settings(environ=os.environ)
+    host = ask_plugins(settings)
     return [setting for plugin in host.plugins for setting in plugin.settings()]
 
 
