@@ -6,14 +6,13 @@ Each function returns reStructuredText. Nothing here needs Sphinx: the tests use
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import inspect
 from collections.abc import Iterable, Iterator
 
 from gns3server import errors, hookspecs
 from gns3server.cli.arguments import make_parser
 from gns3server.nodes.states import MOVES, WIRE_STATUS
-from gns3server.settings.schema import ENVIRONMENT_PREFIX, SECTION, ServerSettings
+from gns3server.settings.server import SERVER_SETTINGS, Setting
 from gns3server.testing import NodeTypeConformance
 
 Row = tuple[str, ...]
@@ -49,12 +48,18 @@ def settings_table() -> str:
         (
             code(setting.name),
             shown(setting.default),
-            setting.metadata["help"],
-            code(f"{ENVIRONMENT_PREFIX}{SECTION.upper()}_{setting.name.upper()}"),
+            setting.help + bounds(setting),
+            "at the next start" if setting.fixed else "at once",
+            ", ".join(map(code, setting.flags)),
         )
-        for setting in dataclasses.fields(ServerSettings)
+        for setting in SERVER_SETTINGS
     )
-    return list_table(("Setting", "Default", "Meaning", "Environment variable"), rows)
+    return list_table(("Setting", "Default", "Meaning", "A change counts", "Option"), rows)
+
+
+def bounds(setting: Setting) -> str:
+    """What a number may be, in brackets; nothing for what is none."""
+    return f" ({code(setting.least)} to {setting.most})" if setting.kind == "int" else ""
 
 
 def flags_table() -> str:

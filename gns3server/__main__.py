@@ -15,12 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gns3server.cli.arguments import make_parser
+from gns3server.cli.arguments import parse
 from gns3server.cli.daemon import go_into_background, pid_file
 from gns3server.log.lines import OneLine
 from gns3server.log.rotation import LogFile, LogHandler
+from gns3server.settings.errors import SettingsError
 from gns3server.settings.live import LiveSettings
-from gns3server.settings.schema import Settings, SettingsError, load
+from gns3server.settings.paths import absolute
+from gns3server.settings.schema import Settings, load
+from gns3server.settings.server import Setting
 from gns3server.storage.state_lock import AlreadyRunning
 
 if TYPE_CHECKING:
@@ -73,7 +76,7 @@ async def serve(config: LiveSettings, modules: PluginModules, must_end: Callable
     """
     # Imported late: the other commands and --help must not pay for it.
     from gns3server.app import serving
-    from gns3server.cli.startup_report import report_start
+    from gns3server.cli.startup_report import report_start, report_warnings
     from gns3server.cli.watchdog import Watchdog
     from gns3server.cli.workers import Workers
     from gns3server.http.stalls import request_of, way_out
@@ -90,7 +93,10 @@ async def serve(config: LiveSettings, modules: PluginModules, must_end: Callable
             gc.freeze()
             gc.enable()
             plugins = server.plugins.reports()
+            warn = partial(report_warnings, server.url, server.plugins.setting_names)
             await asyncio.to_thread(report_start, config.current, server.url, plugins)
+            await asyncio.to_thread(warn, config.current)
+            config.after_reload = warn
             await stop.wait()
             must_end()
             keeps = config.current.server.keep_nodes
@@ -126,15 +132,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         speak_utf8()
-    parser = make_parser()
-    flags = vars(parser.parse_args(argv))
-    command, daemon, pid, cleaning = (
-        flags.pop(name, None) for name in ("command", "daemon", "pid", "clean")
-    )
-    if cleaning and command != "doctor":
-        parser.error("--clean goes with doctor")
     try:
-        config = LiveSettings(lambda: load(os.environ, flags))
+        flags = parse(argv, plugin_settings)
+        command, daemon, pid, cleaning = (
+            flags.pop(name, None) for name in ("command", "daemon", "pid", "clean")
+        )
+        if cleaning and command != "doctor":
+            raise SettingsError("--clean goes with doctor")
+        config = LiveSettings(partial(load, os.environ, flags))
+        pid_path = absolute(pid) if pid else None
     except SettingsError as error:
         print(f"gns3server: {error}", file=sys.stderr)
         return 2
@@ -146,11 +152,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         from gns3server.cli.doctor.examination import run_doctor
 
         return run_doctor(config.current, cleaning=bool(cleaning))
+    if command == "settings":
+        from gns3server.cli.show_settings import show_settings
+
+        return show_settings(config.current)
     if command == "demo":
         from gns3server.cli.demo import run_demo
 
         return run_demo(config.current)
-    return run(config, Path(pid).absolute() if pid else None, daemon=bool(daemon))
+    return run(config, pid_path, daemon=bool(daemon))
+
+
+def plugin_settings() -> list[Setting]:
+    """The settings of all plugins that can be asked for them."""
+    from gns3server.cli.show_settings import ask_plugins
+
+    try:
+        settings = load(os.environ)
+    except SettingsError:
+        # The help is there all the same; every other command says what is wrong.
+        settings = Settings(environ=os.environ)
+    host = ask_plugins(settings)
+    return [setting for plugin in host.plugins for setting in plugin.settings()]
 
 
 def run(config: LiveSettings, pid: Path | None, *, daemon: bool) -> int:

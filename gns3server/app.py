@@ -38,16 +38,17 @@ from gns3server.projects.project import Project
 from gns3server.running.gate import StartGate
 from gns3server.running.local import LocalRunner
 from gns3server.server import Server
+from gns3server.settings.errors import SettingsError
 from gns3server.settings.live import LiveSettings
-from gns3server.settings.schema import Settings, SettingsError, host_names, split_list
+from gns3server.settings.schema import Settings, host_names, split_list
 from gns3server.storage.database import DatabaseThread
 from gns3server.storage.state_lock import lock_state
 from gns3server.storage.stores import ServerStore
 
 log = logging.getLogger(__name__)
 
-WATCH_SECONDS = 1.0
-"""How often the configuration files are looked at."""
+WATCH_SECONDS = 0.5
+"""How often the configuration files are looked at; one that changes counts at the next look."""
 
 
 class Tasks:

@@ -47,9 +47,14 @@ hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
 def gns3_config_schema() -> type[Schema]:  # type: ignore[empty-body]
     """The schema of the plugin's own section in the configuration file.
 
-    Called once, first of all. The section has the plugin's name (its entry
-    point's). Defaults belong into the schema (``load_default``); keys it does
-    not know are ignored.
+    Called first of all; also when only settings are shown. The section has the plugin's
+    name (its entry point's). Defaults belong into the schema (``load_default``); keys it does
+    not know do nothing, and the log names them.
+
+    A field's ``metadata`` may say more of a setting: ``help``, a sentence; ``flag``, its option on
+    the command line, as ``--myemulator-path`` of the plugin ``myemulator``; ``fixed=True`` if a
+    reload changes nothing of it. A ``load_only`` field is a secret, and never shown. Paths are
+    :class:`~gns3server.plugin.PathText`.
 
     :returns: a marshmallow schema class.
     """

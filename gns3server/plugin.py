@@ -54,6 +54,7 @@ from gns3server.running.interfaces import is_interface_up
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.running.tools import ToolFailed, ToolResult, find_program, run_tool
 from gns3server.server import Server
+from gns3server.settings.fields import PathText
 from gns3server.storage.rows import NodeLayout
 
 API_VERSION = (1, 1)
@@ -94,6 +95,7 @@ __all__ = [
     "Nodes",
     "NotFound",
     "OneOf",
+    "PathText",
     "Port",
     "ProcessNode",
     "Project",

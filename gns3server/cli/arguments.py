@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import groupby, takewhile
+from typing import Any
 
 from gns3server import __version__
-from gns3server.settings.schema import ENVIRONMENT_PREFIX, config_files
+from gns3server.settings.errors import nearest
+from gns3server.settings.server import SECTION, SERVER_SETTINGS, Setting
+from gns3server.settings.sources import ENVIRONMENT_PREFIX, config_files
 
-Group = argparse._ArgumentGroup  # noqa: SLF001  argparse has no public name for it
-
+COMMANDS = ("serve", "demo", "plugins", "doctor", "settings")
 
 DESCRIPTION = f"""\
 gns3server {__version__}: builds, wires and runs network labs. Drive it over HTTP.
@@ -18,6 +23,7 @@ gns3server {__version__}: builds, wires and runs network labs. Drive it over HTT
   gns3server demo          two virtual PCs ping each other, every step shown
   gns3server plugins       what this server can run, and what is wrong with it
   gns3server doctor        what is wrong with its labs, files and machine
+  gns3server settings      every setting, and where its value comes from
   gns3server --daemon --pid /tmp/gns3server.pid --log /tmp/gns3server.log
 """
 
@@ -34,6 +40,7 @@ where settings live:
     projects_path = ~/labs
   The environment, as {ENVIRONMENT_PREFIX}SERVER_PORT=8080, wins over files, and an option
   over both. A running server reads its files again when they change.
+  What each setting is, and who has set it: gns3server settings
 
 exit codes:
   0  it has done what it should; a server was ended by a signal or a client
@@ -52,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     files = "\n".join(f"    {path}" for path in config_files({"HOME": "~"}))
     parser = argparse.ArgumentParser(
         prog="gns3server",
-        usage="%(prog)s [serve | demo | plugins | doctor] [options]",
+        usage=f"%(prog)s [{' | '.join(COMMANDS)}] [options]",
         description=DESCRIPTION,
         epilog=EPILOG.format(files=files),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -62,58 +69,86 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=["serve", "demo", "plugins", "doctor"],
+        type=_command,
         default="serve",
         help="serve (default); demo: two virtual PCs ping each other; plugins: what is installed; "
-        "doctor: what is not in order",
+        "doctor: what is not in order; settings: every setting and where it comes from",
     )
     parser.add_argument("-v", "--version", action="version", version=__version__)
-    _add_access(parser.add_argument_group("who may reach it, and what for"))
-    _add_log(parser.add_argument_group("what it tells"))
-    _add_process(parser.add_argument_group("how it runs"))
-    return parser
-
-
-def _add_access(group: Group) -> None:
-    group.add_argument("--host", help="address to listen on (default 127.0.0.1)")
-    group.add_argument("--port", type=int, help="TCP port to listen on (default 8000)")
-    group.add_argument(
-        "-L",
-        "--local",
-        action="store_true",
-        help="this server's only user is on this machine: its clients may choose project paths, "
-        "reload the settings and end the server",
-    )
-    group.add_argument(
-        "-A",
-        "--allow",
-        dest="allow_remote_console",
-        action="store_true",
-        help="let consoles be reached from other machines, where the emulator leaves the choice",
-    )
-    group.add_argument("--ssl", action="store_true", help="serve HTTPS")
-    group.add_argument("--certfile", metavar="FILE", help="certificate chain for --ssl (PEM)")
-    group.add_argument("--certkey", metavar="FILE", help="private key for --ssl (PEM)")
-
-
-def _add_log(group: Group) -> None:
-    group.add_argument("-q", "--quiet", action="store_true", help="no log on standard output")
-    group.add_argument(
-        "-d", "--debug", action="store_true", help="log everything, requests and answers included"
-    )
-    group.add_argument("--log", metavar="FILE", help="log to a file instead of standard output")
-    group.add_argument("--record", metavar="FILE", help="append each request as a curl line")
-
-
-def _add_process(group: Group) -> None:
+    add_settings(parser, "settings that can be given here as well", SERVER_SETTINGS)
+    group = parser.add_argument_group("how it runs")
     group.add_argument("--daemon", action="store_true", help="go into the background")
-    group.add_argument("--keep-nodes", action="store_true", help="signals leave nodes running")
     group.add_argument("--pid", metavar="FILE", help="keep the process id in this file")
-    group.add_argument(
-        "--strict-plugins",
-        action="store_true",
-        help="do not start when a plugin cannot be used",
-    )
     group.add_argument(
         "--clean", action="store_true", help="doctor: also stop orphans and remove leftovers"
     )
+    return parser
+
+
+def parse(
+    argv: Sequence[str] | None, plugin_settings: Callable[[], Iterable[Setting]]
+) -> dict[str, Any]:
+    """What the command line says: what to do, and settings by the names that they have in it.
+
+    Ends the process with a message if it says something that there is not.
+
+    :param argv: the arguments; those of the process by default.
+    :param plugin_settings: tells the settings of plugins. Only asked if an option may be one.
+    """
+    given = sys.argv[1:] if argv is None else list(argv)
+    parser = make_parser()
+    strange = _unknown(parser, given)
+    if strange or not {"-h", "--help"}.isdisjoint(given):
+        for section, settings in groupby(plugin_settings(), lambda one: one.section):
+            add_settings(parser, f"settings of the plugin {section}", settings)
+        strange = _unknown(parser, given)
+    if strange:
+        near = nearest(strange[0], _options(parser))
+        parser.error(
+            f"unrecognized arguments: {' '.join(strange)}"
+            + (f": did you mean {near}?" if near else "")
+        )
+    return vars(parser.parse_args(given))
+
+
+def add_settings(parser: argparse.ArgumentParser, title: str, settings: Iterable[Setting]) -> None:
+    """Offer the options of settings that have some, under a title of their own."""
+    group = parser.add_argument_group(title)
+    for setting in settings:
+        flags = [flag for flag in setting.flags if flag not in _options(parser)]
+        if not flags:
+            continue
+        own = setting.section == SECTION
+        usual = (
+            f" (default {setting.default})" if setting.kind != "bool" and setting.default else ""
+        )
+        options: dict[str, Any] = {"action": "store_true"}
+        if setting.kind != "bool":
+            options = {"metavar": "FILE" if setting.path else setting.name.upper()}
+        group.add_argument(
+            *flags,
+            dest=setting.name if own else f"{setting.section}.{setting.name}",
+            help=(setting.help + usual).replace("%", "%%"),
+            **options,
+        )
+
+
+def _command(text: str) -> str:
+    if text in COMMANDS:
+        return text
+    near = nearest(text, COMMANDS)
+    raise argparse.ArgumentTypeError(
+        f"there is no command {text!r}: "
+        + (f"did you mean {near}?" if near else f"there are {', '.join(COMMANDS)}")
+    )
+
+
+def _options(parser: argparse.ArgumentParser) -> Collection[str]:
+    return parser._option_string_actions  # noqa: SLF001  argparse has no other list of them
+
+
+def _unknown(parser: argparse.ArgumentParser, given: Sequence[str]) -> list[str]:
+    """The long options that the parser does not know. It would take their values for commands."""
+    before_end = takewhile(lambda text: text != "--", given)
+    names = [text.partition("=")[0] for text in before_end if text.startswith("--")]
+    return [name for name in names if name not in _options(parser)]

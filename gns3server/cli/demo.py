@@ -105,7 +105,10 @@ async def session(settings: Settings) -> int:
     from gns3server.http.client import Client
     from gns3server.settings.live import LiveSettings
 
-    async with serving(LiveSettings(lambda: settings)) as server, Client(server.url) as client:
+    async with (
+        serving(LiveSettings(lambda **_: settings)) as server,
+        Client(server.url) as client,
+    ):
         missing = set(PLUGINS) - {p.name for p in server.plugins.plugins if p.usable}
         if missing:
             raise DemoFailed(

@@ -6,13 +6,15 @@ import ipaddress
 import logging
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from gns3server import __version__
-from gns3server.settings.schema import SECTION, Settings, SettingsError, read_file, split_list
+from gns3server.settings.schema import Settings, split_list
+from gns3server.settings.server import SECTION
+from gns3server.settings.unknown import Known, unknown_names
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +40,21 @@ def report_start(settings: Settings, url: str, plugins: Sequence[Mapping[str, An
         )
     if not plugins:
         log.warning("no plugin is installed: there is nothing to run")
-    for danger in security_warnings(settings, url):
-        log.warning("%s", danger)
+
+
+def report_warnings(url: str, known: Callable[[], Known], settings: Settings) -> None:
+    """Say what is wrong with settings and what is dangerous, at the start and after each reload.
+
+    Blocks.
+
+    :param known: tells the settings of all plugins.
+    """
+    for warning in (
+        *settings.warnings,
+        *unknown_names(settings, known()),
+        *security_warnings(settings, url),
+    ):
+        log.warning("%s", warning)
 
 
 def security_warnings(settings: Settings, url: str, user_id: int | None = None) -> Iterator[str]:
@@ -113,8 +128,8 @@ def _of_web_pages(settings: Settings) -> Iterator[str]:
 
 def _of_files(settings: Settings) -> Iterator[str]:
     server = settings.server
-    for path in settings.files:
-        if is_readable_by_others(path) and _holds_password(path):
+    for path, said in settings.said.items():
+        if said.get(SECTION, {}).get("password") and is_readable_by_others(path):
             yield f"other users can read the password in {path}: chmod 600 {path}"
     if server.ssl:
         path = settings.expand(server.certkey or server.certfile)
@@ -127,11 +142,4 @@ def is_readable_by_others(path: Path) -> bool:
     try:
         return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
     except OSError:
-        return False
-
-
-def _holds_password(path: Path) -> bool:
-    try:
-        return bool(read_file(path).get(SECTION, {}).get("password"))
-    except SettingsError:
         return False

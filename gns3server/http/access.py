@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hmac
 import secrets
 from dataclasses import dataclass
@@ -66,8 +67,8 @@ class Authenticator:
         :raises Unauthorized: it is not the one of the settings.
         """
         wanted = self._wanted()
-        # Takes as long for a wrong password as for a right one.
-        if wanted and not hmac.compare_digest(_bytes(credentials or ""), wanted):
+        # Each is compared, so that it takes as long for a wrong password as for a right one.
+        if wanted and not sum(_is_same(_plain(credentials), one) for one in _headers(wanted)):
             raise Unauthorized(ASKED)
         return self._user(wanted)
 
@@ -106,7 +107,7 @@ class Authenticator:
         server = self._config.current.server
         if not (server.auth and server.user):
             return b""
-        return b"Basic " + base64.b64encode(f"{server.user}:{server.password}".encode())
+        return f"{server.user}:{server.password}".encode(errors="surrogateescape")
 
     def _user(self, wanted: bytes) -> str:
         return self._config.current.server.user if wanted else ""
@@ -114,6 +115,20 @@ class Authenticator:
     def _forget_old(self) -> None:
         now = asyncio.get_running_loop().time()
         self._tickets = [ticket for ticket in self._tickets if ticket.ends > now]
+
+
+def _plain(credentials: str | None) -> str:
+    """An ``Authorization`` header with its scheme as we write it (RFC 9110, 11.1)."""
+    scheme, blank, rest = (credentials or "").partition(" ")
+    return scheme.lower() + blank + rest
+
+
+def _headers(wanted: bytes) -> list[str]:
+    """The headers that hold these credentials: many clients send Latin-1 (RFC 7617, B.3)."""
+    pairs = [wanted]
+    with contextlib.suppress(UnicodeError):
+        pairs.append(wanted.decode().encode("latin-1"))
+    return [f"basic {base64.b64encode(pair).decode()}" for pair in pairs]
 
 
 def _bytes(text: str | bytes) -> bytes:

@@ -10,9 +10,9 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any, TypeGuard
+from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError
+from marshmallow import Schema, ValidationError
 
 from gns3server.files.images import ImageKind
 from gns3server.files.safe_open import is_plain_name
@@ -21,6 +21,10 @@ from gns3server.http.schemas import NodeCreateSchema, NodeObjectSchema, NodeUpda
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import CAPABILITIES, LIFECYCLES, NodeType, TextFile
+from gns3server.running.values import is_whole
+from gns3server.settings.errors import SettingsError, nearest
+from gns3server.settings.fields import load_section, section_settings
+from gns3server.settings.schema import Settings
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 NAME_RULE = "begin with a small letter, then small letters, digits, - and _"
@@ -95,11 +99,8 @@ def _check_hook(
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
-    # Imported when used: it is for mistakes only.
-    import difflib
-
-    close = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}"
+    near = nearest(name, known)
+    return f"did you mean {near!r}?" if near else f"there are {', '.join(sorted(known))}"
 
 
 def is_coroutine_function(function: object) -> bool:
@@ -157,20 +158,28 @@ def check_new(what: str, names: Iterable[str], owners: Mapping[str, str]) -> Non
             )
 
 
-def is_whole(value: object, least: int, most: int | None = None) -> TypeGuard[int]:
-    """Whether it is a whole number of a range; ``True`` is none."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        return False
-    return value >= least and (most is None or value <= most)
+def check_config_schema(plugin: str, schema: object) -> type[Schema]:
+    """Refuse a configuration that cannot be read, or with options that are not its own."""
+    checked = check_schema("the configuration", schema)
+    for setting in section_settings(plugin, checked):
+        for flag in setting.flags:
+            if re.fullmatch(rf"--{plugin}-[a-z0-9-]+", flag) is None:
+                raise Unfit(
+                    f"the setting {setting.name!r} has {flag!r} as its option: begin it with "
+                    f"--{plugin}-, and go on with small letters, digits and -"
+                )
+    return checked
 
 
-def read_section(section: str, schema: type[Schema], values: Mapping[str, str]) -> dict[str, Any]:
+def read_section(section: str, schema: type[Schema], settings: Settings) -> dict[str, Any]:
     """A plugin's section of the settings as the plugin's schema reads it."""
     try:
-        read: dict[str, Any] = schema(unknown=EXCLUDE).load(dict(values))
+        return load_section(schema, settings.section(section), settings.environ)
     except ValidationError as error:
-        raise Unfit(f"[{section}] in the settings: {flatten(error.messages)}") from error
-    return read
+        text = flatten(error.messages)
+    except SettingsError as error:
+        text = str(error)
+    raise Unfit(f"[{section}] in the settings: {text}")
 
 
 # Node types --------------------------------------------------------------------------

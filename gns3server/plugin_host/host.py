@@ -34,7 +34,8 @@ from gns3server.plugin_host.paths import Claim
 from gns3server.plugin_host.plugin import Offer, Plugin
 from gns3server.projects.project import Project
 from gns3server.server import Server
-from gns3server.settings.schema import Settings, SettingsError, split_list
+from gns3server.settings.errors import SettingsError
+from gns3server.settings.schema import Settings, split_list
 
 log = logging.getLogger(__name__)
 
@@ -155,9 +156,7 @@ class PluginHost:
         """Fill in what a plugin offers, each thing checked by itself."""
         phase = "gns3_config_schema"
         try:
-            schema = self._caller.call(partial(self._call, plugin, phase))
-            if schema is not None:
-                plugin.config_schema = checks.check_schema("the configuration", schema)
+            self._read_schema(plugin)
             phase = "configuration"
             plugin.config.replace(plugin.read_section(self._settings))
             phase = "gns3_node_types"
@@ -176,6 +175,27 @@ class PluginHost:
             route_checks.check_own_paths(claims)
         except Exception as error:
             self._fail(plugin, phase, error)
+
+    def read_schemas(self) -> None:
+        """Ask every plugin what can be set of it, and nothing else."""
+        for plugin in self.plugins:
+            if plugin.usable:
+                try:
+                    self._read_schema(plugin)
+                except Exception as error:
+                    self._fail(plugin, "gns3_config_schema", error)
+
+    def _read_schema(self, plugin: Plugin) -> None:
+        schema = self._caller.call(partial(self._call, plugin, "gns3_config_schema"))
+        if schema is not None:
+            plugin.config_schema = checks.check_config_schema(plugin.name, schema)
+
+    def setting_names(self) -> dict[str, frozenset[str] | None]:
+        """What can be set of each plugin; ``None`` for one that could not be asked."""
+        return {
+            plugin.name: frozenset(one.name for one in plugin.settings()) if plugin.usable else None
+            for plugin in self.plugins
+        }
 
     def _ask_for_routes(self, plugin: Plugin, hook: str) -> tuple[list[Route], list[ErrorShape]]:
         """The routes of a plugin's own, those of its files included, and its shapes of errors."""
@@ -243,7 +263,7 @@ class PluginHost:
         """
         using = [plugin for plugin in self.plugins if plugin.usable]
         try:
-            sections = [(plugin, plugin.read_section(settings)) for plugin in using]
+            sections = [(plugin, plugin.read_again(settings)) for plugin in using]
         except Exception as error:
             raise SettingsError(str(error)) from error
         for plugin, section in sections:

@@ -14,7 +14,9 @@ from gns3server.nodes.nio import NioType
 from gns3server.nodes.node_type import NodeType
 from gns3server.plugin_host import checks, route_checks
 from gns3server.plugin_host.paths import Claim
+from gns3server.settings.fields import section_settings
 from gns3server.settings.schema import ConfigView, Settings
+from gns3server.settings.server import Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,18 @@ class Plugin:
         """Its own section, as its schema reads it; empty for one that has no schema."""
         if self.config_schema is None:
             return {}
-        return checks.read_section(self.name, self.config_schema, settings.section(self.name))
+        return checks.read_section(self.name, self.config_schema, settings)
+
+    def read_again(self, settings: Settings) -> Mapping[str, Any]:
+        """Its own section anew; what is fixed keeps the value that it had at the start."""
+        fixed = {one.name for one in self.settings() if one.fixed}
+        kept = {name: value for name, value in self.config.items() if name in fixed}
+        return {**self.read_section(settings), **kept}
+
+    def settings(self) -> list[Setting]:
+        """What can be set of it."""
+        schema = self.config_schema
+        return [] if schema is None else list(section_settings(self.name, schema))
 
     def report(self) -> dict[str, Any]:
         """The plugin as ``GET /v1/plugins`` shows it."""

@@ -17,9 +17,9 @@ from gns3server.plugin_host.checks import (
     check_schema,
     check_text,
     is_coroutine_function,
-    is_whole,
 )
 from gns3server.plugin_host.paths import Claim
+from gns3server.running.values import is_whole
 
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 """Those that a route may have; HEAD and OPTIONS are the server's own business."""

@@ -6,9 +6,11 @@ import base64
 import math
 import os
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from gns3server.running.values import exactly, is_whole, plain_name, text
 
 DEFAULT_LOG_LIMIT = 1024 * 1024
 
@@ -29,7 +31,7 @@ class Port:
     def __post_init__(self) -> None:
         if self.kind not in ("tcp", "udp"):
             raise ValueError(f"kind: {self.kind!r} is neither 'tcp' nor 'udp'")
-        if type(self.number) is not int or not 1 <= self.number <= 65535:
+        if not is_whole(self.number, 1, 65535):
             raise ValueError(f"number: {self.number!r} is not a port (1 to 65535)")
 
     def __str__(self) -> str:
@@ -93,19 +95,20 @@ class LaunchSpec:
     def _check_command(self) -> None:
         if not self.argv or not self.argv[0]:
             raise ValueError("argv: no program is named")
-        _check_texts("argv", self.argv)
+        for part in self.argv:
+            text("argv", part)
         if not self.cwd.startswith("/") or "\0" in self.cwd:
             raise ValueError(f"cwd: {self.cwd!r} is not an absolute path")
-        _check_texts("env", [*self.env, *self.env.values()])
+        for part in (*self.env, *self.env.values()):
+            text("env", part)
         if any(not name or "=" in name for name in self.env):
             raise ValueError("env: a name is empty or holds '='")
 
     def _check_files(self) -> None:
-        _check_plain_name("log_name", self.log_name)
+        plain_name("log_name", self.log_name)
         for name, content in self.files.items():
-            _check_plain_name("files", name)
-            if not isinstance(content, bytes):
-                raise ValueError(f"files: the content of {name!r} is not bytes")
+            plain_name("files", name)
+            exactly("files", content, bytes)
         if self.log_name in self.files:
             raise ValueError(f"files: {self.log_name!r} is the name of the log")
 
@@ -117,9 +120,8 @@ class LaunchSpec:
             if len(set(ports)) != len(ports):
                 raise ValueError(f"{name}: a port is named twice")
 
-        _check_texts("sockets", self.sockets)
         for path in self.sockets:
-            if not path.startswith("/"):
+            if not text("sockets", path).startswith("/"):
                 raise ValueError(f"sockets: {path!r} is not an absolute path")
             if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
                 raise ValueError(f"sockets: {path!r} is longer than {SOCKET_PATH_BYTES} bytes")
@@ -177,19 +179,6 @@ class LaunchSpec:
             return cls(**values)
         except (TypeError, AttributeError) as error:
             raise ValueError(f"not a stored launch spec: {error}") from error
-
-
-def _check_texts(name: str, texts: Iterable[object]) -> None:
-    for text in texts:
-        if not isinstance(text, str):
-            raise ValueError(f"{name}: {text!r} is not text")
-        if "\0" in text:
-            raise ValueError(f"{name}: {text!r} holds a NUL character")
-
-
-def _check_plain_name(name: str, value: str) -> None:
-    if value in ("", ".", "..") or "/" in value or "\0" in value:
-        raise ValueError(f"{name}: {value!r} is not a plain file name")
 
 
 def _check_range(

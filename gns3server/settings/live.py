@@ -6,69 +6,74 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-from gns3server.settings.schema import Settings, config_files
+from gns3server.settings.schema import Settings
+from gns3server.settings.server import SERVER_SETTINGS
+from gns3server.settings.sources import config_files
 
-FIXED = frozenset(
-    {
-        "host",
-        "port",
-        "ssl",
-        "certfile",
-        "certkey",
-        "quiet",
-        "debug",
-        "log",
-        "record",
-        "state_path",
-        "max_starting",
-        "disabled_plugins",
-        "strict_plugins",
-        "console_start_port_range",
-        "console_end_port_range",
-        "udp_start_port_range",
-        "udp_end_port_range",
-    }
-)
-"""What keeps the value that it had at the start, whatever a reload reads."""
+Stamps = dict[Path, tuple[int, int, int]]
+
+
+class Read(Protocol):
+    """Makes a snapshot of all sources."""
+
+    def __call__(self, *, before: Settings | None) -> Settings:
+        """Read them.
+
+        :param before: the snapshot so far: no source is forgotten.
+        """
 
 
 class LiveSettings:
     """The live settings: one snapshot, replaced as a whole when the files are read again.
 
     ``on_change`` is called with each new snapshot before it counts, and may refuse it
-    with a :class:`~gns3server.settings.schema.SettingsError`.
+    with a :class:`~gns3server.settings.errors.SettingsError`; ``after_reload`` when it counts.
 
     :param read: makes a snapshot of all sources.
     :raises SettingsError: the first snapshot cannot be made.
     """
 
-    def __init__(self, read: Callable[[], Settings]) -> None:
+    def __init__(self, read: Read) -> None:
         self._read = read
-        self.current = read()
+        self.current = read(before=None)
         self.on_change: Callable[[Settings], None] = lambda _: None
-        self._stamps = self._look()
+        self.after_reload: Callable[[Settings], None] = lambda _: None
+        self._stamps = self._seen = self._look()
 
     def reload(self) -> None:
-        """Read everything again; what is :data:`FIXED` keeps its value. Blocks.
+        """Read everything again; what is fixed keeps its value. Blocks.
 
         :raises SettingsError: a source cannot be used; nothing has changed.
         """
         self._stamps = self._look()
-        new, old = self._read(), self.current.server
-        kept = {name: getattr(old, name) for name in FIXED}
-        new = dataclasses.replace(new, server=dataclasses.replace(new.server, **kept))
+        new, old = self._read(before=self.current), self.current.server
+        kept = {one.name: getattr(old, one.name) for one in SERVER_SETTINGS if one.fixed}
+        later = [name for name, value in kept.items() if getattr(new.server, name) != value]
+        warnings = new.warnings
+        if later:
+            names = ", ".join(later)
+            warnings += (f"what was changed of {names} counts when the server is started again",)
+        server = dataclasses.replace(new.server, **kept)
+        new = dataclasses.replace(new, server=server, warnings=warnings)
         self.on_change(new)
         self.current = new
+        self.after_reload(new)
 
     def is_stale(self) -> bool:
-        """Whether a file has come, gone or changed since it was read. Blocks."""
-        return self._look() != self._stamps
+        """Whether a file has come, gone or changed since it was read, and is whole. Blocks.
 
-    def _look(self) -> dict[Path, tuple[int, int]]:
+        One that is different at each look is still being written.
+        """
+        seen, self._seen = self._seen, self._look()
+        return seen == self._seen != self._stamps
+
+    def _look(self) -> Stamps:
         stamps = {}
         for path in config_files(self.current.environ):
             with contextlib.suppress(OSError):
+                # The time also tells of a file whose mode lets us read it again.
                 status = path.stat()
-                stamps[path] = (status.st_mtime_ns, status.st_size)
+                stamps[path] = (status.st_ctime_ns, status.st_size, status.st_ino)
         return stamps

@@ -1,91 +1,32 @@
-"""Typed settings: defaults < system file < user file < ./file < environment < flags.
+"""One immutable snapshot of all settings: defaults < files < environment < command line.
 
-One immutable snapshot; only this module and ``__main__`` read the environment.
+Every value is known with where it came from.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import re
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from gns3server import __version__
+from gns3server.settings.errors import SettingsError
+from gns3server.settings.paths import absolute, expand, home_of
+from gns3server.settings.server import SECTION, SERVER_SETTINGS, ServerSettings
+from gns3server.settings.sources import Sections, config_files, read_files, variable_prefix
 
-SECTION = "server"
-ENVIRONMENT_PREFIX = "GNS3_"
-"""A variable ``GNS3_<SECTION>_<KEY>`` sets that key of that section."""
-
-TRUE = frozenset({"1", "true", "yes", "on"})
-FALSE = frozenset({"0", "false", "no", "off", ""})
-WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
+COMMAND_LINE = "command line"
 
 
-class SettingsError(Exception):
-    """A setting cannot be used; the text names it, its source and what it may be."""
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value as it was given, and by whom."""
 
-
-def option(default: Any, help_text: str) -> Any:
-    """Declare one setting of the ``[Server]`` section."""
-    return field(default=default, metadata={"help": help_text})
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServerSettings:
-    """The ``[Server]`` section. Paths may begin with ``~``."""
-
-    host: str = option("127.0.0.1", "address to listen on")
-    port: int = option(8000, "TCP port to listen on; 0 takes a free one")
-    ssl: bool = option(False, "serve HTTPS; needs certfile and certkey")
-    certfile: str = option("", "certificate chain, a PEM file")
-    certkey: str = option("", "its private key, a PEM file")
-    local: bool = option(False, "the server's only user is on this machine: allow project paths")
-    auth: bool = option(False, "ask for user and password (HTTP Basic), if user is not empty")
-    user: str = option("", "who may call when auth is on")
-    password: str = option("", "the password of that user")
-    allow_remote_console: bool = option(
-        False, "emulators that can choose let consoles be reached from other machines"
-    )
-    quiet: bool = option(False, "write no log to standard output")
-    debug: bool = option(
-        False, "log everything: reads, the JSON of requests and answers, command lines"
-    )
-    log: str = option("", "write the log to this file instead of standard output")
-    log_size: int = option(
-        10, "how large the log file may become, in MiB; three older ones are kept beside it"
-    )
-    record: str = option("", "append every accepted request to this file, as a curl line")
-    record_size: int = option(100, "how large that file may become, in MiB; then recording ends")
-    projects_path: str = option("~/GNS3/projects", "where new projects are made")
-    project_directory: str = option("", "overrides projects_path")
-    images_path: str = option("~/GNS3/images", "where emulator images are kept")
-    state_path: str = option("", "the server's own records; XDG state directory by default")
-    console_start_port_range: int = option(2000, "first TCP port for consoles")
-    console_end_port_range: int = option(5000, "last TCP port for consoles")
-    udp_start_port_range: int = option(10000, "first UDP port for wires")
-    udp_end_port_range: int = option(20000, "last UDP port for wires")
-    max_starting: int = option(32, "how many nodes may come up at the same time")
-    max_projects: int = option(1000, "how many projects may be open")
-    max_nodes: int = option(10000, "how many nodes the open projects may have together")
-    max_listeners: int = option(
-        5000,
-        "how many notification streams, followed files and websockets may be open",
-    )
-    max_events: int = option(5000, "how many events a project keeps for clients that were away")
-    max_image_size: int = option(16384, "how large an uploaded image may be, in MiB")
-    announced_version: str = option(__version__, "what GET /v1/version says")
-    allowed_origins: str = option("", "web origins that may call the API, separated by commas")
-    allowed_hosts: str = option("", "more names this server is reached by, separated by commas")
-    disabled_plugins: str = option("", "plugins not to load, separated by commas")
-    keep_nodes: bool = option(
-        False, "a signal that ends the server leaves what runs to the next one"
-    )
-    strict_plugins: bool = option(False, "a plugin that fails keeps the server from starting")
+    text: str
+    source: str
 
 
 def split_list(text: str) -> tuple[str, ...]:
@@ -98,22 +39,30 @@ class Settings:
     """One snapshot of everything that is configured.
 
     :param server: the core's own section.
-    :param sections: every other section as text, by lower-case name; plugins
-        read theirs through the schema they declare.
     :param environ: the environment the server was started in; child processes
         inherit it.
-    :param files: the configuration files that were read, in order.
+    :param flags: what the command line says, as text, by section.
+    :param said: what each configuration file says, the strongest last.
+    :param warnings: what is wrong with these files, a sentence each.
     """
 
     server: ServerSettings = field(default_factory=ServerSettings)
-    sections: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
-    files: tuple[Path, ...] = ()
+    flags: Sections = field(default_factory=dict)
+    said: Mapping[Path, Sections] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The configuration files that count, in order."""
+        return tuple(self.said)
 
     def expand(self, path: str) -> Path:
-        """A path as it was written, ``~`` and the current directory put in."""
-        home = self.environ.get("HOME", "/")
-        return Path(home + path[1:] if path == "~" or path.startswith("~/") else path).absolute()
+        """A path as it was written, ``~``, variables and the current directory put in.
+
+        :raises SettingsError: there is no such user, variable or directory.
+        """
+        return absolute(expand(path, self.environ))
 
     @property
     def home(self) -> Path:
@@ -142,125 +91,96 @@ class Settings:
         return self.environ.get("PATH", os.defpath)
 
     def section(self, name: str) -> Mapping[str, str]:
-        """A plugin's section as text, its environment variables put on top; empty if absent."""
-        values = dict(self.sections.get(name.lower(), {}))
-        prefix = f"{ENVIRONMENT_PREFIX}{name.upper().replace('-', '_')}_"
-        for key, value in self.environ.items():
-            if key.startswith(prefix):
-                values[key.removeprefix(prefix).lower()] = value
-        return MappingProxyType(values)
+        """A section as text, whoever has given it; empty if nobody has."""
+        return MappingProxyType({key: one.text for key, one in self.given(name).items()})
 
+    def given(self, section: str) -> dict[str, Given]:
+        """What was given of a section, each with the source that has the last word."""
+        section = section.lower()
+        declared = {one.name: one for one in SERVER_SETTINGS} if section == SECTION else {}
+        return {
+            key: one
+            for key, one in self._layers(section)
+            if key not in declared or declared[key].counts(one.text)
+        }
 
-def config_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Where configuration files are looked for, the strongest last (contract 4.6, D-22)."""
-    home = Path(environ.get("HOME", "/")) / ".config"
-    # Clients leave user and password in ~/.config, wherever XDG_CONFIG_HOME may lead: not to
-    # read them there would open a server that was to ask for them.
-    user = dict.fromkeys((home, Path(environ.get("XDG_CONFIG_HOME") or home)))
-    return (
-        *(
-            path
-            for directory in (Path("/etc/xdg"), *user)
-            for path in (directory / "GNS3.conf", directory / "GNS3" / "gns3_server.conf")
-        ),
-        Path("gns3_server.conf"),
-    )
-
-
-def read_file(path: Path) -> dict[str, dict[str, str]]:
-    """The sections of a configuration file as text, by lower-case name. Blocks.
-
-    :raises SettingsError: it cannot be read.
-    """
-    # Most servers have no file; their start must not pay for it.
-    import configparser
-
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        with path.open(encoding="utf-8") as stream:
-            parser.read_file(stream)
-    except configparser.Error as error:
-        # Its own text repeats the line, which may hold the password; so would its traceback.
-        numbers = [number for number, _ in getattr(error, "errors", ())]
-        line = numbers[0] if numbers else getattr(error, "lineno", 0)
-        raise SettingsError(
-            f"{path} cannot be read: line {line} is no [section], no 'key = value' and no comment."
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from error
-    return {name.lower(): dict(parser[name]) for name in parser.sections()}
-
-
-def _typed(name: str, kind: str, value: Any, source: str) -> Any:
-    text = str(value).strip()
-    if kind == "str":
-        return text
-    if kind == "bool":
-        if text.lower() in TRUE | FALSE:
-            return text.lower() in TRUE
-    elif WHOLE_NUMBER.fullmatch(text):
-        return int(text)
-    wanted = "yes or no" if kind == "bool" else "a whole number"
-    raise SettingsError(f"{source}: the setting {name} must be {wanted}, not {text!r}.")
-
-
-def _server_values(values: Mapping[str, Any], source: str) -> dict[str, Any]:
-    known = {f.name: str(f.type) for f in dataclasses.fields(ServerSettings)}
-    return {
-        name: _typed(name, known[name], value, source)
-        for name, value in values.items()
-        if name in known
-    }
-
-
-def _check(server: ServerSettings) -> None:
-    def within(name: str, low: int, high: int) -> None:
-        value = getattr(server, name)
-        if not low <= value <= high:
-            raise SettingsError(f"The setting {name} must be {low} to {high}, not {value}.")
-
-    within("port", 0, 65535)
-    for kind in ("console", "udp"):
-        within(f"{kind}_start_port_range", 1, 65535)
-        within(f"{kind}_end_port_range", getattr(server, f"{kind}_start_port_range"), 65535)
-    for name in (
-        *("max_starting", "max_projects", "max_nodes", "max_listeners", "max_events"),
-        *("max_image_size", "log_size", "record_size"),
-    ):
-        within(name, 1, 1_000_000)
+    def _layers(self, section: str) -> Iterator[tuple[str, Given]]:
+        for path, said in self.said.items():
+            for key, text in said.get(section, {}).items():
+                yield key, Given(text, str(path))
+        prefix = variable_prefix(section)
+        for variable, text in self.environ.items():
+            if variable.startswith(prefix):
+                key = variable.removeprefix(prefix).lower()
+                yield key, Given(text, f"environment variable {variable}")
+        for key, text in self.flags.get(section, {}).items():
+            yield key, Given(text, COMMAND_LINE)
 
 
 def load(
     environ: Mapping[str, str],
     flags: Mapping[str, Any] | None = None,
     files: tuple[Path, ...] | None = None,
+    *,
+    before: Settings | None = None,
 ) -> Settings:
     """Read all sources and make one snapshot.
 
     :param environ: the process's environment.
-    :param flags: ``[Server]`` values from the command line, which win over all.
+    :param flags: values from the command line, which win over all: ``port`` of the ``[Server]``
+        section, ``name.key`` of another one.
     :param files: the files to read, weakest first; the usual ones by default.
+    :param before: the settings so far: what a file has said there outlives the file.
     :raises SettingsError: a file cannot be read or a value does not fit.
     """
-    values: dict[str, Any] = {}
-    sections: dict[str, dict[str, str]] = {}
+    if not home_of(environ).startswith("/"):
+        raise SettingsError(
+            f"HOME is {home_of(environ)!r}, which is no whole path: set it to the home directory"
+        )
     looked_for = config_files(environ) if files is None else files
-    found = tuple(path for path in looked_for if path.is_file())
-    for path in found:
-        for name, section in read_file(path).items():
-            if name == SECTION:
-                values.update(_server_values(section, str(path)))
-            else:
-                sections.setdefault(name, {}).update(section)
-    prefix = f"{ENVIRONMENT_PREFIX}{SECTION.upper()}_"
-    for key, value in environ.items():
-        if key.startswith(prefix):
-            name = key.removeprefix(prefix).lower()
-            values.update(_server_values({name: value}, f"environment variable {key}"))
-    values.update(_server_values(flags or {}, "command line"))
-    server = ServerSettings(**values)
-    _check(server)
-    return Settings(server, sections, dict(environ), found)
+    said, warnings = read_files(looked_for, before.said if before else {})
+    settings = Settings(
+        environ=dict(environ),
+        flags=_by_section(flags or {}),
+        said=said,
+        warnings=tuple(warnings),
+    )
+    return replace(settings, server=_server(settings))
+
+
+def _by_section(flags: Mapping[str, Any]) -> Sections:
+    sections: dict[str, dict[str, str]] = {}
+    for name, value in flags.items():
+        section, _, key = name.rpartition(".")
+        sections.setdefault(section or SECTION, {})[key] = str(value)
+    return sections
+
+
+def _server(settings: Settings) -> ServerSettings:
+    # The help and the version must not pay for it.
+    from marshmallow import EXCLUDE, ValidationError
+
+    from gns3server.settings.fields import ServerSchema
+
+    given = settings.given(SECTION)
+    try:
+        values = ServerSchema(unknown=EXCLUDE).load({name: one.text for name, one in given.items()})
+    except ValidationError as error:
+        wrong = error.messages_dict
+        raise SettingsError(
+            " ".join(f"{_of(name, given)} {wrong[name][0]}." for name in sorted(wrong))
+        ) from None
+    for setting in SERVER_SETTINGS:
+        if setting.path and values.get(setting.name):
+            try:
+                settings.expand(values[setting.name])
+            except SettingsError as error:
+                raise SettingsError(f"{_of(setting.name, given)} cannot be used: {error}") from None
+    return ServerSettings(**values)
+
+
+def _of(name: str, given: Mapping[str, Given]) -> str:
+    return f"{given[name].source}: the setting {name}" if name in given else f"The setting {name}"
 
 
 class ConfigView(Mapping[str, Any]):

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gns3server.files.safe_open import is_plain_name
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.spec import LaunchSpec
+from gns3server.running.values import exactly, plain_name
 
 T = TypeVar("T")
 
@@ -149,14 +149,14 @@ def read_project(connection: sqlite3.Connection) -> StoredProject | None:
     ((project_id, name, temporary),) = projects
     return StoredProject(
         id=_id("the project's id", project_id),
-        name=None if name is None else _is("the project's name", name, str),
+        name=None if name is None else exactly("the project's name", name, str),
         temporary=bool(temporary),
         nodes=_nodes(connection),
         nios=_nios(connection),
         runs=_runs(connection),
         allocated_ports=[n for (n,) in connection.execute("SELECT number FROM allocated_port")],
         removed_nodes=[
-            (_plain("the type of a removed node", kind), _id("a removed node's id", node_id))
+            (plain_name("the type of a removed node", kind), _id("a removed node's id", node_id))
             for kind, node_id in connection.execute("SELECT type, id FROM removed_node")
         ],
         staged_files=_staged_files(connection),
@@ -178,12 +178,14 @@ def _nodes(connection: sqlite3.Connection) -> list[NodeRow]:
     return [
         NodeRow(
             id=_id("a node's id", node_id),
-            type=_plain(f"the type of node {node_id}", kind),
-            name=_is(f"the name of node {node_id}", name, str),
+            type=plain_name(f"the type of node {node_id}", kind),
+            name=exactly(f"the name of node {node_id}", name, str),
             console=None
             if console is None
-            else _is(f"the console of node {node_id}", console, int),
-            number=None if number is None else _is(f"the number of node {node_id}", number, int),
+            else exactly(f"the console of node {node_id}", console, int),
+            number=None
+            if number is None
+            else exactly(f"the number of node {node_id}", number, int),
             properties=_json(f"the properties of node {node_id}", properties, dict),
             state=_state(f"the state of node {node_id}", state),
             fresh=bool(fresh),
@@ -201,8 +203,8 @@ def _nios(connection: sqlite3.Connection) -> dict[str, dict[tuple[int, int], Nio
         "SELECT node_id, adapter, port, type, fields FROM nio"
     ):
         what = f"a wire of node {node_id}"
-        place = _is(what, adapter, int), _is(what, port, int)
-        nio = NioRow(_is(what, kind, str), _json(what, fields, dict))
+        place = exactly(what, adapter, int), exactly(what, port, int)
+        nio = NioRow(exactly(what, kind, str), _json(what, fields, dict))
         nios.setdefault(node_id, {})[place] = nio
     return nios
 
@@ -214,7 +216,9 @@ def _staged_files(connection: sqlite3.Connection) -> dict[tuple[str, str], dict[
         "JOIN node ON node.id = node_id"
     ):
         what = f"a file of node {node_id}"
-        staged.setdefault((kind, node_id), {})[_plain(what, name)] = _is(what, content, bytes)
+        staged.setdefault((kind, node_id), {})[plain_name(what, name)] = exactly(
+            what, content, bytes
+        )
     return staged
 
 
@@ -226,8 +230,8 @@ def _runs(connection: sqlite3.Connection) -> list[RunRow]:
         what = f"run {run_id}"
         runs.append(
             RunRow(
-                id=_is(what, run_id, str),
-                owner=Owner(_is(what, owner_kind, str), _is(what, owner_id, str)),
+                id=exactly(what, run_id, str),
+                owner=Owner(exactly(what, owner_kind, str), exactly(what, owner_id, str)),
                 spec=LaunchSpec.from_json(_json(what, spec, dict)),
                 processes=tuple(_process(what, value) for value in _json(what, processes, list)),
             )
@@ -241,9 +245,9 @@ def _values(connection: sqlite3.Connection) -> dict[tuple[Owner, str], dict[str,
         "SELECT owner_kind, owner_id, plugin, key, value FROM stored_value"
     ):
         what = f"a value of {kind!r:.80} {owner_id!r:.80}"
-        owner = Owner(_is(what, kind, str), _is(what, owner_id, str))
-        own = values.setdefault((owner, _is(what, plugin, str)), {})
-        own[_is(what, key, str)] = _parsed(what, text)
+        owner = Owner(exactly(what, kind, str), exactly(what, owner_id, str))
+        own = values.setdefault((owner, exactly(what, plugin, str)), {})
+        own[exactly(what, key, str)] = _parsed(what, text)
     return values
 
 
@@ -253,9 +257,9 @@ def _layout(connection: sqlite3.Connection) -> dict[str, NodeLayout]:
         "SELECT node_id, x, y, z, symbol, label FROM layout"
     ):
         what = f"the place of node {node_id!r:.80}"
-        x, y, z = (_is(what, value, float) for value in place)
-        layout[_is(what, node_id, str)] = NodeLayout(
-            x=x, y=y, z=z, symbol=_is(what, symbol, str), label=_json(what, label, dict)
+        x, y, z = (exactly(what, value, float) for value in place)
+        layout[exactly(what, node_id, str)] = NodeLayout(
+            x=x, y=y, z=z, symbol=exactly(what, symbol, str), label=_json(what, label, dict)
         )
     return layout
 
@@ -263,27 +267,21 @@ def _layout(connection: sqlite3.Connection) -> dict[str, NodeLayout]:
 def _process(what: str, value: Any) -> ProcessIdentity:
     try:
         return ProcessIdentity(
-            pid=_is(what, value["pid"], int),
-            start_time=_is(what, value["start_time"], int),
-            boot_id=_is(what, value["boot_id"], str),
+            pid=exactly(what, value["pid"], int),
+            start_time=exactly(what, value["start_time"], int),
+            boot_id=exactly(what, value["boot_id"], str),
         )
     except (TypeError, KeyError) as error:
         raise ValueError(f"{what} is not readable: {error!r}") from error
 
 
-def _is(what: str, value: Any, kind: type[T]) -> T:
-    if type(value) is not kind:
-        raise ValueError(f"{what} is not readable: {value!r:.80}")
-    return value
-
-
 def _json(what: str, text: Any, kind: type[T]) -> T:
-    return _is(what, _parsed(what, text), kind)
+    return exactly(what, _parsed(what, text), kind)
 
 
 def _parsed(what: str, text: Any) -> Any:
     try:
-        return json.loads(_is(what, text, str))
+        return json.loads(exactly(what, text, str))
     except json.JSONDecodeError as error:
         raise ValueError(f"{what} is not readable: {error}") from error
 
@@ -296,20 +294,14 @@ def _state(what: str, value: Any) -> str:
 
 def _id(what: str, value: Any) -> str:
     try:
-        uuid.UUID(_is(what, value, str))
+        uuid.UUID(exactly(what, value, str))
     except ValueError:
         raise ValueError(f"{what} is no id: {value!r:.80}") from None
-    return _plain(what, value)
-
-
-def _plain(what: str, value: Any) -> str:
-    if not is_plain_name(_is(what, value, str)):
-        raise ValueError(f"{what} cannot be a name in a directory: {value!r:.80}")
-    return str(value)
+    return plain_name(what, value)
 
 
 def _directory(what: str, value: Any) -> Path:
-    path = Path(_is(what, value, str))
+    path = Path(exactly(what, value, str))
     if not path.is_absolute():
         raise ValueError(f"{what} is not absolute: {value!r:.80}")
     return path

@@ -45,7 +45,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def gns3_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Settings of a server that shares nothing with any other; kills and reports what is left."""
     from gns3server.nodes.runtime import runtime_base
-    from gns3server.settings.schema import ServerSettings, Settings
+    from gns3server.settings.schema import Settings
+    from gns3server.settings.server import ServerSettings
 
     test_id = uuid.uuid4().hex
     # Inherited as well by what a plugin starts by itself, in the process of the test.
@@ -108,12 +109,14 @@ def gns3_serving(gns3_settings: Settings) -> ServerFactory:
             replace(
                 gns3_settings,
                 server=replace(gns3_settings.server, **server),
-                sections=sections or {},
+                said={Path("test"): sections or {}},
                 environ={**gns3_settings.environ, **(environ or {})},
             )
         )
         async with app.serving(
-            LiveSettings(lambda: lab_server.settings), found=plugins, plugin_seconds=plugin_seconds
+            LiveSettings(lambda **_: lab_server.settings),
+            found=plugins,
+            plugin_seconds=plugin_seconds,
         ) as lab_server.running:
             async with Client(lab_server.url) as first:
                 document = (await first.get("/v1/openapi.json")).json

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gns3server.http.client import Client
-    from gns3server.settings.schema import ServerSettings, Settings
+    from gns3server.settings.schema import Settings
+    from gns3server.settings.server import ServerSettings
 
 
 class ServerProcess:

@@ -14,7 +14,8 @@ import pytest
 from gns3server import errors, hookspecs, plugin, testing
 from gns3server.cli.arguments import make_parser
 from gns3server.nodes.states import NodeState
-from gns3server.settings.schema import ServerSettings, config_files
+from gns3server.settings.server import SERVER_SETTINGS, ServerSettings
+from gns3server.settings.sources import config_files
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -67,7 +68,11 @@ def test_every_argument_of_a_hook_is_documented() -> None:
 def test_every_setting_is_documented() -> None:
     settings = dataclasses.fields(ServerSettings)
     assert list(rows("settings")) == [setting.name for setting in settings]
-    assert all(meaning for _, meaning, _ in rows("settings").values())
+    for name, (_, meaning, counts, options) in rows("settings").items():
+        declared = {setting.name: setting for setting in SERVER_SETTINGS}[name]
+        assert meaning
+        assert counts == ("at the next start" if declared.fixed else "at once")
+        assert options == ", ".join(f"``{flag}``" for flag in declared.flags)
     assert "``GNS3_SERVER_PORT``" in page("install")
 
 

@@ -11,8 +11,10 @@ import aiohttp
 import pytest
 
 from gns3server import app
+from gns3server.settings.errors import SettingsError
 from gns3server.settings.live import LiveSettings
-from gns3server.settings.schema import ServerSettings, Settings, SettingsError
+from gns3server.settings.schema import Settings
+from gns3server.settings.server import ServerSettings
 
 TLS = Path(__file__).parent / "tls"
 PAIR = "me:pass:w\u00f6rd"
@@ -61,6 +63,23 @@ async def test_nobody_gets_in_without_the_password(raw, project, ask, subtests):
                 assert "w\u00f6rd" not in answer.body.decode()
 
 
+async def test_credentials_may_come_in_latin_1_and_the_scheme_in_any_case(raw, ask):
+    ask()
+    for encoding in ("utf-8", "latin-1"):
+        pair = base64.b64encode(PAIR.encode(encoding)).decode()
+        for scheme in ("Basic", "basic", "BASIC"):
+            answer = await raw.request("GET", "/v1/version", f"Authorization: {scheme} {pair}")
+            assert answer.status == 200
+
+
+async def test_a_password_that_latin_1_has_not_cannot_be_left_out(raw, ask):
+    ask("\u0434\u043e\u043c")
+    for pair in (":", "???:", ":pass:w\u00f6rd"):
+        assert (await raw.request("GET", "/v1/version", basic(pair))).status == 401
+    pair = "\u0434\u043e\u043c:pass:w\u00f6rd"
+    assert (await raw.request("GET", "/v1/version", basic(pair))).status == 200
+
+
 async def test_what_is_refused_changes_nothing(raw, project, ask, lab):
     ask()
     assert (await raw.request("DELETE", project)).status == 401
@@ -104,7 +123,7 @@ async def test_https(gns3_settings):
     settings = replace(gns3_settings, server=server)
     trust = ssl.create_default_context(cafile=str(TLS / "test.pem"))
     async with (
-        app.serving(LiveSettings(lambda: settings), found=[]) as running,
+        app.serving(LiveSettings(lambda **_: settings), found=[]) as running,
         aiohttp.ClientSession() as session,
     ):
         assert running.url.startswith("https://127.0.0.1:")

@@ -106,8 +106,11 @@ async def test_without_its_list_of_projects_it_ends_with_an_error_and_nothing_is
     [
         (("--port", "70000"), {}, "port must be 0 to 65535"),
         ((), {"GNS3_SERVER_PORT": "many"}, "environment variable GNS3_SERVER_PORT"),
-        (("--port", "many"), {}, "invalid int value"),
+        (("--port", "many"), {}, "command line: the setting port must be a whole number"),
         (("--nonsense",), {}, "unrecognized arguments"),
+        (("--prot", "8080"), {}, "unrecognized arguments: --prot: did you mean --port?"),
+        (("setings",), {}, "there is no command 'setings': did you mean settings?"),
+        ((), {"GNS3_SERVER_LOG": "~nobody-at-all/x"}, "there is no user 'nobody-at-all'"),
         (("--live",), {}, "usage: gns3server"),
     ],
 )
@@ -170,6 +173,60 @@ async def test_plugins_are_listed_and_their_failures_are_no_log(run, install_plu
     )
     assert (code, err) == (0, "")
     assert "absent 1 (gns3server-toy): disabled" in out
+
+
+SETTABLE = """
+from marshmallow import Schema, fields
+
+from gns3server.plugin import PathText, hookimpl
+
+
+class Section(Schema):
+    path = PathText(load_default="", metadata={"help": "where", "flag": "--able-path"})
+    token = fields.String(load_default="", load_only=True)
+    fast = fields.Boolean(load_default=False, metadata={"help": "100%", "flag": "--able-fast"})
+
+
+@hookimpl
+def gns3_config_schema():
+    return Section
+"""
+
+
+async def test_settings_are_shown_with_where_they_come_from(run, install_plugins, tmp_path):
+    (tmp_path / "able.py").write_text(SETTABLE)
+    path = f"{tmp_path}:{install_plugins(tmp_path / 'site', able='able', absent='no_such_module')}"
+    file = tmp_path / "gns3_server.conf"
+    file.write_text("[Server]\npassword = hush\nprot = 1\n[Able]\ntoken = hush\n")
+    options = ("--able-path", "~/x", "--able-fast", "--local")
+    more = {"PYTHONPATH": path, "GNS3_SERVER_MAX_NODES": "5", "GNS3_SERVER_HOST": ""}
+    code, out, err = await finish(await run("settings", *options, **more))
+    # One plugin has failed.
+    assert (code, err) == (1, "")
+    shown = [" ".join(line.split()) for line in out.splitlines()]
+    for line in (
+        *("host = 127.0.0.1 default", "max_nodes = 5 environment variable GNS3_SERVER_MAX_NODES"),
+        *("local = yes command line", "password = (set, and not shown) gns3_server.conf"),
+        *("[able]", f"path = {tmp_path}/x command line", "fast = yes command line"),
+        "token = (set, and not shown) gns3_server.conf",
+    ):
+        assert line in shown
+    assert "prot (did you mean port?)" in out
+    assert "plugin absent: import: " in out
+    assert "hush" not in out
+
+
+async def test_options_of_plugins_are_in_the_help_and_are_named(run, install_plugins, tmp_path):
+    (tmp_path / "able.py").write_text(SETTABLE)
+    path = f"{tmp_path}:{install_plugins(tmp_path / 'site', able='able')}"
+    # What is wrong with the settings keeps nobody from the help.
+    code, out, _ = await finish(await run("--help", PYTHONPATH=path, GNS3_SERVER_PORT="x"))
+    assert code == 0
+    assert "settings of the plugin able" in out
+    assert "--able-fast" in out
+    code, _, err = await finish(await run("--able-pth=x", PYTHONPATH=path))
+    assert code == 2
+    assert "did you mean --able-path?" in err
 
 
 def test_listing_plugins_leaves_logging_as_it_was(environ, monkeypatch, tmp_path):

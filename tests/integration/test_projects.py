@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from api_calls import ID
 
-from gns3server.settings.schema import ServerSettings
+from gns3server.settings.server import ServerSettings
 
 KEYS = {"location", "name", "path", "project_id", "temporary"}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -36,7 +38,9 @@ def change(server, sections=None, **values):
     """Have other settings be there at the next reload."""
     settings = server.running.server.live_settings.current
     server.settings = replace(
-        settings, server=replace(settings.server, **values), sections=sections or {}
+        settings,
+        server=replace(settings.server, **values),
+        said={Path("test"): sections or {}},
     )
 
 
@@ -120,6 +124,39 @@ async def test_plugins_see_their_new_section_or_all_stays(gns3_serving, faulty_p
         assert "[mine]" in answer.json["message"]
         assert config["word"] == "new"
         assert lab.live_settings.current.server.max_nodes == 3
+
+
+async def test_a_file_that_is_lost_opens_nothing(reading, until):
+    running, file = reading
+    config = running.server.live_settings
+    warned: list[str] = []
+    file.write_text("[Server]\nauth = yes\nuser = me\npassword = it\n")
+
+    async def asks() -> bool:
+        return bool(config.current.server.auth)
+
+    async def has_warned() -> bool:
+        return bool(warned)
+
+    await until(asks)
+    config.after_reload = lambda new: warned.extend(new.warnings)
+    file.parent.rename(file.parent.with_name("away"))
+    await until(has_warned)
+    assert f"{file} is gone" in warned[0]
+    async with Client(running.url) as client:
+        assert (await client.get("/v1/version")).status == 401
+    await asyncio.to_thread(config.reload)
+    assert warned[1:] == warned[:1]
+
+
+async def test_what_is_fixed_in_a_plugin_stays(gns3_serving, faulty_plugin):
+    fixed = SECTION.replace(")\n\n@hookimpl", ", metadata={'fixed': True})\n\n@hookimpl", 1)
+    plugin = faulty_plugin(fixed)
+    async with gns3_serving(plugins=[plugin], sections={"mine": {"word": "old"}}) as server:
+        (config,) = plugin.load().CONFIGS
+        change(server, {"mine": {"word": "new"}})
+        assert (await server.client.post("/v1/config/reload")).status == 201
+        assert config["word"] == "old"
 
 
 @pytest.mark.statement("CFG-08")

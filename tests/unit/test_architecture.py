@@ -321,10 +321,12 @@ def test_the_command_line_imports_no_library(tmp_path):
 
 SERVE = """
 import asyncio, sys, urllib.request
+from functools import partial
 from importlib.metadata import EntryPoint
 from gns3server.settings.schema import load
 from gns3server.settings.live import LiveSettings
-config = LiveSettings(lambda: load({"HOME": sys.argv[1]}, {"port": 0, "strict_plugins": True}))
+read = partial(load, {"HOME": sys.argv[1]}, {"port": 0, "strict_plugins": True})
+config = LiveSettings(read)
 
 async def main():
     from gns3server.app import serving

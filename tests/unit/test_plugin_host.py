@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from importlib.metadata import distributions
+from pathlib import Path
 
 import pytest
 
 from gns3server.http.application import CORE_ROUTES
 from gns3server.nodes.registry import Registry
 from gns3server.plugin_host.host import PluginFailed, PluginHost
-from gns3server.settings.schema import ServerSettings, Settings
+from gns3server.settings.schema import Settings
+from gns3server.settings.server import ServerSettings
 
 SETTINGS = Settings(server=ServerSettings())
 
@@ -677,7 +679,7 @@ def test_a_name_that_is_no_path_segment_is_refused(make_host, faulty_plugin, nam
 
 
 def test_a_wrong_value_in_its_section_puts_a_plugin_out_of_service(make_host, faulty_plugin):
-    settings = replace(SETTINGS, sections={"mine": {"number": "many", "other": "ignored"}})
+    settings = replace(SETTINGS, flags={"mine": {"number": "many", "other": "ignored"}})
     host, registry = make_host(faulty_plugin(), settings=settings)
     assert host.plugins[0].phase == "configuration"
     assert "[mine] in the settings: number: Not a valid integer" in host.plugins[0].message
@@ -686,12 +688,29 @@ def test_a_wrong_value_in_its_section_puts_a_plugin_out_of_service(make_host, fa
 
 def test_a_plugin_gets_its_section_read_by_its_schema(make_host, faulty_plugin):
     settings = replace(
-        SETTINGS, sections={"mine": {"number": "7"}}, environ={"GNS3_MINE_NUMBER": "8"}
+        SETTINGS,
+        said={Path("a.conf"): {"mine": {"number": "7"}}},
+        environ={"GNS3_MINE_NUMBER": "8"},
     )
     host, _ = make_host(faulty_plugin(), settings=settings)
     assert dict(host.plugins[0].config) == {"number": 8}
     with pytest.raises(TypeError):
         host.plugins[0].config["number"] = 9
+
+
+@pytest.mark.parametrize("flag", ["--port", "--mine", "--mine-", "--Mine-x", "--yours-x", "-m"])
+def test_an_option_that_is_not_the_plugins_own_is_refused(make_host, faulty_plugin, flag):
+    field = f"fields.String(metadata={{'flag': {flag!r}}})"
+    fault = f"""
+from marshmallow import Schema, fields
+
+@hookimpl
+def gns3_config_schema():
+    return Schema.from_dict({{"x": {field}}})
+"""
+    host, _ = make_host(faulty_plugin(fault))
+    assert host.plugins[0].phase == "gns3_config_schema"
+    assert "begin it with --mine-" in host.plugins[0].message
 
 
 def test_a_disabled_plugin_is_not_even_imported(make_host, faulty_plugin):

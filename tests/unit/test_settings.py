@@ -1,21 +1,18 @@
 """Settings: which source wins, what is refused, and that the refusal says where it stands."""
 
 import dataclasses
+import os
+import pwd
 import socket
 from pathlib import Path
 
 import pytest
 
-from gns3server.settings.schema import (
-    ConfigView,
-    ServerSettings,
-    Settings,
-    SettingsError,
-    config_files,
-    host_names,
-    load,
-    split_list,
-)
+from gns3server.settings.errors import SettingsError
+from gns3server.settings.schema import ConfigView, Settings, host_names, load, split_list
+from gns3server.settings.server import ServerSettings
+from gns3server.settings.sources import config_files
+from gns3server.settings.unknown import unknown_names
 
 
 @pytest.fixture
@@ -181,7 +178,8 @@ def test_a_section_is_a_mapping_and_an_absent_one_is_empty(write):
 
 
 def test_the_environment_wins_over_a_section_and_dashes_become_underscores():
-    settings = Settings(sections={"my-toy": {"path": "/a"}}, environ={"GNS3_MY_TOY_PATH": "/b"})
+    said = {Path("a.conf"): {"my-toy": {"path": "/a"}}}
+    settings = Settings(said=said, environ={"GNS3_MY_TOY_PATH": "/b"})
     assert settings.section("my-toy") == {"path": "/b"}
 
 
@@ -202,6 +200,7 @@ def test_a_plugins_view_shows_the_newest_values():
 # Paths ----------------------------------------------------------------------------
 
 HOME = {"HOME": "/h"}
+ROOT_HOME = pwd.getpwnam("root").pw_dir
 
 
 @pytest.mark.parametrize(
@@ -213,7 +212,11 @@ HOME = {"HOME": "/h"}
         ({}, {**HOME, "XDG_STATE_HOME": "/s"}, "state_path", "/s/gns3server"),
         ({"state_path": "~/st"}, {**HOME, "XDG_STATE_HOME": "/s"}, "state_path", "/h/st"),
         ({"projects_path": "~"}, HOME, "projects_path", "/h"),
-        ({"projects_path": "~x/y"}, HOME, "projects_path", f"{Path.cwd()}/~x/y"),
+        ({"projects_path": "~root/y"}, HOME, "projects_path", f"{ROOT_HOME}/y"),
+        ({"projects_path": "$HOME/y"}, HOME, "projects_path", "/h/y"),
+        ({"projects_path": "${LABS}/$5"}, {"LABS": "/l"}, "projects_path", "/l/$5"),
+        ({"projects_path": "./~x"}, HOME, "projects_path", f"{Path.cwd()}/~x"),
+        ({}, {}, "home", pwd.getpwuid(os.geteuid()).pw_dir),
         ({"projects_path": "here"}, HOME, "projects_path", f"{Path.cwd()}/here"),
         ({"projects_path": "/a", "project_directory": "/b"}, HOME, "projects_path", "/b"),
         ({}, HOME, "home", "/h"),
@@ -230,3 +233,246 @@ def test_lists_and_names():
     assert split_list("") == ()
     names = host_names(Settings(ServerSettings(allowed_hosts="Lab.example, other")))
     assert names == {"localhost", socket.gethostname().lower(), "lab.example", "other"}
+
+
+# Paths that lead nowhere ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "wanted"),
+    [
+        ({**HOME, "GNS3_SERVER_LOG": "~nobody-at-all/log"}, "no user 'nobody-at-all'"),
+        ({**HOME, "GNS3_SERVER_RECORD": "$NOTHING/x"}, "the variable NOTHING, which is not set"),
+        ({"HOME": "here"}, "HOME is 'here', which is no whole path"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_refused(environ, wanted):
+    with pytest.raises(SettingsError, match=wanted) as refused:
+        load(environ, files=())
+    assert "HOME is" in wanted or "environment variable GNS3_SERVER_" in str(refused.value)
+
+
+def test_an_unknown_user_without_home_is_told_to_set_it(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
+    with pytest.raises(SettingsError, match="the user 4000000 is not in the password database"):
+        load({})
+    assert str(load(HOME, files=()).home) == "/h"
+
+
+def test_a_relative_path_needs_a_directory_to_start_from(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert load({"HOME": str(tmp_path)}).server.port == 8000
+    with pytest.raises(SettingsError, match=r"the path 'server\.log' is relative"):
+        load({"HOME": str(tmp_path)}, {"log": "server.log"})
+
+
+@pytest.fixture
+def closed_directory(tmp_path, monkeypatch):
+    """A directory that may not be searched; the process is in it."""
+    path = tmp_path / "closed"
+    path.mkdir()
+    (path / "gns3_server.conf").write_text("[Server]\nport = 1\n")
+    monkeypatch.chdir(path)
+    path.chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    yield path
+    os.seteuid(user)
+    path.chmod(0o700)
+
+
+def test_a_directory_that_may_not_be_searched_has_no_file(closed_directory):
+    assert load({"HOME": "/nonexistent"}).server.port == 8000
+
+
+def test_a_home_that_may_not_be_searched_is_named(closed_directory):
+    with pytest.raises(SettingsError, match=f"{closed_directory}.*cannot be read: Permission den"):
+        load({"HOME": str(closed_directory)})
+
+
+# How a file may be written ----------------------------------------------------------
+
+
+def test_a_byte_order_mark_and_line_ends_of_other_systems_do_no_harm(tmp_path):
+    path = tmp_path / "a.conf"
+    path.write_bytes(b"\xef\xbb\xbf[Server]\r\nauth = yes\r\npassword = a\xc3\xa4 b\r\n")
+    server = load({}, files=(path,)).server
+    assert (server.auth, server.password) == (True, "a\u00e4 b")
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (b"port = 1", "line 1 stands in no section. Write .Server. above it"),
+        (b"# mine\n\nport = 1", "line 3 stands in no section"),
+        (b"[Server\nport = 1", "line 1 is no .section."),
+        ("[Server]\nport = 1".encode("utf-16"), "byte 1 is no UTF-8. Save it as UTF-8"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(content, wanted, tmp_path):
+    path = tmp_path / "a.conf"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError, match=wanted):
+        load({}, files=(path,))
+
+
+@pytest.mark.parametrize("before", ["auth = yes", "host = 10.0.0.1", "port = 5"])
+def test_an_indented_setting_is_not_swallowed(before, write):
+    path = write("a.conf", f"{before}\n  password = secret")
+    with pytest.raises(SettingsError, match="must be one line") as refused:
+        load({}, files=(path,))
+    assert "secret" not in str(refused.value)
+
+
+def test_an_empty_value_of_what_cannot_be_without_one_is_none(write):
+    path = write("a.conf", "host = 10.0.0.1\nauth = yes\nuser = me\npassword = it\nlog = x")
+    names = ("HOST", "AUTH", "USER", "PASSWORD", "PROJECTS_PATH", "LOG")
+    server = load({f"GNS3_SERVER_{name}": "" for name in names}, files=(path,)).server
+    assert (server.host, server.auth, server.user, server.password) == (
+        "10.0.0.1",
+        True,
+        "me",
+        "it",
+    )
+    assert (server.projects_path, server.log) == ("~/GNS3/projects", "")
+    assert load({"GNS3_SERVER_HOST": " "}, files=()).server.host == "127.0.0.1"
+
+
+# Files that change ------------------------------------------------------------------
+
+LOGIN = "auth = yes\nuser = me\npassword = secret"
+
+
+@pytest.fixture
+def login(write):
+    """A file that asks for a password, and the settings that it makes."""
+    path = write("a.conf", f"{LOGIN}\nmax_nodes = 7")
+    return path, load({}, files=(path,))
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def empty(path: Path) -> None:
+    path.write_text("")
+
+
+def put_a_directory_there(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def put_a_pipe_there(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def put_a_loop_there(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize(
+    "accident", [remove, empty, put_a_directory_there, put_a_pipe_there, put_a_loop_there]
+)
+def test_what_a_file_has_said_outlives_the_file(accident, login):
+    path, before = login
+    accident(path)
+    for _ in range(2):
+        after = load({}, files=(path,), before=before)
+        assert (after.server, after.said) == (before.server, before.said)
+        (warning,) = after.warnings
+        assert str(path) in warning
+        assert "still counts" in warning
+        before = after
+
+
+@pytest.mark.parametrize(
+    "text", ["", "auth = yes", "user = me\npassword = secret", "auth =\nuser =\npassword ="]
+)
+def test_a_file_that_is_silent_on_the_password_takes_nothing_away(text, login, write):
+    path, before = login
+    write("a.conf", f"{text}\nmax_nodes = 8")
+    for _ in range(2):
+        before = load({}, files=(path,), before=before)
+        server = before.server
+        assert (server.auth, server.user, server.password) == (True, "me", "secret")
+        assert server.max_nodes == 8
+        assert "write auth = no" in "".join(before.warnings)
+        assert "secret" not in "".join(before.warnings)
+
+
+def test_who_says_so_gets_rid_of_the_password(login, write):
+    path, before = login
+    write("a.conf", "auth = no")
+    after = load({}, files=(path,), before=before)
+    assert (after.server, after.warnings) == (ServerSettings(), ())
+
+
+def test_a_file_whose_last_line_has_no_end_changes_nothing(login):
+    path, before = login
+    text = path.read_text()
+    path.write_text(text.removesuffix("\n"))
+    assert load({}, files=(path,), before=before).server == before.server
+    path.write_text(f"[Server]\n{LOGIN}"[:-3])
+    with pytest.raises(SettingsError, match="may be half written"):
+        load({}, files=(path,), before=before)
+    path.write_text(f"[Server]\n{LOGIN}, a new one\n")
+    assert load({}, files=(path,), before=before).server.password == "secret, a new one"
+
+
+def test_a_file_may_come_later(tmp_path, write):
+    path = tmp_path / "a.conf"
+    before = load({}, files=(path,))
+    write("a.conf", "max_nodes = 3")
+    assert load({}, files=(path,), before=before).server.max_nodes == 3
+
+
+# Names that do not exist ------------------------------------------------------------
+
+PLUGINS = {"my": frozenset({"path"}), "my-toy": frozenset({"path"}), "broken": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "section", "wanted"),
+    [
+        ("prot = 8080", "Server", ["settings that do not exist and do nothing: prot", "port?"]),
+        ("port = 1\nubridge_path = x", "server", ["nothing: ubridge_path"]),
+        ("pth = x", "my-toy", ["[my-toy]", "pth (did you mean path?)"]),
+        ("prot = 1", "Sever", ["there is no section [sever]: did you mean [server]?"]),
+        ("enable_kvm = True", "Qemu", []),
+        ("anything = 1", "broken", []),
+        ("port = 1", "Server", []),
+    ],
+)
+def test_a_name_in_a_file_that_does_not_exist_is_told(text, section, wanted, write):
+    found = [*unknown_names(load({}, files=(write("a.conf", text, section),)), PLUGINS)]
+    assert len(found) == bool(wanted)
+    assert all(word in found[0] for word in wanted)
+
+
+@pytest.mark.parametrize(
+    ("variable", "wanted"),
+    [
+        ("GNS3_SERVER_PROT", "did you mean GNS3_SERVER_PORT?"),
+        ("GNS3_SERVR_PORT", "did you mean GNS3_SERVER_PORT?"),
+        ("GNS3_PORT", "did you mean GNS3_SERVER_PORT?"),
+        ("GNS3_SERVER_QQQ", "there is no such setting"),
+        ("GNS3_MY_TOY_PTH", "did you mean GNS3_MY_TOY_PATH?"),
+        ("GNS3_MY_TOY_PATH", ""),
+        ("GNS3_BROKEN_X", ""),
+        ("GNS3_DYNAMIPS_IMAGES_PATH", ""),
+        ("GNS3_TEST_ID", ""),
+        ("GNS3_RUN_ID", ""),
+        ("GNS3", ""),
+    ],
+)
+def test_a_variable_that_sets_nothing_is_told(variable, wanted):
+    found = [*unknown_names(load({variable: "1"}, files=()), PLUGINS)]
+    assert len(found) == bool(wanted)
+    assert not wanted or (variable in found[0] and wanted in found[0])

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gns3server.cli.startup_report import is_loopback, security_warnings
-from gns3server.settings.schema import ServerSettings, Settings, load
+from gns3server.settings.schema import Settings, load
+from gns3server.settings.server import ServerSettings
 
 URL = "http://192.0.2.1:8000"
 LOGIN = {"auth": True, "user": "me", "password": "secret"}
@@ -114,7 +115,7 @@ def test_a_private_key_that_others_can_read(make_file):
 
 def test_files_that_have_gone_meanwhile_are_no_danger(tmp_path):
     gone = tmp_path / "gone"
-    assert warnings(Settings(ServerSettings(ssl=True, certfile=str(gone)), files=(gone,))) == ""
+    assert warnings(Settings(ServerSettings(ssl=True, certfile=str(gone)), said={gone: {}})) == ""
 
 
 def test_addresses_of_this_machine_alone():

@@ -18,7 +18,7 @@ from gns3server.http.schemas import (
     VersionSchema,
 )
 from gns3server.running.interfaces import list_interfaces
-from gns3server.settings.schema import SettingsError
+from gns3server.settings.errors import SettingsError
 
 
 async def get_version(call: Call) -> Mapping[str, Any]:

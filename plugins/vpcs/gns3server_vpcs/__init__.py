@@ -11,7 +11,7 @@ from typing import Any
 
 from marshmallow import Schema
 
-from gns3server.plugin import NioType, NodeType, Text, TextFile, hookimpl
+from gns3server.plugin import NioType, NodeType, PathText, TextFile, hookimpl
 from gns3server_vpcs.binary import BinaryProbe
 from gns3server_vpcs.node import SCRIPT, VpcsContext, VpcsNode
 from gns3server_vpcs.schemas import (
@@ -26,7 +26,10 @@ from gns3server_vpcs.wires import RELAY_DISTANCE, TAP, UDP, check_tap
 class VpcsConfigSchema(Schema):
     """The ``[VPCS]`` section of the configuration file."""
 
-    vpcs_path = Text(load_default="vpcs")
+    vpcs_path = PathText(
+        load_default="vpcs",
+        metadata={"help": "the program, or its name in PATH", "flag": "--vpcs-path"},
+    )
 
 
 @hookimpl

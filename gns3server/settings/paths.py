@@ -1,0 +1,78 @@
+"""Paths as they are written in settings: ``~``, ``~user`` and ``$HOME`` in them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from gns3server.settings.errors import SettingsError
+
+VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{(\w+)\})", re.ASCII)
+
+
+def home_of(environ: Mapping[str, str]) -> str:
+    """The home directory of the user: HOME, or what the password database says.
+
+    :raises SettingsError: neither does.
+    """
+    return environ.get("HOME") or _home_on_record(None)
+
+
+def expand(path: str, environ: Mapping[str, str]) -> str:
+    """A path with ``~``, ``~user`` and variables put in, relative if it was.
+
+    :raises SettingsError: there is no such user or variable.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        known = home_of(environ) if name == "HOME" else environ.get(name)
+        if not known:
+            raise SettingsError(
+                f"the path {path!r} names the variable {name}, which is not set: set it, or write "
+                "the path out"
+            )
+        return known
+
+    first, slash, rest = path.partition("/")
+    if first == "~":
+        first = home_of(environ)
+    elif first.startswith("~"):
+        first = _home_on_record(first[1:])
+    else:
+        return VARIABLE.sub(value, path)
+    return first + slash + VARIABLE.sub(value, rest)
+
+
+def absolute(path: str) -> Path:
+    """A path from the directory that the server was started in.
+
+    :raises SettingsError: that is not there any more.
+    """
+    try:
+        return Path(path).absolute()
+    except OSError as error:
+        raise SettingsError(
+            f"the path {path!r} is relative, and the directory that the server was started in "
+            "cannot be used: start it in another one, or give the whole path"
+        ) from error
+
+
+def _home_on_record(user: str | None) -> str:
+    # Most paths need no look at the database.
+    import pwd
+
+    try:
+        return (pwd.getpwuid(os.geteuid()) if user is None else pwd.getpwnam(user)).pw_dir
+    except KeyError:
+        pass
+    if user is None:
+        raise SettingsError(
+            f"HOME is not set, and the user {os.geteuid()} is not in the password database, so "
+            "there is no home directory: set HOME"
+        )
+    raise SettingsError(
+        f"the path begins with '~{user}', and there is no user {user!r}: write the path out"
+    )

@@ -1,0 +1,174 @@
+"""The settings of the ``[Server]`` section, each declared once.
+
+Whatever has to be known of a setting stands in its line here. Nothing here is read, so that
+the help and the version are there without delay.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from gns3server import __version__
+
+SECTION = "server"
+MOST = 1_000_000
+"""The bound of numbers that have no better one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """One setting, of the server or of a plugin, and what may be said of it.
+
+    :param kind: ``str``, ``bool`` or ``int``.
+    :param least: the smallest number, or the name of the setting that it must not fall below.
+    :param flags: its options on the command line.
+    :param fixed: it keeps the value that it had at the start, whatever a reload reads.
+    :param guards: the server is open without it: an empty value does not take it away, and
+        neither does a file that has stopped to speak of it.
+    :param secret: it is never shown.
+    :param path: it is a path, which may begin with ``~`` or hold ``$HOME``.
+    """
+
+    section: str
+    name: str
+    kind: str
+    default: Any
+    help: str
+    least: int | str = 1
+    most: int = MOST
+    flags: tuple[str, ...] = ()
+    fixed: bool = False
+    guards: bool = False
+    secret: bool = False
+    path: bool = False
+
+    def counts(self, text: str) -> bool:
+        """Whether a value says something; if not, a weaker source or the default has the word."""
+        return bool(text.strip()) or not (self.guards or (self.kind == "str" and self.default))
+
+
+def setting(default: Any, help_text: str, flags: str = "", **rules: Any) -> Any:
+    """Declare one setting of the ``[Server]`` section.
+
+    :param flags: its options, with blanks between them.
+    :param rules: what else :class:`Setting` says of it.
+    """
+    metadata = {"help": help_text, "flags": tuple(flags.split()), **rules}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """The ``[Server]`` section, as it was written: paths are not expanded."""
+
+    host: str = setting("127.0.0.1", "address to listen on", fixed=True, flags="--host")
+    port: int = setting(
+        8000,
+        "TCP port to listen on; 0 takes a free one",
+        least=0,
+        most=65535,
+        fixed=True,
+        flags="--port",
+    )
+    ssl: bool = setting(
+        False, "serve HTTPS; needs certfile and certkey", fixed=True, guards=True, flags="--ssl"
+    )
+    certfile: str = setting(
+        "", "certificate chain, a PEM file", path=True, fixed=True, flags="--certfile"
+    )
+    certkey: str = setting(
+        "", "its private key, a PEM file", path=True, fixed=True, flags="--certkey"
+    )
+    local: bool = setting(
+        False,
+        "the server's only user is on this machine: clients may choose project paths, "
+        "reload the settings and end the server",
+        flags="-L --local",
+    )
+    auth: bool = setting(
+        False, "ask for user and password (HTTP Basic), if user is not empty", guards=True
+    )
+    user: str = setting("", "who may call when auth is on", guards=True)
+    password: str = setting("", "the password of that user", guards=True, secret=True)
+    allow_remote_console: bool = setting(
+        False,
+        "emulators that can choose let consoles be reached from other machines",
+        flags="-A --allow",
+    )
+    quiet: bool = setting(False, "write no log to standard output", fixed=True, flags="-q --quiet")
+    debug: bool = setting(
+        False,
+        "log everything: reads, the JSON of requests and answers, command lines",
+        fixed=True,
+        flags="-d --debug",
+    )
+    log: str = setting(
+        "",
+        "write the log to this file instead of standard output",
+        path=True,
+        fixed=True,
+        flags="--log",
+    )
+    log_size: int = setting(
+        10,
+        "how large the log file may become, in MiB; three older ones are kept beside it",
+        fixed=True,
+    )
+    record: str = setting(
+        "",
+        "append every accepted request to this file, as a curl line",
+        path=True,
+        fixed=True,
+        flags="--record",
+    )
+    record_size: int = setting(
+        100, "how large that file may become, in MiB; then recording ends", fixed=True
+    )
+    projects_path: str = setting("~/GNS3/projects", "where new projects are made", path=True)
+    project_directory: str = setting("", "overrides projects_path", path=True)
+    images_path: str = setting("~/GNS3/images", "where emulator images are kept", path=True)
+    state_path: str = setting(
+        "", "the server's own records; XDG state directory by default", path=True, fixed=True
+    )
+    console_start_port_range: int = setting(
+        2000, "first TCP port for consoles", most=65535, fixed=True
+    )
+    console_end_port_range: int = setting(
+        5000, "last TCP port for consoles", least="console_start_port_range", most=65535, fixed=True
+    )
+    udp_start_port_range: int = setting(10000, "first UDP port for wires", most=65535, fixed=True)
+    udp_end_port_range: int = setting(
+        20000, "last UDP port for wires", least="udp_start_port_range", most=65535, fixed=True
+    )
+    max_starting: int = setting(32, "how many nodes may come up at the same time", fixed=True)
+    max_projects: int = setting(1000, "how many projects may be open")
+    max_nodes: int = setting(10000, "how many nodes the open projects may have together")
+    max_listeners: int = setting(
+        5000, "how many notification streams, followed files and websockets may be open"
+    )
+    max_events: int = setting(5000, "how many events a project keeps for clients that were away")
+    max_image_size: int = setting(16384, "how large an uploaded image may be, in MiB")
+    announced_version: str = setting(__version__, "what GET /v1/version says")
+    allowed_origins: str = setting("", "web origins that may call the API, separated by commas")
+    allowed_hosts: str = setting("", "more names this server is reached by, separated by commas")
+    disabled_plugins: str = setting("", "plugins not to load, separated by commas", fixed=True)
+    keep_nodes: bool = setting(
+        False,
+        "a signal that ends the server leaves what runs to the next one",
+        flags="--keep-nodes",
+    )
+    strict_plugins: bool = setting(
+        False,
+        "a plugin that fails keeps the server from starting",
+        fixed=True,
+        flags="--strict-plugins",
+    )
+
+
+SERVER_SETTINGS = tuple(
+    Setting(section=SECTION, name=one.name, kind=str(one.type), default=one.default, **one.metadata)
+    for one in dataclasses.fields(ServerSettings)
+)
+"""All settings of the section, in the order of their declaration."""

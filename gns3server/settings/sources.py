@@ -1,0 +1,172 @@
+"""Where settings come from: the configuration files, and what each of them says."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from gns3server.settings.errors import SettingsError
+from gns3server.settings.paths import home_of
+from gns3server.settings.server import SECTION, SERVER_SETTINGS
+
+ENVIRONMENT_PREFIX = "GNS3_"
+"""A variable ``GNS3_<SECTION>_<KEY>`` sets that key of that section."""
+
+NO = frozenset({"0", "false", "no", "off"})
+
+Sections = Mapping[str, Mapping[str, str]]
+"""What a file says, as text, by lower-case name of section and setting."""
+
+
+def variable_prefix(section: str) -> str:
+    """How the names of the environment variables of a section begin."""
+    return f"{ENVIRONMENT_PREFIX}{section.upper().replace('-', '_')}_"
+
+
+def config_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Where configuration files are looked for, the strongest last (contract 4.6, D-22).
+
+    :raises SettingsError: the user has no home directory.
+    """
+    home = Path(home_of(environ)) / ".config"
+    # Clients leave user and password in ~/.config, wherever XDG_CONFIG_HOME may lead: not to
+    # read them there would open a server that was to ask for them.
+    user = dict.fromkeys((home, Path(environ.get("XDG_CONFIG_HOME") or home)))
+    return (
+        *(
+            path
+            for directory in (Path("/etc/xdg"), *user)
+            for path in (directory / "GNS3.conf", directory / "GNS3" / "gns3_server.conf")
+        ),
+        Path("gns3_server.conf"),
+    )
+
+
+def read_files(
+    paths: Iterable[Path], before: Mapping[Path, Sections]
+) -> tuple[dict[Path, Sections], list[str]]:
+    """What the files say that there are, and what is to be warned of. Blocks.
+
+    A file that has said something goes on to say it when it is gone, empty or cannot be read;
+    so no accident opens the server.
+
+    :param before: what they have said last.
+    :raises SettingsError: one is there and cannot be used.
+    """
+    said: dict[Path, Sections] = {}
+    warnings: list[str] = []
+    for path in paths:
+        old = before.get(path)
+        try:
+            new = _read(path, old or {})
+        except OSError as error:
+            if old is None:
+                raise SettingsError(
+                    f"{path} cannot be read: {error.strerror or error}. Let this user read it, or "
+                    "set HOME to this user's own home directory"
+                ) from error
+            new, what = None, f"cannot be read any more ({error.strerror or error})"
+        else:
+            what = "is empty now" if new is not None else "is gone"
+        if old and not new:
+            warnings.append(
+                f"{path} {what}: what it said still counts until the server is started again"
+            )
+            new = old
+        elif old and new:
+            new = _guarded(path, old, new, warnings)
+        if new is not None:
+            said[path] = new
+    return said, warnings
+
+
+def _guarded(path: Path, old: Sections, new: Sections, warnings: list[str]) -> Sections:
+    """What a changed file says, and what it has said of the password if it is silent on that."""
+    was, now = old.get(SECTION, {}), new.get(SECTION, {})
+    if now.get("auth", "").strip().lower() in NO:
+        return new
+    kept = {
+        setting.name: was[setting.name]
+        for setting in SERVER_SETTINGS
+        if setting.guards and not setting.fixed
+        if was.get(setting.name, "").strip() and not now.get(setting.name, "").strip()
+    }
+    if not kept:
+        return new
+    warnings.append(
+        f"{path} does not set {', '.join(kept)} any more: what it said of that still counts until "
+        "the server is started again. To ask nobody for a password, write auth = no"
+    )
+    return {**new, SECTION: {**now, **kept}}
+
+
+def _read(path: Path, old: Sections) -> Sections | None:
+    """The sections of a file; ``None`` if there is none.
+
+    :param old: what it has said last.
+    :raises OSError: it cannot be read, or not be looked for.
+    :raises SettingsError: it is no file of settings.
+    """
+    try:
+        # What is no file must not be waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError:
+        # Nobody has chosen the directory that a server happens to be started in.
+        if path.is_absolute() or _is_found(path):
+            raise
+        return None
+    with open(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        content = stream.read()
+    new = parse(path, content)
+    # A password that was cut off is a short one.
+    if old and new and new != old and not content.endswith(b"\n"):
+        raise SettingsError(
+            f"{path} may be half written: its last line has no end. End it with a line break."
+        )
+    return new
+
+
+def _is_found(path: Path) -> bool:
+    try:
+        os.stat(path)
+    except PermissionError:
+        return False
+    return True
+
+
+def parse(path: Path, content: bytes) -> Sections:
+    """The sections of a file's content.
+
+    :param path: what it is called in messages.
+    :raises SettingsError: it is no file of settings.
+    """
+    # Most servers have no file; their start must not pay for it.
+    import configparser
+
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        # Editors of other systems begin with a byte-order mark and end lines with CR LF.
+        parser.read_string(content.decode("utf-8-sig").replace("\r\n", "\n"))
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            f"{path} cannot be read: byte {error.start + 1} is no UTF-8. Save it as UTF-8"
+        ) from None
+    except configparser.Error as error:
+        # Its own text repeats the line, which may hold the password; so would its traceback.
+        numbers = [number for number, _ in getattr(error, "errors", ())]
+        line = numbers[0] if numbers else getattr(error, "lineno", 0)
+        missing = isinstance(error, configparser.MissingSectionHeaderError)
+        if missing and not str(getattr(error, "line", "")).startswith("["):
+            raise SettingsError(
+                f"{path} cannot be read: line {line} stands in no section. Write [Server] above it."
+            ) from None
+        raise SettingsError(
+            f"{path} cannot be read: line {line} is no [section], no 'key = value' and no comment."
+        ) from None
+    return {name.lower(): dict(parser[name]) for name in parser.sections()}
