@@ -22,6 +22,7 @@ Benchmark = Callable[[Box, bool], list[Figure]]
 
 BENCHMARKS: dict[str, Benchmark] = {
     "start": starting.first_answer,
+    "projects": starting.first_answer_with_projects,
     "restart": adopting.restart,
     "import": starting.imports,
     "memory": starting.memory,
