@@ -57,13 +57,13 @@ class Exhausted(LabError):
 class InvalidRequest(LabError):
     """400: the request itself is wrong: not JSON, or not what the route's schema asks for.
 
-    :param request: the parsed body, repeated to the client; ``None`` when there is none.
+    :param request: repeated to the client instead of the parsed body.
     """
 
     status = 400
 
-    def __init__(self, message: str, *, request: Any = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, request: Any = None, log: str | None = None) -> None:
+        super().__init__(message, log=log)
         self.request = request
 
 

@@ -14,15 +14,19 @@ from gns3server.http.parsing import PARSED
 from gns3server.http.request_log import ID, ROUTE
 from gns3server.http.routing import JSON, FailedPlugin
 
+PATH_CHARACTERS = 200
+"""How much of a path that nobody has is repeated."""
+
 
 class RouterError(LabError):
     """What aiohttp refuses: there is no such path, or not with that method."""
 
     def __init__(self, error: web.HTTPException, path: str, method: str) -> None:
-        allowed = error.headers.get("Allow", "")
+        allowed, path = error.headers.get("Allow", ""), path[:PATH_CHARACTERS]
+        listed = allowed.replace(",", ", ")
         message = {
             404: f"There is no {path} here: see /v1/openapi.json for what there is.",
-            405: f"{method} is not possible on {path}: it takes {allowed}.",
+            405: f"{method} is not possible on {path}: it takes {listed}.",
         }.get(error.status, error.reason)
         super().__init__(message, log=error.reason)
         self.status = error.status
@@ -91,7 +95,8 @@ def usual_body(request: web.Request, error: LabError) -> dict[str, Any]:
     body: dict[str, Any] = {"message": error.message, "status": error.status}
     if isinstance(error, InvalidRequest):
         body["path"] = route.path if route else request.path
-        body["request"] = request.get(PARSED) if error.request is None else error.request
+        # A body that is absent counts as the empty object.
+        body["request"] = request.get(PARSED, {}) if error.request is None else error.request
     return body
 
 
