@@ -8,14 +8,13 @@ import signal
 from abc import ABC, abstractmethod
 from functools import partial
 
-from gns3server.nodes import runtime
 from gns3server.nodes.limits import core_code
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.project_base import ProjectBase
 from gns3server.nodes.states import NodeState
 from gns3server.nodes.supervised_run import SupervisedRun
-from gns3server.running.runner import Exit
+from gns3server.running.runs import Exit
 from gns3server.running.spec import LaunchSpec
 from gns3server.storage.rows import NodeRow
 
@@ -65,7 +64,7 @@ class ProcessNode(Node, ABC):
         try:
             spec = await self.calls.run("launch_spec", expect=LaunchSpec)
             if self._uses_runtime:
-                await asyncio.to_thread(runtime.make, self.runtime_directory)
+                await self.machine.make_runtime_directory(self.runtime_directory)
             run = SupervisedRun(self.project, self.owner, spec, title=self.title)
             async with run.start(), self.project.change() as change:
                 run.record(change)
@@ -201,7 +200,7 @@ class ProcessNode(Node, ABC):
     async def _remove_runtime_directory(self) -> None:
         if self._uses_runtime:
             try:
-                await asyncio.to_thread(runtime.remove, self.runtime_directory)
+                await self.machine.remove_runtime_directory(self.runtime_directory)
             except OSError as error:
                 log.warning("the directory for sockets of VM %s is left: %s", self.id, error)
 

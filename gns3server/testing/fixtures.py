@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def gns3_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Settings of a server that shares nothing with any other; kills and reports what is left."""
-    from gns3server.nodes.runtime import runtime_base
+    from gns3server.running.runtime import runtime_base
     from gns3server.settings.schema import ServerSettings, Settings
 
     test_id = uuid.uuid4().hex
