@@ -29,6 +29,7 @@ from gns3server.running.spec import LaunchSpec
 from gns3server.running.tools import ToolFailed, ToolResult
 from gns3server.settings.live import LiveSettings
 from gns3server.settings.schema import ServerSettings, Settings
+from gns3server.testing.leftovers import TEST_VARIABLE
 
 LONGEST_LINE = 32 * 1024 * 1024
 
@@ -165,9 +166,14 @@ async def _receive(
         writer.close()
 
 
-async def serve(path: str, state: str) -> None:
-    """Offer this machine at a path until the standard input ends."""
-    settings = Settings(server=ServerSettings(state_path=state), environ=dict(os.environ))
+async def serve(path: str, state: str, test: str) -> None:
+    """Offer this machine at a path until the standard input ends.
+
+    :param state: the directory that it may keep things in.
+    :param test: what its programs, unlike itself, are known by as the test's.
+    """
+    environ = {**os.environ, TEST_VARIABLE: test}
+    settings = Settings(server=ServerSettings(state_path=state), environ=environ)
     async with local_machine(LiveSettings(lambda: settings), Registry()) as machine:
         server = await asyncio.start_unix_server(
             partial(_receive, machine), path, limit=LONGEST_LINE

@@ -31,6 +31,7 @@ from gns3server.running.runs import Exit
 from gns3server.running.spec import LaunchSpec
 from gns3server.running.tools import TOOL_SECONDS, ToolResult
 from gns3server.settings.live import LiveSettings
+from gns3server.testing import TEST_VARIABLE
 
 HELPERS = Path(__file__).parent
 THERE = "there0"
@@ -274,10 +275,11 @@ def other_host(directory: Path) -> Iterator[OtherHost]:
     path = str(directory / "machine")
     first = NETWORKS + 4 * (os.getpid() % 32768)
     here, there = (str(ipaddress.ip_address(first + last)) for last in (1, 2))
-    program = [sys.executable, "-m", "machine_agent", path, str(directory / "state")]
+    environ = {**os.environ, "PYTHONPATH": str(HELPERS)}
+    arguments = (path, str(directory / "state"), environ.pop(TEST_VARIABLE))
     agent = subprocess.Popen(
-        ["unshare", "--net", *program],
-        env={**os.environ, "PYTHONPATH": str(HELPERS)},
+        ["unshare", "--net", sys.executable, "-m", "machine_agent", *arguments],
+        env=environ,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

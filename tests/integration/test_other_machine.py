@@ -31,6 +31,7 @@ from gns3server.running.runs import Exit, LaunchFailed
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.running.tools import ToolFailed, ToolResult
 from gns3server.settings.live import LiveSettings
+from gns3server.testing import NodeTypeConformance
 
 PROGRAM = """
 import socket, sys
@@ -250,14 +251,14 @@ async def test_a_node_runs_there_and_nothing_of_it_here(serve, host):
         async with client.listen(f"{project}/notifications") as events:
             await take(events, 1)
             assert (await client.post(f"{node}/start")).status == 204
-            (pid,) = server.processes().keys() - {host.pid}
+            (pid,) = server.processes()
             assert network_of(pid) == host.network != network_of("self")
             assert await greeting(host.address, port) == b"toy console\r\n"
             assert can_bind("TCP", port)
             assert (await client.post(f"{node}/stop")).status == 204
             started, stopped = await take(events, 2)
             assert (started["action"], stopped["action"]) == ("vm.started", "vm.stopped")
-        assert server.processes().keys() == {host.pid}
+        assert server.processes() == {}
         interfaces = (await client.get("/v1/interfaces")).json
         assert {"id": THERE, "name": THERE, "ip_address": host.address} in interfaces
 
@@ -308,7 +309,7 @@ async def test_the_next_server_takes_up_what_runs_there(serve, host):
         port = await console(server.client, node)
         assert await greeting(host.address, port) == b"toy console\r\n"
     # It has ended in order, and the node with it.
-    assert server.processes().keys() == {host.pid}
+    assert server.processes() == {}
 
 
 async def test_a_temporary_project_whose_nodes_run_there_is_not_removed(serve):
@@ -322,6 +323,17 @@ async def test_a_temporary_project_whose_nodes_run_there_is_not_removed(serve):
         pass
     async with serve() as server:
         assert await status(server.client, node) == "started"
+
+
+class TestToyThere(NodeTypeConformance):
+    """What every node type must do it does on another machine as well."""
+
+    node_type = "toy"
+
+    @pytest.fixture
+    def gns3_serving(self, serve):
+        """Servers whose nodes run there."""
+        return serve
 
 
 @pytest.mark.timeout(180)
