@@ -123,7 +123,7 @@ class UpgradeRequired(LabError):
 
 
 class Unavailable(LabError):
-    """503: the plugin that would answer is out of service, or took too long."""
+    """503: the plugin or machine that would answer is out of service, or took too long."""
 
     status = 503
 

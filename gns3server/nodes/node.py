@@ -44,7 +44,7 @@ class Change:
 
 
 class Node(NodeCore):
-    """One emulated device. Authors subclass this for what is no process on this machine, and
+    """One emulated device. Authors subclass this for what is no process, and
     :class:`~gns3server.nodes.process_node.ProcessNode` for what is one; the methods to override
     say who calls them and when.
 

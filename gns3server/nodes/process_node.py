@@ -118,18 +118,28 @@ class ProcessNode(Node, ABC):
         """Stop what runs, which may have ended by itself a moment ago.
 
         :raises gns3server.errors.LabError: :meth:`shut_down` has failed; nothing runs any more.
+        :raises gns3server.errors.Unavailable: its machine does not answer; nothing is changed.
         """
         await self.note_end()
         run = self.run
         if run is None:
             return
+        former = self.state
         self.move(NodeState.STOPPING)
         try:
             now = asyncio.get_running_loop().time()
             await self.calls.run("shut_down", now + self.project.limits.seconds)
         finally:
+            await self._stop(run, former)
+
+    async def _stop(self, run: SupervisedRun, former: NodeState) -> None:
+        try:
             await run.stop()
-            await self._gone(run)
+        except BaseException:
+            # Its machine does not answer: it may run on, and can be stopped another time.
+            self.state = former
+            raise
+        await self._gone(run)
 
     async def taken_up_in_vain(self) -> None:
         """Let the process run: it is whole, and its console and wires work."""

@@ -34,7 +34,8 @@ class Machine(ABC):
 
     A node reaches its own as ``self.machine``, a route or lifespan as ``server.machine``. What is
     asked of it is awaited, and plain data goes in and out, so that it can be another host than
-    the server's. Nothing may be taken for granted of the server's own host.
+    the server's. Nothing may be taken for granted of the server's own host. Whatever is asked of
+    one that does not answer raises :class:`~gns3server.errors.Unavailable`.
 
     The directories of projects and images are on storage that the server has too, at the same
     paths. Files that belong to a change of a node are the server's to place, together with the

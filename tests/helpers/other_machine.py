@@ -18,6 +18,7 @@ import pytest
 from machine_agent import LONGEST_LINE, error_from_plain, from_line, to_line
 
 from gns3server.app import make_ports
+from gns3server.errors import Unavailable
 from gns3server.files.images import Images
 from gns3server.files.small_files import SmallFiles
 from gns3server.nodes.registry import Registry
@@ -67,14 +68,14 @@ class Wire:
     async def ask(self, call: str, **arguments: Any) -> Any:
         """Have something done there; whoever is cancelled gives it up there as well.
 
-        :raises OSError: the machine does not answer any more.
+        :raises Unavailable: the machine does not answer any more.
         """
         number, answer = next(self._numbers), asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         self._writer.write(to_line({"id": number, "call": call, "with": arguments}))
         try:
             if self._listener.done():
-                raise ConnectionResetError("the machine does not answer any more")
+                raise no_answer()
             return await answer
         except asyncio.CancelledError:
             self._writer.write(to_line({"cancel": number}))
@@ -94,12 +95,17 @@ class Wire:
                 answer.set_result(message["result"])
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_exception(ConnectionResetError("the machine has gone"))
+                answer.set_exception(no_answer())
 
     async def close(self) -> None:
         """Let go of what runs there."""
         self._writer.close()
         await asyncio.wait([self._listener])
+
+
+def no_answer() -> Unavailable:
+    """What becomes of a request to a machine that is cut off."""
+    return Unavailable("The other machine does not answer: see to its program, and try again.")
 
 
 class RemoteRun:
@@ -109,12 +115,11 @@ class RemoteRun:
         self.processes = tuple(processes)
         self._wire = wire
         self._run_id = run_id
-        self._stopping = False
         self._end: asyncio.Task[Exit] = asyncio.create_task(wire.ask("ended", run_id=run_id))
 
     @property
     def ending(self) -> bool:
-        return self._stopping or self.exit is not None
+        return self.exit is not None
 
     @property
     def exit(self) -> Exit | None:
@@ -128,9 +133,7 @@ class RemoteRun:
         return await asyncio.shield(self._end)
 
     async def stop(self) -> None:
-        self._stopping = True
         await self._wire.ask("stop", run_id=self._run_id)
-        await asyncio.wait([self._end])
 
     async def let_go(self) -> None:
         await self._wire.ask("let_go", run_id=self._run_id)
@@ -147,6 +150,10 @@ class RemoteMachine(Machine):
     def __init__(self, wire: Wire, **values: Any) -> None:
         super().__init__(**values)
         self._wire = wire
+
+    async def cut_off(self) -> None:
+        """Let it answer no more; what runs there goes on."""
+        await self._wire.close()
 
     async def run(self, spec: LaunchSpec, *, run_id: str) -> RemoteRun:
         return RemoteRun(self._wire, run_id, await self._ask("run", spec=spec, run_id=run_id))

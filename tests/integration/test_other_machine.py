@@ -325,6 +325,30 @@ async def test_a_temporary_project_whose_nodes_run_there_is_not_removed(serve):
         assert await status(server.client, node) == "started"
 
 
+async def test_a_machine_that_does_not_answer_is_named_and_its_nodes_are_kept(serve):
+    async with serve(keep_nodes=True) as server:
+        client, project = server.client, await new_project(server.client)
+        node, other = [await new_toy(client, project) for _ in range(2)]
+        assert (await client.post(f"{node}/start")).status == 204
+        running = server.processes()
+        await server.running.server.machine.cut_off()
+        refused = [
+            await client.post(f"{other}/start"),
+            await client.post(f"{project}/toy/vms", {"name": "third"}),
+            *[await client.post(f"{node}/stop") for _ in range(2)],
+        ]
+        for answer in refused:
+            assert answer.status == 503
+            assert answer.json["message"].startswith("The other machine does not answer")
+        assert [await status(client, one) for one in (node, other)] == ["started", "stopped"]
+    async with serve() as server:
+        assert server.processes() == running
+        assert await status(server.client, node) == "started"
+        assert (await server.client.post(f"{node}/stop")).status == 204
+        assert server.processes() == {}
+
+
+@pytest.mark.heavy
 class TestToyThere(NodeTypeConformance):
     """What every node type must do it does on another machine as well."""
 
@@ -336,6 +360,7 @@ class TestToyThere(NodeTypeConformance):
         return serve
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(180)
 def test_all_of_this_holds_for_an_ordinary_user():
     rerun_as_its_own_root(__file__, "-k", "not ordinary_user")
