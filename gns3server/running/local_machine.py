@@ -42,6 +42,7 @@ class LocalMachine(Machine):
         super().__init__(
             address="127.0.0.1", runtime=runtime, ports=ports, gate=gate, images=images
         )
+        self._base_env = base_env
         self._search_path = search_path
         self._files = SmallFiles()
         self._runner = LocalRunner(base_env)
@@ -86,6 +87,7 @@ class LocalMachine(Machine):
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
     ) -> tools.ToolResult:
+        env = self._base_env if env is None else env
         return await tools.run_tool(argv, limit=limit, cwd=cwd, env=env)
 
     # The network ---------------------------------------------------------------------

@@ -123,12 +123,11 @@ class Visitor:
         self._calls[number].add_done_callback(lambda _: self._calls.pop(number))
 
     async def leave(self) -> None:
-        """Let all that runs be."""
+        """Give up what has not been answered."""
         calls = list(self._calls.values())
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
-        await asyncio.gather(*(run.let_go() for run in self._runs.values()))
 
     async def _answer(self, number: int, message: Mapping[str, Any]) -> None:
         try:
@@ -155,15 +154,16 @@ class Visitor:
 
 
 async def _receive(
-    machine: Machine, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    settings: Settings, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    visitor = Visitor(machine, writer)
-    try:
-        while line := await reader.readline():
-            visitor.take(from_line(line))
-    finally:
-        await visitor.leave()
-        writer.close()
+    async with local_machine(LiveSettings(lambda: settings), Registry()) as machine:
+        visitor = Visitor(machine, writer)
+        try:
+            while line := await reader.readline():
+                visitor.take(from_line(line))
+        finally:
+            await visitor.leave()
+            writer.close()
 
 
 async def serve(path: str, state: str, test: str) -> None:
@@ -174,13 +174,10 @@ async def serve(path: str, state: str, test: str) -> None:
     """
     environ = {**os.environ, TEST_VARIABLE: test}
     settings = Settings(server=ServerSettings(state_path=state), environ=environ)
-    async with local_machine(LiveSettings(lambda: settings), Registry()) as machine:
-        server = await asyncio.start_unix_server(
-            partial(_receive, machine), path, limit=LONGEST_LINE
-        )
+    server = await asyncio.start_unix_server(partial(_receive, settings), path, limit=LONGEST_LINE)
+    async with server:
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.read)
-        server.close()
 
 
 if __name__ == "__main__":

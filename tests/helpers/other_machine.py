@@ -70,12 +70,12 @@ class Wire:
 
         :raises Unavailable: the machine does not answer any more.
         """
+        if self._listener.done():
+            raise no_answer()
         number, answer = next(self._numbers), asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         self._writer.write(to_line({"id": number, "call": call, "with": arguments}))
         try:
-            if self._listener.done():
-                raise no_answer()
             return await answer
         except asyncio.CancelledError:
             self._writer.write(to_line({"cancel": number}))

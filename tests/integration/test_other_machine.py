@@ -31,7 +31,7 @@ from gns3server.running.runs import Exit, LaunchFailed
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.running.tools import ToolFailed, ToolResult
 from gns3server.settings.live import LiveSettings
-from gns3server.testing import NodeTypeConformance
+from gns3server.testing import TEST_VARIABLE, NodeTypeConformance
 
 PROGRAM = """
 import socket, sys
@@ -86,7 +86,7 @@ def spec(tmp_path, gns3_settings):
     )
 
 
-async def test_a_machine_finds_programs_and_runs_tools(machine, tmp_path):
+async def test_a_machine_finds_programs_and_runs_tools(machine, gns3_settings, tmp_path):
     shell = await machine.find_program("sh")
     assert shell is not None
     assert await machine.find_program(shell) == shell
@@ -94,6 +94,9 @@ async def test_a_machine_finds_programs_and_runs_tools(machine, tmp_path):
     argv = [shell, "-c", "echo $WHO; pwd; exit 3"]
     result = await machine.run_tool(argv, cwd=str(tmp_path), env={"WHO": "me"})
     assert result == ToolResult(3, f"me\n{tmp_path}\n")
+    # Without one of their own they have the environment of all programs.
+    result = await machine.run_tool([shell, "-c", f"echo ${TEST_VARIABLE}"])
+    assert result.output == f"{gns3_settings.environ[TEST_VARIABLE]}\n"
     with pytest.raises(ToolFailed) as failed:
         await machine.run_tool([str(tmp_path)])
     assert failed.value.reason.startswith(f"cannot run {tmp_path}: ")
