@@ -364,6 +364,6 @@ class TestToyThere(NodeTypeConformance):
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_all_of_this_holds_for_an_ordinary_user():
     rerun_as_its_own_root(__file__, "-k", "not ordinary_user")

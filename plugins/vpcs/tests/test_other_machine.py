@@ -94,6 +94,6 @@ async def test_pcs_of_two_machines_ping_each_other(gns3_serving, there, host):
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_all_of_this_holds_for_an_ordinary_user():
     rerun_as_its_own_root(__file__, "-k", "not ordinary_user")
