@@ -6,8 +6,8 @@ import asyncio
 import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint
@@ -18,7 +18,6 @@ from gns3server.errors import advice
 from gns3server.events import EventBus
 from gns3server.files.durable import make_directory
 from gns3server.files.images import Images
-from gns3server.files.small_files import SmallFiles
 from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.curl_log import CurlLog
@@ -26,17 +25,17 @@ from gns3server.http.endless import EndlessStreams
 from gns3server.http.notifications import V1Translator
 from gns3server.http.routing import Route
 from gns3server.http.security import Gatekeeper
-from gns3server.nodes.machine import Machine
 from gns3server.nodes.project_base import ProjectServices
 from gns3server.nodes.registry import Registry
-from gns3server.nodes.runtime import remove_base, runtime_base
 from gns3server.plugin_host.host import CALL_SECONDS, PluginHost
 from gns3server.plugin_host.modules import PluginModules
 from gns3server.ports import PortPool, Ports
 from gns3server.projects.manager import ProjectManager
 from gns3server.projects.project import Project
 from gns3server.running.gate import StartGate
-from gns3server.running.local import LocalRunner
+from gns3server.running.local_machine import LocalMachine
+from gns3server.running.machine import Machine
+from gns3server.running.runtime import runtime_base
 from gns3server.server import Server
 from gns3server.settings.errors import SettingsError
 from gns3server.settings.live import LiveSettings
@@ -74,6 +73,9 @@ class Tasks:
         """Wait for everything that is under way."""
         while self._tasks:
             await asyncio.wait(set(self._tasks))
+
+
+MakeMachine = Callable[[LiveSettings, Registry], AbstractAsyncContextManager[Machine]]
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ async def serving(
     stop: asyncio.Event | None = None,
     plugin_seconds: float = CALL_SECONDS,
     modules: PluginModules | None = None,
+    machine: MakeMachine | None = None,
 ) -> AsyncIterator[RunningServer]:
     """Run a server while the context lasts.
 
@@ -125,6 +128,7 @@ async def serving(
     :param stop: set when a client asks the server to end.
     :param plugin_seconds: how long one call into a plugin may take.
     :param modules: is told which modules are whose plugin's.
+    :param machine: makes the machine that nodes run on; by default the one that this is.
     :raises SettingsError: HTTPS is wanted, and its certificate or key cannot be used.
     :raises OSError: the address, a directory or the record cannot be used.
     :raises gns3server.storage.state_lock.AlreadyRunning: another server has the state directory.
@@ -150,6 +154,7 @@ async def serving(
             streams=streams,
             stop=stop or asyncio.Event(),
             limits=LimitedCalls(plugin_seconds),
+            make_machine=machine or local_machine,
         ) as (server, tasks),
         _curl_log(settings) as curl_log,
         host.lifespans(server),
@@ -195,12 +200,13 @@ async def _core(
     streams: EndlessStreams,
     stop: asyncio.Event,
     limits: LimitedCalls,
+    make_machine: MakeMachine,
 ) -> AsyncIterator[tuple[Server, Tasks]]:
     """Everything below HTTP, wired together."""
     settings, tasks = config.current, Tasks()
     async with (
         _records(settings) as (thread, records),
-        _machine(config, registry) as machine,
+        make_machine(config, registry) as machine,
     ):
         bus = EventBus(max_listeners=settings.server.max_listeners)
         translate = V1Translator(registry)
@@ -333,20 +339,18 @@ async def _curl_log(settings: Settings) -> AsyncIterator[CurlLog | None]:
 
 
 @asynccontextmanager
-async def _machine(config: LiveSettings, registry: Registry) -> AsyncIterator[Machine]:
+async def local_machine(config: LiveSettings, registry: Registry) -> AsyncIterator[LocalMachine]:
+    """The machine that this process is on, as the settings describe it."""
     settings = config.current
-    runner = LocalRunner(settings.environ)
-    runtime = runtime_base(settings.state_path, settings.environ.get("XDG_RUNTIME_DIR"))
+    machine = LocalMachine(
+        settings.environ,
+        search_path=settings.search_path,
+        runtime=runtime_base(settings.state_path, settings.environ.get("XDG_RUNTIME_DIR")),
+        ports=make_ports(settings, registry),
+        gate=StartGate(settings.server.max_starting),
+        images=Images(config, registry.image_kinds),
+    )
     try:
-        yield Machine(
-            runner,
-            StartGate(settings.server.max_starting),
-            make_ports(settings, registry),
-            settings.search_path,
-            SmallFiles(),
-            Images(config, registry.image_kinds),
-            runtime,
-        )
+        yield machine
     finally:
-        await runner.close()
-        await asyncio.to_thread(remove_base, runtime)
+        await machine.close()

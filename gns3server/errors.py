@@ -123,7 +123,7 @@ class UpgradeRequired(LabError):
 
 
 class Unavailable(LabError):
-    """503: the plugin that would answer is out of service, or took too long."""
+    """503: the plugin or machine that would answer is out of service, or took too long."""
 
     status = 503
 
@@ -151,11 +151,12 @@ def advice(error: OSError) -> str | None:
     return ADVICE.get(error.errno or 0)
 
 
-def warn_of_old_name(old: str, new: str) -> None:
+def warn_of_old_name(old: str, new: str, *, level: int = 3) -> None:
     """Warn of a name of version 0.1 at the line that uses it.
 
     :param old: the name, which is gone in 0.3.
     :param new: what to write instead.
+    :param level: how many calls away the line is.
     """
     message = f"{old} is deprecated and will be gone in 0.3: use {new}"
-    warnings.warn(message, DeprecationWarning, stacklevel=3)
+    warnings.warn(message, DeprecationWarning, stacklevel=level)

@@ -8,9 +8,10 @@ that a process still has.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -46,7 +47,7 @@ class Holder:
 
 
 class PortPool:
-    """The ports of one transport protocol on this machine.
+    """The ports of one transport protocol on one machine.
 
     :param kind: ``"TCP"`` or ``"UDP"``.
     :param first: lowest port that is handed out.
@@ -66,6 +67,7 @@ class PortPool:
         self._distances = sorted({d for c in companions for d in (c, -c) if c})
         self._holders: dict[int, set[Holder]] = {}
         self._companion_holders: dict[int, set[Holder]] = {}
+        self._allocating = asyncio.Lock()
 
     def __len__(self) -> int:
         """How many ports are reserved."""
@@ -80,19 +82,36 @@ class PortPool:
         """Everybody who holds ``port``."""
         return frozenset(self._holders.get(port, ()))
 
-    def allocate(self, holder: Holder) -> int:
+    async def allocate(
+        self, holder: Holder, can_bind: Callable[[str, int], Awaitable[bool]]
+    ) -> int:
         """Reserve the lowest port that nobody holds and no other process has bound.
 
+        :param can_bind: asks the machine, with the kind, whether a process could bind a port.
         :raises Conflict: the whole range is taken.
         """
-        for port in range(self.first, self.last + 1):
-            if self._may_hand_out(port) and can_bind(self.kind, port):
-                self._holders[port] = {holder}
-                return port
+        # One after the other: whether a lower port is free shows only when it was asked for.
+        async with self._allocating:
+            for port in range(self.first, self.last + 1):
+                if self._may_hand_out(port) and await self._try(port, holder, can_bind):
+                    return port
         raise Conflict(
             f"No free {self.kind} port is left between {self.first} and {self.last}: "
             "delete nodes or close projects, or widen the range in the settings."
         )
+
+    async def _try(
+        self, port: int, holder: Holder, can_bind: Callable[[str, int], Awaitable[bool]]
+    ) -> bool:
+        # Reserved meanwhile: nobody else may take it while the machine is asked.
+        self.hold_bound(port, holder)
+        free = False
+        try:
+            free = await can_bind(self.kind, port)
+        finally:
+            if not free:
+                self.release(port, holder)
+        return free
 
     def _may_hand_out(self, port: int) -> bool:
         return (
@@ -175,7 +194,7 @@ class PortPool:
 
 
 class Ports:
-    """The pools of this server, by the protocol's name in lower case."""
+    """The pools of one machine, by the protocol's name in lower case."""
 
     def __init__(self, tcp: PortPool, udp: PortPool) -> None:
         self.tcp = tcp

@@ -11,11 +11,11 @@ from typing import Any
 from gns3server.errors import warn_of_old_name
 from gns3server.events import Event, EventBus, Listener, same
 from gns3server.files.images import Images
-from gns3server.nodes.machine import Machine
 from gns3server.nodes.plugin_events import plugin_event
 from gns3server.nodes.registry import Registry
 from gns3server.nodes.store import Store
 from gns3server.projects.manager import ProjectManager
+from gns3server.running.machine import Machine
 from gns3server.settings.live import LiveSettings
 from gns3server.settings.schema import Settings
 from gns3server.storage.event_log import Translate

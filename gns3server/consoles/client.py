@@ -43,12 +43,15 @@ class ConsoleClient:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, port: int, prompt: str, limit: float = LIMIT) -> AsyncIterator[Self]:
-        """Connect to a console of this machine and wait for its prompt.
+    async def open(
+        cls, port: int, prompt: str, limit: float = LIMIT, host: str = "127.0.0.1"
+    ) -> AsyncIterator[Self]:
+        """Connect to a console and wait for its prompt.
 
+        :param host: the machine that has it; by default this one.
         :raises OSError: nobody listens there.
         """
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection(host, port)
         try:
             console = cls(reader, writer, prompt, limit)
             await console.greeting()

@@ -232,7 +232,7 @@ async def add_nio(node: Node, adapter: int, port: int, nio: Nio) -> None:
     nio_type = node.project.nio_type(nio.type)
     if nio_type.check is not None:
         plugin, what = node.project.plugin_of(nio.type), f"the check of {nio.type}"
-        await node.calls.run_function(plugin, what, nio_type.check, nio.values)
+        await node.calls.run_function(plugin, what, nio_type.run_check, nio.values, node.machine)
     await _rewire(node, place, nio)
 
 

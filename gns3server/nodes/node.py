@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +11,12 @@ from gns3server.errors import Conflict, warn_of_old_name
 from gns3server.files.images import Images
 from gns3server.files.small_files import LARGEST
 from gns3server.nodes.limits import core_code
-from gns3server.nodes.machine import Machine
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node_core import NodeCore
 from gns3server.nodes.project_base import ProjectBase
-from gns3server.nodes.runtime import runtime_directory
 from gns3server.nodes.store import Store
-from gns3server.running.tools import find_program
+from gns3server.running.machine import Machine
+from gns3server.running.runtime import runtime_directory
 
 CORE_FIELDS = frozenset({"id", "name", "console"})
 """What the core itself keeps of a create or update body; the rest is the plugin's."""
@@ -46,7 +44,7 @@ class Change:
 
 
 class Node(NodeCore):
-    """One emulated device. Authors subclass this for what is no process on this machine, and
+    """One emulated device. Authors subclass this for what is no process, and
     :class:`~gns3server.nodes.process_node.ProcessNode` for what is one; the methods to override
     say who calls them and when.
 
@@ -260,7 +258,7 @@ class Node(NodeCore):
             return self._coming_files[name]
         path = f"{self.directory}/{name}"
         try:
-            return await self.machine.files.read(path, self.project.path)
+            return await self.machine.read_file(path, self.project.path)
         except OSError as error:
             raise Conflict(
                 f"A file of VM {self.name!r} cannot be read: {error.strerror}. Make {path} a "
@@ -268,15 +266,14 @@ class Node(NodeCore):
             ) from error
 
     async def find_program(self, configured: str) -> str:
-        """The executable that a setting names: a path, or a name looked up in PATH.
+        """The executable that a setting names: a path, or a name looked up in the machine's PATH.
 
         :raises Conflict: there is none; the text names it.
         """
-        search_path = self.machine.search_path
-        found = await asyncio.to_thread(find_program, configured, search_path)
+        found = await self.machine.find_program(configured)
         if found is None:
             raise Conflict(
                 f"VM {self.name!r} cannot be started: the program {configured!r} was not found "
-                "on this machine, or is not executable."
+                "on its machine, or is not executable."
             )
         return found

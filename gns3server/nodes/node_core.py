@@ -147,7 +147,7 @@ class NodeCore:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The processes that run for it on this machine."""
+        """The processes that run for it on its machine."""
         return ()
 
     async def tell_move(self, change: ProjectChange, word: str, state: NodeState) -> None:

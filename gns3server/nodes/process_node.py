@@ -8,14 +8,13 @@ import signal
 from abc import ABC, abstractmethod
 from functools import partial
 
-from gns3server.nodes import runtime
 from gns3server.nodes.limits import core_code
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.project_base import ProjectBase
 from gns3server.nodes.states import NodeState
 from gns3server.nodes.supervised_run import SupervisedRun
-from gns3server.running.runner import Exit
+from gns3server.running.runs import Exit
 from gns3server.running.spec import LaunchSpec
 from gns3server.storage.rows import NodeRow
 
@@ -65,7 +64,7 @@ class ProcessNode(Node, ABC):
         try:
             spec = await self.calls.run("launch_spec", expect=LaunchSpec)
             if self._uses_runtime:
-                await asyncio.to_thread(runtime.make, self.runtime_directory)
+                await self.machine.make_runtime_directory(self.runtime_directory)
             run = SupervisedRun(self.project, self.owner, spec, title=self.title)
             async with run.start(), self.project.change() as change:
                 run.record(change)
@@ -119,18 +118,28 @@ class ProcessNode(Node, ABC):
         """Stop what runs, which may have ended by itself a moment ago.
 
         :raises gns3server.errors.LabError: :meth:`shut_down` has failed; nothing runs any more.
+        :raises gns3server.errors.Unavailable: its machine does not answer; nothing is changed.
         """
         await self.note_end()
         run = self.run
         if run is None:
             return
+        former = self.state
         self.move(NodeState.STOPPING)
         try:
             now = asyncio.get_running_loop().time()
             await self.calls.run("shut_down", now + self.project.limits.seconds)
         finally:
+            await self._stop(run, former)
+
+    async def _stop(self, run: SupervisedRun, former: NodeState) -> None:
+        try:
             await run.stop()
-            await self._gone(run)
+        except BaseException:
+            # Its machine does not answer: it may run on, and can be stopped another time.
+            self.state = former
+            raise
+        await self._gone(run)
 
     async def taken_up_in_vain(self) -> None:
         """Let the process run: it is whole, and its console and wires work."""
@@ -201,7 +210,7 @@ class ProcessNode(Node, ABC):
     async def _remove_runtime_directory(self) -> None:
         if self._uses_runtime:
             try:
-                await asyncio.to_thread(runtime.remove, self.runtime_directory)
+                await self.machine.remove_runtime_directory(self.runtime_directory)
             except OSError as error:
                 log.warning("the directory for sockets of VM %s is left: %s", self.id, error)
 

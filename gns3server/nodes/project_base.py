@@ -16,12 +16,12 @@ from gns3server.errors import Conflict, warn_of_old_name
 from gns3server.events import Event, EventBus, LogEntry
 from gns3server.locks import LockRequest
 from gns3server.nodes.limits import core_code
-from gns3server.nodes.machine import Machine
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.plugin_events import plugin_event
 from gns3server.nodes.registry import Registry
 from gns3server.nodes.store import Store
 from gns3server.places import paths
+from gns3server.running.machine import Machine
 from gns3server.settings.live import LiveSettings
 from gns3server.storage.change import ProjectChange
 from gns3server.storage.event_log import Translate

@@ -14,7 +14,7 @@ from gns3server.errors import Conflict
 from gns3server.nodes.project_base import ProjectBase
 from gns3server.ports import Holder, Use
 from gns3server.running.identity import ProcessIdentity
-from gns3server.running.runner import Exit, LaunchFailed, Run
+from gns3server.running.runs import Exit, LaunchFailed, Run
 from gns3server.running.spec import LaunchSpec
 from gns3server.storage.change import ProjectChange
 from gns3server.storage.rows import Owner, RunRow
@@ -55,7 +55,7 @@ class SupervisedRun:
         :returns: ``None`` when it is not whole any more; what was left of it has been stopped.
         :raises OSError: its processes cannot be looked for; nothing has happened to them.
         """
-        run = await project.machine.runner.adopt(row.spec, run_id=row.id, processes=row.processes)
+        run = await project.machine.adopt(row.spec, run_id=row.id, processes=row.processes)
         if run is None:
             return None
         adopted = cls(project, row.owner, row.spec, title=title, run_id=row.id)
@@ -106,7 +106,7 @@ class SupervisedRun:
                 async with self._project.change() as change:
                     self.record(change)
                 try:
-                    self._run = await self._machine.runner.spawn(self.spec, run_id=self.id)
+                    self._run = await self._machine.run(self.spec, run_id=self.id)
                     await self._project.unless_closing(self._run.ready(), self._title)
                 except LaunchFailed as failure:
                     tail = await self.log_tail()
@@ -128,7 +128,7 @@ class SupervisedRun:
 
     async def signal(self, number: int) -> None:
         """Send a signal to each of :attr:`processes` that lives."""
-        await self._machine.runner.signal(self.processes, number)
+        await self._machine.signal(self.processes, number)
 
     async def ended(self) -> Exit:
         """Wait until it is decided how it ended, which it has not while it runs."""

@@ -15,7 +15,7 @@ Place = tuple[int, int]
 
 
 class Wiring:
-    """The NIOs of one node, and its holds on the ports of this machine that they name."""
+    """The NIOs of one node, and its holds on the ports of its machine that they name."""
 
     def __init__(self, project: ProjectBase, node_id: str) -> None:
         self._project = project

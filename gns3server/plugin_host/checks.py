@@ -18,7 +18,7 @@ from gns3server.files.images import ImageKind
 from gns3server.files.safe_open import is_plain_name
 from gns3server.http.parsing import flatten
 from gns3server.http.schemas import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema
-from gns3server.nodes.nio import NioType
+from gns3server.nodes.nio import NioType, takes
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import CAPABILITIES, LIFECYCLES, NodeType, TextFile
 from gns3server.running.values import is_whole
@@ -341,4 +341,8 @@ def check_nio_types(kinds: Iterable[NioType]) -> None:
             )
         if kind.check is not None and not is_coroutine_function(kind.check):
             raise Unfit(f"{where}: its check is awaited: write it with async def")
+        if kind.check is not None and not (takes(kind.check, 1) or takes(kind.check, 2)):
+            raise Unfit(
+                f"{where}: its check cannot be called: let it take the values and the machine"
+            )
         seen.add(kind.name)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gns3server.errors import Conflict, LabError, NotFound
 from gns3server.places.index import ProjectIndex
-from gns3server.running.runner import Runner
+from gns3server.running.machine import Machine
 from gns3server.storage.file_check import DatabaseError, DatabaseLocked, lock_holder, salvage
 from gns3server.storage.rows import ProjectPlace
 from gns3server.storage.stores import PROJECT_FILE
@@ -87,7 +87,7 @@ class DamagedProjects:
         """The project is open, or deleted."""
         self._damages.pop(project_id, None)
 
-    async def delete(self, project_id: str, places: ProjectIndex, runner: Runner) -> None:
+    async def delete(self, project_id: str, places: ProjectIndex, machine: Machine) -> None:
         """Stop what runs in a damaged project, and remove its files.
 
         Files that are another project's by now stay.
@@ -103,14 +103,14 @@ class DamagedProjects:
         async def forget() -> None:
             self.forget(project_id)
 
-        if await _end_runs(runner, damage.place):
+        if await _end_runs(machine, damage.place):
             await places.delete(damage.place, forget)
         else:
             await places.remove(project_id)
             await forget()
 
 
-async def _end_runs(runner: Runner, place: ProjectPlace) -> bool:
+async def _end_runs(machine: Machine, place: ProjectPlace) -> bool:
     """Stop what runs in a damaged project before it is deleted.
 
     That is what its file names, as far as it can be read, and every process of a
@@ -122,10 +122,10 @@ async def _end_runs(runner: Runner, place: ProjectPlace) -> bool:
     run_ids, foreign = await asyncio.to_thread(_find_runs, place)
     if foreign:
         return False
-    run_ids |= await runner.runs_in(place.path)
+    run_ids |= await machine.runs_in(place.path)
     if run_ids:
         log.info("project %s: what still runs in it is stopped", place.id)
-        await runner.sweep(run_ids)
+        await machine.sweep(run_ids)
     return True
 
 

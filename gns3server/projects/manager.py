@@ -14,7 +14,6 @@ from typing import Any, Literal
 from gns3server.errors import Conflict, NotFound
 from gns3server.locks import FairLock, KeyedLocks, LockRequest
 from gns3server.nodes.holding import check_free, holding
-from gns3server.nodes.machine import Machine
 from gns3server.nodes.project_base import ProjectServices
 from gns3server.places.index import ProjectIndex
 from gns3server.places.purging import purge
@@ -23,6 +22,7 @@ from gns3server.projects.entrance import Entrance
 from gns3server.projects.moving import move_project
 from gns3server.projects.opening import open_project
 from gns3server.projects.project import ITSELF, Project
+from gns3server.running.machine import Machine
 from gns3server.settings.live import LiveSettings
 from gns3server.storage.database import DatabaseThread
 from gns3server.storage.rows import ProjectPlace
@@ -150,7 +150,7 @@ class ProjectManager:
                 self.damaged.note(place, outcome)
             else:
                 raise outcome
-        await purge(self.location, self._index.paths, self.machine.runner)
+        await purge(self.location, self._index.paths, self.machine)
 
     def start_always_on(self) -> None:
         """Start what is always on: to be called when the server listens."""
@@ -366,7 +366,7 @@ class ProjectManager:
     async def delete_damaged(self, project_id: str) -> None:
         """Delete a project that is not open; see :meth:`DamagedProjects.delete`."""
         async with self.alone_with(project_id):
-            await self.damaged.delete(project_id, self._index, self.machine.runner)
+            await self.damaged.delete(project_id, self._index, self.machine)
 
     async def shutdown(self, *, open_again: bool) -> None:
         """Stop all nodes and let go of all projects; temporary ones are deleted.
@@ -376,7 +376,9 @@ class ProjectManager:
         """
         self._entrance.closed = True
         self._hurry()
-        asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self.machine.runner.hurry)
+        asyncio.get_running_loop().call_later(
+            PATIENCE_SECONDS, lambda: self._shared.own(self.machine.hurry())
+        )
         async with LockRequest(self._opening, exclusive=True):
             await asyncio.gather(
                 *(self._shut_down(project, open_again=open_again) for project in self.projects)

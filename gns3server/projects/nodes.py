@@ -146,7 +146,7 @@ class ProjectNodes:
         values: Mapping[str, Any],
         layout: Mapping[str, Any],
     ) -> Node:
-        console = self._take_console(node_type, node_id, values.get("console"))
+        console = await self._take_console(node_type, node_id, values.get("console"))
         record = NodeRow(
             id=node_id,
             type=node_type.name,
@@ -167,16 +167,15 @@ class ProjectNodes:
             self._layout.place(change, node.id, layout)
         return node
 
-    def _take_console(self, node_type: NodeType, node_id: str, wanted: int | None) -> int | None:
+    async def _take_console(
+        self, node_type: NodeType, node_id: str, wanted: int | None
+    ) -> int | None:
         if not node_type.console:
             return None
-        ports, holder = (
-            self._project.machine.ports.tcp,
-            Holder(self._project.id, Use.CONSOLE, node_id),
-        )
+        machine, holder = self._project.machine, Holder(self._project.id, Use.CONSOLE, node_id)
         if wanted is None:
-            return ports.allocate(holder)
-        ports.hold(wanted, holder)
+            return await machine.allocate_port("tcp", holder)
+        machine.ports.tcp.hold(wanted, holder)
         return wanted
 
     def _who(self, node_id: str) -> str:

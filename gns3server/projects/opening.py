@@ -8,7 +8,6 @@ import os
 from functools import partial
 
 from gns3server.errors import Conflict, StorageFailed
-from gns3server.files import durable
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node import Node
 from gns3server.nodes.parked import ParkedNode
@@ -134,9 +133,7 @@ async def _finish_files(project: Project, stored: StoredProject) -> None:
     for (node_type, node_id), contents in stored.staged_files.items():
         directory = project.node_directory(node_type, node_id)
         try:
-            await asyncio.to_thread(durable.stage, directory, contents)
-            await asyncio.to_thread(durable.replace, directory, contents)
-            await asyncio.to_thread(durable.sync_directory, directory)
+            await project.machine.place_files(directory, contents)
         except OSError as error:
             raise StorageFailed(
                 f"Project {project.id} cannot be opened, because a changed file of VM {node_id} "
@@ -188,7 +185,7 @@ async def _restore_consoles(project: Project) -> None:
         except Conflict as error:
             lost.append((node, str(error)))
     for node, reason in lost:
-        console = tcp.allocate(node.holder(Use.CONSOLE))
+        console = await node.machine.allocate_port("tcp", node.holder(Use.CONSOLE))
         log.warning("VM %s gets console %d instead: %s", node.id, console, reason)
         async with project.change() as change:
             change.save_node(node.row(console=console))

@@ -120,10 +120,10 @@ class Project(ProjectBase):
 
         :raises Conflict: none is left.
         """
-        udp, holder = self.machine.ports.udp, Holder(self.id, Use.ALLOCATED)
+        machine, holder = self.machine, Holder(self.id, Use.ALLOCATED)
         async with self.change() as change:
-            port = udp.allocate(holder)
-            change.undo(partial(udp.release, port, holder))
+            port = await machine.allocate_port("udp", holder)
+            change.undo(partial(machine.ports.udp.release, port, holder))
             change.allocate_port(port)
         return port
 

@@ -16,7 +16,7 @@ from gns3server.errors import advice
 from gns3server.running.identity import Handle, open_child
 from gns3server.running.logs import open_log
 from gns3server.running.procfs import RUN_ID_VARIABLE
-from gns3server.running.runner import LaunchFailed
+from gns3server.running.runs import LaunchFailed
 from gns3server.running.spec import LaunchSpec, Port
 
 PR_SET_TIMERSLACK = 29  # linux/prctl.h

@@ -1,4 +1,4 @@
-"""The runner of the local machine."""
+"""Runs on the local machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class LocalRunner:
-    """Implements :class:`~gns3server.running.runner.Runner` with processes of this machine.
+    """Runs launch specs: what :class:`~gns3server.running.machine.Machine` says of runs, here.
 
     To be made on the loop, in the main thread: what this process ignores it catches from then
     on, so that programs do not inherit it. Its ``runs`` are those that it watches.

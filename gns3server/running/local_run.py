@@ -22,7 +22,7 @@ from gns3server.running.readiness import (
     Ready,
     discard,
 )
-from gns3server.running.runner import Exit, LaunchFailed
+from gns3server.running.runs import Exit, LaunchFailed
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.running.watched import WatchedProcess, WatchedProcesses
 
@@ -55,7 +55,7 @@ MOVES = {
 
 
 class LocalRun:
-    """Implements :class:`~gns3server.running.runner.Run`, which says what its methods do.
+    """Implements :class:`~gns3server.running.runs.Run`, which says what its methods do.
 
     To be made on the loop.
 
@@ -150,10 +150,6 @@ class LocalRun:
         """
         self._asked.set()
         return self._begin_end()
-
-    def signal(self, number: int, *, to_all: bool = False) -> None:
-        for member in self._essential if to_all else [self._main]:
-            member.signal(number)
 
     async def log_tail(self, limit: int = 2000) -> str:
         return await asyncio.to_thread(log_tail, self.log_path, limit)

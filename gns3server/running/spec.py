@@ -20,7 +20,7 @@ SOCKET_PATH_BYTES = 107
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port of this machine, on all its addresses.
+    """A port of a machine, on all its addresses.
 
     :raises ValueError: ``kind`` is neither "tcp" nor "udp", or ``number`` is not in 1..65535.
     """

@@ -13,6 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, cast
 
+TOOL_SECONDS = 5.0
+"""How long they may take unless another limit is given."""
+
 OUTPUT_LIMIT = 1024 * 1024
 """Bytes of output that are kept; the rest is read and dropped."""
 
@@ -43,7 +46,7 @@ class ToolResult:
 async def run_tool(
     argv: Sequence[str],
     *,
-    limit: float = 5.0,
+    limit: float = TOOL_SECONDS,
     cwd: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> ToolResult:

@@ -226,7 +226,7 @@ class LifeConformance(NodeSteps):
         """
         client, project = gns3_server.client, await self.project(gns3_server)
         vm = await self.started(gns3_server, project)
-        main = children(gns3_server)
+        main = main_processes(gns3_server)
         assert len(main) == int(self.is_process(gns3_server))
         stopped = {**(await client.get(vm)).json, "status": self.idle(gns3_server)}
         async with self.told(gns3_server, project, stopped["vm_id"]) as events:
@@ -328,7 +328,7 @@ class WireConformance(NodeSteps):
         """A running node takes a change of its wires or refuses it as a whole, and goes on."""
         client, project = gns3_server.client, await self.project(gns3_server)
         vm = await self.started(gns3_server, project)
-        main, vm_id = children(gns3_server), vm.rpartition("/")[2]
+        main, vm_id = main_processes(gns3_server), vm.rpartition("/")[2]
         async with self.told(gns3_server, project, vm_id, self.last) as events:
             for place in corners(self.node(gns3_server, vm)):
                 for nio in (self.nio(gns3_server), None):
@@ -339,7 +339,7 @@ class WireConformance(NodeSteps):
                     after |= {place: dict(nio)} if nio else {}
                     assert self.nios(gns3_server, vm) == (before if answer.status == 409 else after)
                     await self.check(gns3_server, vm, "started")
-            assert children(gns3_server) == main
+            assert main_processes(gns3_server) == main
             await self.check_silence(gns3_server, project, events)
         assert (await client.delete(vm)).status == 204
 
@@ -352,7 +352,8 @@ class NodeTypeConformance(RecordConformance, LifeConformance, WireConformance):
     """
 
 
-def children(server: LabServer) -> list[int]:
-    """The processes that the server has started itself, as far as they live."""
-    stats = map(read_stat, server.processes())
-    return [stat.pid for stat in stats if stat is not None and stat.parent == os.getpid()]
+def main_processes(server: LabServer) -> list[int]:
+    """The processes of nodes that no other one of them has started, as far as they live."""
+    found = server.processes()
+    stats = map(read_stat, found)
+    return [stat.pid for stat in stats if stat is not None and stat.parent not in found]

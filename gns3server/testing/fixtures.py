@@ -23,6 +23,7 @@ from gns3server.testing.server_process import ServerProcess, server_process
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from gns3server.app import MakeMachine
     from gns3server.http.client import Client
     from gns3server.settings.schema import Settings
 
@@ -44,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def gns3_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Settings of a server that shares nothing with any other; kills and reports what is left."""
-    from gns3server.nodes.runtime import runtime_base
+    from gns3server.running.runtime import runtime_base
     from gns3server.settings.schema import Settings
     from gns3server.settings.server import ServerSettings
 
@@ -89,7 +90,7 @@ def gns3_serving(gns3_settings: Settings) -> ServerFactory:
 
     ``plugins`` are entry points; keywords replace ``[Server]`` settings;
     ``sections`` and ``environ`` add to the rest; ``plugin_seconds`` is how long
-    one call into a plugin may take.
+    one call into a plugin may take; ``machine`` makes the machine that nodes run on.
     """
 
     @asynccontextmanager
@@ -99,6 +100,7 @@ def gns3_serving(gns3_settings: Settings) -> ServerFactory:
         sections: Mapping[str, Mapping[str, str]] | None = None,
         environ: Mapping[str, str] | None = None,
         plugin_seconds: float = 10.0,
+        machine: MakeMachine | None = None,
         **server: Any,
     ) -> AsyncIterator[LabServer]:
         from gns3server import app
@@ -117,6 +119,7 @@ def gns3_serving(gns3_settings: Settings) -> ServerFactory:
             LiveSettings(lambda **_: lab_server.settings),
             found=plugins,
             plugin_seconds=plugin_seconds,
+            machine=machine,
         ) as lab_server.running:
             async with Client(lab_server.url) as first:
                 document = (await first.get("/v1/openapi.json")).json

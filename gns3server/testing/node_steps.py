@@ -64,7 +64,7 @@ class NodeSteps:
         return server.running.server.registry.node_types[self.node_type]
 
     def is_process(self, server: LabServer) -> bool:
-        """Whether its nodes are processes of this machine."""
+        """Whether its nodes are processes."""
         from gns3server.nodes.process_node import ProcessNode
 
         return issubclass(self.declared(server).node_class, ProcessNode)

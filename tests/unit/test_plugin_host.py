@@ -239,11 +239,15 @@ def test_a_node_type_that_could_not_be_used_is_refused(make_host, faulty_plugin,
             "leave the field 'type' out of its schema",
         ),
         ("local_udp_port='lprt'", "but no field of that name: did you mean 'lport'?"),
-        ("check=print", "its check is awaited: write it with async def"),
+        (
+            "check=lambda values, machine: None",
+            "its check is awaited: write it with async def",
+        ),
+        ("check=never_called", "its check cannot be called: let it take the values and the machi"),
     ],
 )
 def test_a_nio_type_that_could_not_be_used_is_refused(make_host, faulty_plugin, values, message):
-    fault = hook(
+    fault = "async def never_called(): ...\n" + hook(
         "gns3_nio_types", f"import dataclasses; return [dataclasses.replace(NIO_MINE, {values})]"
     )
     host, registry = make_host(faulty_plugin(fault))

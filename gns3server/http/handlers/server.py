@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gns3server.errors import Conflict, Forbidden
@@ -17,7 +17,6 @@ from gns3server.http.schemas import (
     VersionMatchSchema,
     VersionSchema,
 )
-from gns3server.running.interfaces import list_interfaces
 from gns3server.settings.errors import SettingsError
 
 
@@ -63,9 +62,9 @@ async def shut_down(call: Call) -> None:
     call.server.stopping.set()
 
 
-async def show_interfaces(_call: Call) -> list[Mapping[str, str]]:
-    """The network interfaces of this machine (NET-01, NET-02)."""
-    return await asyncio.to_thread(list_interfaces)
+async def show_interfaces(call: Call) -> Sequence[Mapping[str, str]]:
+    """The network interfaces of the machine that nodes run on (NET-01, NET-02)."""
+    return await call.server.machine.list_interfaces()
 
 
 async def list_plugins(call: Call) -> list[Mapping[str, Any]]:

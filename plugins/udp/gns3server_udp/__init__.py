@@ -9,13 +9,13 @@ from marshmallow import Schema
 
 from gns3server.plugin import (
     Call,
+    Machine,
     NioType,
     Route,
     Scope,
     hookimpl,
     name_field,
     port_field,
-    resolve_ipv4,
 )
 
 
@@ -33,9 +33,9 @@ class UdpPortSchema(Schema):
     udp_port = port_field(required=True)
 
 
-async def check_host(values: Mapping[str, Any]) -> None:
+async def check_host(values: Mapping[str, Any], machine: Machine) -> None:
     """Refuse a tunnel to a host that has no IPv4 address (contract D-13)."""
-    await resolve_ipv4(values["rhost"])
+    await machine.resolve_ipv4(values["rhost"])
 
 
 async def allocate(call: Call) -> Mapping[str, int]:

@@ -7,12 +7,11 @@ Features are detected, not versions compared: version texts as ``0.8b`` and
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from dataclasses import dataclass
 from functools import partial
 
-from gns3server.plugin import Conflict, ToolFailed, run_tool
+from gns3server.plugin import Conflict, FileStamp, Machine, ToolFailed
 
 BANNER = re.compile(r"Virtual PC Simulator, version ([0-9a-z.]+)")
 REFUSED = "invalid option"
@@ -22,8 +21,8 @@ INSTALL_HINT = (
     "vpcs_path in the [VPCS] section of the settings."
 )
 
-Key = tuple[str, int, int]
-"""Path, size and modification time: what tells one binary from another."""
+Key = tuple[Machine, str, FileStamp]
+"""Machine, path, size and modification time: what tells one binary from another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,8 @@ class BinaryProbe:
     def __init__(self) -> None:
         self._asked: dict[Key, asyncio.Task[Binary]] = {}
 
-    async def examine(self, path: str) -> Binary:
-        """What the program at ``path`` can do.
+    async def examine(self, path: str, machine: Machine) -> Binary:
+        """What the program at ``path`` of a machine can do.
 
         ``-R -v`` prints the banner in every version since 0.5b1, preceded by a
         complaint where ``-R`` is not known (contract 5.4).
@@ -53,12 +52,11 @@ class BinaryProbe:
         :raises Conflict: it is no VPCS, or too old.
         """
         try:
-            status = await asyncio.to_thread(os.stat, path)
+            key = (machine, path, await machine.stamp_file(path))
         except OSError as error:
             raise Conflict(f"{path} cannot be read: {error.strerror}. {INSTALL_HINT}") from error
-        key = (path, status.st_size, status.st_mtime_ns)
         if key not in self._asked:
-            self._asked[key] = asyncio.create_task(self._ask(path))
+            self._asked[key] = asyncio.create_task(self._ask(path, machine))
             self._asked[key].add_done_callback(partial(self._forget_failed, key))
         # Shared by all that start meanwhile: a lab of 200 PCs asks once. Shielded, because
         # one of them may be given up.
@@ -68,9 +66,9 @@ class BinaryProbe:
         if asked.cancelled() or asked.exception() is not None:
             del self._asked[key]
 
-    async def _ask(self, path: str) -> Binary:
+    async def _ask(self, path: str, machine: Machine) -> Binary:
         try:
-            output = (await run_tool([path, "-R", "-v"])).output
+            output = (await machine.run_tool([path, "-R", "-v"])).output
         except ToolFailed as error:
             raise Conflict(f"{path} does not run: {error.reason}. {INSTALL_HINT}") from error
         found = BANNER.search(output)

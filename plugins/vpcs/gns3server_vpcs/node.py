@@ -39,7 +39,7 @@ class VpcsNode(ProcessNode):
                 f"{self.name!r} first."
             )
         binary = await self._binary()
-        plugged = await wire(nio)
+        plugged = await wire(nio, self.machine)
         return LaunchSpec(
             argv=(
                 binary.path,
@@ -69,7 +69,7 @@ class VpcsNode(ProcessNode):
             path = await self.find_program(context.config["vpcs_path"])
         except Conflict as error:
             raise Conflict(f"{error.message} {INSTALL_HINT}") from error
-        return await context.probe.examine(path)
+        return await context.probe.examine(path, self.machine)
 
     async def prepare(self, values: Mapping[str, Any]) -> Change:
         """Write the script when one is given, with the name put in; rename inside it else."""

@@ -15,7 +15,7 @@ from gns3server.running.identity import Handle, ProcessIdentity
 from gns3server.running.local import LocalRunner
 from gns3server.running.procfs import run_id_carriers
 from gns3server.running.reader import KernelReader
-from gns3server.running.runner import Exit
+from gns3server.running.runs import Exit
 from gns3server.running.spec import LaunchSpec, Port
 
 MakeSpec = Callable[..., LaunchSpec]

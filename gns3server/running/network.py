@@ -1,10 +1,16 @@
-"""The network interfaces of this machine. All functions block but those that are awaited."""
+"""The network of this machine: its interfaces, and what it finds of others.
+
+All functions block but those that are awaited.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 from collections.abc import Mapping
+
+from gns3server.errors import Conflict
 
 
 def list_interfaces() -> list[Mapping[str, str]]:
@@ -42,3 +48,26 @@ async def is_interface_up(name: str) -> bool:
         return found is not None and "up" in found.flags.split(",")
 
     return await asyncio.to_thread(look)
+
+
+async def resolve_ipv4(host: str) -> str:
+    """The IPv4 address of ``host`` in dotted form.
+
+    An emulator may take addresses only and silently replace a name by 127.0.0.1
+    (contract 5.6), so names are resolved before they reach one.
+
+    :raises Conflict: the name has no IPv4 address.
+    """
+    try:
+        return str(ipaddress.IPv4Address(host))
+    except ValueError:
+        pass
+    try:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, None, family=socket.AF_INET, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError, ValueError) as error:
+        raise Conflict(
+            f"Host {host!r} has no IPv4 address that this server can find ({error}): "
+            "check the name, or give the address."
+        ) from error
+    return str(found[0][4][0])
