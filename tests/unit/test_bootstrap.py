@@ -423,7 +423,7 @@ def test_folder_that_cannot_be_written_is_explained(machine):
     (machine.clone / ".tox").write_text("in the way")
     outcome = machine.run("test")
     assert outcome.code == 1
-    assert "I need a folder with room in which I may write" in outcome.output
+    assert "I need a folder with room that I may write to" in outcome.output
 
 
 # Tests
