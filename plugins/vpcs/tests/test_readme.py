@@ -222,7 +222,7 @@ def check_answer(documented: str, answered: str, ids: dict[str, str], home: Path
     expected = ID.sub(lambda found: ids[found[0]], documented).replace("/home/you", str(home))
     if "version" in was:
         expected = expected.replace(was["version"], now["version"])
-    assert answered == expected
+    assert answered == f"{expected}\n"
 
 
 def test_the_manuals_session_shows_the_consoles_as_they_are() -> None:
