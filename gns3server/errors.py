@@ -57,7 +57,7 @@ class Exhausted(LabError):
 class InvalidRequest(LabError):
     """400: the request itself is wrong: not JSON, or not what the route's schema asks for.
 
-    :param request: the parsed body, repeated to the client; ``None`` when there is none.
+    :param request: repeated to the client instead of the parsed body.
     """
 
     status = 400

@@ -48,9 +48,14 @@ def check_expectation(request: web.Request) -> None:
         )
 
 
+def waits_to_be_asked(request: web.Request) -> bool:
+    """Whether the client sends the body when it is asked for it."""
+    return "Expect" in request.headers and request.version >= HttpVersion11
+
+
 async def ask_for_body(request: web.Request) -> None:
     """Ask for the body, if the client waits for that with it."""
-    if "Expect" in request.headers and request.version >= HttpVersion11:
+    if waits_to_be_asked(request):
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 

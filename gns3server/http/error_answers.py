@@ -91,7 +91,8 @@ def usual_body(request: web.Request, error: LabError) -> dict[str, Any]:
     body: dict[str, Any] = {"message": error.message, "status": error.status}
     if isinstance(error, InvalidRequest):
         body["path"] = route.path if route else request.path
-        body["request"] = request.get(PARSED) if error.request is None else error.request
+        # A body that is absent counts as the empty object.
+        body["request"] = request.get(PARSED, {}) if error.request is None else error.request
     return body
 
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import StreamReader
 
 from gns3server.errors import InvalidRequest, NotFound
+from gns3server.http.bodies import waits_to_be_asked
 from gns3server.http.routing import Call, Scope
 from gns3server.locks import LockRequest
 from gns3server.nodes.node import Node
@@ -82,7 +83,13 @@ async def read_in_line(call: Call, read: Callable[[], Awaitable[None]]) -> None:
     """
     content = call.request.content
     complete = content.is_eof()
-    _join(call)
+    try:
+        _join(call)
+    except InvalidRequest:
+        if not waits_to_be_asked(call.request):
+            # The answer repeats the body.
+            await read()
+        raise
     entry = call.entry
     timer = None if complete or entry is None else _give_up_when_late(entry, content)
     try:

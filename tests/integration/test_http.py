@@ -224,6 +224,31 @@ async def test_ids(client, project, make_toy):
             assert answer.status == 400
             assert set(answer.json) == {"message", "path", "request", "status"}
             assert answer.json["path"] == answer.route
+            assert answer.json["request"] == {}
+
+
+@pytest.mark.statement("HTTP-04")
+async def test_a_400_repeats_the_body_or_the_empty_object(client, raw, project, make_toy):
+    toy = await make_toy()
+    for method, path in (
+        ("GET", "/v1/projects/no-id"),
+        ("PUT", "/v1/projects/no-id"),
+        ("POST", "/v1/projects/no-id/close"),
+        ("POST", "/v1/projects/no-id/toy/vms"),
+        ("GET", f"{project}/toy/vms/no-id"),
+        ("POST", f"{project}/toy/vms/no-id/start"),
+        ("PUT", f"{toy}x"),
+        ("GET", "/v1/projects/no-id/notifications"),
+        ("GET", f"{project}/notifications?since=x"),
+    ):
+        for body in (None, {"name": "x"}):
+            answer = await client.request(method, path, body)
+            assert (answer.status, answer.json["request"]) == (400, body or {}), (method, path)
+    # Nobody is asked for a body that nothing is done with.
+    answer = await raw.request(
+        "PUT", "/v1/projects/no-id", "Expect: 100-continue", "Content-Length: 9"
+    )
+    assert (answer.status, answer.json["request"]) == (400, {})
 
 
 async def test_ids_are_kept_and_looked_up_as_they_were_given(client):
