@@ -1,7 +1,7 @@
 """JSON on the wire.
 
-Bodies are indented by four spaces and sorted, without a final newline, for the
-people who read them in curl (HTTP-06).
+Bodies are indented by four spaces and sorted, and end with a newline, for the
+people who read them in curl.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import orjson
 from gns3server.errors import InvalidRequest
 
 _INDENT = re.compile(rb"(?m)^ +")
+
+LOOKS = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
 
 SURELY_FLAT = 200
 """With no more brackets than this nothing is nested too deeply to be encoded again."""
@@ -28,7 +30,7 @@ def encode(value: Any) -> bytes:
     No string can hold a raw newline in JSON, so blanks at the start of a line
     are always indentation.
     """
-    body = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+    body = orjson.dumps(value, option=LOOKS)
     if b"\n    " not in body:
         # Most objects are flat, and this takes a quarter of the time.
         return body.replace(b"\n  ", b"\n    ")

@@ -95,6 +95,8 @@ async def test_head_is_get_without_the_body(raw, project, make_toy, subtests):
         with subtests.test(path=path):
             get, head = [await raw.request(method, path) for method in ("GET", "HEAD")]
             assert (head.status, head.body) == (get.status, b"")
+            if "Content-Length" in head.headers:
+                assert head.headers["Content-Length"] == str(len(get.body))
             for differing in ("Date", "X-Request-Id"):
                 del get.headers[differing], head.headers[differing]
             if "Content-Length" not in head.headers:
@@ -161,7 +163,7 @@ async def test_how_an_answer_looks(raw, project):
         assert answer.headers["Content-Type"] == "application/json"
         assert answer.headers["Content-Length"] == str(len(answer.body))
         wanted = json.dumps(answer.json, indent=4, sort_keys=True, ensure_ascii=False)
-        assert answer.body.decode() == wanted
+        assert answer.body.decode() == f"{wanted}\n"
 
 
 SOCKET = """

@@ -21,7 +21,7 @@ VALUES = [
 @pytest.mark.parametrize("value", VALUES)
 def test_bodies_look_as_json_indented_by_four_and_sorted(value):
     wanted = json.dumps(value, indent=4, sort_keys=True, ensure_ascii=False)
-    assert encode(value).decode() == wanted
+    assert encode(value).decode() == f"{wanted}\n"
 
 
 @pytest.mark.statement("HTTP-07")
