@@ -45,7 +45,7 @@ def parameter(route: Route, name: str, rule: str) -> dict[str, Any]:
         schema.update(format="uuid", pattern=UUID_PATTERN)
     elif rule == DIGITS:
         schema = {"type": "integer", "minimum": 0}
-    elif not rule:
+    elif rule in ("", ".+"):
         schema["minLength"] = 1
     elif rule != ".*":
         schema["pattern"] = f"^(?:{rule})$"

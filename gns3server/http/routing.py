@@ -197,7 +197,7 @@ class Route:
     r"""One route: where it is, what it takes, what it answers, and who does it.
 
     :param path: pattern with parameters as ``{name}``, ``{name:\\d+}`` or, for the rest of the
-        path, ``{name:.*}``.
+        path, ``{name:.+}``, or ``{name:.*}`` if that may be empty.
     :param handler: gets a :class:`Call`, returns a plain object or mapping.
     :param summary: one line for the API document.
     :param query: what the query may hold: each name with its meaning if it is a whole number, or

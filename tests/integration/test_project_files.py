@@ -85,7 +85,7 @@ async def test_a_file_is_sent_as_its_bytes(client, project, directory, content):
     assert (answer.status, answer.body) == (200, content)
     assert answer.headers["Content-Type"] == "application/octet-stream"
     assert answer.headers["Transfer-Encoding"] == "chunked"
-    assert answer.route == "/v1/projects/{project_id}/files/{path:.*}"
+    assert answer.route == "/v1/projects/{project_id}/files/{path:.+}"
 
 
 @pytest.mark.statement("FILE-04")
@@ -96,6 +96,12 @@ async def test_what_is_no_file_is_not_found(client, project, directory, path):
     answer = await client.get(f"{project}/files/{path}")
     assert answer.status == 404
     assert "has no file" in answer.json["message"]
+
+
+async def test_no_path_is_no_file(client, project):
+    answer = await client.get(f"{project}/files/")
+    assert (answer.status, answer.route) == (404, "")
+    assert answer.json["message"].startswith(f"There is no {project}/files/ here: ")
 
 
 async def test_head_tells_the_same_without_the_content(client, project, directory):
