@@ -6,6 +6,7 @@ people who read them in curl.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -16,6 +17,9 @@ from gns3server.errors import InvalidRequest
 _INDENT = re.compile(rb"(?m)^ +")
 
 LOOKS = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+
+LONG_INTEGER = re.compile(rb"[0-9]{19}")
+"""What a body holds that may have an integer of more than 64 bits."""
 
 SURELY_FLAT = 200
 """With no more brackets than this nothing is nested too deeply to be encoded again."""
@@ -30,7 +34,13 @@ def encode(value: Any) -> bytes:
     No string can hold a raw newline in JSON, so blanks at the start of a line
     are always indentation.
     """
-    body = orjson.dumps(value, option=LOOKS)
+    try:
+        body = orjson.dumps(value, option=LOOKS)
+    except orjson.JSONEncodeError as error:
+        if not _is_about_size(error):
+            raise
+        text = json.dumps(value, indent=4, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        return f"{text}\n".encode()
     if b"\n    " not in body:
         # Most objects are flat, and this takes a quarter of the time.
         return body.replace(b"\n  ", b"\n    ")
@@ -39,7 +49,17 @@ def encode(value: Any) -> bytes:
 
 def compact(value: Any) -> str:
     """JSON text on one line."""
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError as error:
+        if not _is_about_size(error):
+            raise
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _is_about_size(error: orjson.JSONEncodeError) -> bool:
+    """Whether there is an integer that only Python's own, slower encoder can write."""
+    return "64-bit" in str(error)
 
 
 def decode(body: bytes) -> Any:
@@ -61,6 +81,9 @@ def decode(body: bytes) -> Any:
         if brackets > SURELY_FLAT:
             # The encoder gives up at fewer levels than the parser.
             orjson.dumps({"request": value})
+        if LONG_INTEGER.search(body):
+            # Integers of more than 64 bits have become floating-point numbers.
+            value = json.loads(body)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
         text = body.decode(errors="replace")
         raise InvalidRequest(

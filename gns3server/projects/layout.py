@@ -51,7 +51,7 @@ class LabelField(fields.Raw):
         try:
             text = json.dumps(dict(value), allow_nan=False, ensure_ascii=False)
             text.encode()
-            plain = json.loads(text, parse_int=_number)
+            plain = json.loads(text)
         except (TypeError, ValueError, RecursionError):
             raise ValidationError("must be an object that JSON can hold") from None
         if text.count("{") + text.count("[") > LABEL_PARTS:
@@ -59,13 +59,6 @@ class LabelField(fields.Raw):
         if len(text) > LABEL_BYTES:
             raise ValidationError(f"must not be longer than {LABEL_BYTES} bytes as JSON")
         return plain
-
-
-def _number(digits: str) -> int:
-    number = int(digits)
-    if not -(2**63) <= number < 2**63:
-        raise ValueError("the numbers of JSON have 64 bits here")
-    return number
 
 
 def check_symbol(value: str) -> None:

@@ -189,6 +189,21 @@ async def test_what_does_not_fit_the_schema_is_refused(client, vms, subtests):
     assert await count(client, vms) == 0
 
 
+@pytest.mark.statement("HTTP-04")
+@pytest.mark.parametrize("digits", ["9" * 18, "12345678901234567890123456", "7" * 300])
+async def test_an_integer_comes_back_with_all_its_digits(client, project, vms, digits):
+    values = {
+        "name": "PC1",
+        "console": -int(digits),
+        "vm_id": int(digits),
+        "x": [{"y": int(digits)}],
+    }
+    for method, path in (("POST", vms), ("PUT", project), ("GET", "/v1/projects/no-id")):
+        answer = await client.request(method, path, data=json.dumps(values).encode())
+        assert answer.status == 400
+        assert json.loads(answer.body)["request"] == values
+
+
 async def test_every_problem_is_named_at_once(client, vms):
     answer = await client.post(vms, {"console": 0, "nonsense": 1})
     for field in ("name:", "console:", "nonsense:"):
