@@ -14,15 +14,19 @@ from gns3server.http.parsing import PARSED
 from gns3server.http.request_log import ID, ROUTE
 from gns3server.http.routing import JSON, FailedPlugin
 
+PATH_CHARACTERS = 200
+"""How much of a path that nobody has is repeated."""
+
 
 class RouterError(LabError):
     """What aiohttp refuses: there is no such path, or not with that method."""
 
     def __init__(self, error: web.HTTPException, path: str, method: str) -> None:
-        allowed = error.headers.get("Allow", "")
+        allowed, path = error.headers.get("Allow", ""), path[:PATH_CHARACTERS]
+        listed = allowed.replace(",", ", ")
         message = {
             404: f"There is no {path} here: see /v1/openapi.json for what there is.",
-            405: f"{method} is not possible on {path}: it takes {allowed}.",
+            405: f"{method} is not possible on {path}: it takes {listed}.",
         }.get(error.status, error.reason)
         super().__init__(message, log=error.reason)
         self.status = error.status

@@ -84,6 +84,7 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(client):
         answer = await client.request(method, path)
         assert answer.status == 405
         assert answer.headers["Allow"] == allowed
+        assert answer.json["message"].endswith(f": it takes {allowed.replace(',', ', ')}.")
         assert answer.headers["Content-Type"] == "application/json"
         assert set(answer.json) == {"message", "status"}
 
