@@ -62,8 +62,8 @@ class InvalidRequest(LabError):
 
     status = 400
 
-    def __init__(self, message: str, *, request: Any = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, request: Any = None, log: str | None = None) -> None:
+        super().__init__(message, log=log)
         self.request = request
 
 

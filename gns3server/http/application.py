@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from gns3server.http.error_answers import ErrorAnswers
 from gns3server.http.families import ERROR_SHAPES, ErrorShape
 from gns3server.http.handlers import browser, files, pages, projects, server, tickets
 from gns3server.http.request_log import ID, ROUTE
-from gns3server.http.routing import ROUTE_TABLE, FailedPlugin, Route
+from gns3server.http.routing import PARAMETER, ROUTE_TABLE, FailedPlugin, Route
 from gns3server.http.security import Gatekeeper
 from gns3server.server import Server
 
@@ -69,7 +70,9 @@ def make_application(
     for route in routes:
         endpoint = make_endpoint(server, route, failed_plugins, streams, record)
         if route.path not in resources:
-            resources[route.path] = application.router.add_resource(route.path)
+            # A name of a file may hold a newline, which is one character like any other.
+            path = PARAMETER.sub(with_newlines, route.path)
+            resources[route.path] = application.router.add_resource(path)
         add_route = partial(resources[route.path].add_route, expect_handler=expect_nothing_yet)
         for method in methods(route):
             known[add_route(method, endpoint)] = route
@@ -103,6 +106,12 @@ def make_headers(
 def methods(route: Route) -> tuple[str, ...]:
     """The methods that a route answers to: HEAD wherever GET is, unless its answer never ends."""
     return ("GET", "HEAD") if route.method == "GET" and not route.is_endless else (route.method,)
+
+
+def with_newlines(parameter: re.Match[str]) -> str:
+    """A parameter of a path pattern, where a dot of its expression means newlines as well."""
+    name, rule = parameter.groups()
+    return f"{{{name}:(?s:{rule})}}" if rule else parameter[0]
 
 
 async def _refuse_method(request: web.Request) -> web.StreamResponse:

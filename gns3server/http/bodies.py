@@ -148,5 +148,7 @@ async def _patiently(work: Awaitable[T]) -> T:
 
 def _unreadable(error: Exception) -> InvalidRequest:
     return InvalidRequest(
-        f"The request's body cannot be read: {error}. Check how it was encoded, and send it again."
+        "The request's body cannot be read, because it is not as its headers say: check how it was "
+        "encoded, and send it again.",
+        log=f"the request's body cannot be read: {error}",
     )

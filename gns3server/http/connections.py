@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import resource
 import ssl
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 
 from aiohttp import StreamReader, web
 from aiohttp.http import HttpProcessingError
+from aiohttp.http_exceptions import InvalidURLError, LineTooLong
 
 from gns3server import __version__
 from gns3server.errors import RequestTimeout, advice
@@ -41,8 +43,18 @@ LINGER = 2.0
 STALL_LIMIT = 300.0
 """Seconds after which a client that reads nothing of what is ready for it is cut off."""
 
+ADDRESS_LIMIT = 16384
+"""Bytes of a request's address. A path of Linux has up to 4095, three times that when escaped: each
+file of a project that is listed can be asked for."""
+
+HEADER_LIMIT = 8190
+"""Bytes of one header."""
+
 WAITING_CONNECTIONS = 1024
 """Connections that may wait in the kernel to be accepted."""
+
+QUOTED = re.compile(r":? *(?:b['\"]|bytearray\().*")
+"""What aiohttp quotes of a request, as Python writes bytes."""
 
 FULL = (
     "As many connections are open as this server can have: close some, or raise the limit of its "
@@ -143,11 +155,9 @@ class Connection(web.RequestHandler):
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
         log.info("%s sent what is no HTTP/1 request: %s", request.remote, type(exc).__name__)
-        first = exc.message.strip().partition("\n")[0].rstrip(":.")
-        text = f"This cannot be read as an HTTP/1.0 or HTTP/1.1 request: {first}."
         response = web.Response(
             status=status,
-            body=_error(status, text),
+            body=_error(status, _unreadable(exc)),
             headers={"Server": SERVER, "Content-Type": JSON},
         )
         response.force_close()
@@ -227,6 +237,8 @@ class Acceptor:
             access_log=None,
             keepalive_timeout=IDLE_LIMIT,
             lingering_time=LINGER,
+            max_line_size=ADDRESS_LIMIT,
+            max_field_size=HEADER_LIMIT,
         )
 
     def no_more(self, error: OSError) -> None:
@@ -291,6 +303,20 @@ def _errors_told_to(acceptor: Acceptor) -> Iterator[None]:
         yield
     finally:
         loop.set_exception_handler(usual)
+
+
+def _unreadable(error: HttpProcessingError) -> str:
+    """What people are told of a head that cannot be read, without what it holds."""
+    if isinstance(error, LineTooLong):
+        if error.args[1] == ADDRESS_LIMIT:
+            return f"The address of the request is longer than {ADDRESS_LIMIT} bytes: shorten it."
+        return f"A header of the request is longer than {HEADER_LIMIT} bytes: shorten it."
+    reason = "Invalid address"
+    if not isinstance(error, InvalidURLError):
+        # What aiohttp calls so is the first line of an answer.
+        said = error.message.removeprefix("Bad status line:").strip()
+        reason = QUOTED.sub("", said.partition("\n")[0]).rstrip(":.")
+    return f"This cannot be read as an HTTP/1.0 or HTTP/1.1 request: {reason}."
 
 
 def _error(status: int, message: str) -> bytes:
