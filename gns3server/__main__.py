@@ -83,8 +83,13 @@ async def serve(config: LiveSettings, modules: PluginModules, must_end: Callable
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def end(number: signal.Signals) -> None:
+        log.info("%s came: the server is to end", number.name)
+        stop.set()
+
     for number in SIGNALS:
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, end, number)
         # The loop gets to know of the signal as before; this is for when it stands still.
         signal.signal(number, lambda *_: must_end())
     loop.set_default_executor(Workers(WORKERS, modules, loop))
