@@ -25,7 +25,7 @@ from gns3server.http.openapi_answers import (
     problem,
     problems_of,
 )
-from gns3server.http.openapi_paths import links, operation_id, parameter, template
+from gns3server.http.openapi_paths import links, operation_id, parameter
 from gns3server.http.openapi_schemas import Names, describe, node_id
 from gns3server.http.routing import JSON, OneOf, QueryParameter, Route
 from gns3server.server import Server
@@ -138,7 +138,7 @@ class Document:
             self._spec.tag({"name": tag})
         for route in self._routes:
             self._spec.path(
-                path=template(route),
+                path=route.plain_path,
                 operations={route.method.lower(): self._operation(route)},
             )
         errors = {

@@ -23,11 +23,6 @@ IDS = frozenset({"project_id", "vm_id"})
 """Those that are looked up; without such an object there is nothing to do."""
 
 
-def template(route: Route) -> str:
-    """The path of a route in the document's words: parameters without what they must match."""
-    return PARAMETER.sub(r"{\1}", route.path)
-
-
 def operation_id(route: Route) -> str:
     """A name for the operation, unique because method and path are."""
     words = re.findall(r"\w+", PARAMETER.sub(r"by_\1", route.path))

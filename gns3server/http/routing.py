@@ -287,6 +287,11 @@ class Route:
         }
 
     @property
+    def plain_path(self) -> str:
+        """The path for people and for the API document: parameters without their expressions."""
+        return PARAMETER.sub(r"{\1}", self.path)
+
+    @property
     def shape(self) -> tuple[str, str]:
         """Method and path with the parameters' names left out: no two routes may share it."""
         return self.method, PARAMETER.sub("{}", self.path)

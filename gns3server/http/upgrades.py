@@ -92,7 +92,7 @@ class Upgrades:
             work.cancel()
             await asyncio.wait({work}, timeout=PATIENCE)
         if not work.done():
-            log.error("%s: the handler of %s does not end", call.request[ID], call.route.path)
+            log.error("%s: the handler of %s does not end", call.request[ID], call.route.plain_path)
 
 
 async def _handle(call: Call) -> None:

@@ -359,7 +359,8 @@ class PluginHost:
                 lost = {kind.name for kind in plugin.offer.node_types} - types
                 routes = {route.path for route in plugin.offer.routes} - paths
                 prefixes = {f"/{name}" for name in plugin.offer.families - families}
-                reason = f"{plugin.message} (in {plugin.phase})"
+                # For clients, whom classes of Python tell nothing.
+                reason = f"{str(plugin.error) or 'it failed'} (in {plugin.phase})"
                 self.failures[plugin.name] = FailedPlugin(
                     plugin.name,
                     reason,

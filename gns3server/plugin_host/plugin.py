@@ -110,7 +110,7 @@ class Plugin:
             "hooks": list(self.hooks),
             "node_types": [kind.name for kind in self.present.node_types],
             "nio_types": [kind.name for kind in self.present.nio_types],
-            "routes": [f"{route.method} {route.path}" for route in self.present.routes],
+            "routes": [f"{route.method} {route.plain_path}" for route in self.present.routes],
         }
 
 

@@ -77,7 +77,7 @@ class DamagedProjects:
             reason, remedy = error.message.removesuffix("."), ""
         else:
             log.error("project %s in %s", place.id, place.path, exc_info=error)
-            reason = f"the server failed to open it ({type(error).__name__}: {error})"
+            reason = "the server failed to open it"
             remedy = "Look into the server's log, and please report it."
         remedy = f"{remedy} {AGAIN}".lstrip()
         log.error("project %s in %s stays closed: %s. %s", place.id, place.path, reason, remedy)

@@ -139,7 +139,8 @@ def test_a_failure_is_recorded_with_phase_and_message_and_nothing_is_installed(
     assert "Traceback" in host.plugins[0].trace
     assert (registry.node_types, registry.nio_types, host.routes()) == ({}, {}, [])
     assert report["node_types"] == report["nio_types"] == report["routes"] == []
-    assert host.failures["mine"].reason == f"{report['message']} (in {phase})"
+    reason = report["message"].partition("Error: ")[2] or report["message"]
+    assert host.failures["mine"].reason == f"{reason} (in {phase})"
 
 
 BAD_CLASSES = """
