@@ -12,6 +12,7 @@ import pwd
 import shutil
 import uuid
 from collections.abc import Collection, Iterable
+from itertools import islice
 from pathlib import Path
 
 from gns3server.errors import Conflict, FilesFailed, advice
@@ -74,11 +75,12 @@ def check_apart(path: Path, others: Iterable[Path]) -> None:
 def make_project_directory(path: Path) -> bool:
     """Make a project's directory if it is missing.
 
-    :returns: whether the whole of it is ours: made now, or found empty.
+    :returns: whether the whole of it is ours: made now, or found empty but perhaps for an empty
+        :data:`FILES_DIRECTORY`, which clients make beforehand.
     :raises FilesFailed: it cannot be made or is no directory.
     """
     try:
-        ours = not path.exists() or not any(path.iterdir())
+        ours = not path.exists() or _is_empty(path)
         make_directory(path)
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(f"{path} is not writable")
@@ -89,6 +91,18 @@ def make_project_directory(path: Path) -> bool:
             + ", or choose another path."
         ) from error
     return ours
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether nothing of anybody's is in a directory."""
+    entries = list(islice(path.iterdir(), 2))
+    files = path / FILES_DIRECTORY
+    return not entries or (
+        entries == [files]
+        and files.is_dir()
+        and not files.is_symlink()
+        and not any(files.iterdir())
+    )
 
 
 def mark_temporary(path: Path, temporary: bool) -> None:
