@@ -98,7 +98,8 @@ class Node(NodeCore):
             "name": self.name,
             "console": self.console,
             "state": self.state,
-            "directory": str(self.directory),
+            # As clients write the project's: they compare the two.
+            "directory": f"{self.project.given_files}/{self.type.name}/{self.id}",
         }
         for file in self.type.text_files:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -65,18 +66,27 @@ class ProjectBase(ABC):
         *,
         project_id: str,
         path: Path,
+        given: str,
         name: str | None,
         temporary: bool,
     ) -> None:
         self._shared = services
         self.records = records
         self.id = project_id
-        self.path = path
-        """Its directory: another object whenever that is another one."""
+        self.be_in(path, given)
         self.name = name
         self.temporary = temporary
         self.closing = asyncio.Event()
         """Set when it is about to close: waits of its nodes end at once."""
+
+    def be_in(self, path: Path, given: str) -> None:
+        """Have this directory from now on, which clients call ``given``."""
+        self.path = path
+        """Its real directory: another object whenever that is another one."""
+        self.given = given
+        """The same as answers show it."""
+        self.given_files = os.path.join(given, paths.FILES_DIRECTORY)
+        """The same of what is below it for nodes."""
 
     @property
     def machine(self) -> Machine:

@@ -31,8 +31,9 @@ class ProjectIndex:
 
     async def load(self) -> list[ProjectPlace]:
         """Read what earlier servers have stored, and undo deletions that were not finished."""
-        places = self._records.take_found()
-        await asyncio.to_thread(_undo_deletions, places)
+        stored = self._records.take_found()
+        await asyncio.to_thread(_undo_deletions, stored)
+        places = await asyncio.to_thread(lambda: [_as_it_is_now(place) for place in stored])
         self._index = {place.id: place for place in places}
         return places
 
@@ -69,12 +70,13 @@ class ProjectIndex:
 
     @asynccontextmanager
     async def claimed(
-        self, project_id: str, path: Path, *, make: bool = True
+        self, project_id: str, path: Path, given: str, *, make: bool = True
     ) -> AsyncIterator[ProjectPlace]:
         """Keep other projects out of a directory while it is being taken into use.
 
         :meth:`save` within the context makes the claim last.
 
+        :param given: how the client has written it.
         :param make: the directory is made if it is missing, and removed again if the context
             fails.
         :raises gns3server.errors.Conflict: another project's files are, or would be, in it.
@@ -94,7 +96,13 @@ class ProjectIndex:
                 missing = await asyncio.to_thread(self._missing, path)
             made = make and await asyncio.to_thread(paths.make_project_directory, path)
             recorded = known is not None and known.path == path and known.made_directory
-            yield ProjectPlace(id=project_id, path=path, open=True, made_directory=made or recorded)
+            yield ProjectPlace(
+                id=project_id,
+                path=path,
+                given=given,
+                open=True,
+                made_directory=made or recorded,
+            )
         except BaseException:
             await asyncio.to_thread(paths.remove_if_empty, missing)
             raise
@@ -111,6 +119,19 @@ class ProjectIndex:
         """Store a place; what was known under its id is replaced."""
         await self._records.save(place)
         self._index[place.id] = place
+
+    @asynccontextmanager
+    async def called(self, project_id: str, given: str) -> AsyncIterator[None]:
+        """Store how a project's directory is written from now on, unless the context fails."""
+        before = self._index[project_id]
+        if before.given != given:
+            await self.save(replace(before, given=given))
+        try:
+            yield
+        except BaseException:
+            if before.given != given:
+                await self.save(before)
+            raise
 
     async def close(self, project_id: str) -> None:
         """Store that a project is not open any more."""
@@ -148,6 +169,13 @@ class ProjectIndex:
                 f"Project {place.id} was deleted, but some of its files could not be removed: "
                 f"{error}. They are in {aside}: remove them by hand."
             ) from error
+
+
+def _as_it_is_now(place: ProjectPlace) -> ProjectPlace:
+    """A place by the name that was given, unless a link in that leads elsewhere by now. Blocks."""
+    if os.path.realpath(place.given) == str(place.path):
+        return place
+    return replace(place, given=str(place.path))
 
 
 def _undo_deletions(places: list[ProjectPlace]) -> None:

@@ -26,6 +26,9 @@ TEMPORARY_MARKER = ".gns3_temporary"
 DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
 """What the names of a database's files end with (SQLite, "Temporary Files")."""
 
+LONGEST = 4095
+"""Bytes of a path, which Linux does not take longer (PATH_MAX, without the byte at its end)."""
+
 DELETED = ".gns3_deleted-"
 """What the names of hidden directories begin with that files to be removed are put into."""
 
@@ -40,6 +43,11 @@ def real_path(path: str, reserved: Iterable[Path]) -> Path:
     :raises Conflict: relative, or a place whose files are not only this project's.
     """
     try:
+        if len(os.fsencode(path)) > LONGEST:
+            raise Conflict(
+                f"The project path {path[:200]!r}... is longer than {LONGEST} bytes: choose a "
+                "shorter one."
+            )
         real = Path(os.path.realpath(path))
         homes = {Path(os.path.realpath(e.pw_dir)) for e in pwd.getpwall() if e.pw_dir}
     except (ValueError, UnicodeError, OSError) as error:

@@ -43,9 +43,9 @@ class Damage:
         return self.place.id
 
     @property
-    def path(self) -> Path:
-        """The project's directory."""
-        return self.place.path
+    def path(self) -> str:
+        """The project's directory, as it was given."""
+        return self.place.given
 
 
 class DamagedProjects:

@@ -37,10 +37,17 @@ class Entrance:
 
     @asynccontextmanager
     async def admit(
-        self, project_id: str, path: str, *, chosen: bool, make: bool = True
+        self,
+        project_id: str,
+        path: str,
+        *,
+        given: str | None = None,
+        chosen: bool,
+        make: bool = True,
     ) -> AsyncIterator[ProjectPlace]:
         """Have room for a project, and its directory for it alone, while the context lasts.
 
+        :param given: what answers show as the path, if that is not ``path``.
         :param chosen: a client has named the path.
         :param make: the directory is made if it is missing.
         :raises Forbidden: a client has named the path, and the server is not local.
@@ -54,7 +61,7 @@ class Entrance:
         try:
             real, known = await self._index.resolve(path), self._index.get(project_id)
             try:
-                async with self._index.claimed(project_id, real, make=make) as place:
+                async with self._index.claimed(project_id, real, given or path, make=make) as place:
                     yield place
             except DatabaseError as error:
                 if known is not None and known.path == real:

@@ -253,8 +253,13 @@ class ProjectManager:
         known = self._index.get(project_id)
         if known is None:
             raise NotFound(f"This server has no project {project_id}: create it first.")
-        where, chosen = path or str(known.path), path is not None
-        async with self._entrance.admit(project_id, where, chosen=chosen, make=False) as place:
+        async with self._entrance.admit(
+            project_id,
+            path or str(known.path),
+            given=path or known.given,
+            chosen=path is not None,
+            make=False,
+        ) as place:
             return await self._open(place, expected=True, name=name)
 
     async def _open(
@@ -295,7 +300,7 @@ class ProjectManager:
         :raises FilesFailed: the files cannot be copied to the new path.
         """
         path = values.get("path")
-        if path is not None and path != str(project.path):
+        if path not in (None, project.given, str(project.path)):
             self._entrance.check_local()
         entry = entry or project.enter(exclusive=True)
         # Alone if there is a path: whether it is another one is known after the moves before.
@@ -305,11 +310,11 @@ class ProjectManager:
             project.check_open()
             name = project.name if values.get("name") is None else values["name"]
             temporary = values.get("temporary", project.temporary)
-            real = project.path
-            if path not in (None, str(real)):
-                real = await self._index.resolve(path)
+            real, given = project.path, path or project.given
+            if given not in (project.given, str(real)):
+                real = await self._index.resolve(given)
             if real != project.path:
-                async with self._index.claimed(project.id, real) as place:
+                async with self._index.claimed(project.id, real, given) as place:
                     await move_project(
                         self.databases,
                         self._index,
@@ -318,8 +323,11 @@ class ProjectManager:
                         name=name,
                         temporary=temporary,
                     )
-            elif (name, temporary) != (project.name, project.temporary):
-                await project.save(name, temporary)
+            else:
+                async with self._index.called(project.id, given):
+                    if (name, temporary) != (project.name, project.temporary):
+                        await project.save(name, temporary)
+                project.be_in(real, given)
 
     async def commit(self, project: Project) -> None:
         """Remove the directories of deleted nodes (contract 4.3).

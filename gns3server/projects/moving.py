@@ -55,7 +55,8 @@ async def move_project(
                 f"It is still in {old.path}."
             ) from error
         raise
-    project.path, project.name, project.temporary = new.path, name, temporary
+    project.be_in(new.path, new.given)
+    project.name, project.temporary = name, temporary
     await project.records.switch_to(records)
     await asyncio.to_thread(_clear_up, relocation, old if was_temporary else None)
 

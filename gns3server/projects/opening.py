@@ -61,6 +61,7 @@ async def open_project(
             records,
             project_id=place.id,
             path=place.path,
+            given=place.given,
             name=stored.name,
             temporary=stored.temporary,
         )

@@ -38,11 +38,18 @@ class Project(ProjectBase):
         *,
         project_id: str,
         path: Path,
+        given: str,
         name: str | None,
         temporary: bool,
     ) -> None:
         super().__init__(
-            services, records, project_id=project_id, path=path, name=name, temporary=temporary
+            services,
+            records,
+            project_id=project_id,
+            path=path,
+            given=given,
+            name=name,
+            temporary=temporary,
         )
         self.layout = Layout(self, self._has)
         """Where its nodes are drawn, and how."""

@@ -94,12 +94,15 @@ class NodeLayout:
 class ProjectPlace:
     """What the server knows of a project: where it is and what may be removed with it.
 
+    :param path: its real directory, which is compared and protected.
+    :param given: the same as the client has written it, perhaps through a link; for answers.
     :param made_directory: the server made the directory or found it empty, so
         the whole of it goes when the project is deleted.
     """
 
     id: str
     path: Path
+    given: str
     open: bool
     made_directory: bool
 
@@ -130,11 +133,12 @@ def read_places(connection: sqlite3.Connection) -> list[ProjectPlace]:
         ProjectPlace(
             id=_id("a project's id", project_id),
             path=_directory("a project's path", path),
+            given=exactly("a project's path as it was given", given, str),
             open=bool(is_open),
             made_directory=bool(made_directory),
         )
-        for project_id, path, is_open, made_directory in connection.execute(
-            "SELECT id, path, open, made_directory FROM project"
+        for project_id, path, given, is_open, made_directory in connection.execute(
+            "SELECT id, path, given, open, made_directory FROM project"
         )
     ]
 

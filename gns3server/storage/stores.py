@@ -72,6 +72,10 @@ CREATE TABLE stored_value (
     owner_kind TEXT NOT NULL, owner_id TEXT NOT NULL, plugin TEXT NOT NULL,
     key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (owner_kind, owner_id, plugin, key));
 """,
+    """
+ALTER TABLE project ADD COLUMN given TEXT NOT NULL DEFAULT '';
+UPDATE project SET given = path;
+""",
 )
 
 
@@ -125,9 +129,9 @@ class ServerStore(Records):
 
     async def save(self, place: ProjectPlace) -> None:
         """Store a project's place, replacing what was known under its id."""
-        row = (place.id, str(place.path), place.open, place.made_directory)
+        row = (place.id, str(place.path), place.open, place.made_directory, place.given)
         await self._thread.commit(
-            self._database, ("INSERT OR REPLACE INTO project VALUES (?, ?, ?, ?)", row)
+            self._database, ("INSERT OR REPLACE INTO project VALUES (?, ?, ?, ?, ?)", row)
         )
 
     async def remove(self, project_id: str) -> None:

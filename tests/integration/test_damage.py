@@ -61,7 +61,9 @@ async def lab(gns3_settings, tmp_path) -> Path:
             change.save_project(project_id, name, temporary=False)
             change.save_node(node)
         await records.close()
-        place = ProjectPlace(id=project_id, path=path, open=True, made_directory=True)
+        place = ProjectPlace(
+            id=project_id, path=path, given=str(path), open=True, made_directory=True
+        )
         await server.save(place)
     await thread.close()
     return Path(tmp_path, "lab")

@@ -154,7 +154,7 @@ async def test_whatever_is_made_of_digits_is_a_number(client, make_toy, subtests
 # Form -------------------------------------------------------------------------------
 
 
-@pytest.mark.statement("HTTP-06", "HTTP-12", "AUTH-01")
+@pytest.mark.statement("HTTP-12", "AUTH-01")
 async def test_how_an_answer_looks(raw, project):
     for path, status in ((project, 200), ("/v1/nothing", 404), (f"{project}x", 400)):
         answer = await raw.request("GET", path)

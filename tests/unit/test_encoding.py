@@ -18,7 +18,6 @@ VALUES = [
 ]
 
 
-@pytest.mark.statement("HTTP-06")
 @pytest.mark.parametrize("value", VALUES)
 def test_bodies_look_as_json_indented_by_four_and_sorted(value):
     wanted = json.dumps(value, indent=4, sort_keys=True, ensure_ascii=False)

@@ -33,7 +33,7 @@ def describe(server: Server, project: Project) -> Mapping[str, Any]:
         "id": project.id,
         "name": project.name,
         "location": str(server.projects.location),
-        "path": str(project.path),
+        "path": project.given,
         "temporary": project.temporary,
     }
 
