@@ -32,7 +32,7 @@ async def adopt_runs(project: Project, records: Sequence[RunRow]) -> None:
     await asyncio.gather(*(_tell_of_end(project, record) for record in ended))
     if len(ended) < len(records):
         log.info(
-            "project %s: nodes that went on running: %d", project.id, len(records) - len(ended)
+            "project %s: nodes that have gone on running: %d", project.id, len(records) - len(ended)
         )
 
 

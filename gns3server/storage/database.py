@@ -272,8 +272,8 @@ class DatabaseThread:
 def _connection(database: Database) -> sqlite3.Connection:
     if database.connection is None:
         raise StorageFailed(
-            f"The change was not written: {database.path} is closed, because its project is or the "
-            "server is stopping. Open the project again and repeat it."
+            f"The change was not written: {database.path} is closed, because its project was "
+            "closed or the server is stopping. Open the project again and repeat it."
         )
     return database.connection
 

@@ -233,7 +233,7 @@ async def test_projects_that_a_plugin_cannot_bring_back_are_told_of(
         damages = (await server.client.get(DAMAGED)).json
         assert [damage["project_id"] for damage in damages] == [ID, FINE]
         assert "ZeroDivisionError: odd" in damages[0]["reason"]
-        assert "Look into the server's log" in damages[0]["remedy"]
+        assert "Look at the server's log" in damages[0]["remedy"]
         assert "Traceback" in caplog.text
         assert (await server.client.get(PROJECT)).status == 409
     async with serving() as server:
