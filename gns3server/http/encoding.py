@@ -16,10 +16,10 @@ from gns3server.errors import InvalidRequest
 _INDENT = re.compile(rb"(?m)^ +")
 
 SURELY_FLAT = 200
-"""With no more brackets than this nothing is nested too deeply to be encoded again."""
+"""Values with no more brackets than this cannot be nested too deeply to be encoded again."""
 
 MOST_VALUES = 10_000
-"""Values that a body may hold: to say of more of them what is wrong would hold up everybody."""
+"""The most values in a body: checking more of them for mistakes would hold up everybody."""
 
 
 def encode(value: Any) -> bytes:
