@@ -47,8 +47,8 @@ hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
 def gns3_config_schema() -> type[Schema]:  # type: ignore[empty-body]
     """The schema of the plugin's own section in the configuration file.
 
-    Called once, before all other hooks. The section has the name of the plugin's
-    entry point. Defaults belong in the schema (``load_default``); keys that it does
+    Called once, first of all. The section has the plugin's name (its entry
+    point's). Defaults belong into the schema (``load_default``); keys it does
     not know are ignored.
 
     :returns: a marshmallow schema class.

@@ -95,7 +95,7 @@ def _check_hook(
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
-    # Imported when used, which is only after a mistake.
+    # Imported when used: it is for mistakes only.
     import difflib
 
     close = difflib.get_close_matches(name, known, 1)
@@ -158,7 +158,7 @@ def check_new(what: str, names: Iterable[str], owners: Mapping[str, str]) -> Non
 
 
 def is_whole(value: object, least: int, most: int | None = None) -> TypeGuard[int]:
-    """Whether it is a whole number in a range; ``True`` is not one."""
+    """Whether it is a whole number of a range; ``True`` is none."""
     if not isinstance(value, int) or isinstance(value, bool):
         return False
     return value >= least and (most is None or value <= most)

@@ -298,7 +298,7 @@ def _id(what: str, value: Any) -> str:
     try:
         uuid.UUID(_is(what, value, str))
     except ValueError:
-        raise ValueError(f"{what} is not an id: {value!r:.80}") from None
+        raise ValueError(f"{what} is no id: {value!r:.80}") from None
     return _plain(what, value)
 
 

@@ -145,11 +145,11 @@ def test_where_a_copy_cannot_be_written_nothing_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("statement", "reason"),
     [
-        ("UPDATE project SET id = 'x'", "the project's id is not an id: 'x'"),
-        ("UPDATE project SET id = NULL", "the project's id is not an id: None"),
+        ("UPDATE project SET id = 'x'", "the project's id is no id: 'x'"),
+        ("UPDATE project SET id = NULL", "the project's id is no id: None"),
         ("UPDATE project SET name = x'00'", "the project's name is not readable"),
         ("INSERT INTO project VALUES ('x', 'y', 0)", "it holds 2 projects"),
-        ("UPDATE node SET id = '../x' WHERE number = 0", "a node's id is not an id"),
+        ("UPDATE node SET id = '../x' WHERE number = 0", "a node's id is no id"),
         ("UPDATE node SET type = '../../..'", "cannot be a name in a directory"),
         ("UPDATE node SET type = ''", "cannot be a name in a directory"),
         ("UPDATE node SET name = x'00'", f"the name of node {NODE}"),
@@ -176,7 +176,7 @@ def test_where_a_copy_cannot_be_written_nothing_is_said(tmp_path):
         (f"INSERT INTO run VALUES ('r', 'node', 'n', '{SPEC}', '[1]')", "run r is not readable"),
         (f"INSERT INTO run VALUES ('r', 'node', 'n', '{SPEC}', '[{{}}]')", "run r is not readable"),
         ("UPDATE removed_node SET type = '../..'", "cannot be a name in a directory"),
-        ("UPDATE removed_node SET id = '..'", "a removed node's id is not an id"),
+        ("UPDATE removed_node SET id = '..'", "a removed node's id is no id"),
     ],
 )
 def test_a_row_that_no_server_has_stored_is_named(tmp_path, statement, reason):
@@ -192,7 +192,7 @@ def test_a_row_that_no_server_has_stored_is_named(tmp_path, statement, reason):
 @pytest.mark.parametrize(
     ("statement", "reason"),
     [
-        ("UPDATE project SET id = 'x'", "a project's id is not an id"),
+        ("UPDATE project SET id = 'x'", "a project's id is no id"),
         ("UPDATE project SET path = 'relative' || id", "a project's path is not absolute"),
         ("UPDATE project SET path = CAST(id AS BLOB)", "a project's path is not readable"),
         ("UPDATE stored_value SET value = '{'", "a value of 'server' '' is not readable"),
