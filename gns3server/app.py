@@ -47,7 +47,7 @@ from gns3server.storage.stores import ServerStore
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 1.0
-"""How often the configuration files are checked for changes."""
+"""How often the configuration files are looked at."""
 
 
 class Tasks:
