@@ -33,7 +33,7 @@ log = logging.getLogger("gns3server")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 WORKERS = 8
-"""Threads for all that blocks: files above all."""
+"""Threads for everything that blocks: above all, files."""
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -71,7 +71,7 @@ def set_up_logging(settings: Settings) -> None:
 async def serve(config: LiveSettings, modules: PluginModules, must_end: Callable[[], None]) -> None:
     """Serve until a signal or a shutdown request ends it.
 
-    :param modules: is told which modules are whose plugin's.
+    :param modules: is told which modules belong to which plugin.
     :param must_end: is called once the end has begun; also by the handlers of the signals.
     """
     # Imported late: the other commands and --help must not pay for it.
@@ -90,7 +90,7 @@ async def serve(config: LiveSettings, modules: PluginModules, must_end: Callable
 
     for number in SIGNALS:
         loop.add_signal_handler(number, end, number)
-        # The loop gets to know of the signal as before; this is for when it stands still.
+        # The loop still hears of the signal; this is for when the loop is stuck.
         signal.signal(number, lambda *_: must_end())
     loop.set_default_executor(Workers(WORKERS, modules, loop))
     with Watchdog(modules, request_of, way_out).watching():
@@ -182,7 +182,7 @@ def plugin_settings() -> list[Setting]:
 
 
 def run(config: LiveSettings, pid: Path | None, *, daemon: bool) -> int:
-    """Serve, and say in one line why that was not possible."""
+    """Serve, or say in one line why that is not possible."""
     # What is made while the server starts lives as long as it does: looking for garbage in it
     # would be a tenth of the start.
     gc.disable()
@@ -195,7 +195,7 @@ def run(config: LiveSettings, pid: Path | None, *, daemon: bool) -> int:
     if daemon:
         os.umask(0o077)
     try:
-        # While there is somebody to read that it is not possible.
+        # While somebody can still read that this is not possible.
         set_up_logging(config.current)
         if daemon:
             go_into_background()

@@ -57,7 +57,7 @@ class Tasks:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def own(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run ``work`` to its end, whoever still waits for it."""
+        """Run ``work`` to its end, whether or not somebody still waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -65,7 +65,7 @@ class Tasks:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        # Fetched, so that an error whose client has gone is not reported as forgotten.
+        # Fetched, or asyncio would report an error whose client has gone as never retrieved.
         if not task.cancelled():
             task.exception()
 
@@ -99,7 +99,7 @@ class RunningServer:
 
 
 def make_ports(settings: Settings, registry: Registry) -> Ports:
-    """The port pools, which heed the companions of all node types."""
+    """The port pools, which keep clear of the companions of all node types."""
     server = settings.server
     return Ports(
         PortPool("TCP", server.console_start_port_range, server.console_end_port_range),
@@ -121,18 +121,18 @@ async def serving(
 ) -> AsyncIterator[RunningServer]:
     """Run a server while the context lasts.
 
-    Projects that were open are open again before it listens, with what still runs
+    Projects that were open are open again before it listens, with whatever still runs
     in them; when it ends, all nodes are stopped unless ``keep_nodes`` is set.
 
     :param found: the plugins to load; all that are installed by default.
     :param stop: set when a client asks the server to end.
     :param plugin_seconds: how long one call into a plugin may take.
-    :param modules: is told which modules are whose plugin's.
-    :param machine: makes the machine that nodes run on; by default the one that this is.
+    :param modules: is told which modules belong to which plugin.
+    :param machine: makes the machine that nodes run on; this host by default.
     :raises SettingsError: HTTPS is wanted, and its certificate or key cannot be used.
     :raises OSError: the address, a directory or the record cannot be used.
-    :raises gns3server.storage.state_lock.AlreadyRunning: another server has the state directory.
-    :raises gns3server.storage.file_check.DatabaseError: its records cannot be used.
+    :raises gns3server.storage.state_lock.AlreadyRunning: another server uses the state directory.
+    :raises gns3server.storage.file_check.DatabaseError: the server's records cannot be used.
     """
     settings = config.current
     tls = await asyncio.to_thread(make_tls, settings)
@@ -162,7 +162,7 @@ async def serving(
     ):
         gatekeeper = Gatekeeper(*callers(settings))
         config.on_change = partial(apply, host, server.bus, gatekeeper)
-        # After the plugins' lifespans: one that fails there has no routes and no nodes.
+        # After the plugins' lifespans: a plugin that fails there has no routes and no nodes.
         routes = [*CORE_ROUTES, *host.routes()]
         application = make_application(
             server,
@@ -252,7 +252,7 @@ def callers(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def apply(host: PluginHost, bus: EventBus, gatekeeper: Gatekeeper, new: Settings) -> None:
-    """Give new settings to those who do not look them up each time.
+    """Apply new settings where they are not looked up each time.
 
     :raises SettingsError: a plugin's section does not fit; nothing has changed.
     """
@@ -262,7 +262,7 @@ def apply(host: PluginHost, bus: EventBus, gatekeeper: Gatekeeper, new: Settings
 
 
 def make_tls(settings: Settings) -> ssl.SSLContext | None:
-    """What encrypts connections, if the settings want that. Blocks.
+    """The TLS context for connections, if the settings ask for one. Blocks.
 
     :raises SettingsError: the certificate or its key cannot be used.
     """
@@ -274,7 +274,7 @@ def make_tls(settings: Settings) -> ssl.SSLContext | None:
         certificate, key = (
             settings.expand(path) if path else "" for path in (server.certfile, server.certkey)
         )
-        # A key with a passphrase fails: there may be nobody at a terminal to be asked for it.
+        # A key with a passphrase fails: there may be nobody at a terminal to ask for it.
         context.load_cert_chain(certificate, key or None, password=lambda: "")
     except OSError as error:
         raise SettingsError(

@@ -1,7 +1,7 @@
 """Everything a plugin may import from the server.
 
-``from gns3server.plugin import ...`` and nothing else: what is not here may
-change without notice. See :mod:`gns3server.hookspecs` for the hooks.
+A plugin uses ``from gns3server.plugin import ...`` and no other module: anything not
+listed here may change without notice. See :mod:`gns3server.hookspecs` for the hooks.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 API_VERSION = (1, 1)
-"""Version of this module: the first number changes when something is taken away, the
+"""Version of this module: the first number changes when something is removed, the
 second when something is added.
 """
 

@@ -75,7 +75,7 @@ class PortPool:
 
     @property
     def reserved(self) -> frozenset[int]:
-        """The ports that somebody holds or has bound as the companion of another."""
+        """The ports that somebody holds, or that are bound as companions of others."""
         return frozenset(self._holders) | frozenset(self._companion_holders)
 
     def holders(self, port: int) -> frozenset[Holder]:
@@ -121,7 +121,7 @@ class PortPool:
         )
 
     def hold(self, port: int, holder: Holder) -> None:
-        """Reserve this very port, in or out of the range.
+        """Reserve exactly this port, inside the range or outside.
 
         A TCP port belongs to one node. A UDP port belongs to one project, and
         only one node at a time can run on it.
@@ -152,7 +152,7 @@ class PortPool:
         )
 
     def hold_bound(self, port: int, holder: Holder) -> None:
-        """Reserve a port that the holder has already; never refused."""
+        """Reserve a port that the holder already has; never refused."""
         self._holders.setdefault(port, set()).add(holder)
 
     def hold_companion(self, port: int, holder: Holder) -> None:
@@ -179,7 +179,7 @@ class PortPool:
         port: int | None = None,
         node_id: str | None = None,
     ) -> None:
-        """Give up every hold of a project that matches all that is given."""
+        """Give up every hold of a project that matches all given arguments."""
         for number in [port] if port is not None else [*self._holders, *self._companion_holders]:
             everybody = self._holders.get(number, set()) | self._companion_holders.get(
                 number, set()
@@ -213,7 +213,7 @@ class Ports:
 def can_bind(kind: str, port: int) -> bool:
     """Whether a new process could bind ``port`` on all addresses now; see :func:`try_port`.
 
-    :raises OSError: that cannot be found out, because there is no file descriptor left.
+    :raises OSError: there is no file descriptor left to find that out.
     """
     try:
         try_port(kind, port)
@@ -225,7 +225,7 @@ def can_bind(kind: str, port: int) -> bool:
 
 
 def try_port(kind: str, port: int) -> None:
-    """Bind ``port`` on all addresses, and give it back.
+    """Bind ``port`` on all addresses, and release it.
 
     TCP is tried with address reuse, as emulators do, so that connections that
     linger after a console was closed are no obstacle. UDP is tried without:

@@ -35,7 +35,7 @@ def make_directory(path: Path) -> None:
 
 
 def missing_directories(path: Path) -> list[Path]:
-    """What of a directory and its parents is not there, the innermost first."""
+    """Which of a directory and its parents do not exist, the innermost first."""
     return [place for place in (path, *path.parents) if not os.path.exists(place)]
 
 
@@ -49,7 +49,7 @@ def stage(directory: Path, files: Mapping[str, bytes]) -> None:
         if (directory / name).is_dir():
             raise IsADirectoryError(f"{directory / name} is a directory")
         staged = directory / (name + STAGED_SUFFIX)
-        # One of our own from before, or what a lab has brought: a link or a pipe, for instance.
+        # One of our own from before, or something a lab brought along: a link or a pipe.
         staged.unlink(missing_ok=True)
         with staged.open("xb") as stream:
             stream.write(content)

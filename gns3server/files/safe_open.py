@@ -1,6 +1,6 @@
 """Opening files that a client names, so that no path, link or race leads elsewhere.
 
-What blocks is said to; all else runs on the loop and does its reading off it.
+Whatever blocks says so; the rest runs on the loop and does its reading off it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 HASH_STEP = 16 * 1024 * 1024
-"""Bytes that are hashed in one go off the loop. The threads that do it serve the
-whole server, so that nobody may have one for as long as a disk image takes."""
+"""Bytes that are hashed in one go off the loop. Those threads serve the
+whole server, so none may be busy for as long as a disk image takes."""
 
 MISSING = (FileNotFoundError, NotADirectoryError)
 """How the operating system says that there is no such file."""
 
 PLACE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-"""How to get hold of whatever is in a place, be it a pipe or a link, without opening it."""
+"""How to refer to whatever is in a place, even a pipe or a link, without opening it."""
 
 
 class Outside(Exception):
@@ -61,7 +61,7 @@ class OpenFile:
             return os.fstat(self._number())
 
     def close(self) -> None:
-        """Close it, after a read that is under way. Idempotent. Blocks."""
+        """Close it, after any read under way. Idempotent. Blocks."""
         with self._lock:
             if self._descriptor >= 0:
                 os.close(self._descriptor)
@@ -78,7 +78,7 @@ class OpenFile:
         :param between: called between two steps; what it raises ends the work.
         :raises OSError: the file cannot be read.
         """
-        # It tells files apart for clients and protects nothing.
+        # Clients tell files apart by it; it protects nothing.
         total = hashlib.md5(usedforsecurity=False)
 
         def step(position: int) -> int:
@@ -96,16 +96,16 @@ class OpenFile:
 def open_file(path: str | Path, check: Callable[[Path], None] = lambda _: None) -> OpenFile:
     """Open a regular file for reading. Blocks.
 
-    What the path leads to is found out first, by a descriptor that can do
+    What the path leads to is found out first, through a descriptor that can do
     nothing else: opening a device or a pipe has effects, and closing one of
     SQLite's files would end SQLite's locks on it. The very same file is then
     opened for reading, whatever the path means by then.
 
     :param check: raises :class:`Outside` for a real path that must not be read.
-        Asked before anything is looked at, so that not even the existence of
-        such a file is told, and again about what was found.
+        Called before anything is examined, so that not even the existence of
+        such a file is revealed, and again on what was found.
     :raises Outside: ``check`` said so.
-    :raises OSError: one of :data:`MISSING`, or ``IsADirectoryError``, or why else not.
+    :raises OSError: one of :data:`MISSING`, or ``IsADirectoryError``, or another reason.
     :raises ValueError: there is a NUL character in the path.
     """
     real = os.path.realpath(path)
@@ -120,12 +120,12 @@ def open_file(path: str | Path, check: Callable[[Path], None] = lambda _: None) 
 
 
 def open_beneath(directory: Path, name: str) -> OpenFile:
-    """Open a regular file below a directory for reading, by way of no link.
+    """Open a regular file below a directory for reading, without following links.
 
-    Blocks as far as the file system does: waits for no other program.
+    Blocks only as long as the file system does: it waits for no other program.
 
     :param name: plain names, joined by ``/``.
-    :raises OSError: as :func:`open_file` does; a link is no regular file, and no directory.
+    :raises OSError: as :func:`open_file` does; a link counts neither as a file nor as a directory.
     """
     place = directory / name
     found = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -136,7 +136,7 @@ def open_beneath(directory: Path, name: str) -> OpenFile:
             inner = os.open(part, PLACE, dir_fd=found)
             os.close(found)
             found = inner
-        # Not to wait for one that has a lease on it.
+        # So as not to wait for a program that has a lease on it.
         return _open_found(found, place, os.O_NONBLOCK)
     finally:
         os.close(found)
@@ -147,10 +147,10 @@ def _open_found(found: int, place: Path, flags: int = 0) -> OpenFile:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "it is no regular file", str(place))
+        raise OSError(errno.EINVAL, "it is not a regular file", str(place))
     return OpenFile(os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | flags), place)
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a name leads to an entry of a directory and nowhere else."""
+    """Whether a name can only lead to an entry of a directory."""
     return name not in ("", ".", "..") and "/" not in name and "\0" not in name

@@ -34,8 +34,8 @@ CORE_ROUTES: tuple[Route, ...] = (
 )
 
 SHUTDOWN_SECONDS = 1.5
-"""How long requests may take to end when the server stops, and then once more: until they
-have ended after they were told to."""
+"""How long requests may take to end when the server stops, and as long again once they
+have been told to end."""
 
 
 def make_application(
@@ -52,7 +52,7 @@ def make_application(
     """An application that serves exactly ``routes``.
 
     :param failed_plugins: live: the plugins whose routes answer 503 meanwhile, and why.
-    :param streams: what endless streams join.
+    :param streams: the registry that endless streams join.
     :param record: notes every accepted request, if the settings want that.
     """
     routes = tuple(routes)
@@ -65,7 +65,7 @@ def make_application(
     application[ROUTE_TABLE] = routes
     application[ERROR_SHAPES] = tuple(error_shapes)
     application[AUTHENTICATOR] = authenticator
-    # One resource a path: of two, the first would refuse the methods of the second.
+    # One resource per path: of two, the first would refuse the methods of the second.
     resources: dict[str, web.Resource] = {}
     for route in routes:
         endpoint = make_endpoint(server, route, failed_plugins, streams, record)
@@ -86,7 +86,7 @@ def make_application(
 def make_headers(
     gatekeeper: Gatekeeper,
 ) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """What sets the headers that every answer has, streams and websockets included."""
+    """The function that sets the headers of every answer, including streams and websockets."""
 
     async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers
@@ -104,7 +104,7 @@ def make_headers(
 
 
 def methods(route: Route) -> tuple[str, ...]:
-    """The methods that a route answers to: HEAD wherever GET is, unless its answer never ends."""
+    """The methods that a route answers to: HEAD goes with GET, unless the answer never ends."""
     return ("GET", "HEAD") if route.method == "GET" and not route.is_endless else (route.method,)
 
 
@@ -115,7 +115,7 @@ def with_newlines(parameter: re.Match[str]) -> str:
 
 
 async def _refuse_method(request: web.Request) -> web.StreamResponse:
-    """Answer 405 on a path without parameters: no pattern that it fits as well is asked."""
+    """Answer 405 on a path without parameters: patterns that also match it are not tried."""
     resource = request.match_info.route.resource
     offered = {route.method for route in resource or ()} - {"*"}
     raise web.HTTPMethodNotAllowed(request.method, offered)

@@ -22,10 +22,10 @@ LONG_INTEGER = re.compile(rb"[0-9]{19}")
 """What a body holds that may have an integer of more than 64 bits."""
 
 SURELY_FLAT = 200
-"""With no more brackets than this nothing is nested too deeply to be encoded again."""
+"""Values with no more brackets than this cannot be nested too deeply to be encoded again."""
 
 MOST_VALUES = 10_000
-"""Values that a body may hold: to say of more of them what is wrong would hold up everybody."""
+"""The most values in a body: checking more of them for mistakes would hold up everybody."""
 
 
 def encode(value: Any) -> bytes:

@@ -38,7 +38,7 @@ class ErrorAnswers:
     """Makes answers of errors.
 
     :param failed_plugins: live; the shapes of these are not used.
-    :param mistake: takes note of what a plugin, by name, has done wrong: where, and what.
+    :param mistake: notes a plugin's mistake: the plugin's name, where it was, and the error.
     """
 
     def __init__(
@@ -47,18 +47,18 @@ class ErrorAnswers:
         failed_plugins: Mapping[str, FailedPlugin],
         mistake: Callable[[str, str, Exception], None],
     ) -> None:
-        # Of two that are for a path, the narrower one counts.
+        # Of two for the same path, the narrower one counts.
         self._shapes = sorted(shapes, key=lambda shape: len(shape.prefix), reverse=True)
         self._failed = failed_plugins
         self._mistake = mistake
 
     def respond(self, request: web.Request, error: LabError) -> web.Response:
-        """The answer that tells of an error."""
+        """The answer that reports an error."""
         body = self._shaped(request, error) or encode(usual_body(request, error))
         response = web.Response(body=body, status=error.status, headers={"Content-Type": JSON})
         response.headers.update(error.headers)
         if isinstance(error, Unauthorized):
-            # Whoever may not call has no body taken in: what comes now is not even looked at.
+            # From a caller that may not call no body is accepted: what comes now is not even read.
             request.protocol.close()
             response.force_close()
         return response
@@ -82,7 +82,7 @@ class ErrorAnswers:
         try:
             body = shape.render(error, failed)
             if not isinstance(body, Mapping):
-                raise TypeError(f"it returned {body!r}, which is no mapping")
+                raise TypeError(f"it returned {body!r}, which is not a mapping")
             return encode(dict(body))
         except Exception as mistake:
             self._mistake(shape.plugin, f"the errors of {shape.prefix}", mistake)
@@ -90,7 +90,7 @@ class ErrorAnswers:
 
 
 def usual_body(request: web.Request, error: LabError) -> dict[str, Any]:
-    """The one shape of every error that no plugin has another for (HTTP-03, HTTP-04)."""
+    """The shape of every error for which no plugin has another (HTTP-03, HTTP-04)."""
     route = request.get(ROUTE)
     body: dict[str, Any] = {"message": error.message, "status": error.status}
     if isinstance(error, InvalidRequest):
@@ -101,8 +101,8 @@ def usual_body(request: web.Request, error: LabError) -> dict[str, Any]:
 
 
 def out_of_service(plugin: FailedPlugin) -> Unavailable:
-    """What a client is told that asks for something of a failed plugin."""
+    """The error for requests that are meant for a failed plugin."""
     return Unavailable(
-        f"The plugin {plugin.name!r} could not be used: {plugin.reason.rstrip('.')}. Mend it, then "
-        "start the server again; /v1/plugins tells more."
+        f"The plugin {plugin.name!r} could not be used: {plugin.reason.rstrip('.')}. Repair it "
+        "and start the server again; /v1/plugins tells more."
     )

@@ -20,7 +20,7 @@ KNOWN: Mapping[str, str] = {
 """What the parameters of the core's paths mean."""
 
 IDS = frozenset({"project_id", "vm_id"})
-"""Those that are looked up; without such an object there is nothing to do."""
+"""The ids that are looked up; without such an object there is nothing to do."""
 
 
 def operation_id(route: Route) -> str:
@@ -52,8 +52,7 @@ def parameter(route: Route, name: str, rule: str) -> dict[str, Any]:
 def links(route: Route, routes: Iterable[Route]) -> dict[str, Any]:
     """What can be done with an object that a route has made, by the operations' ids.
 
-    These are the routes below its path for which the answer has the ids that
-    the path lacks.
+    These are the routes below its path whose missing ids are in the answer.
     """
     if route.status != 201 or not (isinstance(route.answer, type) and not route.many):
         return {}

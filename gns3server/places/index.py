@@ -30,7 +30,7 @@ class ProjectIndex:
         self._claims: list[tuple[str, Path]] = []
 
     async def load(self) -> list[ProjectPlace]:
-        """Read what earlier servers have stored, and undo deletions that were not finished."""
+        """Read what earlier servers have stored, and undo deletions that were not completed."""
         stored = self._records.take_found()
         await asyncio.to_thread(_undo_deletions, stored)
         places = await asyncio.to_thread(lambda: [_as_it_is_now(place) for place in stored])
@@ -42,7 +42,7 @@ class ProjectIndex:
         return iter(list(self._index.values()))
 
     def get(self, project_id: str) -> ProjectPlace | None:
-        """The stored place of a project."""
+        """The stored place of a project; ``None`` if it is not known."""
         return self._index.get(project_id)
 
     def of(self, project_id: str) -> ProjectPlace:
@@ -79,7 +79,7 @@ class ProjectIndex:
         :param given: how the client has written it.
         :param make: the directory is made if it is missing, and removed again if the context
             fails.
-        :raises gns3server.errors.Conflict: another project's files are, or would be, in it.
+        :raises gns3server.errors.Conflict: it has, or would have, files of another project.
         :raises gns3server.errors.FilesFailed: it cannot be made.
         """
         others = [place.path for place in self._index.values() if place.id != project_id]
@@ -110,7 +110,7 @@ class ProjectIndex:
             self._claims.remove(claim)
 
     def _missing(self, path: Path) -> list[Path]:
-        """The directories that are made for a project alone, the innermost first. Blocks."""
+        """The missing directories that are made for this project alone, innermost first. Blocks."""
         shared = Path(os.path.realpath(self._config.current.projects_path))
         missing = missing_directories(path)
         return [place for place in missing if place != shared and place not in shared.parents]
@@ -143,7 +143,7 @@ class ProjectIndex:
         del self._index[project_id]
 
     async def delete(self, place: ProjectPlace, let_go: Callable[[], Awaitable[None]]) -> None:
-        """Forget a project and remove what may be removed of its directory.
+        """Forget a project and remove what may be removed from its directory.
 
         :param let_go: awaited when the project is forgotten and its files are out of the way.
         :raises FilesFailed: its files cannot be removed, or not all of them.
@@ -179,10 +179,10 @@ def _as_it_is_now(place: ProjectPlace) -> ProjectPlace:
 
 
 def _undo_deletions(places: list[ProjectPlace]) -> None:
-    """Bring the files back of those that a server was about to delete when it was killed."""
+    """Bring back the files of projects that a server was deleting when it was killed."""
     for place in places:
         try:
             if paths.bring_back_interrupted(place.id, place.path, place.made_directory):
-                log.warning("project %s was not quite deleted: it is back", place.id)
+                log.warning("project %s was not completely deleted: it is back", place.id)
         except OSError as error:
             log.warning("the files of project %s cannot be brought back: %s", place.id, error)

@@ -1,4 +1,4 @@
-"""Removing the temporary projects that no server has any more."""
+"""Removing the temporary projects that no server uses any more."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 
 
 async def purge(projects: Path, keep: Collection[Path], machine: Machine) -> None:
-    """Remove temporary projects that nobody has open, as far as that is possible (SRV-04).
+    """Remove temporary projects that are not open anywhere, as far as that is possible (SRV-04).
 
-    Where a node still runs the list of projects was lost, not the lab: it can be opened again.
+    Where a node still runs, the list of projects was lost, not the lab: it can be opened again.
 
-    :param keep: the directories of those that this server knows.
+    :param keep: the directories of the projects that this server knows.
     """
     try:
         leftovers = await asyncio.to_thread(paths.temporary_leftovers, projects, keep)
@@ -36,7 +36,7 @@ async def purge(projects: Path, keep: Collection[Path], machine: Machine) -> Non
 
 
 def _is_open(path: Path) -> bool:
-    """Whether another server has a project's records."""
+    """Whether another server has a project's records open."""
     try:
         return lock_holder(path / PROJECT_FILE) is not None
     except FileNotFoundError:

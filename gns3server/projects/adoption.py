@@ -1,4 +1,4 @@
-"""Taking over what an earlier server has left running."""
+"""Taking over what an earlier server left running."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 
 
 async def adopt_runs(project: Project, records: Sequence[RunRow]) -> None:
-    """Give the nodes back what still runs, and tell of what does not run any more.
+    """Give the nodes back what still runs, and report what no longer runs.
 
     A start that was under way when the server ended is undone: nobody was told of it.
 
-    :raises OSError: the processes cannot be looked at; nothing has happened to them.
+    :raises OSError: the processes cannot be examined; nothing has happened to them.
     """
     running = await asyncio.gather(
         *(_adopt(project, record) for record in records), return_exceptions=True

@@ -1,4 +1,4 @@
-"""Projects that cannot be opened: kept as they are, told of, deleted on request.
+"""Projects that cannot be opened: kept as they are, reported, deleted on request.
 
 What runs in a damaged project goes on running. It is still on record, if only
 in a file that cannot be read, and found by the run id that every process of a
@@ -63,14 +63,14 @@ class DamagedProjects:
     def check(self, project_id: str) -> None:
         """Refuse a project that is damaged.
 
-        :raises Conflict: it is; the message says what to do about it.
+        :raises Conflict: it is damaged; the message says what to do about it.
         """
         damage = self._damages.get(project_id)
         if damage is not None:
             raise Conflict(f"Project {project_id} is damaged: {damage.reason}. {damage.remedy}")
 
     def note(self, place: ProjectPlace, error: Exception) -> None:
-        """Take note of why a project could not be opened."""
+        """Note why a project could not be opened."""
         if isinstance(error, DatabaseError):
             reason, remedy = error.reason, error.remedy
         elif isinstance(error, LabError):
@@ -78,21 +78,21 @@ class DamagedProjects:
         else:
             log.error("project %s in %s", place.id, place.path, exc_info=error)
             reason = "the server failed to open it"
-            remedy = "Look into the server's log, and please report it."
+            remedy = "Look at the server's log, and please report it."
         remedy = f"{remedy} {AGAIN}".lstrip()
         log.error("project %s in %s stays closed: %s. %s", place.id, place.path, reason, remedy)
         self._damages[place.id] = Damage(place, reason, remedy)
 
     def forget(self, project_id: str) -> None:
-        """The project is open, or deleted."""
+        """Forget a damage: the project is open, or deleted."""
         self._damages.pop(project_id, None)
 
     async def delete(self, project_id: str, places: ProjectIndex, machine: Machine) -> None:
         """Stop what runs in a damaged project, and remove its files.
 
-        Files that are another project's by now stay.
+        Files that belong to another project by now stay.
 
-        :raises NotFound: it is not damaged any more.
+        :raises NotFound: it is not damaged any longer.
         :raises DatabaseError: another process has its file.
         :raises FilesFailed: the files cannot be removed.
         """
@@ -113,10 +113,10 @@ class DamagedProjects:
 async def _end_runs(machine: Machine, place: ProjectPlace) -> bool:
     """Stop what runs in a damaged project before it is deleted.
 
-    That is what its file names, as far as it can be read, and every process of a
+    These are the runs that its file names, if it can be read, and every process of a
     node that works in its directory.
 
-    :returns: whether the files in its directory are its own, as far as can be told.
+    :returns: whether the files in its directory are its own, as far as that can be told.
     :raises DatabaseError: another process has the file, and perhaps runs the lab.
     """
     run_ids, foreign = await asyncio.to_thread(_find_runs, place)

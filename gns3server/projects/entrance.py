@@ -1,4 +1,4 @@
-"""Which projects may come in: is there room, and is their directory theirs alone?"""
+"""Which projects may be opened: is there room, and is their directory theirs alone?"""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from gns3server.storage.rows import ProjectPlace
 
 
 class Entrance:
-    """Where projects come in.
+    """The checks that a project passes before it is opened.
 
-    :param opened: those that are open, always the newest.
+    :param opened: the open projects, always up to date.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Entrance:
         self._opened = opened
         self._coming: set[str] = set()
         self.closed = False
-        """The server stops, and no project comes in any more."""
+        """The server is stopping, and no project is opened any more."""
 
     @asynccontextmanager
     async def admit(
@@ -45,7 +45,7 @@ class Entrance:
         chosen: bool,
         make: bool = True,
     ) -> AsyncIterator[ProjectPlace]:
-        """Have room for a project, and its directory for it alone, while the context lasts.
+        """Keep room for a project, and its directory for it alone, while the context lasts.
 
         :param given: what answers show as the path, if that is not ``path``.
         :param chosen: a client has named the path.
@@ -83,7 +83,7 @@ class Entrance:
             )
 
     def check_local(self) -> None:
-        """Refuse a path that a client has named.
+        """Refuse a path chosen by a client.
 
         :raises Forbidden: the server is not local.
         """

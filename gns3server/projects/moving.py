@@ -1,4 +1,4 @@
-"""Moving a project to another directory; nodes that run go on."""
+"""Moving a project to another directory; running nodes go on."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ async def move_project(
     name: str | None,
     temporary: bool,
 ) -> None:
-    """Copy a project to another directory and use it there; nodes that run go on.
+    """Copy a project to another directory and use it there; running nodes go on.
 
-    All is copied and durable before the server's records are switched, and
+    Everything is copied and durable before the server's records are switched, and
     the old directory is only removed, if the project was temporary, after that.
 
-    :raises Conflict: something in that directory is in the way.
-    :raises FilesFailed: the files cannot be copied; the project is where it was.
+    :raises Conflict: something in the new directory is in the way.
+    :raises FilesFailed: the files cannot be copied; the project is where it was before.
     """
     old, was_temporary = places.of(project.id), project.temporary
     relocation = Relocation(new.path)
@@ -76,13 +76,13 @@ async def _arrive(
 
 
 def _clear_up(relocation: Relocation, left: ProjectPlace | None) -> None:
-    """Remove what a move leaves over. It is done already, so nothing of this makes it fail."""
+    """Remove what a move leaves behind. The move is complete, so no failure here undoes it."""
     try:
         relocation.finish()
         if left is not None:
             paths.discard(paths.set_aside(left.id, left.path, left.made_directory))
     except OSError as error:
-        log.warning("files that a project has left could not be removed: %s", error)
+        log.warning("files that a project left behind could not be removed: %s", error)
 
 
 async def _stored_owner(thread: DatabaseThread, directory: Path) -> str | None:

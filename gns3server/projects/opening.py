@@ -40,8 +40,8 @@ async def open_project(
     """Open the project at ``place`` as it is stored, making it when it is new.
 
     :param expected: its records must be there already.
-    :param name: one that it gets; by default it keeps the one that it has.
-    :param temporary: what a new one is.
+    :param name: a new name; by default the project keeps its own.
+    :param temporary: whether a new project is temporary.
     :raises gns3server.storage.file_check.DatabaseError: its records cannot be used.
     """
     known = places.get(place.id)
@@ -85,7 +85,7 @@ async def _load_records(
 ) -> tuple[ProjectStore, StoredProject | None]:
     """Open the records in a project's directory; also returns what is in them.
 
-    :param expected: they must be there, and be this project's.
+    :param expected: they must exist and belong to this project.
     :raises gns3server.storage.file_check.DatabaseError: they cannot be used.
     """
     if expected:
@@ -96,12 +96,12 @@ async def _load_records(
         records = await ProjectStore.load(thread, place.path)
     except DatabaseError:
         if new:
-            # Begun and not finished, on a full disk: nothing is in it.
+            # Begun but not finished, on a full disk: nothing is in it.
             await asyncio.to_thread(paths.remove_what_was_made, place.path)
         raise
     stored = records.take_found()
     if stored is not None and stored.id != place.id:
-        # A copied folder: the other project's records are kept beside, under its id.
+        # A copied folder: the other project's records are kept in the same place, under its id.
         await records.close()
         file = place.path / PROJECT_FILE
         await asyncio.to_thread(file.rename, file.with_name(f"{PROJECT_FILE}.{stored.id}"))
@@ -127,9 +127,9 @@ async def _restore(project: Project, stored: StoredProject, registry: Registry) 
 
 
 async def _finish_files(project: Project, stored: StoredProject) -> None:
-    """Put files in place whose change was committed but perhaps not carried out.
+    """Put files in place whose change was committed, but perhaps not completed.
 
-    :raises StorageFailed: that is not possible; it is tried again at the next opening.
+    :raises StorageFailed: it is not possible; it is tried again at the next opening.
     """
     for (node_type, node_id), contents in stored.staged_files.items():
         directory = project.node_directory(node_type, node_id)
@@ -174,7 +174,7 @@ def _restore_node(
 
 
 async def _restore_consoles(project: Project) -> None:
-    """Give every node its console back; those whose port is taken get another, after all others."""
+    """Give every node its console back; if its port is taken, a new one, after all the others."""
     tcp, lost = project.machine.ports.tcp, list[tuple[Node, str]]()
     for node in project.members:
         if node.console is None:

@@ -1,4 +1,4 @@
-"""The fixtures: servers of one test each, clients of them, ports of their own."""
+"""The fixtures: a server for each test, its clients, and ports of its own."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def gns3_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
     from gns3server.settings.server import ServerSettings
 
     test_id = uuid.uuid4().hex
-    # Inherited as well by what a plugin starts by itself, in the process of the test.
+    # Also inherited by what a plugin itself starts, in the process of the test.
     monkeypatch.setenv(TEST_VARIABLE, test_id)
     with claimed_ports() as ports, nothing_left(test_id):
         settings = Settings(
@@ -74,7 +74,7 @@ def gns3_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
             },
         )
         yield settings
-        # A server that was killed leaves what the next one would have used again.
+        # A server that was killed leaves files that the next one would have used again.
         user_runtime = settings.environ.get("XDG_RUNTIME_DIR")
         shutil.rmtree(runtime_base(settings.state_path, user_runtime), ignore_errors=True)
 
@@ -138,7 +138,7 @@ async def gns3_server(gns3_serving: ServerFactory) -> AsyncIterator[LabServer]:
 
 @pytest.fixture
 def gns3_process(gns3_settings: Settings) -> ProcessFactory:
-    """Make servers that are processes of their own, one after the other on the same directories.
+    """Make servers in separate processes, one after the other on the same directories.
 
     Use it as::
 
@@ -148,7 +148,7 @@ def gns3_process(gns3_settings: Settings) -> ProcessFactory:
 
     ``environ`` adds to its environment; keywords replace ``[Server]`` settings; ``under`` is a
     command that it is run under, as ``("prlimit", "--nofile=64")``. Nodes outlive a server that
-    was killed: the test fails if one is left at its end, and it is killed then.
+    was killed: if one is left at the end, the test fails and the node is killed.
     """
     return partial(server_process, gns3_settings)
 
@@ -171,14 +171,14 @@ async def gns3_project(gns3_client: Client) -> str:
 def gns3_snapshot(request: pytest.FixtureRequest) -> SnapshotCheck:
     """Compare an API document with the one that was reviewed: ``openapi.json`` beside the test.
 
-    So every change of the contract shows in a difference. A plugin compares its
+    Every change of the contract thus shows as a difference. A plugin compares its
     own part of it::
 
         async def test_the_contract_is_the_reviewed_one(gns3_client, gns3_snapshot):
             document = (await gns3_client.get("/v1/openapi.json")).json
             gns3_snapshot(part_of(document, "myemulator"))
 
-    The first time, and whenever a change is meant, run pytest with ``--gns3-renew``.
+    The first time, and for every intended change, run pytest with ``--gns3-renew``.
     """
     path = request.path.with_name("openapi.json")
     renew = request.config.getoption(RENEW)

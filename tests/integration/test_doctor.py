@@ -322,7 +322,9 @@ async def test_a_running_server_is_not_disturbed(doctor, toy_process, nodes, gns
         assert "may be at work on it" in found.line("Files left over", room.name)
         refused = await doctor("--clean")
         assert refused.code == 1
-        assert refused.text.startswith("gns3server doctor: nothing was cleaned: another server has")
+        assert refused.text.startswith(
+            "gns3server doctor: nothing was cleaned: another server uses"
+        )
         assert f"process {server.pid} since" in refused.text
         assert room.is_dir()
         assert nodes() == {pid, lost}

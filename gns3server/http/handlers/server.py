@@ -35,7 +35,7 @@ async def check_version(call: Call) -> Mapping[str, Any]:
 
 
 def only_local(call: Call, what: str) -> None:
-    """Refuse what a server that is not local leaves to whoever runs it (contract 1.7).
+    """Refuse what only a local server lets clients do (contract 1.7).
 
     :raises Forbidden: the server is not local.
     """
@@ -68,13 +68,13 @@ async def show_interfaces(call: Call) -> Sequence[Mapping[str, str]]:
 
 
 async def list_plugins(call: Call) -> list[Mapping[str, Any]]:
-    """Every plugin that is installed, and what has become of it."""
+    """Every plugin that is installed, and its state."""
     return call.server.plugins()
 
 
 async def get_openapi(call: Call) -> Mapping[str, Any]:
-    """The document of exactly the routes that exist."""
-    # Imported when used: a start must not pay for it.
+    """The document that describes exactly the routes that exist."""
+    # Imported when used: so that it does not slow down the start.
     from gns3server.http.openapi import build
 
     routes, shapes = call.request.app[ROUTE_TABLE], call.request.app[ERROR_SHAPES]

@@ -1,4 +1,4 @@
-"""UDP tunnels: the NIO that most emulators are wired by, and the route that allocates ports."""
+"""UDP tunnels: the NIO that connects most emulators, and the route that allocates ports."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def gns3_nio_types() -> list[NioType]:
 
 @hookimpl
 def gns3_routes() -> list[Route]:
-    """The route that clients get the ports of a tunnel from."""
+    """The route from which clients get the ports of a tunnel."""
     return [
         Route(
             method="POST",

@@ -1,6 +1,6 @@
 """What a VPCS binary can do, found out by asking it.
 
-Features are detected, not versions compared: version texts as ``0.8b`` and
+Features are detected, not versions compared: version texts such as ``0.8b`` and
 ``0.8 beta1`` do not sort (contract 5.4).
 """
 
@@ -49,7 +49,7 @@ class BinaryProbe:
         ``-R -v`` prints the banner in every version since 0.5b1, preceded by a
         complaint where ``-R`` is not known (contract 5.4).
 
-        :raises Conflict: it is no VPCS, or too old.
+        :raises Conflict: it is not VPCS, or is too old.
         """
         try:
             key = (machine, path, await machine.stamp_file(path))
@@ -58,8 +58,8 @@ class BinaryProbe:
         if key not in self._asked:
             self._asked[key] = asyncio.create_task(self._ask(path, machine))
             self._asked[key].add_done_callback(partial(self._forget_failed, key))
-        # Shared by all that start meanwhile: a lab of 200 PCs asks once. Shielded, because
-        # one of them may be given up.
+        # Shared by all PCs that start meanwhile: a lab of 200 PCs asks once. Shielded, because
+        # one of their starts may be cancelled.
         return await asyncio.shield(self._asked[key])
 
     def _forget_failed(self, key: Key, asked: asyncio.Task[Binary]) -> None:
@@ -86,6 +86,6 @@ class BinaryProbe:
 
 
 def is_too_old(version: str) -> bool:
-    """Whether a version text is of before 0.5b1."""
+    """Whether a version text is older than 0.5b1."""
     numbers = [int(digits) for digits in re.findall(r"\d+", version)[:2]]
     return numbers < [0, 5] or version.startswith("0.5a")

@@ -17,11 +17,11 @@ RELAY_DISTANCE = 9
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """One end of a wire as VPCS is told about it.
+    """One end of a wire, as VPCS is told of it.
 
     :param options: for the command line.
-    :param ports: what VPCS then binds besides its console.
-    :param relay: what a VPCS that has a relay hub may bind in addition.
+    :param ports: the ports that VPCS then binds besides its console.
+    :param relay: the ports that a VPCS with a relay hub may bind in addition.
     """
 
     options: tuple[str, ...]
@@ -32,11 +32,11 @@ class Wire:
 async def wire(nio: Nio, machine: Machine) -> Wire:
     """The wire that a NIO describes, on the machine that the PC runs on.
 
-    :raises Conflict: it could not work now: the interface is down, or the host has no address.
+    :raises Conflict: it cannot work now: the interface is down, or the host has no address.
     """
     if nio.type == TAP:
         # Checked again: it may have gone down, or away, since it was plugged in. VPCS
-        # would then make one of its own.
+        # would then create one itself.
         await check_tap(nio.values, machine)
         return Wire(("-e", "-d", nio.values["tap_device"]))
     lport = nio.values["lport"]
@@ -50,7 +50,7 @@ async def wire(nio: Nio, machine: Machine) -> Wire:
 async def check_tap(values: Mapping[str, Any], machine: Machine) -> None:
     """Refuse a TAP interface that could not be used (NIO-09).
 
-    :raises Conflict: the machine has no such interface, or it is switched off.
+    :raises Conflict: the machine has no such interface, or it is down.
     """
     device = values["tap_device"]
     if not await machine.is_interface_up(device):
