@@ -343,7 +343,7 @@ async def local_machine(config: LiveSettings, registry: Registry) -> AsyncIterat
     """The machine that this process is on, as the settings describe it."""
     settings = config.current
     machine = LocalMachine(
-        settings.environ,
+        settings.program_environment,
         search_path=settings.search_path,
         runtime=runtime_base(settings.state_path, settings.environ.get("XDG_RUNTIME_DIR")),
         ports=make_ports(settings, registry),

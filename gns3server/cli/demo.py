@@ -49,7 +49,7 @@ class Session:
         print(f"\n$ curl -X POST {url} -d {body}")
         answer = await self._client.post(path, value)
         if answer.body:
-            print(answer.body.decode())
+            print(answer.body.decode(), end="")
         if answer.status >= 400:
             raise DemoFailed(answer.json["message"])
         return answer.json if answer.body else None
@@ -57,7 +57,7 @@ class Session:
     async def show_version(self) -> None:
         """GET the version and show it."""
         print(f"$ curl {self._client.url}/v1/version")
-        print((await self._client.get("/v1/version")).body.decode())
+        print((await self._client.get("/v1/version")).body.decode(), end="")
 
 
 async def build_lab(session: Session) -> list[int]:

@@ -11,7 +11,8 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 HASH_STEP = 16 * 1024 * 1024
@@ -140,6 +141,62 @@ def open_beneath(directory: Path, name: str) -> OpenFile:
         return _open_found(found, place, os.O_NONBLOCK)
     finally:
         os.close(found)
+
+
+@contextmanager
+def directory_beneath(root: Path, directory: Path, *, make: bool = False) -> Iterator[Path]:
+    """A directory below another, reached through no link. Blocks.
+
+    The path that is yielded means this very directory while the context lasts, whatever its
+    usual path leads to by then.
+
+    :param root: may be behind a link itself.
+    :param directory: ``root``, and plain names below it.
+    :param make: whether missing directories are made, durably.
+    :raises OSError: there is no such directory, or something else is in its way. What the block
+        raises names the usual path.
+    """
+    place = root
+    handle = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in directory.relative_to(root).parts:
+            place /= part
+            if make:
+                _make(part, handle)
+            inner = os.open(part, PLACE, dir_fd=handle)
+            os.close(handle)
+            handle = inner
+            if not stat.S_ISDIR(os.fstat(handle).st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, "it is not a directory", str(place))
+        yield Path(f"/proc/self/fd/{handle}")
+    except OSError as error:
+        _name_usual_path(error, f"/proc/self/fd/{handle}", place)
+        raise
+    finally:
+        os.close(handle)
+
+
+def _make(name: str, parent: int) -> None:
+    """Make a directory, durably, unless there is something of that name."""
+    try:
+        os.mkdir(name, dir_fd=parent)
+    except FileExistsError:
+        return
+    readable = os.open(f"/proc/self/fd/{parent}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(readable)
+    finally:
+        os.close(readable)
+
+
+def _name_usual_path(error: OSError, handle: str, place: Path) -> None:
+    """Have an error name a file by a path that people know."""
+    for attribute in ("filename", "filename2"):
+        name = getattr(error, attribute)
+        if isinstance(name, str) and not name.startswith("/"):
+            setattr(error, attribute, str(place))
+        elif isinstance(name, str) and name.startswith(handle):
+            setattr(error, attribute, f"{place}{name.removeprefix(handle)}")
 
 
 def _open_found(found: int, place: Path, flags: int = 0) -> OpenFile:

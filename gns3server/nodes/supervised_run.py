@@ -6,11 +6,15 @@ What the owner is, and what an end means to it, stays outside.
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
 
-from gns3server.errors import Conflict
+from gns3server.errors import Conflict, advice
+from gns3server.files.safe_open import directory_beneath
 from gns3server.nodes.project_base import ProjectBase
 from gns3server.ports import Holder, Use
 from gns3server.running.identity import ProcessIdentity
@@ -106,8 +110,14 @@ class SupervisedRun:
                 async with self._project.change() as change:
                     self.record(change)
                 try:
+                    await asyncio.to_thread(self._make_directory)
                     self._run = await self._machine.run(self.spec, run_id=self.id)
                     await self._project.unless_closing(self._run.ready(), self._title)
+                except OSError as error:
+                    raise Conflict(
+                        f"{self._title} did not start, because it cannot run in its directory: "
+                        f"{advice(error) or error}."
+                    ) from error
                 except LaunchFailed as failure:
                     tail = await self.log_tail()
                     raise Conflict(
@@ -115,6 +125,23 @@ class SupervisedRun:
                     ) from failure
             yield
             undo.pop_all()
+
+    def _make_directory(self) -> None:
+        """Make the directory that it runs in. Blocks.
+
+        :raises OSError: it is not the project's, or a link or something else is in its way.
+        """
+        root = self._project.path
+        if not self.spec.is_in(root):
+            raise OSError(f"{self.spec.cwd} is not in the project's directory, {root}")
+        with directory_beneath(root, Path(os.path.normpath(self.spec.cwd)), make=True):
+            pass
+
+    def move(self, change: ProjectChange, source: Path, target: Path) -> None:
+        """Have a change store that its directory has another path."""
+        spec = self.spec.moved(source, target)
+        change.save_run(RunRow(id=self.id, owner=self.owner, spec=spec, processes=self.processes))
+        change.then(partial(setattr, self, "spec", spec))
 
     def record(self, change: ProjectChange) -> None:
         """Have a change store it, as it is now."""

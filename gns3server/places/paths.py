@@ -17,6 +17,7 @@ from pathlib import Path
 
 from gns3server.errors import Conflict, FilesFailed, advice
 from gns3server.files.durable import make_directory, sync_directory, sync_file
+from gns3server.files.safe_open import MISSING, directory_beneath
 from gns3server.storage.stores import PROJECT_FILE
 
 log = logging.getLogger(__name__)
@@ -256,10 +257,15 @@ def remove_what_we_put_there(path: Path) -> None:
     remove_if_empty([path])
 
 
-def remove_node_directory(path: Path) -> None:
-    """Remove the directory of a node; it need not exist.
+def remove_node_directory(project: Path, path: Path) -> None:
+    """Remove the directory of a node; it need not exist. What is behind a link is not it.
 
+    :param project: the directory of its project.
     :raises OSError: something could not be removed.
     """
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+    with contextlib.suppress(*MISSING), directory_beneath(project, path.parent) as parent:
+        place = parent / path.name
+        if place.is_symlink():
+            place.unlink()
+        elif place.is_dir():
+            shutil.rmtree(place)

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from gns3server.errors import Conflict, FilesFailed
+from gns3server.nodes.process_node import ProcessNode
 from gns3server.places import paths
 from gns3server.places.index import ProjectIndex
 from gns3server.places.relocation import Relocation
@@ -43,6 +44,9 @@ async def move_project(
         try:
             async with records.change() as change:
                 change.save_project(project.id, name, temporary)
+                for node in project.members:
+                    if isinstance(node, ProcessNode) and node.run is not None:
+                        node.run.move(change, old.path, new.path)
             await places.save(new)
         except BaseException:
             await records.close()

@@ -242,7 +242,7 @@ class ProjectNodes:
             return
         directory = self._project.node_directory(node_type, node_id)
         try:
-            await asyncio.to_thread(paths.remove_node_directory, directory)
+            await asyncio.to_thread(paths.remove_node_directory, self._project.path, directory)
         except OSError as error:
             raise FilesFailed(
                 f"The directory of the deleted VM {node_id} could not be removed: {error}. "

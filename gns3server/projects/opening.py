@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from functools import partial
+from pathlib import Path
 
 from gns3server.errors import Conflict, StorageFailed
 from gns3server.nodes.nio import Nio
@@ -67,7 +68,8 @@ async def open_project(
         )
         await project.open_events()
         await asyncio.to_thread(paths.mark_temporary, place.path, project.temporary)
-        await _restore(project, stored, shared.registry)
+        former = place.path if known is None else known.path
+        await _restore(project, stored, shared.registry, former)
         if name not in (None, stored.name):
             await project.save(name, project.temporary)
         if known != place:
@@ -110,7 +112,9 @@ async def _load_records(
     return records, stored
 
 
-async def _restore(project: Project, stored: StoredProject, registry: Registry) -> None:
+async def _restore(
+    project: Project, stored: StoredProject, registry: Registry, former: Path
+) -> None:
     """Bring back a project's nodes, wires and ports, and adopt what still runs.
 
     Nodes whose type no plugin offers are parked.
@@ -123,7 +127,7 @@ async def _restore(project: Project, stored: StoredProject, registry: Registry) 
         _restore_node(project, registry, record, stored)
     project.layout.restore(stored.layout)
     await _restore_consoles(project)
-    await adopt_runs(project, stored.runs)
+    await adopt_runs(project, stored.runs, former)
 
 
 async def _finish_files(project: Project, stored: StoredProject) -> None:
@@ -134,7 +138,7 @@ async def _finish_files(project: Project, stored: StoredProject) -> None:
     for (node_type, node_id), contents in stored.staged_files.items():
         directory = project.node_directory(node_type, node_id)
         try:
-            await project.machine.place_files(directory, contents)
+            await project.machine.place_files(directory, project.path, contents)
         except OSError as error:
             raise StorageFailed(
                 f"Project {project.id} cannot be opened, because a changed file of VM {node_id} "

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gns3server.running.procfs import ProcessStat, read_bytes, read_stat
+from gns3server.running.procfs import ProcessStat, may_carry, read_bytes, read_stat
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,23 @@ def open_living(processes: Iterable[ProcessIdentity]) -> list[Handle]:
         close_all(handles)
         raise
     return handles
+
+
+def open_carriers(processes: Iterable[ProcessIdentity], run_id: str) -> list[Handle]:
+    """Open those of the processes that still live and belong to a run, as far as can be told.
+
+    A record may have come from anywhere: what it names need not be the run's.
+
+    :raises OSError: as :func:`open_living`.
+    """
+    living = open_living(processes)
+    try:
+        ours = [handle for handle in living if may_carry(handle.identity.pid, run_id)]
+    except BaseException:
+        close_all(living)
+        raise
+    close_all(handle for handle in living if handle not in ours)
+    return ours
 
 
 def open_all(stats: Iterable[ProcessStat]) -> list[Handle]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
-from gns3server.running.identity import Handle, ProcessIdentity, open_living, send_signal
+from gns3server.running.identity import Handle, ProcessIdentity, open_carriers, send_signal
 from gns3server.running.launching import catch_ignored_signals, launch
 from gns3server.running.local_run import LocalRun, RunState
 from gns3server.running.logs import bound_log
@@ -107,7 +107,7 @@ class LocalRunner:
     async def _adopt(
         self, spec: LaunchSpec, run_id: str, processes: tuple[ProcessIdentity, ...]
     ) -> LocalRun | None:
-        handles = await self._in_thread(open_living, processes)
+        handles = await self._in_thread(open_carriers, processes, run_id)
         if spec.goes_on(len(processes), len(handles)):
             return self._watch(spec, run_id, handles, RunState.READY)
         left = WatchedProcesses(self._reader, [run_id])

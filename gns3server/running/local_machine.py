@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gns3server.files import durable
 from gns3server.files.images import Images
+from gns3server.files.safe_open import directory_beneath
 from gns3server.files.small_files import SmallFiles
 from gns3server.ports import Ports, can_bind
 from gns3server.running import network, runtime, tools
@@ -109,8 +110,8 @@ class LocalMachine(Machine):
     async def read_file(self, path: str, root: Path) -> bytes | None:
         return await self._files.read(path, root)
 
-    async def place_files(self, directory: Path, files: Mapping[str, bytes]) -> None:
-        await asyncio.to_thread(_place, directory, files)
+    async def place_files(self, directory: Path, root: Path, files: Mapping[str, bytes]) -> None:
+        await asyncio.to_thread(_place, directory, root, files)
 
     async def stamp_file(self, path: str) -> FileStamp:
         status = await asyncio.to_thread(Path(path).stat)
@@ -123,7 +124,8 @@ class LocalMachine(Machine):
         await asyncio.to_thread(runtime.remove, directory)
 
 
-def _place(directory: Path, files: Mapping[str, bytes]) -> None:
-    durable.stage(directory, files)
-    durable.replace(directory, files)
-    durable.sync_directory(directory)
+def _place(directory: Path, root: Path, files: Mapping[str, bytes]) -> None:
+    with directory_beneath(root, directory, make=True) as place:
+        durable.stage(place, files)
+        durable.replace(place, files)
+        durable.sync_directory(place)

@@ -202,10 +202,11 @@ class Machine(ABC):
         """
 
     @abstractmethod
-    async def place_files(self, directory: Path, files: Mapping[str, bytes]) -> None:
+    async def place_files(self, directory: Path, root: Path, files: Mapping[str, bytes]) -> None:
         """Write files so that a crash leaves the old or the new content of each, never half of it.
 
-        :param directory: made if need be.
+        :param directory: made if need be; ``root``, and plain names below it.
+        :param root: a directory that no link leads out of: below it none is followed.
         :param files: content by plain name.
         :raises OSError: they cannot be written.
         """

@@ -236,6 +236,20 @@ def run_id_carriers() -> dict[str, list[ProcessStat]]:
     return found
 
 
+def may_carry(pid: int, run_id: str) -> bool:
+    """Whether a process carries a run id, or hides its environment: as one with capabilities does.
+
+    :raises OSError: no descriptor is left, most likely.
+    """
+    try:
+        environment = read_bytes(f"/proc/{pid}/environ")
+    except PermissionError:
+        return True
+    except _GONE:
+        return False
+    return f"{RUN_ID_VARIABLE}={run_id}".encode() in environment.split(b"\0")
+
+
 def run_ids_below(directory: str) -> set[str]:
     """Return the run ids of our user's processes that work in a directory or below it.
 

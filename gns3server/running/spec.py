@@ -7,7 +7,8 @@ import math
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from gns3server.running.values import exactly, is_whole, plain_name, text
@@ -142,6 +143,16 @@ class LaunchSpec:
         One that was never recorded, or has lost a process, cannot.
         """
         return living == recorded > self.children
+
+    def is_in(self, directory: Path) -> bool:
+        """Whether it runs in a directory or below it, going by names alone."""
+        return Path(os.path.normpath(self.cwd)).is_relative_to(directory)
+
+    def moved(self, source: Path, target: Path) -> LaunchSpec:
+        """The same once a directory that it may run in has another path."""
+        if not self.is_in(source):
+            return self
+        return replace(self, cwd=str(target / Path(self.cwd).relative_to(source)))
 
     def to_json(self) -> dict[str, Any]:
         """The spec as a dict of JSON types; :meth:`from_json` reads it back."""

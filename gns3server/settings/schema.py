@@ -20,6 +20,12 @@ from gns3server.settings.sources import Sections, config_files, read_files, vari
 
 COMMAND_LINE = "command line"
 
+PROGRAM_VARIABLES = {
+    *("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"),
+    *("DISPLAY", "LD_LIBRARY_PATH", "WAYLAND_DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR"),
+}
+"""The environment variables that every program gets, besides those of the locale."""
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -39,8 +45,7 @@ class Settings:
     """One snapshot of everything that is configured.
 
     :param server: the core's own section.
-    :param environ: the environment the server was started in; child processes
-        inherit it.
+    :param environ: the environment the server was started in.
     :param flags: what the command line says, as text, by section.
     :param said: what each configuration file says, the strongest last.
     :param warnings: what is wrong with these files, a sentence each.
@@ -89,6 +94,19 @@ class Settings:
     def search_path(self) -> str:
         """Where programs are looked up, in the form of PATH."""
         return self.environ.get("PATH", os.defpath)
+
+    @property
+    def program_environment(self) -> Mapping[str, str]:
+        """The environment of every program: what most need, and nothing of the server's own.
+
+        The server may have been started with passwords in its environment.
+        """
+        wanted = PROGRAM_VARIABLES | set(split_list(self.server.environment))
+        return {
+            name: value
+            for name, value in self.environ.items()
+            if name in wanted or name.startswith("LC_")
+        }
 
     def section(self, name: str) -> Mapping[str, str]:
         """A section as text, whoever has given it; empty if nobody has."""

@@ -154,6 +154,9 @@ class ServerSettings:
     allowed_origins: str = setting("", "web origins that may call the API, separated by commas")
     allowed_hosts: str = setting("", "more names this server is reached by, separated by commas")
     disabled_plugins: str = setting("", "plugins not to load, separated by commas", fixed=True)
+    environment: str = setting(
+        "", "more environment variables that programs get, separated by commas", fixed=True
+    )
     keep_nodes: bool = setting(
         False,
         "a signal that ends the server leaves what runs to the next one",

@@ -17,6 +17,7 @@ from typing import Any
 from gns3server.errors import Conflict, StorageFailed
 from gns3server.events import Event
 from gns3server.files import durable
+from gns3server.files.safe_open import directory_beneath
 from gns3server.storage.database import Statement
 from gns3server.storage.event_log import EventLog
 from gns3server.storage.rows import NioRow, NodeRow, Owner, RunRow
@@ -78,8 +79,11 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
         :meth:`gns3server.storage.database.DatabaseThread.commit`.
     """
 
-    def __init__(self, commit: Callable[..., Any], events: EventLog, *, fact: bool) -> None:
+    def __init__(
+        self, commit: Callable[..., Any], events: EventLog, *, root: Path, fact: bool
+    ) -> None:
         self._commit = commit
+        self._root = root
         self._log = events
         self._fact = fact
         self._statements: list[Statement] = []
@@ -265,7 +269,7 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
 
     async def _carry_out(self) -> None:
         for row, directory, files in self._files:
-            await _stage(row.name, directory, files)
+            await self._stage(row.name, directory, files)
         lines = [line for _, line in self._events if line is not None]
         insertions, skipped = self._log.insertion(lines)
         if not self._statements and not insertions:
@@ -301,9 +305,23 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
         if self._files:
             await self._forget_staged()
 
+    async def _stage(self, name: str, directory: Path, files: Mapping[str, bytes]) -> None:
+        def stage() -> None:
+            with directory_beneath(self._root, directory, make=True) as place:
+                durable.stage(place, files)
+
+        try:
+            await asyncio.to_thread(stage)
+        except OSError as error:
+            raise StorageFailed(
+                f"The files of VM {name!r} cannot be written: {error}. Nothing was changed: "
+                "free some disk space, or make the directory writable, and try again."
+            ) from error
+
     def _place(self) -> None:
         for _, directory, files in self._files:
-            durable.replace(directory, files)
+            with directory_beneath(self._root, directory) as place:
+                durable.replace(place, files)
 
     async def _forget_staged(self) -> None:
         statements: list[Statement] = []
@@ -326,13 +344,3 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
         except Exception as error:
             self._failure = error
         self._log.publish(self._events, last)
-
-
-async def _stage(name: str, directory: Path, files: Mapping[str, bytes]) -> None:
-    try:
-        await asyncio.to_thread(durable.stage, directory, files)
-    except OSError as error:
-        raise StorageFailed(
-            f"The files of VM {name!r} cannot be written: {error}. Nothing was changed: "
-            "free some disk space, or make the directory writable, and try again."
-        ) from error

@@ -92,7 +92,8 @@ class Records:
 
         :param fact: it has already happened, and is told even if it cannot be stored.
         """
-        return ProjectChange(self._commit, self.events, fact=fact)
+        root = self._database.path.parent
+        return ProjectChange(self._commit, self.events, root=root, fact=fact)
 
     async def _commit(
         self,

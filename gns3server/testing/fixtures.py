@@ -65,6 +65,8 @@ def gns3_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
                 udp_start_port_range=ports.first,
                 udp_end_port_range=ports.last,
                 strict_plugins=True,
+                # To know its processes by.
+                environment=TEST_VARIABLE,
             ),
             environ={
                 **os.environ,

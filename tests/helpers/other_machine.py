@@ -207,8 +207,8 @@ class RemoteMachine(Machine):
         content: bytes | None = await self._ask("read_file", path=path, root=root)
         return content
 
-    async def place_files(self, directory: Path, files: Mapping[str, bytes]) -> None:
-        await self._ask("place_files", directory=directory, files=files)
+    async def place_files(self, directory: Path, root: Path, files: Mapping[str, bytes]) -> None:
+        await self._ask("place_files", directory=directory, root=root, files=files)
 
     async def stamp_file(self, path: str) -> FileStamp:
         stamp: FileStamp = await self._ask("stamp_file", path=path)

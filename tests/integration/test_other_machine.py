@@ -119,7 +119,7 @@ async def test_a_machine_reads_and_places_files(machine, tmp_path):
     assert await machine.read_file(path, tmp_path) is None
     with pytest.raises(FileNotFoundError):
         await machine.stamp_file(path)
-    await machine.place_files(directory, {"config": b"\0\xff", "empty": b""})
+    await machine.place_files(directory, tmp_path, {"config": b"\0\xff", "empty": b""})
     assert await machine.read_file(path, tmp_path) == b"\0\xff"
     assert await machine.read_file(f"{directory}/empty", tmp_path) == b""
     found = os.stat(path)
