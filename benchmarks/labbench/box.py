@@ -77,6 +77,7 @@ class Box:
             "LANG": "C.UTF-8",
             "HOME": str(home),
             MARK: self._mark,
+            "GNS3_SERVER_ENVIRONMENT": MARK,
             **(extra or {}),
         }
         return subprocess.Popen(

@@ -44,8 +44,8 @@ class LaunchSpec:
     """One run of a program: what to start, and how to tell that it is ready.
 
     :param argv: program and arguments; the program is best given by its absolute path.
-    :param cwd: absolute working directory; the runner makes it when it is missing.
-    :param env: added to the runner's base environment.
+    :param cwd: absolute working directory, in the project's directory; made when it is missing.
+    :param env: added to the environment that every program gets; see the setting ``environment``.
     :param files: content by plain name, written into ``cwd`` before the start.
     :param ports: must be bound by the program's processes when it is ready.
     :param sockets: absolute paths of unix sockets that must listen, held by the program's

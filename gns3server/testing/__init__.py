@@ -40,7 +40,7 @@ from gns3server.testing.fixtures import (  # noqa: E402
     pytest_addoption,
 )
 from gns3server.testing.lab_server import LabServer, ServerFactory  # noqa: E402
-from gns3server.testing.leftovers import TEST_VARIABLE, processes_of  # noqa: E402
+from gns3server.testing.leftovers import TEST_VARIABLE, marks, processes_of  # noqa: E402
 from gns3server.testing.node_steps import free_udp_port  # noqa: E402
 from gns3server.testing.port_blocks import PortBlock, claimed_ports  # noqa: E402
 from gns3server.testing.server_process import ServerProcess  # noqa: E402
@@ -69,6 +69,7 @@ __all__ = [
     "gns3_serving",
     "gns3_settings",
     "gns3_snapshot",
+    "marks",
     "part_of",
     "processes_of",
     "pytest_addoption",

@@ -22,6 +22,11 @@ END_MILLISECONDS = 10_000
 """How long a killed process may take to end."""
 
 
+def marks(test_id: str) -> dict[str, str]:
+    """The environment by which a server that a test starts, and its programs, are known."""
+    return {TEST_VARIABLE: test_id, "GNS3_SERVER_ENVIRONMENT": TEST_VARIABLE}
+
+
 def processes_of(test_id: str) -> dict[int, str]:
     """The living processes that a test's servers have started, by pid, with command lines."""
     return {stat.pid: command for stat, command in _living(test_id)}

@@ -174,7 +174,9 @@ async def serve(path: str, state: str, test: str) -> None:
     :param test: what its programs, unlike itself, are known by as the test's.
     """
     environ = {**os.environ, TEST_VARIABLE: test}
-    settings = Settings(server=ServerSettings(state_path=state), environ=environ)
+    settings = Settings(
+        server=ServerSettings(state_path=state, environment=TEST_VARIABLE), environ=environ
+    )
     server = await asyncio.start_unix_server(partial(_receive, settings), path, limit=LONGEST_LINE)
     async with server:
         print("ready", flush=True)
