@@ -1,4 +1,4 @@
-"""NIOs: the ends of wires, and what a plugin says about each kind of them."""
+"""NIOs: the ends of wires, and what a plugin says about each kind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gns3server.running.machine import Machine
 class Nio:
     """One end of a wire, as a client described it.
 
-    :param type: name of its NIO type, as ``nio_udp``.
+    :param type: name of its NIO type, such as ``nio_udp``.
     :param values: the other fields of the wire object, by name.
     """
 
@@ -31,7 +31,7 @@ class Nio:
 
 Check = Callable[[Mapping[str, Any], Machine], Awaitable[None]]
 OldCheck = Callable[[Mapping[str, Any]], Awaitable[None]]
-"""As it was before there were other machines; to go with 0.3."""
+"""Its form before there were other machines; removed in 0.3."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +52,12 @@ class NioType:
     check: Check | OldCheck | None = None
 
     def __post_init__(self) -> None:
-        # Whatever else is no check at all, and is refused when its plugin is loaded.
+        # Anything else is not a check, and is refused when its plugin is loaded.
         if callable(self.check) and takes(self.check, 1):
             warn_of_old_name("NioType.check(values)", "check(values, machine)", level=4)
 
     async def run_check(self, values: Mapping[str, Any], machine: Machine) -> None:
-        """Have its plugin check a NIO, which is to be plugged in on a machine.
+        """Have its plugin check a NIO that is to be plugged in on a machine.
 
         :raises gns3server.errors.Conflict: it could not work there.
         """
@@ -71,7 +71,7 @@ class NioType:
 
 
 def takes(function: Callable[..., Any], count: int) -> bool:
-    """Whether a function can be called with so many arguments, by position."""
+    """Whether a function can be called with this many positional arguments."""
     try:
         inspect.signature(function).bind(*range(count))
     except (TypeError, ValueError):

@@ -1,6 +1,6 @@
-"""A run that something owns: intent on record, ready or undone, adopted after a crash.
+"""A run with an owner: its intent is on record, it is ready or undone, or adopted after a crash.
 
-What the owner is, and what an end means to it, stays outside.
+Nothing here knows what the owner is, or what the end of a run means to it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from gns3server.storage.rows import Owner, RunRow
 class SupervisedRun:
     """One execution of a launch spec, from the reservation of its ports to its last process.
 
-    Its ports stay reserved until it is gone, whatever its owner is changed to meanwhile.
+    Its ports stay reserved until it is gone, however its owner is changed meanwhile.
 
-    :param title: what clients know its owner as: ``VM 'PC1'``.
+    :param title: the name by which clients know its owner: ``VM 'PC1'``.
     """
 
     def __init__(
@@ -54,10 +54,10 @@ class SupervisedRun:
 
     @classmethod
     async def adopt(cls, project: ProjectBase, row: RunRow, *, title: str) -> SupervisedRun | None:
-        """Go on with a run that an earlier server has started.
+        """Continue with a run that an earlier server started.
 
-        :returns: ``None`` when it is not whole any more; what was left of it has been stopped.
-        :raises OSError: its processes cannot be looked for; nothing has happened to them.
+        :returns: ``None`` when it is no longer complete; what was left of it has been stopped.
+        :raises OSError: its processes could not be searched for, and were left alone.
         """
         run = await project.machine.adopt(row.spec, run_id=row.id, processes=row.processes)
         if run is None:
@@ -78,17 +78,17 @@ class SupervisedRun:
 
     @property
     def processes(self) -> tuple[ProcessIdentity, ...]:
-        """The processes without which it is of no use, its program first."""
+        """The processes without which it is of no use, the program first."""
         return self._run.processes if self._run else ()
 
     @property
     def exit(self) -> Exit | None:
-        """How it ended; ``None`` while that is not decided."""
+        """How it ended; ``None`` until that is decided."""
         return self._run.exit if self._run else None
 
     @property
     def ending(self) -> bool:
-        """Whether one of those has ended, as soon as that is noticed."""
+        """Whether an essential process has ended, or a stop has begun."""
         return self._run is not None and self._run.ending
 
     # Its life -----------------------------------------------------------------------
@@ -97,7 +97,7 @@ class SupervisedRun:
     async def start(self) -> AsyncIterator[None]:
         """Bring it up; the block is entered once it is ready, and records it for its owner.
 
-        Whatever fails, the block included, all is undone.
+        If anything fails, the block included, everything is undone.
 
         :raises Conflict: a port is taken, it did not come up, or its project is about to close.
         :raises StorageFailed: it could not be put on record.
@@ -150,7 +150,7 @@ class SupervisedRun:
         )
 
     def watch(self, ended: Callable[[], Awaitable[None]]) -> None:
-        """Have something awaited as soon as it ends without having been stopped."""
+        """Have a callback awaited as soon as it ends without having been stopped."""
         self._watcher = self._project.own(self._watch(ended))
 
     async def signal(self, number: int) -> None:
@@ -158,31 +158,31 @@ class SupervisedRun:
         await self._machine.signal(self.processes, number)
 
     async def ended(self) -> Exit:
-        """Wait until it is decided how it ended, which it has not while it runs."""
+        """Wait until it has ended, and return how."""
         if self._run is None:
             raise RuntimeError("a run that was not started cannot end")
         return await self._run.ended()
 
     async def stop(self) -> None:
-        """Stop every process of it; return when they are gone."""
+        """Stop all its processes; return when they are gone."""
         self._stopping = True
         if self._run is not None:
             await self._run.stop()
 
     def forget(self, change: ProjectChange) -> None:
-        """Have a change forget it, once it is stopped, and give its ports back."""
+        """Have a change forget it, once it is stopped, and release its ports."""
         change.end_run(self.id)
         change.then(self.release)
 
     async def leave(self) -> None:
-        """Let it run on: it is another server's, or another opening's, to adopt."""
+        """Let it run on, for another server, or another opening, to adopt."""
         if self._watcher is not None:
             self._watcher.cancel()
         if self._run is not None:
             await self._run.let_go()
 
     async def log_tail(self) -> str:
-        """The end of its output, as a part of a message; empty when there is none."""
+        """The end of its output, as part of a message; empty when there is none."""
         tail = "" if self._run is None else await self._run.log_tail()
         return f"\nIts log ends:\n{tail}" if tail else ""
 
@@ -214,6 +214,6 @@ class SupervisedRun:
             self._machine.ports.pool(port.kind).hold_companion(port.number, self._holder)
 
     def release(self) -> None:
-        """Give its ports back; harmless when it has none."""
+        """Release its ports; harmless when it has none."""
         for port in (*self.spec.ports, *self.spec.may_bind):
             self._machine.ports.pool(port.kind).release(port.number, self._holder)

@@ -27,7 +27,7 @@ class LocalMachine(Machine):
 
     :param base_env: the environment of every program.
     :param search_path: where programs are looked up.
-    :raises OSError: there are no threads to be had.
+    :raises OSError: no threads can be started.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class LocalMachine(Machine):
         self._runner = LocalRunner(base_env)
 
     async def close(self) -> None:
-        """Let go of all runs without stopping them, once stops that were begun are over."""
+        """Finish stops that have begun, then let go of all other runs without stopping them."""
         await self._runner.close()
         await asyncio.to_thread(runtime.remove_base, self.runtime)
 

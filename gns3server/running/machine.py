@@ -18,7 +18,7 @@ from gns3server.running.tools import TOOL_SECONDS, ToolResult
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """What a file has another one of when it was changed or replaced.
+    """Values that differ once a file has been changed or replaced.
 
     :param size: in bytes.
     :param modified: its time of modification, in nanoseconds.
@@ -32,10 +32,10 @@ class FileStamp:
 class Machine(ABC):
     """A host that nodes run on.
 
-    A node reaches its own as ``self.machine``, a route or lifespan as ``server.machine``. What is
-    asked of it is awaited, and plain data goes in and out, so that it can be another host than
-    the server's. Nothing may be taken for granted of the server's own host. Whatever is asked of
-    one that does not answer raises :class:`~gns3server.errors.Unavailable`.
+    A node reaches its own as ``self.machine``, a route or lifespan as ``server.machine``. Its
+    methods are awaited, and plain data goes in and out, so that it can be a host other than the
+    server's. Assume nothing about it from the server's own host. If the machine does not answer,
+    every call raises :class:`~gns3server.errors.Unavailable`.
 
     The directories of projects and images are on storage that the server has too, at the same
     paths. Files that belong to a change of a node are the server's to place, together with the
@@ -43,16 +43,16 @@ class Machine(ABC):
     """
 
     address: str
-    """Where others reach the UDP ports that its runs bind."""
+    """The address where others reach the UDP ports that its runs bind."""
 
     runtime: Path
-    """What the directories for sockets of running nodes are below."""
+    """The directory that holds the socket directories of running nodes."""
 
     ports: Ports
     """The server's notes on who holds which of its ports."""
 
     gate: StartGate
-    """Lets a number of its starts through at a time."""
+    """Limits how many nodes may start at a time."""
 
     images: Images
     """The image files that its runs can have."""
@@ -64,9 +64,9 @@ class Machine(ABC):
         """Start a program. Nothing is left of it if the caller is cancelled.
 
         :param spec: what to start.
-        :param run_id: what its processes are to be known by; no other run has it.
-        :raises gns3server.running.runs.LaunchFailed: it could not be started, and nothing is left
-            of it.
+        :param run_id: identifies its processes; no other run has it.
+        :raises gns3server.running.runs.LaunchFailed: it could not be started; nothing is left of
+            it.
         """
 
     @abstractmethod
@@ -76,19 +76,19 @@ class Machine(ABC):
         """Take over a run that was ready.
 
         :param spec: what was started.
-        :param run_id: what its processes are known by.
-        :param processes: the essential ones that it had, main first.
-        :returns: ``None`` when one of them is gone; what was left of the run has been stopped
-            then.
-        :raises OSError: processes cannot be looked for: the run may go on, and nothing has
-            happened to it.
+        :param run_id: identifies its processes.
+        :param processes: its essential processes, main first.
+        :returns: ``None`` when one of them is gone; what was left of the run has then been
+            stopped.
+        :raises OSError: processes could not be searched for; the run may go on, and was left
+            alone.
         """
 
     @abstractmethod
     async def sweep(self, run_ids: Collection[str]) -> int:
-        """Stop all processes of our user that carry one of some run ids.
+        """Stop all processes of our user that carry one of these run ids.
 
-        :param run_ids: those of runs that nobody watches.
+        :param run_ids: of runs that nobody watches.
         :returns: how many there were.
         """
 
@@ -106,12 +106,12 @@ class Machine(ABC):
 
         :param directory: where to look.
         :returns: the run ids of our user's processes there.
-        :raises OSError: they cannot be looked for.
+        :raises OSError: processes could not be searched for.
         """
 
     @abstractmethod
     async def hurry(self) -> None:
-        """Give nothing time to end any more: what is stopped, or is being stopped, is killed."""
+        """Stop waiting for processes to end: from now on, stopping a run kills it at once."""
 
     # Programs ------------------------------------------------------------------------
 
@@ -134,14 +134,14 @@ class Machine(ABC):
     ) -> ToolResult:
         """Run a short program to its end and return what it printed, errors included.
 
-        What it leaves running in its process group is killed as well. A caller who is cancelled
-        leaves at once, the program is then dealt with in the background. An exit code other than
-        0 is not an error.
+        What it leaves running in its process group is killed as well. If the caller is cancelled,
+        this returns at once, and the program is dealt with in the background. An exit code other
+        than 0 is not an error.
 
         :param argv: program and arguments.
         :param limit: seconds that it may take; then it and its process group are killed.
         :param cwd: its working directory; any by default.
-        :param env: its whole environment; by default the one that all programs there have.
+        :param env: its whole environment; by default the one that all programs there get.
         :raises ToolFailed: it cannot be started or takes too long.
         """
 
@@ -151,23 +151,23 @@ class Machine(ABC):
     async def resolve_ipv4(self, host: str) -> str:
         """The IPv4 address of a host in dotted form, as this machine finds it.
 
-        An emulator may take addresses only and silently replace a name by 127.0.0.1
-        (contract 5.6), so names are resolved before they reach one.
+        An emulator may accept addresses only and silently replace a name with 127.0.0.1
+        (contract 5.6), so names are resolved before they reach an emulator.
 
         :param host: its name or address.
-        :raises Conflict: it has none that can be found.
+        :raises Conflict: no IPv4 address can be found.
         """
 
     @abstractmethod
     async def list_interfaces(self) -> Sequence[Mapping[str, str]]:
         """Its network interfaces: ``id`` and ``name``, which are the same, and ``ip_address``.
 
-        That is the first IPv4 address, or empty.
+        ``ip_address`` is the first IPv4 address, or empty.
         """
 
     @abstractmethod
     async def is_interface_up(self, name: str) -> bool:
-        """Whether it has a network interface of that name, switched on (NET-03).
+        """Whether it has a network interface of that name that is switched on (NET-03).
 
         A TAP interface that no program has opened yet counts: it is switched on, though nothing
         can pass through it.
@@ -175,10 +175,10 @@ class Machine(ABC):
 
     @abstractmethod
     async def can_bind(self, kind: str, port: int) -> bool:
-        """Whether a new process there could bind a port on all addresses now.
+        """Whether a new process there could now bind a port on all addresses.
 
         :param kind: ``"TCP"`` or ``"UDP"``.
-        :raises OSError: that cannot be found out.
+        :raises OSError: this cannot be determined.
         """
 
     async def allocate_port(self, kind: str, holder: Holder) -> int:
@@ -186,7 +186,7 @@ class Machine(ABC):
 
         :param kind: ``"tcp"`` or ``"udp"``.
         :raises Conflict: the whole range is taken.
-        :raises OSError: that cannot be found out.
+        :raises OSError: this cannot be determined.
         """
         return await self.ports.pool(kind).allocate(holder, self.can_bind)
 
@@ -197,13 +197,13 @@ class Machine(ABC):
         """The content of a regular file, ``None`` when there is none. Never older than the call.
 
         :param path: ``root``, and plain names below it.
-        :param root: a directory that no link leads out of: below it none is followed.
-        :raises OSError: it is there and cannot be read, or is too large for a small file.
+        :param root: a directory that must not be left: below it, links are not followed.
+        :raises OSError: it exists but cannot be read, or is too large for a small file.
         """
 
     @abstractmethod
     async def place_files(self, directory: Path, root: Path, files: Mapping[str, bytes]) -> None:
-        """Write files so that a crash leaves the old or the new content of each, never half of it.
+        """Write files so that a crash leaves the old or the new content of each, never a part.
 
         :param directory: made if need be; ``root``, and plain names below it.
         :param root: a directory that no link leads out of: below it none is followed.
@@ -213,15 +213,15 @@ class Machine(ABC):
 
     @abstractmethod
     async def stamp_file(self, path: str) -> FileStamp:
-        """What tells whether a file is the one that was there before.
+        """A stamp that tells whether a file is still the one that was there before.
 
         :param path: absolute.
-        :raises OSError: it cannot be looked at.
+        :raises OSError: it cannot be examined.
         """
 
     @abstractmethod
     async def make_runtime_directory(self, directory: Path) -> None:
-        """Make a directory for sockets of a running node, for the server's user alone.
+        """Make a directory for the sockets of a running node, for the server's user alone.
 
         :param directory: just below ``runtime``.
         :raises Conflict: it cannot be made, or another user has made it.

@@ -1,6 +1,6 @@
-"""The network of this machine: its interfaces, and what it finds of others.
+"""The network of this machine: its interfaces, and the addresses of other hosts.
 
-All functions block but those that are awaited.
+All functions block, except those that are awaited.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from gns3server.errors import Conflict
 
 
 def list_interfaces() -> list[Mapping[str, str]]:
-    """Every interface: its name, which is its id as well, and its first IPv4 address or ``""``."""
-    # Imported when used: a start must not pay for it.
+    """Every interface: its name, which is also its id, and its first IPv4 address or ``""``."""
+    # Imported when used: it would slow down the start.
     import psutil
 
     addresses = psutil.net_if_addrs()
@@ -32,7 +32,7 @@ def list_interfaces() -> list[Mapping[str, str]]:
 
 
 async def is_interface_up(name: str) -> bool:
-    """Whether this machine has an interface of that name, switched on (NET-03).
+    """Whether this machine has an interface of that name that is switched on (NET-03).
 
     A TAP interface that no program has opened yet counts: it is switched on,
     though nothing can pass through it.
@@ -44,7 +44,7 @@ async def is_interface_up(name: str) -> bool:
         import psutil
 
         found = psutil.net_if_stats().get(name)
-        # Not its "isup", which also wants somebody at the other end.
+        # Not psutil's "isup", which also requires something at the other end.
         return found is not None and "up" in found.flags.split(",")
 
     return await asyncio.to_thread(look)
@@ -53,8 +53,8 @@ async def is_interface_up(name: str) -> bool:
 async def resolve_ipv4(host: str) -> str:
     """The IPv4 address of ``host`` in dotted form.
 
-    An emulator may take addresses only and silently replace a name by 127.0.0.1
-    (contract 5.6), so names are resolved before they reach one.
+    An emulator may accept addresses only and silently replace a name with 127.0.0.1
+    (contract 5.6), so names are resolved before they reach an emulator.
 
     :raises Conflict: the name has no IPv4 address.
     """

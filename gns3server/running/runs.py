@@ -1,4 +1,4 @@
-"""What is known of a run: how it is asked, how it ends, why it did not start."""
+"""A run as the server knows it: its interface, how it ended, why it did not start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gns3server.running.identity import ProcessIdentity
 class LaunchFailed(Exception):
     """A program could not be started.
 
-    :param reason: for the user's eyes: what happened, and what to do about it.
+    :param reason: for the user: what happened, and what to do about it.
     """
 
     def __init__(self, reason: str) -> None:
@@ -24,7 +24,7 @@ class Exit:
     """How a run ended.
 
     :param code: exit code of the main process, negative for the signal that ended it; None when
-        it cannot be had: it was the child of an earlier server.
+        it cannot be known, as the process was the child of an earlier server.
     :param first: the essential process that ended first.
     :param outlived: an essential process was still alive a while after another one had ended
         unasked, and was stopped.
@@ -38,7 +38,7 @@ class Exit:
 class Run(Protocol):
     """One program that runs, or ran: its main process and what belongs to it.
 
-    What the server has of it, wherever it runs: the properties tell what has been heard of it.
+    This is the server's view of it, wherever it runs: the properties tell the latest news of it.
 
     Some of its processes are *essential*: the main one, and as many children as the spec says.
     When one of them ends, the others have half a second to end as well; then all that is left
@@ -55,21 +55,21 @@ class Run(Protocol):
 
     @property
     def exit(self) -> Exit | None:
-        """How it ended; None before nothing of it is alive any more."""
+        """How it ended; None while any of it is alive."""
 
     async def ready(self) -> None:
         """Wait until the spec's ports are bound by processes of this run.
 
-        It stops nothing: call :meth:`stop` after a failure.
+        A failure stops nothing: call :meth:`stop` after one.
 
-        :raises LaunchFailed: it has ended before, it takes longer than the spec's limit, or one
+        :raises LaunchFailed: it ended first, it took longer than the spec's limit, or one
             of its ports is in use by another process.
         """
 
     async def ended(self) -> Exit:
-        """Wait until the run has ended and nothing of it is alive any more.
+        """Wait until the run has ended and nothing of it is alive.
 
-        This neither stops it nor keeps it from being let go: then those who wait are cancelled.
+        This neither stops the run nor keeps it from being let go, which cancels those who wait.
 
         :returns: how it ended.
         :raises asyncio.CancelledError: it was let go.
@@ -78,13 +78,13 @@ class Run(Protocol):
     async def stop(self) -> None:
         """Stop every process of the run; return when they are gone.
 
-        The spec's signal first, KILL after the spec's limit. Can be called as often as wanted,
+        Sends the spec's signal first, KILL after the spec's limit. May be called repeatedly,
         until the run is let go. Once begun it is carried through, even if the caller is
         cancelled.
         """
 
     async def let_go(self) -> None:
-        """Stop watching and let the processes be; what has begun to end is brought to its end."""
+        """Stop watching and leave the processes alone; a stop that has begun is finished."""
 
     async def log_tail(self, limit: int = 2000) -> str:
         """Return the end of its output as text; empty when there is none.

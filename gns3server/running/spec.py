@@ -1,4 +1,4 @@
-"""What to run, as plain data: it can be stored, compared and sent to another machine."""
+"""What to run, as plain data that can be stored, compared and sent to another machine."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class LaunchSpec:
     :param cwd: absolute working directory, in the project's directory; made when it is missing.
     :param env: added to the environment that every program gets; see the setting ``environment``.
     :param files: content by plain name, written into ``cwd`` before the start.
-    :param ports: must be bound by the program's processes when it is ready.
+    :param ports: ports that the program's processes must have bound when it is ready.
     :param sockets: absolute paths of unix sockets that must listen, held by the program's
         processes, when it is ready.
-    :param may_bind: ports that it may bind besides.
+    :param may_bind: further ports that it may bind.
     :param ready_limit: seconds that it may take to become ready.
     :param stop_signal: the signal that asks it to end.
     :param stop_limit: seconds that it has to end before it is killed.
@@ -58,7 +58,7 @@ class LaunchSpec:
         the usual value.
     :param children: number of child processes without which it is of no use.
     :param log_name: plain name of the file in ``cwd`` that takes its output.
-    :param log_limit: bytes past which the output is cut back to its end.
+    :param log_limit: bytes beyond which only the end of the output is kept.
     :raises ValueError: a value makes no sense; the text begins with the field's name.
     """
 
@@ -78,12 +78,12 @@ class LaunchSpec:
     log_limit: int = DEFAULT_LOG_LIMIT
 
     def __post_init__(self) -> None:
-        # Copies: whoever made the spec must not be able to change it afterwards.
+        # Copies: the maker of the spec must not be able to change it afterwards.
         for name in ("argv", "ports", "sockets", "may_bind"):
             value = getattr(self, name)
             if isinstance(value, (str, bytes)):
                 raise ValueError(
-                    f"{name}: {value!r} is one text: give its parts one by one, in a tuple"
+                    f"{name}: {value!r} is a single text: give its parts one by one, in a tuple"
                 )
             object.__setattr__(self, name, tuple(value))
         for name in ("env", "files"):
@@ -117,7 +117,7 @@ class LaunchSpec:
         for name in ("ports", "may_bind"):
             ports = getattr(self, name)
             if not all(isinstance(port, Port) for port in ports):
-                raise ValueError(f"{name}: something else than a Port is in it")
+                raise ValueError(f"{name}: it holds something other than a Port")
             if len(set(ports)) != len(ports):
                 raise ValueError(f"{name}: a port is named twice")
 
@@ -138,9 +138,9 @@ class LaunchSpec:
             raise ValueError(f"stop_signal: {self.stop_signal!r} is not a signal")
 
     def goes_on(self, recorded: int, living: int) -> bool:
-        """Whether a run can be gone on with, by how many of its recorded processes live.
+        """Whether a run can be continued, by how many of its recorded processes live.
 
-        One that was never recorded, or has lost a process, cannot.
+        A run that was never recorded, or has lost a process, cannot.
         """
         return living == recorded > self.children
 
@@ -175,7 +175,7 @@ class LaunchSpec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LaunchSpec:
-        """Make a spec of what :meth:`to_json` returned.
+        """Make a spec from what :meth:`to_json` returned.
 
         :raises ValueError: it is something else.
         """

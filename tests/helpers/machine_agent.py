@@ -1,8 +1,8 @@
-"""A program that offers the machine which it runs on over a unix socket, one JSON object a line.
+"""A program that offers the machine that it runs on over a unix socket, one JSON object a line.
 
 A request is ``{"id", "call", "with"}`` and is answered by ``{"id", "result"}`` or ``{"id",
-"error"}``; ``{"cancel": id}`` gives one up. Runs belong to the connection that has asked for them:
-with its end they are let go, and go on. The program ends with its standard input.
+"error"}``; ``{"cancel": id}`` cancels one. Runs belong to the connection that has asked for them:
+when it ends they are let go, and run on. The program ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MAKERS: dict[str, Callable[[Any], Any]] = {
     "Path": Path,
     "LaunchSpec": LaunchSpec.from_json,
 }
-"""By the name that stands beside a value: what makes it again."""
+"""The functions that restore values, by the name that is sent with a value."""
 
 ERRORS: dict[str, type[Exception]] = {
     kind.__name__: kind for kind in (Conflict, LaunchFailed, ToolFailed, OSError)
@@ -53,7 +53,7 @@ ERRORS: dict[str, type[Exception]] = {
 
 
 def to_line(message: Mapping[str, Any]) -> bytes:
-    """A message as a line. What is no plain data raises ``TypeError``."""
+    """A message as a line. Anything other than plain data raises ``TypeError``."""
     return json.dumps(message, default=_mark).encode() + b"\n"
 
 
@@ -71,11 +71,11 @@ def _mark(value: Any) -> Any:
         return dict(value)
     if isinstance(value, Collection):
         return list(value)
-    raise TypeError(f"{value!r} is no plain data")
+    raise TypeError(f"{value!r} is not plain data")
 
 
 def from_line(line: bytes) -> Any:
-    """The message of a line."""
+    """The message in a line."""
     return json.loads(line, object_hook=_unmark)
 
 
@@ -87,7 +87,7 @@ def _unmark(value: dict[str, Any]) -> Any:
 
 
 def error_to_plain(error: Exception) -> list[Any]:
-    """What is told of an error; of one that no machine may raise, how it looks."""
+    """An error as plain data; of an error that no machine may raise, only its representation."""
     if isinstance(error, OSError):
         return ["OSError", error.errno, error.strerror]
     name = type(error).__name__
@@ -95,7 +95,7 @@ def error_to_plain(error: Exception) -> list[Any]:
 
 
 def error_from_plain(told: list[Any]) -> Exception:
-    """The error that was told of."""
+    """The error that the plain data describes."""
     kind, *arguments = told
     return ERRORS.get(kind, RuntimeError)(*arguments)
 
@@ -113,7 +113,7 @@ class Visitor:
         self._calls: dict[int, asyncio.Task[None]] = {}
 
     def take(self, message: Mapping[str, Any]) -> None:
-        """Do what a message asks for."""
+        """Do what a message asks."""
         if "cancel" in message:
             call = self._calls.get(message["cancel"])
             if call is not None:
@@ -124,7 +124,7 @@ class Visitor:
         self._calls[number].add_done_callback(lambda _: self._calls.pop(number))
 
     async def leave(self) -> None:
-        """Give up what has not been answered."""
+        """Give up the requests that have not been answered."""
         calls = list(self._calls.values())
         for call in calls:
             call.cancel()
@@ -171,7 +171,7 @@ async def serve(path: str, state: str, test: str) -> None:
     """Offer this machine at a path until the standard input ends.
 
     :param state: the directory that it may keep things in.
-    :param test: what its programs, unlike itself, are known by as the test's.
+    :param test: marks its programs, but not itself, as the test's.
     """
     environ = {**os.environ, TEST_VARIABLE: test}
     settings = Settings(

@@ -1,4 +1,4 @@
-"""Another machine for tests: a network namespace with a program in it, and how a server uses it."""
+"""Another machine for tests: a network namespace with a program, and a server's end of it."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from gns3server.testing import TEST_VARIABLE
 
 HELPERS = Path(__file__).parent
 THERE = "there0"
-"""The interface by which the other machine reaches this one."""
+"""The interface through which the other machine reaches this one."""
 
 NETWORKS = int(ipaddress.ip_address("198.18.0.0"))
-"""The first address of those that are set apart for tests of networks (RFC 2544)."""
+"""The first of the addresses that are set apart for network tests (RFC 2544)."""
 
 
 LOCAL: Mapping[Any, Sequence[str]] = {
@@ -49,7 +49,7 @@ LOCAL: Mapping[Any, Sequence[str]] = {
     runtime: ("make", "remove"),
     tools: ("find_program", "run_tool"),
 }
-"""Where the server could ask for something on its own machine."""
+"""The functions by which a server could use its own machine."""
 
 
 # The server's end -------------------------------------------------------------------------
@@ -66,9 +66,9 @@ class Wire:
         self._listener = asyncio.create_task(self._listen())
 
     async def ask(self, call: str, **arguments: Any) -> Any:
-        """Have something done there; whoever is cancelled gives it up there as well.
+        """Have something done there; if the caller is cancelled, it is cancelled there as well.
 
-        :raises Unavailable: the machine does not answer any more.
+        :raises Unavailable: the machine no longer answers.
         """
         if self._listener.done():
             raise no_answer()
@@ -104,12 +104,12 @@ class Wire:
 
 
 def no_answer() -> Unavailable:
-    """What becomes of a request to a machine that is cut off."""
-    return Unavailable("The other machine does not answer: see to its program, and try again.")
+    """The error of a request to a machine that is cut off."""
+    return Unavailable("The other machine does not answer: check its program, and try again.")
 
 
 class RemoteRun:
-    """Implements :class:`~gns3server.running.runs.Run` with what is told of one elsewhere."""
+    """Implements :class:`~gns3server.running.runs.Run` for a run on the other machine."""
 
     def __init__(self, wire: Wire, run_id: str, processes: Sequence[ProcessIdentity]) -> None:
         self.processes = tuple(processes)
@@ -152,7 +152,7 @@ class RemoteMachine(Machine):
         self._wire = wire
 
     async def cut_off(self) -> None:
-        """Let it answer no more; what runs there goes on."""
+        """Let it answer no more; its runs go on."""
         await self._wire.close()
 
     async def run(self, spec: LaunchSpec, *, run_id: str) -> RemoteRun:
@@ -229,7 +229,7 @@ class RemoteMachine(Machine):
 
 @dataclass(frozen=True)
 class OtherHost:
-    """A network namespace with a machine's program in it, joined to this network by a cable.
+    """A network namespace with a machine's program, joined to this network by a cable.
 
     :param path: of the socket of its program.
     :param pid: of its program.
@@ -244,7 +244,7 @@ class OtherHost:
 
     @property
     def network(self) -> str:
-        """What tells its network from any other."""
+        """The identity of its network."""
         return network_of(self.pid)
 
     def command(self, *argv: str) -> list[str]:
@@ -253,7 +253,7 @@ class OtherHost:
 
     @asynccontextmanager
     async def machine(self, config: LiveSettings, registry: Registry) -> AsyncIterator[Machine]:
-        """What a server is given in place of its own machine."""
+        """The machine that a server is given in place of its own."""
         wire = Wire(*await asyncio.open_unix_connection(self.path, limit=LONGEST_LINE))
         try:
             yield RemoteMachine(
@@ -269,15 +269,15 @@ class OtherHost:
 
 
 def network_of(pid: int | str) -> str:
-    """What tells the network of a process from any other."""
+    """The identity of the network that a process is in."""
     return os.readlink(f"/proc/{pid}/ns/net")
 
 
 @contextmanager
 def other_host(directory: Path) -> Iterator[OtherHost]:
-    """Have another machine; the test is skipped where no network can be made for it.
+    """Make another machine; the test is skipped where no network can be made for it.
 
-    :param directory: an empty one for it.
+    :param directory: an empty directory for it.
     """
     path = str(directory / "machine")
     first = NETWORKS + 4 * (os.getpid() % 32768)
@@ -309,7 +309,7 @@ def other_host(directory: Path) -> Iterator[OtherHost]:
 
 @contextmanager
 def cable(pid: int, here: str, there: str) -> Iterator[None]:
-    """Join this network and that of a process; each end gets an address."""
+    """Join this network to that of a process; each end gets an address."""
     mine, inside = f"gns3t{os.getpid()}", ("nsenter", "-t", str(pid), "-n", "--")
     ip("ip", "link", "add", mine, "type", "veth", "peer", "name", THERE, "netns", str(pid))
     try:
@@ -324,19 +324,19 @@ def cable(pid: int, here: str, there: str) -> Iterator[None]:
 
 
 def ip(*argv: str) -> None:
-    """Run a command about the network; the test is skipped where it may not do that."""
+    """Run a network command; the test is skipped where that is not permitted."""
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
         refuse(done.stderr)
 
 
 def refuse(why: str) -> None:
-    """Skip what needs another machine: the kernel lets this user have none."""
+    """Skip a test that needs another machine: the kernel does not let this user make one."""
     pytest.skip(f"no network of its own for another machine: {why.strip()}")
 
 
 def forbid_the_local_machine(patch: pytest.MonkeyPatch) -> None:
-    """Let whatever a server of this process asks of its own machine fail."""
+    """Make every use of its own machine by a server in this process fail."""
 
     def leak(*_: object, **__: object) -> None:
         raise AssertionError("a node that is on another machine has come to this one")
@@ -348,12 +348,12 @@ def forbid_the_local_machine(patch: pytest.MonkeyPatch) -> None:
 
 
 def rerun_as_its_own_root(*tests: str) -> None:
-    """Run tests in a network of an ordinary user's own, where he may do as root may.
+    """Run tests in an ordinary user's own network, with the rights that root has there.
 
-    The test is skipped for root, who needs none, and where the kernel allows no such network.
+    The test is skipped for root, who needs no such network, and where the kernel allows none.
     """
     if os.geteuid() == 0:
-        pytest.skip("root may have other machines as it is")
+        pytest.skip("root may make other machines anyway")
     unshare = ["unshare", "--user", "--map-root-user", "--net", "sh", "-c"]
     tried = subprocess.run([*unshare, "true"], capture_output=True, text=True, check=False)
     if tried.returncode:
