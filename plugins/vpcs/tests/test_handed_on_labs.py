@@ -22,7 +22,7 @@ PLACES = ["project-files/vpcs/{id}", "project-files/vpcs", "project-files"]
 @pytest.fixture
 def elsewhere(tmp_path) -> Path:
     """A directory of the user's with files that the server has no business with."""
-    path = tmp_path / "elsewhere"
+    path: Path = tmp_path / "elsewhere"
     path.mkdir()
     (path / "thesis").write_text("years of work")
     return path
