@@ -5,6 +5,7 @@ All functions block: call them off the loop.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,7 +48,7 @@ def stage(directory: Path, files: Mapping[str, bytes]) -> None:
     make_directory(directory)
     for name, content in files.items():
         if (directory / name).is_dir():
-            raise IsADirectoryError(f"{directory / name} is a directory")
+            raise IsADirectoryError(errno.EISDIR, "it is a directory", str(directory / name))
         staged = directory / (name + STAGED_SUFFIX)
         # One of our own from before, or something a lab brought along: a link or a pipe.
         staged.unlink(missing_ok=True)

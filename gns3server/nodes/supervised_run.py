@@ -115,7 +115,7 @@ class SupervisedRun:
                     await self._project.unless_closing(self._run.ready(), self._title)
                 except OSError as error:
                     raise Conflict(
-                        f"{self._title} did not start, because it cannot run in its directory: "
+                        f"{self._title} did not start: it cannot run in its directory: "
                         f"{advice(error) or error}."
                     ) from error
                 except LaunchFailed as failure:

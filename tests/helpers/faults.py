@@ -21,6 +21,7 @@ import contextlib
 import errno
 import os
 import pwd
+import re
 import resource
 import socket
 import tempfile
@@ -50,7 +51,17 @@ def _paths(first: Any, others: tuple[Any, ...]) -> Iterator[Path]:
             yield Path(os.readlink(f"/proc/self/fd/{first}"))
     for argument in (first, *others):
         if isinstance(argument, str | bytes | os.PathLike):
-            yield Path(os.path.abspath(os.fsdecode(argument)))
+            yield _usual_path(os.path.abspath(os.fsdecode(argument)))
+
+
+def _usual_path(path: str) -> Path:
+    """The path that people know of a file that is reached through a descriptor."""
+    found = re.match(r"/proc/self/fd/\d+", path)
+    if found is None:
+        return Path(path)
+    with contextlib.suppress(OSError):
+        return Path(os.readlink(found[0]) + path.removeprefix(found[0]))
+    return Path(path)
 
 
 def _is_at(place: Place, path: Path) -> bool:

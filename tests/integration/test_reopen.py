@@ -151,7 +151,7 @@ async def test_a_file_that_cannot_be_put_in_place_keeps_a_project_closed(client,
     file.mkdir(parents=True)
     answer = await client.post("/v1/projects", {"project_id": ID})
     assert answer.status == 507
-    assert f"{file} is a directory" in answer.json["message"]
+    assert f"it is a directory: '{file}'" in answer.json["message"]
     file.rmdir()
     assert (await client.post("/v1/projects", {"project_id": ID})).status == 201
     assert file.read_bytes() == b"committed"
