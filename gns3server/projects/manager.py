@@ -20,7 +20,7 @@ from gns3server.places.purging import purge
 from gns3server.projects.damaged import DamagedProjects
 from gns3server.projects.entrance import Entrance
 from gns3server.projects.moving import move_project
-from gns3server.projects.opening import open_project
+from gns3server.projects.opening import Loading, load_records, open_project, read_ahead
 from gns3server.projects.project import ITSELF, Project
 from gns3server.running.machine import Machine
 from gns3server.settings.live import LiveSettings
@@ -32,10 +32,6 @@ log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 4.0
 """How long nodes may take to end while the server stops, whatever limit their types set."""
-
-
-OPENED_TOGETHER = 8
-"""How many projects are opened at the same time when the server starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,21 +131,12 @@ class ProjectManager:
     async def open_known(self) -> None:
         """Open the projects that were open when the last server ended; a bad one harms no other."""
         wanted = [place for place in await self._index.load() if place.open]
-        slots = asyncio.Semaphore(OPENED_TOGETHER)
-
-        async def open_one(place: ProjectPlace) -> None:
-            async with slots:
-                await self._open(place, expected=True)
-
-        outcomes = await asyncio.gather(*map(open_one, wanted), return_exceptions=True)
-        # In the order in which they are stored, whichever was opened first.
-        for place, outcome in zip(wanted, outcomes, strict=True):
-            if outcome is None:
-                self._projects[place.id] = self._projects.pop(place.id)
-            elif isinstance(outcome, Exception):
-                self.damaged.note(place, outcome)
-            else:
-                raise outcome
+        # One after the other: of two that name the same port, always the same one gets it.
+        for place, loading in read_ahead(self.databases, wanted):
+            try:
+                await self._open(place, loading)
+            except Exception as error:
+                self.damaged.note(place, error)
         await purge(self.location, self._index.paths, self.machine)
 
     def start_always_on(self) -> None:
@@ -237,7 +224,8 @@ class ProjectManager:
         default = str(self.location / project_id)
         chosen = path is not None
         async with self._entrance.admit(project_id, path or default, chosen=chosen) as place:
-            return await self._open(place, name=name, temporary=temporary)
+            loading = load_records(self.databases, place)
+            return await self._open(place, loading, name=name, temporary=temporary)
 
     async def bring_in(
         self, project_id: str, *, name: str | None = None, path: str | None = None
@@ -260,22 +248,22 @@ class ProjectManager:
             chosen=path is not None,
             make=False,
         ) as place:
-            return await self._open(place, expected=True, name=name)
+            loading = load_records(self.databases, place, expected=True)
+            return await self._open(place, loading, name=name)
 
     async def _open(
         self,
         place: ProjectPlace,
+        loading: Loading,
         *,
-        expected: bool = False,
         name: str | None = None,
         temporary: bool = False,
     ) -> Project:
         project = await open_project(
-            self.databases,
             self._shared,
             self._index,
             place,
-            expected=expected,
+            loading=loading,
             name=name,
             temporary=temporary,
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections import deque
+from collections.abc import Awaitable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -27,26 +29,31 @@ from gns3server.storage.stores import PROJECT_FILE, ProjectStore
 
 log = logging.getLogger(__name__)
 
+READ_AHEAD = 4
+"""How many projects' records are read while another project is opened."""
+
+Loading = Awaitable[tuple[ProjectStore, StoredProject | None]]
+"""Records that are being opened, and what is in them."""
+
 
 async def open_project(
-    thread: DatabaseThread,
     shared: ProjectServices,
     places: ProjectIndex,
     place: ProjectPlace,
     *,
-    expected: bool,
+    loading: Loading,
     name: str | None = None,
     temporary: bool = False,
 ) -> Project:
     """Open the project at ``place`` as it is stored, making it when it is new.
 
-    :param expected: its records must be there already.
+    :param loading: its records; see :func:`load_records`.
     :param name: a new name; by default the project keeps its own.
     :param temporary: whether a new project is temporary.
     :raises gns3server.storage.file_check.DatabaseError: its records cannot be used.
     """
     known = places.get(place.id)
-    records, stored = await _load_records(thread, place, expected=expected)
+    records, stored = await loading
     fresh = stored is None
     project = None
     try:
@@ -82,7 +89,21 @@ async def open_project(
     return project
 
 
-async def _load_records(
+def read_ahead(
+    thread: DatabaseThread, places: Iterable[ProjectPlace]
+) -> Iterator[tuple[ProjectPlace, Loading]]:
+    """The records of projects that must have some: in order, but several are read at a time."""
+    ahead = deque[tuple[ProjectPlace, Loading]]()
+    for place in places:
+        loading = asyncio.ensure_future(load_records(thread, place, expected=True))
+        ahead.append((place, loading))
+        if len(ahead) > READ_AHEAD:
+            yield ahead.popleft()
+    while ahead:
+        yield ahead.popleft()
+
+
+async def load_records(
     thread: DatabaseThread, place: ProjectPlace, *, expected: bool = False
 ) -> tuple[ProjectStore, StoredProject | None]:
     """Open the records in a project's directory; also returns what is in them.
