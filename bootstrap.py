@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Sets up everything from a fresh clone, then runs the demo, the tests or the server.
 
-Needs a Python 3.11 or later and nothing else. It parses on older ones as well, so
-that they can look for a newer one or say in words what is missing.
+Needs Python 3.11 or later and nothing else. Older versions can parse it too, so that
+they can look for a newer one or say what is missing.
 """
 
 import argparse
@@ -28,7 +28,7 @@ SERVER = ("-e", ".", "-e", "./plugins/udp", "-e", "./plugins/vpcs")
 TOX = ("tox>=4.30,<5", "tox-uv>=1.28,<2")
 APT = "apt-get install -y --no-install-recommends"
 
-# Asked of a Python before it is used; every other exit code means that it is of no use.
+# Run by a Python before it is used; any other exit code means that it cannot be used.
 COMPLETE, NO_ENSUREPIP = 0, 3
 PROBE = """
 import importlib.util, sys
@@ -44,13 +44,13 @@ OFFLINE = (
 HINTS = {
     OFFLINE: "No package server was reached: check the network, proxy and package index settings.",
     "No space left on device": "The disk is full: make room.",
-    "Could not get lock|Unable to acquire": "Another program installs packages: let it end.",
+    "Could not get lock|Unable to acquire": "Another program is installing packages: let it end.",
     "Permission denied|Read-only file system": "This user may not write there.",
 }
 
 
 class Problem(Exception):
-    """Something the user has to know, said in full sentences."""
+    """Something the user has to know, in full sentences."""
 
 
 def say(text: str, end: str = "\n") -> None:
@@ -74,14 +74,14 @@ def pyenv_directories() -> "list[str]":
 
 
 def candidates() -> "list[str]":
-    """Pythons that may serve, those that the tests run on first, later ones last."""
+    """Pythons that may do: first those that the tests run on, then newer ones."""
     found = [shutil.which("python3.%d" % minor) for minor in (13, 12, 11, *range(14, 20))]
     found += [folder + "/python3" for folder in reversed(pyenv_directories())]
     return [path for path in found if path]
 
 
 def better_python(version: "tuple[int, ...]", has_ensurepip: bool) -> "str | None":
-    """The Python to go on with, None for the running one."""
+    """The Python to continue with; None for the running one."""
     if version >= OLDEST and has_ensurepip:
         return None
     verdicts = {silently([path, "-c", PROBE]): path for path in reversed(candidates())}
@@ -104,7 +104,7 @@ def has_ensurepip() -> bool:
 
 
 def step(label: str, command: "list[str]", log: Path) -> None:
-    """Run one tool with its output kept in the log; raise in words if it fails."""
+    """Run one tool and keep its output in the log; raise a Problem if it fails."""
     say(label + " ...", end=" ")
     begin = time.monotonic()
     with log.open("ab", buffering=0) as sink:
@@ -116,7 +116,7 @@ def step(label: str, command: "list[str]", log: Path) -> None:
 
 
 def call(command: "list[str]", sink: int) -> int:
-    """Exit code of a command; an interrupt is passed on and its end waited for."""
+    """Exit code of a command; passes an interrupt on to it and waits for its end."""
     environment = dict({"PIP_RETRIES": "2"}, **os.environ)
     nothing = subprocess.DEVNULL
     child = subprocess.Popen(
@@ -132,7 +132,7 @@ def call(command: "list[str]", sink: int) -> int:
 
 
 def explain(log: Path) -> str:
-    """The end of what the last tool printed, and what all of the log hints at."""
+    """The end of the last tool's output, and a hint taken from the whole log."""
     text = log.read_text(errors="replace")
     lines = text.rpartition("\n$ ")[2].splitlines()[1:]
     tail = ["    " + line for line in lines if line.strip()][-12:]
@@ -145,7 +145,7 @@ def explain(log: Path) -> str:
 
 
 def vpcs_setting() -> "str | None":
-    """The path of VPCS from where the server reads it: the environment, else the last file."""
+    """The path of VPCS, read as the server does: from the environment, else the last file."""
     user = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     names = ("/GNS3.conf", "/GNS3/gns3_server.conf")
     files = [folder + name for folder in ("/etc/xdg", user) for name in names]
@@ -158,7 +158,7 @@ def vpcs_setting() -> "str | None":
 
 
 def missing_packages(programs: "tuple[str, ...]") -> "list[str]":
-    """Debian packages that are needed and absent; these are named like their programs."""
+    """Debian packages that are needed and missing; each is named like its program."""
     vpcs = vpcs_setting()
     if vpcs and not shutil.which(vpcs):
         raise Problem("The setting vpcs_path names %s, which is not a program." % vpcs)
@@ -166,7 +166,7 @@ def missing_packages(programs: "tuple[str, ...]") -> "list[str]":
 
 
 def become_root() -> "tuple[list[str], str]":
-    """The words to put before a command that needs root, and why that is impossible, if it is."""
+    """What to put before a command that needs root, and the reason if that is impossible."""
     if os.geteuid() == 0:
         return [], ""
     if not shutil.which("sudo"):
@@ -187,7 +187,7 @@ def install_packages(packages: "list[str]", log: Path) -> None:
     label = "Installing %s with apt-get" % ", ".join(packages)
     try:
         step(label, apt, log)
-    except Problem:  # most often the lists of packages are missing or stale
+    except Problem:  # most often the package lists are missing or stale
         step("Refreshing apt's lists", [*prefix, "apt-get", "update"], log)
         step(label, apt, log)
 
@@ -196,7 +196,7 @@ def refusal(packages: "list[str]", why: str, sudo: str) -> str:
     update, install = sudo + "apt-get update", "%s%s %s" % (sudo, APT, " ".join(packages))
     return (
         "Missing: %s. I cannot install this, because %s.\n"
-        "On Debian and Ubuntu run this%s, elsewhere install what matches:\n"
+        "On Debian and Ubuntu run this%s; elsewhere install the matching packages:\n"
         "    %s && %s\nThen run me again."
     ) % (", ".join(packages), why, "" if sudo else " as root", update, install)
 
@@ -205,10 +205,10 @@ def refusal(packages: "list[str]", why: str, sudo: str) -> str:
 
 
 class Environment:
-    """A virtual environment of ours, with a stamp that says what is in it.
+    """A virtual environment of our own, with a stamp that says what is in it.
 
-    The stamp is removed before and written after everything else: a directory
-    without one was interrupted, and is made again from nothing.
+    The stamp is removed first and written last: if a directory has none, its making
+    was interrupted, and it is made again from scratch.
     """
 
     def __init__(self, path: Path, packages: "tuple[str, ...]", purpose: str):
@@ -229,7 +229,7 @@ class Environment:
         return {"base": base, "sources": digest.hexdigest()}
 
     def present(self) -> "dict[str, object]":
-        """What the stamp says; nothing if what it speaks of is gone."""
+        """What the stamp says; nothing if the programs are gone."""
         try:
             stamp = dict(json.loads(self.stamp.read_text()))
         except (OSError, ValueError):
@@ -238,7 +238,7 @@ class Environment:
         return stamp if all(os.access(program, os.X_OK) for program in programs) else {}
 
     def prepare(self, programs: "tuple[str, ...]") -> None:
-        """Bring machine and environment to the wanted state; does nothing if they are in it."""
+        """Bring machine and environment to the wanted state, if they are not in it."""
         if missing_packages(programs) or self.present() != self.wanted():
             with alone():
                 self.repair(programs)
@@ -261,7 +261,7 @@ class Environment:
 
     def claim(self) -> None:
         if self.path.exists() and not self.log.exists():
-            raise Problem("I did not make %s: move it away, then run me again." % self.path)
+            raise Problem("I did not make %s: move it elsewhere, then run me again." % self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         self.log.write_bytes(b"")
 
@@ -292,13 +292,13 @@ class Environment:
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """One bootstrap.py at a time in this folder."""
-    import fcntl  # not on every system, and main() has excluded those by now
+    import fcntl  # not on every system, but main() has excluded the others by now
 
     with open(__file__) as this:
         try:
             fcntl.flock(this, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("Another bootstrap.py is at work here: waiting for it")
+            say("Another bootstrap.py is running here: waiting for it")
             fcntl.flock(this, fcntl.LOCK_EX)
         yield
 
@@ -329,22 +329,22 @@ def run_tests(arguments: "list[str]") -> None:
 
 
 def home() -> str:
-    """Where pip, tox and uv keep caches; a change of user may have left HOME as it was."""
-    import pwd  # not on every system, and main() has excluded those by now
+    """Where pip, tox and uv keep caches; HOME may still be that of another user."""
+    import pwd  # not on every system, but main() has excluded the others by now
 
     named = os.path.expanduser("~")
     if os.access(named, os.W_OK | os.X_OK):
         return named
-    with contextlib.suppress(KeyError):  # users need no entry
+    with contextlib.suppress(KeyError):  # a user may have no entry
         own = pwd.getpwuid(os.geteuid()).pw_dir
         if os.access(own, os.W_OK | os.X_OK):
-            say("%s is not this user's home: taking %s" % (named, own))
+            say("This user may not write in %s: using %s instead" % (named, own))
             return own
-    raise Problem("This user may not write in %s: set HOME to a folder that is theirs." % named)
+    raise Problem("This user may not write in %s: set HOME to a folder of their own." % named)
 
 
 def uv_works(tox: Environment) -> bool:
-    """Whether uv, which does not read pip's settings, has found a package index as well."""
+    """Whether uv, which does not read pip's settings, also finds a package index."""
     proof = tox.path / "uv-works"
     dry_run = ["pip", "install", "--dry-run", "--no-deps", "--python", tox.program("python")]
     if not proof.exists() and silently([tox.program("uv"), *dry_run, "pytest"]) == 0:
@@ -353,7 +353,7 @@ def uv_works(tox: Environment) -> bool:
 
 
 def become(command: "list[str]", environment: "dict[str, str]") -> None:
-    """Turn into the command: its signals and its exit code are then its own."""
+    """Replace this process with the command, which then gets signals and sets the exit code."""
     sys.stdout.flush()
     os.execve(command[0], command, environment)
 
@@ -364,8 +364,10 @@ def read_arguments(arguments: "list[str]") -> "tuple[str, list[str]]":
         description=(__doc__ or "").split("\n")[0],
         epilog="What follows the command is passed on: serve -- --port 8080, test -- -e lint",
     )
-    parser.add_argument("command", choices=("demo", "test", "serve"), help="run this, once set up")
-    parser.add_argument("further", nargs=argparse.REMAINDER, help="arguments for what is run")
+    parser.add_argument(
+        "command", choices=("demo", "test", "serve"), help="what to run after setup"
+    )
+    parser.add_argument("further", nargs=argparse.REMAINDER, help="arguments to pass on")
     parsed = parser.parse_args(arguments)
     return parsed.command, parsed.further[parsed.further[:1] == ["--"] :]
 
@@ -374,7 +376,7 @@ def main(arguments: "list[str]") -> int:
     command, further = read_arguments(arguments)
     try:
         if not sys.platform.startswith("linux"):
-            raise Problem("This server runs on Linux only, and this is %s." % sys.platform)
+            raise Problem("This server runs on Linux only; this is %s." % sys.platform)
         python = better_python(sys.version_info[:3], has_ensurepip())
         if python:
             become([python, str(ROOT / "bootstrap.py"), *arguments], dict(os.environ))
@@ -386,7 +388,7 @@ def main(arguments: "list[str]") -> int:
         print("\n%s" % problem, file=sys.stderr)
         return 1
     except OSError as error:
-        print("\n%s.\nI need a folder with room in which I may write." % error, file=sys.stderr)
+        print("\n%s.\nI need a folder with room that I may write to." % error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print()

@@ -14,10 +14,10 @@ from labbench.box import Box
 
 
 def main() -> int:
-    """Run the loop, print its summary; the exit code says whether all promises were kept."""
+    """Run the loop and print its summary; the exit code says whether all promises were kept."""
     parser = argparse.ArgumentParser(description="Kill a server with running labs again and again.")
     parser.add_argument("--kills", type=int, default=100, metavar="N", help="how often (100)")
-    parser.add_argument("--seed", type=int, help="of an earlier run, to repeat it")
+    parser.add_argument("--seed", type=int, help="the seed of an earlier run, to repeat it")
     options = parser.parse_args()
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
     with Box() as box:

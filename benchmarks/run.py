@@ -50,7 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def machine() -> dict[str, Any]:
-    """On what it was measured."""
+    """The machine that it was measured on."""
     return {
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
@@ -62,7 +62,7 @@ def machine() -> dict[str, Any]:
 
 
 def measure(names: Sequence[str], quick: bool, directory: str | None) -> list[Figure]:
-    """Run benchmarks one after the other, each in a box of its own."""
+    """Run benchmarks one after the other, each in its own box."""
     figures = []
     for name in names:
         begun = time.monotonic()
@@ -78,14 +78,14 @@ def main() -> int:
     parser = make_parser()
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):
-        parser.error(f"nothing is called {', '.join(sorted(unknown))}")
+        parser.error(f"there is no benchmark called {', '.join(sorted(unknown))}")
     for number in INTERRUPTS:
         signal.signal(number, signal.default_int_handler)
     before = machine()
     try:
         figures = measure(options.names or list(BENCHMARKS), options.quick, options.dir)
     except KeyboardInterrupt:
-        print(" interrupted: all that was started has been ended", file=sys.stderr)
+        print(" interrupted: everything that was started has been ended", file=sys.stderr)
         return 130
     print(table(figures))
     missed = [figure.what for figure in figures if figure.verdict == "MISSED"]

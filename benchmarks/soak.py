@@ -12,8 +12,8 @@ from labbench.soaking import LISTENERS, NODES, Sample, line, soak
 
 
 def main() -> int:
-    """Run, print the table; the exit code says whether the server has stayed as it was."""
-    parser = argparse.ArgumentParser(description="See whether a server grows that works for long.")
+    """Run and print the table; the exit code says whether the server has not grown."""
+    parser = argparse.ArgumentParser(description="See whether a server grows over a long time.")
     parser.add_argument("--minutes", type=float, default=15, metavar="N", help="how long (15)")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="(random)")
     options = parser.parse_args()

@@ -41,8 +41,8 @@ nitpick_ignore_regex = [
     ("py:class", "(AbstractAsyncContextManager|Schema|EntryPoint|Translate)"),
     ("py:class", "(Observe|Owner|Records|T|Turns)"),
     # The insides of the server, which the reference for plugins leaves out.
-    ("py:.*", r"gns3server\.(app|calls|events|locks|running|settings|storage)\..*"),
-    ("py:.*", r"gns3server\.(nodes\.(limits|machine|registry|states)|projects\.manager)\..*"),
+    ("py:.*", r"gns3server\.(app|calls|events|locks|ports|running|settings|storage)\..*"),
+    ("py:.*", r"gns3server\.(nodes\.(limits|registry|states)|projects\.manager)\..*"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The command line: settings, then serve."""
+"""The command line: read the settings, then serve."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ log = logging.getLogger("gns3server")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 WORKERS = 8
-"""Threads for all that blocks: files above all."""
+"""How many threads there are for everything that blocks: above all, files."""
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 WITHOUT_RECORDS = (
-    "No project is lost with this file: each is whole in its own directory, in project.db. To do "
-    "without, move it away, start the server and open each project again by its id and path"
+    "No project is lost with this file: each is complete in its own directory, in project.db. To "
+    "do without the file, move it away, start the server and open each project by its id and path"
 )
 """What to say when the list of projects cannot be read."""
 
 
 def set_up_logging(settings: Settings) -> None:
-    """Send the log where the settings say.
+    """Send the log to where the settings say.
 
-    :raises OSError: it cannot be written there; the text says what to do.
+    :raises OSError: the log cannot be written there; the text says what to do.
     """
     server = settings.server
     handler: logging.Handler
@@ -71,10 +71,10 @@ def set_up_logging(settings: Settings) -> None:
 async def serve(config: LiveSettings, modules: PluginModules, must_end: Callable[[], None]) -> None:
     """Serve until a signal or a shutdown request ends it.
 
-    :param modules: is told which modules are whose plugin's.
-    :param must_end: is called once the end has begun; also by the handlers of the signals.
+    :param modules: is told which modules belong to which plugin.
+    :param must_end: is called once the end has begun; also by the signal handlers.
     """
-    # Imported late: the other commands and --help must not pay for it.
+    # Imported late: it would slow down the other commands and --help.
     from gns3server.app import serving
     from gns3server.cli.startup_report import report_start, report_warnings
     from gns3server.cli.watchdog import Watchdog
@@ -83,9 +83,14 @@ async def serve(config: LiveSettings, modules: PluginModules, must_end: Callable
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def end(number: signal.Signals) -> None:
+        log.info("%s received: the server is stopping", number.name)
+        stop.set()
+
     for number in SIGNALS:
-        loop.add_signal_handler(number, stop.set)
-        # The loop gets to know of the signal as before; this is for when it stands still.
+        loop.add_signal_handler(number, end, number)
+        # The loop still receives the signal; this handler is for when the loop is stuck.
         signal.signal(number, lambda *_: must_end())
     loop.set_default_executor(Workers(WORKERS, modules, loop))
     with Watchdog(modules, request_of, way_out).watching():
@@ -100,7 +105,7 @@ async def serve(config: LiveSettings, modules: PluginModules, must_end: Callable
             await stop.wait()
             must_end()
             keeps = config.current.server.keep_nodes
-            log.info("stopping, nodes go on running" if keeps else "stopping all nodes")
+            log.info("stopping; nodes go on running" if keeps else "stopping all nodes")
     log.info("stopped")
 
 
@@ -112,11 +117,12 @@ def raise_descriptor_limit() -> None:
 
 
 def speak_utf8() -> None:
-    """Begin again in UTF-8 if the locale has another encoding (RUN-08).
+    """Start again in UTF-8 if the locale has another encoding (RUN-08).
 
     Projects, nodes and files may have any name, which must not depend on the
-    language of whoever starts the server. Python decides on this only once.
-    What the output still cannot show (``PYTHONIOENCODING``) is escaped there.
+    language of the user who starts the server. Python decides on its encoding
+    only once. Characters that the output still cannot show
+    (``PYTHONIOENCODING``) are escaped there.
     """
     if sys.getfilesystemencoding() != "utf-8":
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
@@ -164,22 +170,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def plugin_settings() -> list[Setting]:
-    """The settings of all plugins that can be asked for them."""
+    """The settings of all plugins that can tell them."""
     from gns3server.cli.show_settings import ask_plugins
 
     try:
         settings = load(os.environ)
     except SettingsError:
-        # The help is there all the same; every other command says what is wrong.
+        # The help is shown all the same; every other command says what is wrong.
         settings = Settings(environ=os.environ)
     host = ask_plugins(settings)
     return [setting for plugin in host.plugins for setting in plugin.settings()]
 
 
 def run(config: LiveSettings, pid: Path | None, *, daemon: bool) -> int:
-    """Serve, and say in one line why that was not possible."""
-    # What is made while the server starts lives as long as it does: looking for garbage in it
-    # would be a tenth of the start.
+    """Serve, or say in one line why the server cannot."""
+    # Objects made while the server starts live as long as it does: looking for garbage among
+    # them would take a tenth of the start.
     gc.disable()
     from gns3server.cli.event_loop import EventLoop
     from gns3server.plugin_host.host import PluginFailed
@@ -190,7 +196,7 @@ def run(config: LiveSettings, pid: Path | None, *, daemon: bool) -> int:
     if daemon:
         os.umask(0o077)
     try:
-        # While there is somebody to read that it is not possible.
+        # Before the daemon leaves the terminal: somebody can still read an error there.
         set_up_logging(config.current)
         if daemon:
             go_into_background()

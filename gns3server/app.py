@@ -6,8 +6,8 @@ import asyncio
 import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint
@@ -18,7 +18,6 @@ from gns3server.errors import advice
 from gns3server.events import EventBus
 from gns3server.files.durable import make_directory
 from gns3server.files.images import Images
-from gns3server.files.small_files import SmallFiles
 from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.curl_log import CurlLog
@@ -26,17 +25,17 @@ from gns3server.http.endless import EndlessStreams
 from gns3server.http.notifications import V1Translator
 from gns3server.http.routing import Route
 from gns3server.http.security import Gatekeeper
-from gns3server.nodes.machine import Machine
 from gns3server.nodes.project_base import ProjectServices
 from gns3server.nodes.registry import Registry
-from gns3server.nodes.runtime import remove_base, runtime_base
 from gns3server.plugin_host.host import CALL_SECONDS, PluginHost
 from gns3server.plugin_host.modules import PluginModules
 from gns3server.ports import PortPool, Ports
 from gns3server.projects.manager import ProjectManager
 from gns3server.projects.project import Project
 from gns3server.running.gate import StartGate
-from gns3server.running.local import LocalRunner
+from gns3server.running.local_machine import LocalMachine
+from gns3server.running.machine import Machine
+from gns3server.running.runtime import runtime_base
 from gns3server.server import Server
 from gns3server.settings.errors import SettingsError
 from gns3server.settings.live import LiveSettings
@@ -58,7 +57,7 @@ class Tasks:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def own(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run ``work`` to its end, whoever still waits for it."""
+        """Run ``work`` to its end, whether or not somebody still waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -66,7 +65,7 @@ class Tasks:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        # Fetched, so that an error whose client has gone is not reported as forgotten.
+        # Fetched, or asyncio would report an error whose client has gone as never retrieved.
         if not task.cancelled():
             task.exception()
 
@@ -74,6 +73,9 @@ class Tasks:
         """Wait for everything that is under way."""
         while self._tasks:
             await asyncio.wait(set(self._tasks))
+
+
+MakeMachine = Callable[[LiveSettings, Registry], AbstractAsyncContextManager[Machine]]
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class RunningServer:
 
 
 def make_ports(settings: Settings, registry: Registry) -> Ports:
-    """The port pools, which heed the companions of all node types."""
+    """The port pools, which keep clear of the companions of all node types."""
     server = settings.server
     return Ports(
         PortPool("TCP", server.console_start_port_range, server.console_end_port_range),
@@ -115,20 +117,22 @@ async def serving(
     stop: asyncio.Event | None = None,
     plugin_seconds: float = CALL_SECONDS,
     modules: PluginModules | None = None,
+    machine: MakeMachine | None = None,
 ) -> AsyncIterator[RunningServer]:
     """Run a server while the context lasts.
 
-    Projects that were open are open again before it listens, with what still runs
+    Projects that were open are open again before it listens, with whatever still runs
     in them; when it ends, all nodes are stopped unless ``keep_nodes`` is set.
 
     :param found: the plugins to load; all that are installed by default.
     :param stop: set when a client asks the server to end.
     :param plugin_seconds: how long one call into a plugin may take.
-    :param modules: is told which modules are whose plugin's.
+    :param modules: is told which modules belong to which plugin.
+    :param machine: makes the machine that nodes run on; this host by default.
     :raises SettingsError: HTTPS is wanted, and its certificate or key cannot be used.
     :raises OSError: the address, a directory or the record cannot be used.
-    :raises gns3server.storage.state_lock.AlreadyRunning: another server has the state directory.
-    :raises gns3server.storage.file_check.DatabaseError: its records cannot be used.
+    :raises gns3server.storage.state_lock.AlreadyRunning: another server uses the state directory.
+    :raises gns3server.storage.file_check.DatabaseError: the server's records cannot be used.
     """
     settings = config.current
     tls = await asyncio.to_thread(make_tls, settings)
@@ -150,6 +154,7 @@ async def serving(
             streams=streams,
             stop=stop or asyncio.Event(),
             limits=LimitedCalls(plugin_seconds),
+            make_machine=machine or local_machine,
         ) as (server, tasks),
         _curl_log(settings) as curl_log,
         host.lifespans(server),
@@ -157,7 +162,7 @@ async def serving(
     ):
         gatekeeper = Gatekeeper(*callers(settings))
         config.on_change = partial(apply, host, server.bus, gatekeeper)
-        # After the plugins' lifespans: one that fails there has no routes and no nodes.
+        # After the plugins' lifespans: a plugin that fails there has no routes and no nodes.
         routes = [*CORE_ROUTES, *host.routes()]
         application = make_application(
             server,
@@ -195,12 +200,13 @@ async def _core(
     streams: EndlessStreams,
     stop: asyncio.Event,
     limits: LimitedCalls,
+    make_machine: MakeMachine,
 ) -> AsyncIterator[tuple[Server, Tasks]]:
     """Everything below HTTP, wired together."""
     settings, tasks = config.current, Tasks()
     async with (
         _records(settings) as (thread, records),
-        _machine(config, registry) as machine,
+        make_machine(config, registry) as machine,
     ):
         bus = EventBus(max_listeners=settings.server.max_listeners)
         translate = V1Translator(registry)
@@ -246,7 +252,7 @@ def callers(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def apply(host: PluginHost, bus: EventBus, gatekeeper: Gatekeeper, new: Settings) -> None:
-    """Give new settings to those who do not look them up each time.
+    """Apply new settings where they are not looked up each time.
 
     :raises SettingsError: a plugin's section does not fit; nothing has changed.
     """
@@ -256,7 +262,7 @@ def apply(host: PluginHost, bus: EventBus, gatekeeper: Gatekeeper, new: Settings
 
 
 def make_tls(settings: Settings) -> ssl.SSLContext | None:
-    """What encrypts connections, if the settings want that. Blocks.
+    """The TLS context for connections, if the settings ask for one. Blocks.
 
     :raises SettingsError: the certificate or its key cannot be used.
     """
@@ -268,7 +274,7 @@ def make_tls(settings: Settings) -> ssl.SSLContext | None:
         certificate, key = (
             settings.expand(path) if path else "" for path in (server.certfile, server.certkey)
         )
-        # A key with a passphrase fails: there may be nobody at a terminal to be asked for it.
+        # A key with a passphrase fails: there may be nobody at a terminal to ask for it.
         context.load_cert_chain(certificate, key or None, password=lambda: "")
     except OSError as error:
         raise SettingsError(
@@ -333,20 +339,18 @@ async def _curl_log(settings: Settings) -> AsyncIterator[CurlLog | None]:
 
 
 @asynccontextmanager
-async def _machine(config: LiveSettings, registry: Registry) -> AsyncIterator[Machine]:
+async def local_machine(config: LiveSettings, registry: Registry) -> AsyncIterator[LocalMachine]:
+    """The machine that this process is on, as the settings describe it."""
     settings = config.current
-    runner = LocalRunner(settings.environ)
-    runtime = runtime_base(settings.state_path, settings.environ.get("XDG_RUNTIME_DIR"))
+    machine = LocalMachine(
+        settings.program_environment,
+        search_path=settings.search_path,
+        runtime=runtime_base(settings.state_path, settings.environ.get("XDG_RUNTIME_DIR")),
+        ports=make_ports(settings, registry),
+        gate=StartGate(settings.server.max_starting),
+        images=Images(config, registry.image_kinds),
+    )
     try:
-        yield Machine(
-            runner,
-            StartGate(settings.server.max_starting),
-            make_ports(settings, registry),
-            settings.search_path,
-            SmallFiles(),
-            Images(config, registry.image_kinds),
-            runtime,
-        )
+        yield machine
     finally:
-        await runner.close()
-        await asyncio.to_thread(remove_base, runtime)
+        await machine.close()

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 HURRIED_SECONDS = 1.0
-"""How long one call may take when the server stops, which is to take ten seconds at most."""
+"""How long one call may take while the server stops: stopping takes ten seconds at most."""
 
 CANCELLED = "it was cancelled, and not by this server"
 
@@ -23,7 +23,7 @@ _PLUGIN: ContextVar[str] = ContextVar("plugin")
 
 @contextmanager
 def on_behalf_of(plugin: str) -> Iterator[None]:
-    """Have what is called in the block, and all that comes of it, count as a plugin's code."""
+    """Count what is called in the block, and all that it starts, as a plugin's code."""
     token = _PLUGIN.set(plugin)
     try:
         yield
@@ -34,41 +34,41 @@ def on_behalf_of(plugin: str) -> Iterator[None]:
 def current_plugin() -> str:
     """The name of the plugin whose code runs.
 
-    :raises RuntimeError: it is none's.
+    :raises RuntimeError: no plugin's code runs.
     """
     plugin = _PLUGIN.get("")
     if not plugin:
         raise RuntimeError(
             "only the code of a plugin may do this: a hook, a handler, a call of a node, or a task "
-            "that one of them has made"
+            "that one of them has started"
         )
     return plugin
 
 
 class CallFailed(Exception):
-    """A call ended as none should. The text says how, beginning with ``it``."""
+    """A call ended as no call should. The text says how, and begins with ``it``."""
 
 
 class TookTooLong(CallFailed, TimeoutError):
-    """A call was given up because its time was over."""
+    """A call was given up because its time was up."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"it did not return within {seconds:g} seconds")
 
 
 def tamed(error: BaseException) -> CallFailed:
-    """An error that ends one call, for one that would end the server."""
+    """Turn an error that would end the server into one that ends only the call."""
     failure = CallFailed(f"it raised {type(error).__name__}: {error}")
     failure.__cause__ = error
     return failure
 
 
 async def guarded(function: Callable[[], Awaitable[T]]) -> T:
-    """Call foreign code in such a way that what it raises ends nothing but itself.
+    """Call foreign code so that what it raises ends only the call.
 
-    :raises TypeError: it returns nothing that can be awaited.
+    :raises TypeError: what it returns cannot be awaited.
     :raises CallFailed: it raised ``SystemExit``, ``KeyboardInterrupt`` or the like, or was
-        cancelled though nobody has cancelled whoever waits for it.
+        cancelled although the task that waits for it was not.
     """
     task = asyncio.current_task()
     before = 0 if task is None else task.cancelling()
@@ -88,11 +88,11 @@ async def guarded(function: Callable[[], Awaitable[T]]) -> T:
 
 
 class LimitedCall:
-    """A call of foreign code: a task that has so much time, and is left behind after it.
+    """A call of foreign code: a task with a time limit, left behind once that is over.
 
-    :param calls: those that it is one of.
+    :param calls: the calls that it belongs to.
     :param function: the code.
-    :param seconds: how long it may take, if not as long as any of them.
+    :param seconds: a limit of its own, if shorter than theirs.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class LimitedCall:
         loop = asyncio.get_running_loop()
         self.abandoned = False
         self.end = math.inf
-        """When its time is over, on the clock of the event loop."""
+        """When its time is up, by the event loop's clock."""
         self._calls = calls
         self._seconds = seconds
         self._resting = 0
@@ -124,7 +124,7 @@ class LimitedCall:
         return min(self._seconds, self._calls.seconds)
 
     async def wait(self) -> bool:
-        """Wait for its end, or for its limit; ``False`` then, and it is abandoned."""
+        """Wait for its end; ``False`` if its limit comes first, and it is then abandoned."""
         try:
             await self._over
         finally:
@@ -144,16 +144,16 @@ class LimitedCall:
         return self.task.result()
 
     def restart(self) -> None:
-        """Give it the whole limit from now on."""
+        """Give it the whole limit again, from now on."""
         self.end = math.inf if self._resting else self._calls.end_of(self.seconds)
 
     def rest(self) -> None:
-        """Let no time pass for it: the core works."""
+        """Stop its clock while the server's own code works for it."""
         self._resting += 1
         self.end = math.inf
 
     def go_on(self) -> None:
-        """Let its time pass again."""
+        """Start its clock again, with the whole limit."""
         self._resting -= 1
         self.restart()
 
@@ -177,7 +177,7 @@ class LimitedCall:
 class LimitedCalls:
     """Calls of foreign code, and how long each may take.
 
-    One timer looks after all of them: a call costs none.
+    One timer serves all of them: no call needs its own.
 
     :param seconds: the limit.
     """
@@ -190,10 +190,10 @@ class LimitedCalls:
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, function: Callable[[], Awaitable[T]], seconds: float = math.inf) -> T:
-        """What foreign code returns.
+        """Call foreign code, and return what it returns.
 
-        :param seconds: how long it may take, if not as long as any other.
-        :raises TookTooLong: it was left behind.
+        :param seconds: a limit of its own, if shorter.
+        :raises TookTooLong: its time was up, and it was left behind.
         :raises Exception: as :meth:`LimitedCall.result` does.
         """
         call = LimitedCall(self, function, seconds)
@@ -203,13 +203,13 @@ class LimitedCalls:
         return result
 
     def hurry(self) -> None:
-        """Give every call little time from now on, those under way included: the server stops."""
+        """Shorten the limit of every call, including those under way: the server is stopping."""
         self.seconds = min(HURRIED_SECONDS, self.seconds)
         for call in self.running:
             call.restart()
 
     def leave_behind(self, task: asyncio.Task[Any]) -> None:
-        """Cancel a task and wait for it no more. It may take note of that or not."""
+        """Cancel a task and wait for it no longer, whether it heeds that or not."""
         self._left_behind.add(task)
         task.add_done_callback(self._forget)
         task.cancel()
@@ -217,11 +217,11 @@ class LimitedCalls:
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._left_behind.discard(task)
         if not task.cancelled():
-            # Fetched, so that it is not reported as forgotten.
+            # Fetched, or asyncio would report it as never retrieved.
             task.exception()
 
     def end_of(self, seconds: float) -> float:
-        """When a call is over that has so much time from now on."""
+        """When the time of a call that has ``seconds`` from now on is up."""
         if seconds == math.inf:
             return seconds
         loop = asyncio.get_running_loop()

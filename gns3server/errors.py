@@ -1,8 +1,8 @@
 """The errors a client can meet.
 
 Each class fixes the HTTP status; each instance carries one sentence for the
-client (what happened, to which object, what to do about it) and, apart from
-it, what only the server's log should keep.
+client (what happened, to which object, what to do about it) and, separately,
+what belongs only in the server's log.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class LabError(Exception):
     """An error that a client is told about.
 
     :param message: the sentence the client reads.
-    :param log: more for the server's log, never sent to a client.
+    :param log: details for the server's log, never sent to a client.
     """
 
     status: int = 500
@@ -57,13 +57,13 @@ class Exhausted(LabError):
 class InvalidRequest(LabError):
     """400: the request itself is wrong: not JSON, or not what the route's schema asks for.
 
-    :param request: the parsed body, repeated to the client; ``None`` when there is none.
+    :param request: repeated to the client instead of the parsed body.
     """
 
     status = 400
 
-    def __init__(self, message: str, *, request: Any = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, request: Any = None, log: str | None = None) -> None:
+        super().__init__(message, log=log)
         self.request = request
 
 
@@ -80,7 +80,7 @@ class NotFound(LabError):
 
 
 class NotAcceptable(LabError):
-    """406: there is no answer of a media type that the client accepts."""
+    """406: no answer has a media type that the client accepts."""
 
     status = 406
 
@@ -104,26 +104,26 @@ class BodyTooLarge(LabError):
 
 
 class UnsupportedMediaType(LabError):
-    """415: the request's body is of a media type that the route does not take."""
+    """415: the request's body has a media type that the route does not take."""
 
     status = 415
 
 
 class ExpectationFailed(LabError):
-    """417: the client expects of the server what it cannot do."""
+    """417: the client expects something that the server cannot do."""
 
     status = 417
 
 
 class UpgradeRequired(LabError):
-    """426: there is a websocket here, and the request asked for none."""
+    """426: a websocket is served here, and the request did not ask for one."""
 
     status = 426
     headers: Mapping[str, str] = MappingProxyType({"Upgrade": "websocket", "Connection": "Upgrade"})
 
 
 class Unavailable(LabError):
-    """503: the plugin that would answer is out of service, or took too long."""
+    """503: the plugin or machine that would answer is out of service, or took too long."""
 
     status = 503
 
@@ -143,19 +143,20 @@ ADVICE = {
     errno.EDQUOT: "the disk quota is used up: make room",
     errno.EROFS: "the file system is read-only: make it writable again (mount -o remount,rw)",
 }
-"""By the error number of the kernel: what there is none of, and what helps."""
+"""By the kernel's error number: what has run out or is wrong, and what helps."""
 
 
 def advice(error: OSError) -> str | None:
-    """What helps against an error, ``None`` if it tells of no shortage."""
+    """What helps against an error; ``None`` if there is no advice for it."""
     return ADVICE.get(error.errno or 0)
 
 
-def warn_of_old_name(old: str, new: str) -> None:
-    """Warn of a name of version 0.1 at the line that uses it.
+def warn_of_old_name(old: str, new: str, *, level: int = 3) -> None:
+    """Warn of a name from version 0.1, at the line that uses it.
 
-    :param old: the name, which is gone in 0.3.
+    :param old: the old name, which 0.3 removes.
     :param new: what to write instead.
+    :param level: how many calls away the line is.
     """
     message = f"{old} is deprecated and will be gone in 0.3: use {new}"
-    warnings.warn(message, DeprecationWarning, stacklevel=3)
+    warnings.warn(message, DeprecationWarning, stacklevel=level)

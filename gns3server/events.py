@@ -1,7 +1,7 @@
-"""What has happened, and those who listen to it.
+"""Events, and the listeners that are told of them.
 
 An event is (kind, change, object); each API puts it into words of its own, with one translator
-that is called once an event, however many listen. Publishing never blocks and never fails because
+that is called once per event, however many listen. Publishing never blocks and never fails because
 of a listener: each has a bounded queue of its own, and one that falls behind is ended, while the
 others notice nothing.
 """
@@ -25,7 +25,7 @@ QUEUE_LENGTH = 2000
 """Events that may wait for one listener before it counts as fallen behind."""
 
 QUEUE_BYTES = 2 * 1024 * 1024
-"""Bytes that these may have together: an event holds a node's whole script."""
+"""Bytes that these may take up together: an event may hold a node's whole script."""
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Event:
     :param kind: what it has happened to: ``node``, ``log``, or a plugin's own word.
     :param change: ``created``, ``started``, ``stopped``, ``suspended``, ``resumed``, ``updated``,
         ``deleted``, ``error``, or a plugin's own word.
-    :param object: what it has happened to, as it is then; plain data that nobody changes any more.
+    :param object: what it has happened to, as it is then; plain data that is never changed again.
     """
 
     kind: str
@@ -48,9 +48,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """What an event of kind ``log`` is about: something that no request can be told of.
+    """The object of an event of kind ``log``: something that no answer to a request can tell.
 
-    :param node_id: the node that it concerns, if it is one.
+    :param node_id: the node that it concerns, if there is one.
     """
 
     message: str
@@ -58,22 +58,23 @@ class LogEntry:
 
 
 def same(event: Event) -> Event:
-    """The translator of those who want events as they are."""
+    """The translator for listeners that want events as they are."""
     return event
 
 
 def no_size(_: Any) -> int:
-    """The size of what only counts by number."""
+    """The size of events whose number alone is bounded."""
     return 0
 
 
 class Listener(Generic[T]):
-    """One subscriber: an asynchronous iterator of events as its translator puts them.
+    """One subscriber: an asynchronous iterator of events, as its translator words them.
 
-    It is ended by the bus, or by leaving it. Whoever serves it may set ``on_end``, called once
-    when it is ended, and ``connected``, asked whether there is still somebody who listens.
+    It lasts until the bus ends it or its context is left. The code that serves it may set
+    ``on_end``, called once when it is ended, and ``connected``, which tells whether the client
+    is still there.
 
-    :param size: bytes that one takes, which are bounded as well.
+    :param size: the bytes of one event; their sum is bounded as well.
     """
 
     def __init__(
@@ -122,18 +123,18 @@ class Listener(Generic[T]):
 
     @property
     def queued(self) -> tuple[tuple[T, int | None], ...]:
-        """What waits to be taken, each event with its number in the project's log if it has one."""
+        """The events waiting to be taken, each with its number in the project's log, if any."""
         return tuple(self._queue)
 
     def taken(self) -> Iterator[tuple[T, int | None]]:
-        """What is queued, one after the other; it does not wait any more then."""
+        """Take the queued events, one after the other."""
         while self._queue:
             item, number = self._queue.popleft()
             self._bytes -= self._size(item)
             yield item, number
 
     async def wait(self, seconds: float | None = None) -> bool:
-        """Wait until something is queued or the listener is ended; ``False`` after so long."""
+        """Wait until something is queued or the listener is ended; ``False`` if time runs out."""
         if self._queue or self.ended:
             return True
         loop = asyncio.get_running_loop()
@@ -157,9 +158,9 @@ class Listener(Generic[T]):
 
 
 class EventBus:
-    """Everybody who listens, and the one place where events are published.
+    """All listeners, and the one place where events are published.
 
-    :param max_listeners: how many may listen at once, all projects together.
+    :param max_listeners: how many may listen at once, in all projects together.
     """
 
     def __init__(self, *, max_listeners: int = 5000, queue_length: int = QUEUE_LENGTH) -> None:
@@ -167,31 +168,31 @@ class EventBus:
         self._queue_length = queue_length
         self._closed = False
         self._listeners: dict[str | None, dict[Listener[Any], None]] = {}
-        """By project; those who listen to all of them under ``None``."""
+        """By project; those of all projects under ``None``."""
 
     def __len__(self) -> int:
-        """How many listen, those who have hung up included."""
+        """How many listeners there are, including those that have hung up."""
         return sum(map(len, self._listeners.values()))
 
     @property
     def projects(self) -> frozenset[str]:
-        """The ids of the projects that somebody listens to."""
+        """The ids of the projects that have listeners."""
         return frozenset(project_id for project_id in self._listeners if project_id is not None)
 
     def listeners(self, project_id: str | None = None) -> int:
-        """How many listen to this very project, or to all of them; not those who have hung up.
+        """How many listen to this one project, or (``None``) to all; not those that have hung up.
 
-        Their streams end when the next line is sent, which may be seconds away.
+        The streams of those end when the next line is sent, which may be seconds away.
         """
         return sum(listener.connected() for listener in self._listeners.get(project_id, ()))
 
     def publish(
         self, event: Event, number: int | None = None, known: Mapping[Any, Any] | None = None
     ) -> None:
-        """Tell the project's listeners of an event, and those who listen to all projects.
+        """Tell the project's listeners of an event, and those of all projects.
 
         :param number: its number in the project's event log, if it has one.
-        :param known: what translators have made of it already.
+        :param known: what translators have already made of it, by translator.
         """
         made = dict(known or {})
         for listener in [
@@ -214,10 +215,10 @@ class EventBus:
     ) -> Iterator[Listener[T]]:
         """Listen to one project, or to all of them, while the context lasts.
 
-        :param translate: puts an event into the words of who listens, or returns ``None`` for one
-            that they have no word for. Listeners with the same translator share what it makes.
-        :param size: the bytes of what ``translate`` has made, where they are to be bounded.
-        :raises Conflict: as many listeners as the server allows are there already.
+        :param translate: words an event for the listener, or returns ``None`` for one that the
+            listener is not to get. Listeners with the same translator share what it makes.
+        :param size: the bytes of what ``translate`` has made, if they are to be bounded.
+        :raises Conflict: the server already has as many listeners as it allows.
         """
         if len(self) >= self.max_listeners:
             raise Conflict(
@@ -241,7 +242,7 @@ class EventBus:
             listener.end()
 
     def close(self) -> None:
-        """End every stream, the ones still to come included: the server stops."""
+        """End every stream, including those still to come: the server is stopping."""
         self._closed = True
         for group in list(self._listeners.values()):
             for listener in list(group):
@@ -252,6 +253,6 @@ def _translated(translate: Callable[[Event], Any], event: Event) -> Any:
     try:
         return translate(event)
     except Exception:
-        # One API that has no words for it must not keep it from the others.
+        # An API that cannot word it must not keep it from the others.
         log.exception("%s %s cannot be told to some listeners", event.kind, event.change)
         return None

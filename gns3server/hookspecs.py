@@ -1,20 +1,20 @@
 """The hooks: everything a plugin can tell the server, and be told by it.
 
-A plugin is a module that an entry point of the group ``gns3server.plugins``
-names. It implements any of these hooks, with as few of their arguments as it
-wants, marked with :data:`gns3server.plugin.hookimpl`.
+A plugin is a module named by an entry point of the group ``gns3server.plugins``.
+It implements any of these hooks, taking as few of their arguments as it wants,
+each marked with :data:`gns3server.plugin.hookimpl`.
 
 Hooks that register return data and change nothing themselves: the server
 checks all of a plugin's data, then installs all of it or none. Only the hooks
 that say so are awaited, and only they may be written with ``async def``.
 
-A hook that registers, or a lifespan, puts its plugin, and no other, out of
-service when it raises, returns something unfit or takes longer than ten seconds
-(one while the server stops): its hooks are not called any more, and requests to
-it answer 503 with the reason. It is in service again after a restart. A hook
-about projects or nodes that raises or takes too long is not called again; all else of
-its plugin goes on. Nothing that a hook raises ends the server, ``SystemExit``
-and ``KeyboardInterrupt`` included.
+When a hook that registers, or a lifespan, raises, returns something unfit or takes
+longer than ten seconds (one while the server stops), its plugin, and no other, is put
+out of service: its hooks are not called any more, and requests to it are answered 503
+with the reason. A restart puts it back in service. A hook about projects or nodes
+that raises or takes too long is not called again; the rest of its plugin carries
+on. Nothing that a hook raises ends the server, not even ``SystemExit`` or
+``KeyboardInterrupt``.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def gns3_config_schema() -> type[Schema]:  # type: ignore[empty-body]
 def gns3_node_types(config: Mapping[str, Any]) -> Sequence[NodeType]:  # type: ignore[empty-body]
     """The node types that the plugin offers.
 
-    Called once, while the server is built. No two plugins may have a type of the
+    Called once, while the server is built. Two plugins may not offer types of the
     same name: see :doc:`hooks`.
 
     :param config: live, read-only view of the plugin's section; always shows
@@ -80,7 +80,7 @@ def gns3_nio_types(config: Mapping[str, Any]) -> Sequence[NioType]:  # type: ign
     Called once, while the server is built.
 
     :param config: as for :func:`gns3_node_types`.
-    :returns: the NIO types, whose names no other plugin may have.
+    :returns: the NIO types; no other plugin may use their names.
     """
 
 
@@ -91,12 +91,12 @@ def gns3_routes(  # type: ignore[empty-body]
     """Routes beyond the standard ones of a node type, files for browsers, and shapes of errors.
 
     Called once, while the server is built. A path begins with ``/v1/``, or with a first segment
-    that neither the server nor another plugin has, and no other route may answer to it. The
-    handler of a route is given up after sixty seconds, or after ``limit``, and the answer is 503
-    then.
+    that neither the server nor another plugin uses, and no other route may match it. The
+    handler of a route is abandoned after sixty seconds, or after its ``limit``; the answer is
+    then 503.
 
     :param config: as for :func:`gns3_node_types`.
-    :returns: the routes, and with them what serves a folder of the plugin's package
+    :returns: the routes, along with what serves a folder of the plugin's package
         (:class:`~gns3server.plugin.StaticFiles`) or gives errors below a prefix another shape
         (:class:`~gns3server.plugin.ErrorShape`).
     """
@@ -106,10 +106,10 @@ def gns3_routes(  # type: ignore[empty-body]
 def gns3_lifespan(server: Server) -> AbstractAsyncContextManager[None]:  # type: ignore[empty-body]
     """What the plugin needs while the server runs.
 
-    Called once, before any project is opened and the server listens. The context
-    manager is entered then (awaited, within ten seconds) and left at shutdown,
-    after the last project was closed. It is entered and left in one task of its
-    own: when a task group in it fails meanwhile, that ends the plugin only.
+    Called once, before any project is opened and before the server listens. The context
+    manager is then entered (awaited, within ten seconds), and exited at shutdown,
+    after the last project has been closed. Both happen in one task of its own: a task
+    group in it that fails ends only the plugin.
 
     :param server: the running server.
     :returns: an asynchronous context manager.
@@ -118,24 +118,24 @@ def gns3_lifespan(server: Server) -> AbstractAsyncContextManager[None]:  # type:
 
 @hookspec
 async def gns3_project_opened(project: Project) -> None:
-    """A project was created or opened, also again when the server starts.
+    """A project was created or opened; also called when a starting server opens it again.
 
     Awaited, within ten seconds; cannot veto.
 
-    :param project: the project, open.
+    :param project: the open project.
     """
 
 
 @hookspec
 async def gns3_project_closing(project: Project) -> None:
-    """A project is about to be closed or deleted, also at shutdown; its nodes still run.
+    """A project is about to be closed or deleted (also at shutdown); its nodes still run.
 
-    They go on running if the server was told to keep them: the next one has them again.
+    If the server was told to keep them, they go on running and the next server adopts them.
 
     Awaited, within ten seconds; cannot veto. A project whose files cannot be
     removed stays open, and :func:`gns3_project_closed` is not called.
 
-    :param project: the project; nobody else works on it.
+    :param project: the project; nothing else works on it.
     """
 
 
@@ -145,7 +145,7 @@ async def gns3_project_closed(project: Project) -> None:
 
     Awaited, within ten seconds; cannot veto.
 
-    :param project: the project, closed.
+    :param project: the closed project.
     """
 
 
@@ -161,15 +161,15 @@ async def gns3_project_committed(project: Project) -> None:
 
 @hookspec
 async def gns3_node_event(project: Project, event: Event) -> None:
-    """Something has happened to a node, whosever it is; it is on disk and told already.
+    """Something has happened to a node, of any plugin; it is already on disk and published.
 
-    Awaited, within ten seconds; cannot veto. Events come one after the other in their order. What
-    has happened to a project that is closed meanwhile is left out, and so is what comes while more
-    than 2000 events wait.
+    Awaited, within ten seconds; cannot veto. Events come one at a time, in order. Events of a
+    project that has been closed meanwhile are left out, and so are those that come while more
+    than 2000 are waiting.
 
     :param project: the project.
     :param event: its ``change`` says what: ``created``, ``started``, ``stopped``, ``suspended``,
         ``resumed``, ``updated``, ``deleted`` or ``layout``; its ``object`` is a
-        :class:`~gns3server.plugin.NodeView`, of ``layout`` a
+        :class:`~gns3server.plugin.NodeView`, or for ``layout`` a
         :class:`~gns3server.plugin.LayoutView`.
     """

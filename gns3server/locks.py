@@ -2,7 +2,7 @@
 
 Order of arrival is a promise of the API ("requests on one VM run one at a
 time, in order of arrival"). A coroutine that first has to be scheduled before
-it can queue would break it, so a place in a queue is taken by a plain call;
+it can queue would break that, so a place in a queue is taken by a plain call;
 only the wait for the turn is awaited.
 """
 
@@ -38,7 +38,7 @@ class FairLock:
 
     @property
     def idle(self) -> bool:
-        """True when nobody is inside or waits."""
+        """True when nobody is inside or waiting."""
         return not self._inside and not self._queue
 
     def join(self, exclusive: bool, granted: Callable[[], None]) -> Waiter:
@@ -49,7 +49,7 @@ class FairLock:
         return turn
 
     def share(self, turn: Waiter) -> None:
-        """Make an exclusive turn a shared one that has the same place."""
+        """Make an exclusive turn a shared one, which keeps its place."""
         turn.exclusive = False
         if turn.inside:
             self._exclusive = False
@@ -90,21 +90,21 @@ class KeyedTurn:
 class KeyedLocks:
     """An exclusive lock per key, kept only while somebody uses it.
 
-    A visitor gets all its keys in one moment, when it is the first in line for each of
-    them: nobody has one and waits for another, so no two ever wait for each other.
+    A visitor gets all its keys at once, when it is first in line for each of
+    them: none has one key while it waits for another, so no two ever wait for each other.
 
-    One that does not know its keys yet has a place all the same. Once it names them it
-    is in line before all who came after it and are not inside. Until then none of those
-    gets a key that is not ``known``, since that may be the one to be named.
+    A visitor that does not know its keys yet still has a place. Once it names them it is in
+    line before all who came after it and are not inside. Until then, none of those who came
+    after it gets a key that is not ``known``, since that may be the one to be named.
 
-    :param known: whether what a key stands for is there already.
+    :param known: tells whether what a key stands for exists already.
     """
 
     def __init__(self, known: Callable[[str], bool] = lambda _: True) -> None:
         self._known = known
         self._count = 0
         self._lines: dict[str, list[KeyedTurn]] = {}
-        # Sets that keep their order: those without keys yet, and those who wait for them alone.
+        # Sets that keep their order: turns without keys yet, and turns that wait only for those.
         self._nameless: dict[KeyedTurn, None] = {}
         self._held_back: dict[KeyedTurn, None] = {}
 
@@ -126,7 +126,7 @@ class KeyedLocks:
         return turn
 
     def name(self, turn: KeyedTurn, keys: Iterable[str]) -> None:
-        """Queue for the keys of a turn that had none till now, at the place that it has."""
+        """Name the keys of a turn that had none, and queue for them at the place that it has."""
         del self._nameless[turn]
         self._line_up(turn, keys)
         self._admit_held_back()
@@ -172,7 +172,7 @@ class KeyedLocks:
         turn.granted()
 
     def _may_be_named_yet(self, turn: KeyedTurn) -> bool:
-        """Whether one who came before may still want a key of a turn, to make what it is for."""
+        """Whether an earlier visitor may still name a key of this turn, to make what it is for."""
         first = next(iter(self._nameless))
         return first.number < turn.number and not all(map(self._known, turn.keys))
 
@@ -190,7 +190,7 @@ class LockRequest:
 
     Use as an async context manager: entering waits for all turns.
 
-    :param keys: ``None`` if it is not known yet what the visit is for: :meth:`narrow` tells.
+    :param keys: ``None`` if they are not known yet: :meth:`narrow` names them.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class LockRequest:
         self._keys = None if keys is None else tuple(keys)
         self._inner_turn: KeyedTurn | None = None
         self.turn = asyncio.get_running_loop().create_future()
-        """Done once the turn has come, as far as it is known what for."""
+        """Done once the turn has come, for the keys that are known so far."""
         self._outer_turn: Waiter | None = outer.join(exclusive, self._outer_granted)
 
     @property
@@ -216,12 +216,12 @@ class LockRequest:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What the visit is for, as far as it is known."""
+        """The keys that the visit is for; none while they are not known."""
         return self._keys or ()
 
     def narrow(self, *keys: str) -> None:
-        """Tell what a visit without keys is for: it keeps its place, and is in the way of
-        nobody from now on but those who want the same keys.
+        """Name the keys of a visit that had none: it keeps its place, and from now on
+        delays only those who want the same keys.
         """
         if self._outer_turn is None:
             raise RuntimeError("the place to be narrowed was given up")

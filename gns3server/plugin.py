@@ -1,12 +1,14 @@
 """Everything a plugin may import from the server.
 
-``from gns3server.plugin import ...`` and nothing else: what is not here may
-change without notice. See :mod:`gns3server.hookspecs` for the hooks.
+A plugin uses ``from gns3server.plugin import ...`` and no other module: anything not
+listed here may change without notice. See :mod:`gns3server.hookspecs` for the hooks.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from gns3server.errors import (
     Conflict,
@@ -37,8 +39,7 @@ from gns3server.http.schemas import (
     port_field,
 )
 from gns3server.http.websockets import WebSocket
-from gns3server.nodes.machine import Machine
-from gns3server.nodes.nio import Nio, NioType, resolve_ipv4
+from gns3server.nodes.nio import Nio, NioType
 from gns3server.nodes.node import Change, Node
 from gns3server.nodes.node_type import NodeType, TextFile
 from gns3server.nodes.process_node import ProcessNode
@@ -50,15 +51,19 @@ from gns3server.projects.layout import Layout
 from gns3server.projects.manager import ProjectEntry, ProjectManager
 from gns3server.projects.node_api import Nodes
 from gns3server.projects.project import Project
-from gns3server.running.interfaces import is_interface_up
+from gns3server.running import network, tools
+from gns3server.running.machine import FileStamp, Machine
 from gns3server.running.spec import LaunchSpec, Port
-from gns3server.running.tools import ToolFailed, ToolResult, find_program, run_tool
+from gns3server.running.tools import ToolFailed, ToolResult
 from gns3server.server import Server
 from gns3server.settings.fields import PathText
 from gns3server.storage.rows import NodeLayout
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 API_VERSION = (1, 1)
-"""Version of this module: the first number changes when something is taken away, the
+"""Version of this module: the first number changes when something is removed, the
 second when something is added.
 """
 
@@ -71,6 +76,7 @@ __all__ = [
     "ErrorShape",
     "Event",
     "FailedRequest",
+    "FileStamp",
     "Forbidden",
     "ImageKind",
     "Images",
@@ -117,16 +123,30 @@ __all__ = [
     "Unavailable",
     "UuidText",
     "WebSocket",
-    "find_program",
     "hookimpl",
     "image_routes",
-    "is_interface_up",
     "name_field",
     "port_field",
     "raw_body",
-    "resolve_ipv4",
-    "run_tool",
 ]
+
+
+def _of_machine(function: Callable[P, T]) -> Callable[P, T]:
+    """A function of before there were other machines; to go with 0.3."""
+    name = function.__name__
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        warn_of_old_name(f"gns3server.plugin.{name}", f"Machine.{name}")
+        return function(*args, **kwargs)
+
+    return call
+
+
+find_program = _of_machine(tools.find_program)
+is_interface_up = _of_machine(network.is_interface_up)
+resolve_ipv4 = _of_machine(network.resolve_ipv4)
+run_tool = _of_machine(tools.run_tool)
 
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ that a process still has.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -46,7 +47,7 @@ class Holder:
 
 
 class PortPool:
-    """The ports of one transport protocol on this machine.
+    """The ports of one transport protocol on one machine.
 
     :param kind: ``"TCP"`` or ``"UDP"``.
     :param first: lowest port that is handed out.
@@ -66,6 +67,7 @@ class PortPool:
         self._distances = sorted({d for c in companions for d in (c, -c) if c})
         self._holders: dict[int, set[Holder]] = {}
         self._companion_holders: dict[int, set[Holder]] = {}
+        self._allocating = asyncio.Lock()
 
     def __len__(self) -> int:
         """How many ports are reserved."""
@@ -73,26 +75,43 @@ class PortPool:
 
     @property
     def reserved(self) -> frozenset[int]:
-        """The ports that somebody holds or has bound as the companion of another."""
+        """The ports that somebody holds, or that are bound as companions of others."""
         return frozenset(self._holders) | frozenset(self._companion_holders)
 
     def holders(self, port: int) -> frozenset[Holder]:
         """Everybody who holds ``port``."""
         return frozenset(self._holders.get(port, ()))
 
-    def allocate(self, holder: Holder) -> int:
+    async def allocate(
+        self, holder: Holder, can_bind: Callable[[str, int], Awaitable[bool]]
+    ) -> int:
         """Reserve the lowest port that nobody holds and no other process has bound.
 
+        :param can_bind: asks the machine, with the kind, whether a process could bind a port.
         :raises Conflict: the whole range is taken.
         """
-        for port in range(self.first, self.last + 1):
-            if self._may_hand_out(port) and can_bind(self.kind, port):
-                self._holders[port] = {holder}
-                return port
+        # One after the other: whether a lower port is free shows only when it was asked for.
+        async with self._allocating:
+            for port in range(self.first, self.last + 1):
+                if self._may_hand_out(port) and await self._try(port, holder, can_bind):
+                    return port
         raise Conflict(
             f"No free {self.kind} port is left between {self.first} and {self.last}: "
             "delete nodes or close projects, or widen the range in the settings."
         )
+
+    async def _try(
+        self, port: int, holder: Holder, can_bind: Callable[[str, int], Awaitable[bool]]
+    ) -> bool:
+        # Reserved meanwhile: nobody else may take it while the machine is asked.
+        self.hold_bound(port, holder)
+        free = False
+        try:
+            free = await can_bind(self.kind, port)
+        finally:
+            if not free:
+                self.release(port, holder)
+        return free
 
     def _may_hand_out(self, port: int) -> bool:
         return (
@@ -102,7 +121,7 @@ class PortPool:
         )
 
     def hold(self, port: int, holder: Holder) -> None:
-        """Reserve this very port, in or out of the range.
+        """Reserve exactly this port, inside the range or outside.
 
         A TCP port belongs to one node. A UDP port belongs to one project, and
         only one node at a time can run on it.
@@ -133,7 +152,7 @@ class PortPool:
         )
 
     def hold_bound(self, port: int, holder: Holder) -> None:
-        """Reserve a port that the holder has already; never refused."""
+        """Reserve a port that the holder already has; never refused."""
         self._holders.setdefault(port, set()).add(holder)
 
     def hold_companion(self, port: int, holder: Holder) -> None:
@@ -160,7 +179,7 @@ class PortPool:
         port: int | None = None,
         node_id: str | None = None,
     ) -> None:
-        """Give up every hold of a project that matches all that is given."""
+        """Give up every hold of a project that matches all given arguments."""
         for number in [port] if port is not None else [*self._holders, *self._companion_holders]:
             everybody = self._holders.get(number, set()) | self._companion_holders.get(
                 number, set()
@@ -175,7 +194,7 @@ class PortPool:
 
 
 class Ports:
-    """The pools of this server, by the protocol's name in lower case."""
+    """The pools of one machine, by the protocol's name in lower case."""
 
     def __init__(self, tcp: PortPool, udp: PortPool) -> None:
         self.tcp = tcp
@@ -194,7 +213,7 @@ class Ports:
 def can_bind(kind: str, port: int) -> bool:
     """Whether a new process could bind ``port`` on all addresses now; see :func:`try_port`.
 
-    :raises OSError: that cannot be found out, because there is no file descriptor left.
+    :raises OSError: there is no file descriptor left to find that out.
     """
     try:
         try_port(kind, port)
@@ -206,7 +225,7 @@ def can_bind(kind: str, port: int) -> bool:
 
 
 def try_port(kind: str, port: int) -> None:
-    """Bind ``port`` on all addresses, and give it back.
+    """Bind ``port`` on all addresses, and release it.
 
     TCP is tried with address reuse, as emulators do, so that connections that
     linger after a console was closed are no obstacle. UDP is tried without:

@@ -1,4 +1,4 @@
-"""What handlers, routes of plugins and their lifespans may use of the server."""
+"""What the server offers to handlers, and to plugins' routes and lifespans."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from gns3server.errors import warn_of_old_name
 from gns3server.events import Event, EventBus, Listener, same
 from gns3server.files.images import Images
-from gns3server.nodes.machine import Machine
 from gns3server.nodes.plugin_events import plugin_event
 from gns3server.nodes.registry import Registry
 from gns3server.nodes.store import Store
 from gns3server.projects.manager import ProjectManager
+from gns3server.running.machine import Machine
 from gns3server.settings.live import LiveSettings
 from gns3server.settings.schema import Settings
 from gns3server.storage.event_log import Translate
@@ -31,9 +31,9 @@ class Server:
     :param registry: the node types and NIO types of all plugins.
     :param bus: where events are published, and listened to.
     :param translate: puts events into the lines of the v1 API.
-    :param own: runs a change in a task that a client's hanging up does not end.
+    :param own: runs a change in a task that goes on when the client hangs up.
     :param plugins: a report of each plugin, as its wire object's fields.
-    :param plugin_mistake: takes note of what a plugin, by name, has done wrong: where, and what.
+    :param plugin_mistake: notes a plugin's mistake: the plugin's name, where it was, and the error.
     :param stopping: set it to end the server.
     :param undescribed: the plugins that are left out of the API document, which they would break.
     """
@@ -65,12 +65,12 @@ class Server:
         return Store(self.projects.records, Owner("server", ""))
 
     def publish(self, name: str, values: Mapping[str, Any]) -> None:
-        """Tell an event of a plugin's own to those who listen to all projects; it has no number.
+        """Publish a plugin's own event to those who listen to all projects; it has no number.
 
         :param name: the plugin's name and a word of its own, joined by a dot.
         :param values: what clients are told: up to 64 KiB of JSON.
-        :raises ValueError: the name does not begin with the plugin's, or JSON cannot hold that.
-        :raises gns3server.errors.Conflict: it is too long.
+        :raises ValueError: the name does not begin with the plugin's, or JSON cannot hold values.
+        :raises gns3server.errors.Conflict: the values are too long.
         """
         self.bus.publish(plugin_event(name, "", values))
 
@@ -78,40 +78,40 @@ class Server:
         """Listen to what happens, from now on: ``with server.events() as events``, then
         ``async for event in events``.
 
-        Up to 2000 events wait to be taken. One who falls further behind has ``fell_behind`` set,
-        and the iteration ends, as it does when the project goes or the server stops.
+        Up to 2000 events wait to be taken. A listener further behind has ``fell_behind`` set,
+        and its iteration ends, as it does when the project is gone or the server stops.
 
         :param project_id: the project to listen to; all by default.
-        :raises gns3server.errors.Conflict: as many listen as the server allows.
+        :raises gns3server.errors.Conflict: the server has as many listeners as it allows.
         """
         return self.bus.listen(project_id, translate=same)
 
     @property
     def config(self) -> LiveSettings:
-        """Deprecated, and gone in 0.3: ``live_settings``."""
+        """Deprecated, removed in 0.3; use ``live_settings``."""
         warn_of_old_name("Lab.config", "Server.live_settings")
         return self.live_settings
 
     @property
     def manager(self) -> ProjectManager:
-        """Deprecated, and gone in 0.3: ``projects``."""
+        """Deprecated, removed in 0.3; use ``projects``."""
         warn_of_old_name("Lab.manager", "Server.projects")
         return self.projects
 
     @property
     def hub(self) -> EventBus:
-        """Deprecated, and gone in 0.3: ``bus``."""
+        """Deprecated, removed in 0.3; use ``bus``."""
         warn_of_old_name("Lab.hub", "Server.bus")
         return self.bus
 
     @property
     def images(self) -> Images:
-        """Deprecated, and gone in 0.3: ``machine.images``."""
+        """Deprecated, removed in 0.3; use ``machine.images``."""
         warn_of_old_name("Lab.images", "Server.machine.images")
         return self.machine.images
 
     @property
     def stop(self) -> asyncio.Event:
-        """Deprecated, and gone in 0.3: ``stopping``."""
+        """Deprecated, removed in 0.3; use ``stopping``."""
         warn_of_old_name("Lab.stop", "Server.stopping")
         return self.stopping

@@ -1,1 +1,1 @@
-"""A server that is killed again and again, and a client that knows what must be left of it."""
+"""A server that is killed again and again, and a client that knows what must survive."""

@@ -1,4 +1,4 @@
-"""Holds a restarted server against the model, and the model against what can be seen."""
+"""Checks a restarted server against the model, and the model against what can be seen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Ports = range
 
 
 class Checker:
-    """Checks a server after each start of it."""
+    """Checks a server after each of its starts."""
 
     def __init__(self, model: Model, emulator: Emulator, consoles: Ports, udp: Ports) -> None:
         self._model = model
@@ -28,10 +28,10 @@ class Checker:
         self._udp = udp
 
     async def check(self, client: Client, left: dict[Path, Remains], dead: set[str]) -> None:
-        """Settle what no answer had told, and find what contradicts the model.
+        """Settle what no answer has told, and find what contradicts the model.
 
-        :param left: what was on the disk before the start, by directory.
-        :param dead: nodes whose processes were ended while there was no server.
+        :param left: the records on the disk before the start, by directory.
+        :param dead: nodes whose processes were ended while no server ran.
         :raises Violation: says what is wrong.
         """
         for node in self._model.nodes:
@@ -75,7 +75,7 @@ class Checker:
             if state is not None
         }
         if lost := project.allocated - left.allocated - changing:
-            raise Violation(f"UDP ports {lost} of project {project.id} are allocated no more")
+            raise Violation(f"UDP ports {lost} of project {project.id} are no longer allocated")
         new = left.allocated - project.allocated
         if len(new) > project.allocating:
             raise Violation(f"UDP ports {new} of project {project.id} were not freed")
@@ -96,10 +96,10 @@ class Checker:
                 node.process = None
             node.states = [actual]
         if seen:
-            raise Violation(f"project {project.id} has nodes of nobody's: {seen}")
+            raise Violation(f"project {project.id} has nodes that nobody made: {seen}")
 
     async def _check_events(self, client: Client, project: ProjectModel) -> None:
-        """The event log tells of each change once, in order, and nothing else."""
+        """The event log tells of each change once, in order, and of nothing else."""
         told = await client.events(project)
         if (numbers := [event["seq"] for event in told]) != [*range(1, len(told) + 1)]:
             raise Violation(f"the events of project {project.id} are numbered {numbers}")
@@ -118,7 +118,7 @@ class Checker:
             node.events, node.coming = found, [[]]
         if actions:
             raise Violation(
-                f"the log of project {project.id} tells of nodes of nobody's: {actions}"
+                f"the log of project {project.id} tells of nodes that nobody made: {actions}"
             )
 
     def _state(self, shown: dict[str, Any], wire: int | None) -> NodeState:
@@ -131,7 +131,7 @@ class Checker:
         )
 
     async def _check_processes(self) -> None:
-        """Each started node has the process that it had, or one; nothing else runs."""
+        """Each started node has the process that it had, or exactly one; nothing else runs."""
         await asyncio.to_thread(self._compare_processes)
 
     def _compare_processes(self) -> None:
@@ -160,7 +160,7 @@ class Checker:
             raise Violation(f"process {main.pid} of node {node.id} has lost the ports {missing}")
 
     async def _check_ports(self, client: Client) -> None:
-        """The lowest free ports are what the model says: none is leaked and none is lost."""
+        """The lowest free ports are those of the model: none is leaked and none is lost."""
         path = f"/v1/projects/{(await client.ask('POST', '/v1/projects'))['project_id']}"
         values = {**self._emulator.values, "name": "probe"}
         node = await client.ask("POST", f"{path}/{self._emulator.type}/vms", values)
@@ -192,17 +192,17 @@ class Checker:
 
 
 def as_seen(main: psutil.Process, state: NodeState, consoles: Ports, udp: Ports) -> Process:
-    """What is to be known of a process that nobody has seen start.
+    """What can be known of a process that nobody has seen start.
 
-    What it was started with is what it has bound: its node may have another console by now, and
-    another wire.
+    The ports it was started with are those it has bound: its node may have another console by
+    now, and another wire.
 
     :param state: of its node.
     :param consoles: the ports that nodes have for consoles.
-    :param udp: the ports that they have for wires.
+    :param udp: the ports that nodes have for wires.
     """
     bound = sorted(bound_ports(main))
     console = next((port for port in bound if port in consoles), state.console or 0)
-    # The first: what an emulator binds besides is above.
+    # The first: further ports of an emulator are higher.
     wire = next((port for port in bound if port in udp), None)
     return Process(main.pid, console, wire)

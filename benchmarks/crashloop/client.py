@@ -1,4 +1,4 @@
-"""A client that does what it likes, by a seed, and notes in the model what it was answered."""
+"""A client that makes random requests, by a seed, and notes the answers in the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from crashloop.processes import main_process
 
 REQUEST_SECONDS = 60.0
 AT_ONCE = 4
-"""How many requests about one project are under way at the same time."""
+"""How many requests about one project may be under way at the same time."""
 
 
 class Unanswered(Exception):
@@ -32,7 +32,7 @@ class Violation(Exception):
 class Client:
     """Drives the server until it is gone.
 
-    :param consoles: ports that nodes may be given, a range of their own for each node.
+    :param consoles: ports that nodes may be given, a separate range for each node.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Client:
         self._sending = asyncio.Condition()
 
     async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Do one request that must succeed.
+        """Make one request that must succeed.
 
         :raises Unanswered: the server has gone.
         :raises Violation: it refuses.
@@ -71,7 +71,7 @@ class Client:
         except (aiohttp.ClientError, ConnectionError) as error:
             self.gone = True
             self._model.history.append(f"?? {what}: {type(error).__name__}")
-            # It stays counted: this is a change in flight.
+            # The request stays counted: it is a change in flight.
             raise Unanswered from error
         self.unanswered -= 1
         self._model.history.append(f"<- {what}: {status}")
@@ -80,12 +80,12 @@ class Client:
         return json.loads(content) if content else None
 
     async def busy(self, requests: int) -> None:
-        """Wait until so many requests were sent, and one of them waits for its answer."""
+        """Wait until this many requests were sent, and one of them waits for its answer."""
         async with self._sending:
             await self._sending.wait_for(lambda: self.sent >= requests and self.unanswered > 0)
 
     async def drive(self) -> None:
-        """Do things with all projects until the server has gone."""
+        """Work on all projects until the server has gone."""
         await asyncio.gather(*(self._work_on(project) for project in self._model.projects))
 
     async def _work_on(self, project: ProjectModel) -> None:
@@ -111,7 +111,7 @@ class Client:
         """Create a project, or open one that is closed."""
         before = project.known
         if before is None:
-            # What it has left there when it moved would come with it.
+            # Files that it left there when it moved would come back with it.
             await asyncio.to_thread(shutil.rmtree, project.home, ignore_errors=True)
         new = ProjectState(self._some_name(), project.home)
         if before is not None:
@@ -124,7 +124,7 @@ class Client:
         return f"lab {self._rng.randrange(1000)}"
 
     async def take_stock(self, project: ProjectModel) -> None:
-        """See which consoles the nodes of a project have that was closed, and unplug their wires:
+        """See which consoles the nodes of a reopened project have, and unplug their wires:
         its ports may be another's by now.
         """
         path = f"/v1/projects/{project.id}/{self._emulator.type}/vms"
@@ -142,7 +142,7 @@ class Client:
         await self._rng.choices(steps, weights=[6, 3, 2, 1])[0](project, state)
 
     async def _change_project(self, project: ProjectModel, state: ProjectState) -> None:
-        """Change some of its values at once, of which its path takes the longest."""
+        """Change some of its values at once; changing its path takes the longest."""
         places = [project.home, *(project.home.with_name(f"{project.id}-{n}") for n in range(2))]
         changes: dict[str, Any] = {
             "name": self._some_name(),
@@ -178,7 +178,7 @@ class Client:
         project.states = [before, after]
         for node in project.nodes:
             state = node.known
-            # Its console may be another's when it is open again.
+            # Its console may be another's when the project is open again.
             stopped = state and replace(state, started=False)
             left = stopped and replace(stopped, console=None) if after else None
             node.begin(state, stopped, left, events=_end_of(state))
@@ -272,7 +272,7 @@ class Client:
         await self.ask("POST", self._path(project, node, "/reload"))
         node.finish()
         if former == await self._note_process(node):
-            raise Violation(f"node {node.id} was reloaded and has the process that it had before")
+            raise Violation(f"node {node.id} was reloaded and still has its former process")
 
     async def _stop(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
         node.begin(state, replace(state, started=False), events=_end_of(state))
@@ -303,8 +303,8 @@ class Client:
             raise Violation(f"node {node.id} was stopped and still has process {pid}")
 
     async def events(self, project: ProjectModel) -> list[dict[str, Any]]:
-        """All that the event log of a project tells, oldest first."""
-        # The gap before a number that is not reached names the one that comes next.
+        """All events in the log of a project, oldest first."""
+        # The gap that is told for a number not yet reached names the number that comes next.
         (gap,) = await self._listen(project, 10**9, 1)
         return await self._listen(project, 0, gap["event"]["first"] - 1)
 
@@ -318,5 +318,5 @@ class Client:
 
 
 def _end_of(state: NodeState | None) -> list[list[str]]:
-    """What is told of the end of a node in this state."""
+    """The events of the end of a node in this state."""
     return [["vm.stopped"]] if state is not None and state.started else []

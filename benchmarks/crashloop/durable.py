@@ -1,4 +1,4 @@
-"""What a killed server has left on the disk, read from copies so that nothing of it is changed."""
+"""What a killed server has left on the disk, read from copies so that nothing is changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Remains:
     """One project's records.
 
     :param wires: local UDP port of each node that has a NIO.
-    :param unrecorded: ids of runs that were intended, and whose processes are not on record.
+    :param unrecorded: ids of runs that were intended, but whose processes are not on record.
     """
 
     wires: dict[str, int] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Remains:
 
 
 def remains(project_id: str, directory: Path) -> Remains:
-    """Read the records of a project, empty ones if there are none.
+    """Read the records of a project; they are empty if there are none.
 
     They are in a hidden directory if the server was about to delete them.
     """
@@ -48,7 +48,7 @@ def _read_copy(directory: Path) -> Remains:
             try:
                 return _read(connection)
             except sqlite3.OperationalError:
-                # It was killed before the file had its tables.
+                # The server was killed before the file had its tables.
                 return Remains()
 
 

@@ -1,4 +1,4 @@
-"""What the loop runs as nodes: an emulator that can be told to kill the server that starts it."""
+"""The loop's nodes: an emulator that can be told to kill the server that starts it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Emulator:
 
     :param armed: while this file exists, the next program of a node removes it and kills the
         server.
-    :param place: adapter and port of its wire.
-    :param text: the property that is stored together with a file or by itself.
-    :param allocation: path below a project's that allocates a UDP port.
+    :param place: the adapter and port of its wire.
+    :param text: a property that is stored with a file or on its own.
+    :param allocation: the path, below a project's, that allocates a UDP port.
     :param companions: how far from a UDP port others are kept free.
     :param values: what a create request needs besides the name.
     :param environ: what the server needs in its environment.
@@ -41,11 +41,11 @@ class Emulator:
     environ: Mapping[str, str] = field(default_factory=dict)
 
     def arm(self) -> None:
-        """Have the next node kill the server between its spawn and the record of it."""
+        """Have the next node kill the server between the node's spawn and the record of it."""
         self.armed.touch()
 
     def disarm(self) -> bool:
-        """Take that back; tells whether nobody had done it."""
+        """Cancel that; return whether no node had killed the server."""
         try:
             self.armed.unlink()
         except FileNotFoundError:
@@ -54,8 +54,8 @@ class Emulator:
 
 
 def virtual_pcs(directory: Path) -> Emulator:
-    """VPCS, as the plugin starts it, by way of a wrapper in ``directory``."""
-    # Only whoever runs it has the plugin.
+    """VPCS, as the plugin starts it, through a wrapper in ``directory``."""
+    # Imported when used: only those who run this need the plugin.
     from gns3server_vpcs.wires import RELAY_DISTANCE
 
     armed, wrapper = directory / "armed", directory / "vpcs-wrapper"

@@ -1,4 +1,4 @@
-"""Kill, look, go on: the loop itself, and what it says in the end."""
+"""Kill, look, start again: the loop itself, and its summary."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from crashloop.processes import processes_of_nodes
 
 PROJECTS, NODES_EACH = 3, 8
 OWN_CONSOLES = 4
-"""How many consoles each node has to choose from."""
+"""How many consoles there are to choose from for each node."""
 
 SHOWN = 200
-"""How much of the history is shown when something is wrong."""
+"""How many lines of the history are shown when something is wrong."""
 
 
 class Way(Enum):
@@ -45,14 +45,14 @@ class Way(Enum):
 
 
 PLAN = {Way.IN_FLIGHT: 5, Way.SPAWNED: 2, Way.AT_REST: 1, Way.STARTING: 1}
-"""In which proportion; the order is the seed's. The last one kills twice."""
+"""How often each way is used; the seed decides the order. The last way kills twice."""
 
 
 @dataclass(slots=True)
 class Summary:
     """How often the server was killed, and when.
 
-    :param phases: a kill may count for several of them.
+    :param phases: how often in each; a kill may count for several.
     """
 
     seed: int
@@ -95,9 +95,9 @@ class CrashLoop:
         return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
 
     async def run(self) -> Summary:
-        """Kill the server as often as wanted, check it after each kill, and end it in order.
+        """Kill the server as often as wanted, check it after each kill, and end it cleanly.
 
-        :raises Violation: with the seed and what was done before.
+        :raises Violation: with the seed and the history.
         """
         try:
             server = await self._start()
@@ -118,14 +118,14 @@ class CrashLoop:
         return self.summary
 
     async def _start(self) -> Server:
-        # Local: else nobody could move a project.
+        # Local, because otherwise nobody could move a project.
         extra = {"GNS3_SERVER_LOCAL": "true", **self._emulator.environ}
         port = self._server.port if self._server else None
         self._server = start_ours(self._box, self._home, port=port, extra=extra)
         return self._server
 
     def _stop(self) -> str:
-        """End the server that was started last, whoever waits for it; returns its log."""
+        """End the server that was started last, whoever waits for it; return its log."""
         if self._server is None:
             return ""
         self._server.process.kill()
@@ -147,7 +147,7 @@ class CrashLoop:
                 self.summary.requests += client.sent
 
     def _own_consoles(self, server: Server) -> Mapping[str, range]:
-        """Consoles that nodes are moved to: each from a range of its own, at the upper end."""
+        """Consoles that nodes are moved to: each has its own range, at the upper end."""
         first = server.port + NODES - OWN_CONSOLES * PROJECTS * NODES_EACH
         return {
             node.id: range(first + OWN_CONSOLES * n, first + OWN_CONSOLES * (n + 1))
@@ -181,7 +181,7 @@ class CrashLoop:
     async def check(
         self, server: Server, client: Client, left: dict[Path, Remains], dead: set[str]
     ) -> None:
-        """Hold a server that was just started against the model.
+        """Check a server that was just started against the model.
 
         :raises Violation: it has broken a promise.
         """
@@ -230,10 +230,10 @@ class CrashLoop:
         await asyncio.to_thread(server.process.wait, REQUEST_SECONDS)
         await driving
         if self._emulator.disarm():
-            raise Violation("the server ended, and not by the hand of a node")
+            raise Violation("the server ended, but no node had killed it")
 
     async def _at_rest(self, server: Server, client: Client) -> None:
-        """Kill it while nobody wants anything."""
+        """Kill it while no request is under way."""
         for project in self._model.projects:
             if not project.is_open:
                 await client.open(project)
@@ -264,7 +264,7 @@ class CrashLoop:
         return left
 
     def _kill_some_nodes(self) -> set[str]:
-        """End some nodes while there is no server to see it."""
+        """End some nodes while no server runs to see it."""
         dead = set()
         for node in self._model.nodes:
             if node.process is not None and len(node.states) == 1 and self._rng.random() < 0.1:

@@ -1,4 +1,4 @@
-"""What must be true of a server, as far as its answers have told the client."""
+"""What must be true of a server, as far as its answers tell."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NodeState:
     started: bool = False
 
     def fits(self, seen: NodeState) -> bool:
-        """Whether this is what was seen."""
+        """Whether this matches what was seen."""
         console = seen.console if self.console is None else self.console
         return seen == NodeState(self.name, console, self.text, self.wire, self.started)
 
@@ -40,12 +40,12 @@ class Process:
 class NodeModel:
     """One node.
 
-    :param states: what it may be: one thing, or several while a request about
+    :param states: its possible states: one, or several while a request about
         it has no answer; ``None`` stands for a node that does not exist.
-    :param process: unless the server was asked to start, reload or stop it and
-        has not answered.
-    :param events: what must be told of it in the event log, in this order.
-    :param coming: how that may go on while a request has no answer.
+    :param process: unknown while the server was asked to start, reload or stop
+        it and has not answered.
+    :param events: its events that the event log must have, in this order.
+    :param coming: how these may continue while a request has no answer.
     """
 
     id: str
@@ -61,9 +61,9 @@ class NodeModel:
         return state
 
     def begin(self, *states: NodeState | None, events: Sequence[list[str]] = ()) -> None:
-        """A request was sent that makes it the last of these; it may also become another.
+        """A request was sent that should lead to the last of these states, and may to others.
 
-        :param events: what may be told of it then; what is told if all goes well comes last.
+        :param events: the events that may be told then; those of a success come last.
         """
         self.states, self.coming = list(states), [[], *events]
 
@@ -78,7 +78,7 @@ class NodeModel:
 class ProjectState:
     """What a client can know of a project.
 
-    :param open: else it is closed, and its files are where they were.
+    :param open: otherwise it is closed, and its files are where they were.
     """
 
     name: str
@@ -91,11 +91,11 @@ class ProjectState:
 class ProjectModel:
     """One project.
 
-    :param home: where it is unless it was moved.
-    :param states: what it may be; ``None`` stands for a project that does not exist.
+    :param home: its directory unless it was moved.
+    :param states: its possible states; ``None`` stands for a project that does not exist.
     :param allocated: UDP ports that are allocated; their NIOs may name them.
     :param allocating: how many allocations have no answer.
-    :param closed_before: since its nodes were wired, perhaps.
+    :param closed_before: whether it may have been closed since its nodes were wired.
     """
 
     id: str
@@ -118,7 +118,7 @@ class ProjectModel:
         return self.known is not None and self.known.open
 
     def settle(self, state: ProjectState | None) -> None:
-        """It is this; what a project had that does not exist any more is gone with it."""
+        """Note its state; if it does not exist any more, all that it had is gone too."""
         self.states = [state]
         if state is None or not state.open:
             self.allocated.clear()
@@ -131,12 +131,12 @@ class ProjectModel:
 
 @dataclass(slots=True)
 class Model:
-    """Everything, and how it came about."""
+    """All projects, and the history of requests."""
 
     projects: list[ProjectModel]
     history: list[str] = field(default_factory=list)
 
     @property
     def nodes(self) -> list[NodeModel]:
-        """The nodes of all projects, those included that do not exist."""
+        """The nodes of all projects, including those that do not exist."""
         return [node for project in self.projects for node in project.nodes]

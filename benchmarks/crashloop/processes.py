@@ -1,4 +1,4 @@
-"""The processes of nodes, found without a word from the server: by run id and directory."""
+"""The processes of nodes, found without asking the server: by run id and directory."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 import psutil
 
 RUN_ID = "GNS3_RUN_ID"
-"""Every process of a node carries it in its environment."""
+"""Every process of a node has this variable in its environment."""
 
 
 def processes_of_nodes() -> Iterator[tuple[str, str, psutil.Process]]:
-    """Node id, run id and process of all that run on this machine, oldest first.
+    """Node id, run id and process of all nodes that run on this machine, oldest first.
 
     A node's directory is named after its id, and is where its processes run.
     """
@@ -35,7 +35,7 @@ def main_process(node_id: str) -> int | None:
 
 
 def bound_ports(process: psutil.Process) -> set[int]:
-    """The ports that a process has bound, TCP and UDP, those of its children included."""
+    """The TCP and UDP ports that a process and its children have bound."""
     ports: set[int] = set()
     for member in [process, *process.children(recursive=True)]:
         for link in member.net_connections("inet"):

@@ -1,4 +1,4 @@
-"""How long a killed server takes to come back with nodes that have gone on running."""
+"""How long a killed server takes to come back while its nodes run on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COUNT = 100
 
 
 def restart(box: Box, quick: bool) -> list[Figure]:
-    """From exec to the first 200 with 100 running PCs, and with the same 100 stopped, in turns."""
+    """From exec to the first 200 with 100 PCs running, and with the same PCs stopped, in turn."""
     home = box.directory("ours")
     server = start_ours(box, home)
     server.wait_first_answer()
@@ -44,7 +44,7 @@ def restart(box: Box, quick: bool) -> list[Figure]:
 
 
 def _again(box: Box, home: Path, server: Server) -> tuple[Server, float]:
-    """Kill a server and start the next one; also tells the milliseconds to its first answer."""
+    """Kill a server and start the next; also return the milliseconds to its first answer."""
     server.process.kill()
     server.process.wait()
     begun = time.perf_counter()

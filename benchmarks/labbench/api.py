@@ -36,7 +36,7 @@ class Lab:
         return await ask(self.session, "POST", f"{self.path}/{TYPE}/vms", {"name": name})
 
     async def add_pairs(self, count: int) -> list[dict[str, Any]]:
-        """Create nodes, each linked with one other."""
+        """Create nodes, each linked to one other."""
         nodes = await asyncio.gather(*[self.add_node(f"PC {n}") for n in range(count)])
         ports = [await self._udp_port() for _ in range(count)]
         await asyncio.gather(
@@ -67,7 +67,7 @@ class Lab:
 async def ask(
     session: aiohttp.ClientSession, method: str, path: str, body: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Do a request that must succeed."""
+    """Make a request that must succeed."""
     async with session.request(method, path, json=body or {}) as answer:
         if answer.status >= 400:
             raise RuntimeError(f"{method} {path}: {answer.status} {await answer.text()}")
@@ -77,7 +77,7 @@ async def ask(
 
 @asynccontextmanager
 async def new_lab(server: Server) -> AsyncIterator[Lab]:
-    """A new project, deleted in the end."""
+    """A new project, deleted at the end."""
     connector = aiohttp.TCPConnector(limit=0)
     limit = aiohttp.ClientTimeout(total=120)
     async with aiohttp.ClientSession(server.url, connector=connector, timeout=limit) as session:

@@ -16,7 +16,7 @@ from labbench.consoles import prompts
 
 PR_SET_TIMERSLACK = 29  # linux/prctl.h
 TIMER_SLACK_NS = 5_000_000
-"""What our server gives to its virtual PCs."""
+"""The timer slack that our server gives to its virtual PCs."""
 
 
 async def spawn(node: dict[str, Any]) -> asyncio.subprocess.Process:
@@ -51,7 +51,7 @@ async def down(processes: list[asyncio.subprocess.Process]) -> None:
 
 
 async def main() -> None:
-    """Print how long up and down took, in seconds, as JSON."""
+    """Print how long starting and ending took, in seconds, as JSON."""
     nodes = json.load(sys.stdin)
     begun = time.perf_counter()
     processes = await up(nodes)

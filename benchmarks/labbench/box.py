@@ -1,4 +1,4 @@
-"""A place for everything that a run of the benchmarks starts or writes, and its end."""
+"""A place for everything that a run of the benchmarks starts or writes, cleaned up at its end."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from typing import IO
 import psutil
 
 MARK = "LABBENCH"
-"""Environment variable by which every process that a box has started is known, and theirs too."""
+"""Environment variable that marks every process that a box has started, and their children."""
 
 STOP_SECONDS = 15.0
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 LOWEST, HIGHEST = 20000, 32000
-"""Ports are taken from here: below those that the kernel gives to outgoing connections."""
+"""Ports are taken from here on: below those that the kernel gives to outgoing connections."""
 
 
 class Box:
-    """A directory, and processes that carry its mark; at the end both are gone."""
+    """A directory, and processes that carry its mark; both are gone at the end."""
 
     def __init__(self, parent: str | None = None) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="labbench-", dir=parent))
@@ -47,7 +47,7 @@ class Box:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # A second Ctrl-C must not leave half of it behind.
+        # A second Ctrl-C must not interrupt the cleaning.
         former = {number: signal.signal(number, signal.SIG_IGN) for number in INTERRUPTS}
         self.close()
         for number, handler in former.items():
@@ -68,15 +68,16 @@ class Box:
         stdin: int = subprocess.DEVNULL,
         stdout: int | IO[bytes] = subprocess.DEVNULL,
     ) -> subprocess.Popen[bytes]:
-        """Start a program that sees nothing of its caller's settings.
+        """Start a program that sees none of its caller's settings.
 
-        In a session of its own, so that Ctrl-C comes to us alone and we end it in order.
+        It gets its own session, so that Ctrl-C reaches only us and we end it cleanly.
         """
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "LANG": "C.UTF-8",
             "HOME": str(home),
             MARK: self._mark,
+            "GNS3_SERVER_ENVIRONMENT": MARK,
             **(extra or {}),
         }
         return subprocess.Popen(
@@ -90,7 +91,7 @@ class Box:
         )
 
     def processes(self) -> Iterator[psutil.Process]:
-        """All that carry the mark: what was started here, and what that has started."""
+        """All processes that carry the mark: those started here, and those that they started."""
         for process in psutil.process_iter():
             try:
                 if process.environ().get(MARK) == self._mark:
@@ -99,7 +100,7 @@ class Box:
                 continue
 
     def close(self) -> None:
-        """End what still runs and remove the directory."""
+        """End the processes that still run and remove the directory."""
         for end in (psutil.Process.terminate, psutil.Process.kill):
             for process in self.processes():
                 with suppress(psutil.NoSuchProcess):
@@ -108,7 +109,7 @@ class Box:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _wait_until_gone(self) -> None:
-        # Zombies have no environment: those that nobody reaps do not count.
+        # Zombies have no environment, so those that nobody reaps do not count.
         deadline = time.monotonic() + STOP_SECONDS
         while any(self.processes()) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -120,7 +121,7 @@ def free_ports(count: int) -> int:
         first = random.randrange(LOWEST, HIGHEST - count)
         if all(_is_free(port) for port in range(first, first + count)):
             return first
-    raise RuntimeError(f"this machine has no {count} successive free ports")
+    raise RuntimeError(f"this machine does not have {count} successive free ports")
 
 
 def _is_free(port: int) -> bool:

@@ -1,4 +1,4 @@
-"""Clients of consoles: all of them wait until their node's prompt is there."""
+"""Clients of consoles: each waits for its node's prompt."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ LIMIT_SECONDS = 120.0
 
 
 async def prompts(ports: Collection[int]) -> None:
-    """Connect to every console, again while it is refused, and return after the last prompt.
+    """Connect to every console, retrying while refused, and return after the last prompt.
 
-    The attempts are made by one task and with bare sockets: a hundred clients that try fifty
-    times a second must not take the machine from what they wait for.
+    One task makes the attempts, with bare sockets: a hundred clients that try fifty times
+    a second must not slow down what they wait for.
     """
     async with asyncio.timeout(LIMIT_SECONDS):
         readers = []
@@ -37,7 +37,7 @@ async def prompts(ports: Collection[int]) -> None:
 
 
 def _connect(port: int) -> socket.socket | None:
-    """Connect on the loopback, where this neither waits nor blocks."""
+    """Connect on the loopback, where connecting does not block."""
     link = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         link.connect(("127.0.0.1", port))

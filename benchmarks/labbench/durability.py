@@ -1,4 +1,4 @@
-"""What it costs that every answered change is on the disk: beside the same server without."""
+"""What it costs to have every answered change on disk, beside the same server without syncs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from labbench.report import Aim, Figure
 from labbench.servers import Server
 
 MEMORY = "/dev/shm"
-"""A file system in memory: a sync does nothing there, and all else is the same."""
+"""A file system in memory: a sync does nothing there, and everything else is the same."""
 
 AT_ONCE = 50
 
 
 def creation(box: Box, quick: bool) -> list[Figure]:
-    """Nodes created one after the other and 50 at once, on the disk and in memory, in turns."""
+    """Nodes created one after the other and 50 at once, on disk and in memory, in turn."""
     if os.stat(box.path).st_dev == os.stat(MEMORY).st_dev:
         raise RuntimeError(
             f"{box.path} is in memory as well: name a directory on a disk with --dir"
@@ -38,7 +38,7 @@ async def _measure(ours: Server, unsafe: Server, rounds: int) -> list[Figure]:
         for number in range(rounds + 1):
             for name, lab in (("ours", our_lab), ("unsafe", unsafe_lab)):
                 alone, together = await _round(lab)
-                # The first round is to warm up.
+                # The first round only warms up.
                 if number:
                     one[name].append(alone)
                     many[name].append(together)
@@ -49,7 +49,7 @@ async def _measure(ours: Server, unsafe: Server, rounds: int) -> list[Figure]:
 
 
 async def _round(lab: Lab) -> tuple[float, float]:
-    """Milliseconds for one of ten that are created in turn, and for 50 that are at once."""
+    """Milliseconds for one of ten created in turn, and for 50 created at once."""
     begun = time.perf_counter()
     nodes = [await lab.add_node(f"PC {number}") for number in range(10)]
     alone = (time.perf_counter() - begun) / len(nodes)

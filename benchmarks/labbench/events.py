@@ -1,4 +1,4 @@
-"""How fast an event reaches all who listen, beside a bare fan-out."""
+"""How fast an event reaches all listeners, beside a bare fan-out."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ PING = b'{"action": "ping"}\n'
 
 
 class Delivery(NamedTuple):
-    """Milliseconds from a request to the first and to the last listener's line."""
+    """Milliseconds from a request until the first and until the last listener has its line."""
 
     first: float
     last: float
 
 
 class Audience:
-    """Some listeners of one stream, and a connection to cause events with."""
+    """Some listeners to one stream, and a connection that causes events."""
 
     def __init__(self, port: int, stream: str, cause: str, listeners: int) -> None:
         self._cause = cause
@@ -54,7 +54,7 @@ class Audience:
             link.close()
 
     def cause(self, name: str) -> Delivery:
-        """Cause an event that carries this name, and wait until everybody has its line."""
+        """Cause an event that carries this name, and wait until every listener has its line."""
         body = f'{{"name": "{name}"}}'
         head = f"POST {self._cause} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
         request = f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
@@ -86,14 +86,14 @@ class Audience:
 
 @dataclass(slots=True)
 class Pair:
-    """What was measured of ours and of the bare server in the same rounds."""
+    """The measurements of ours and of the bare server in the same rounds."""
 
     ours: list[Delivery] = field(default_factory=list)
     bare: list[Delivery] = field(default_factory=list)
 
 
 def delivery(box: Box, quick: bool) -> list[Figure]:
-    """Time from the request that causes an event to the last listener's having it."""
+    """Time from the request that causes an event until the last listener has it."""
     home = box.directory("fan")
     with (
         servers.ours(box) as us,

@@ -19,7 +19,7 @@ NODE = {
     "node/0f0e0d0c-0b0a-0908-0706-050403020100",
     "vm_id": "0f0e0d0c-0b0a-0908-0706-050403020100",
 }
-"""About what an event of ours says, so that as many bytes are sent."""
+"""Similar in length to an event of ours, so that as many bytes are sent."""
 
 QUEUES: web.AppKey[set[asyncio.Queue[bytes]]] = web.AppKey("queues")
 

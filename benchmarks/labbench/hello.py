@@ -8,7 +8,7 @@ from aiohttp import web
 
 
 async def hello(_request: web.Request) -> web.Response:
-    """Answer as little as there is."""
+    """Answer as little as possible."""
     return web.Response(text="Hello, world")
 
 

@@ -1,7 +1,7 @@
 """Requests over kept connections, one at a time on each. Run as a script, in its own process.
 
-Bare sockets and epoll: it must take less time than the server that it asks, which shares the
-machine with it.
+It uses bare sockets and epoll, as it must take less time than the server that it asks, which
+shares the machine with it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import NamedTuple
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 OK = b"HTTP/1.1 200 "
 WARM_UP = 0.2
-"""Part of the time that is not counted."""
+"""The part of the time that is not counted."""
 
 
 class Result(NamedTuple):
-    """How long the answers that count took, in seconds, and how many came in all."""
+    """How long the counted answers took, in seconds, and how many answers came in all."""
 
     latencies: list[float]
     answers: int
@@ -45,7 +45,7 @@ class Connection:
         self._socket.send(self._request)
 
     def receive(self) -> bool:
-        """Take what has come; True when that completes an answer."""
+        """Read what has arrived; True when that completes an answer."""
         data = self._socket.recv(65536)
         if len(data) == self._usual and not self._received and data.startswith(OK):
             return True
@@ -67,7 +67,7 @@ class Connection:
 
 
 def run(address: tuple[str, int], path: str, connections: int, seconds: float) -> Result:
-    """Ask for some seconds."""
+    """Make requests for some seconds."""
     request = f"GET {path} HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\n\r\n".encode()
     by_fd = {
         link.fileno: link for link in (Connection(address, request) for _ in range(connections))

@@ -1,4 +1,4 @@
-"""A hundred nodes at once, beside a bare loop; and what twenty cost when they idle."""
+"""A hundred nodes at once, beside a bare loop; and what twenty cost while idle."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def _start(lab: Lab, nodes: list[Node]) -> None:
 
 
 def _command_lines(server: Server, nodes: list[Node]) -> list[Node]:
-    """What our server has started, so that the bare loop starts the very same."""
+    """The commands that our server has started, so that the bare loop starts exactly the same."""
     consoles = {str(node["console"]): node["console"] for node in nodes}
     found = []
     for process in psutil.Process(server.process.pid).children():
@@ -101,7 +101,7 @@ def _bare_round(box: Box, commands: list[Node]) -> dict[str, float]:
 
 
 def idle(box: Box, quick: bool) -> list[Figure]:
-    """Processor time of twenty nodes to which nobody talks, and of the server beside them."""
+    """Processor time of twenty idle nodes, and of the server beside them."""
     with ours(box) as server:
         nodes, own = asyncio.run(_idle(server, 20, 3.0 if quick else 10.0))
     return [
@@ -127,7 +127,7 @@ async def _idle(server: Server, count: int, seconds: float) -> tuple[float, floa
 
 
 def _cpu(processes: list[psutil.Process]) -> float:
-    """Seconds of processor time that processes have used themselves."""
+    """Seconds of processor time that processes have used, without their children."""
     total = 0.0
     for process in processes:
         times = process.cpu_times()

@@ -20,7 +20,7 @@ AIMS = {"GET version": 0.5, "GET one VM": 0.3}
 
 @dataclass(slots=True)
 class Target:
-    """Something to ask for, and how that went in each round."""
+    """Something to request, and the results of each round."""
 
     server: Server
     path: str
@@ -29,7 +29,7 @@ class Target:
     cpu: list[float] = field(default_factory=list)
 
     async def measure(self, box: Box, home: Path, connections: int, seconds: float) -> None:
-        """Put load on it from a process of its own."""
+        """Put load on it from a separate process."""
         argv = [sys.executable, str(HERE / "load.py"), HOST, str(self.server.port), self.path]
         argv += [str(connections), str(seconds)]
         before = self.server.cpu_seconds()
@@ -42,7 +42,7 @@ class Target:
 
 
 def requests(box: Box, quick: bool) -> list[Figure]:
-    """GET version and GET one VM over 1 and 64 connections; targets alternate within a round."""
+    """GET version and GET one VM over 1 and 64 connections; targets take turns in each round."""
     with ours(box) as us, bare(box) as them:
         return asyncio.run(_measure(box, us, them, quick))
 

@@ -33,8 +33,8 @@ class Aim:
 class Figure:
     """One measured thing: medians, and the single samples in the order they were taken.
 
-    paired: sample i of ours and of bare belong to one round, so that what the machine did to
-        both cancels: the comparison is then the median of the rounds' comparisons.
+    paired: sample i of ours and of bare belong to one round, so that the machine's influence on
+        both cancels out: the comparison is then the median of the rounds' comparisons.
     """
 
     benchmark: str
@@ -102,7 +102,7 @@ class Figure:
 
 
 def number(value: float) -> str:
-    """A figure with as many digits as mean something."""
+    """A figure with as many digits as are significant."""
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"

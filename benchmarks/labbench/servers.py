@@ -1,4 +1,4 @@
-"""The servers under test, each a child process with a home, ports and records of its own."""
+"""The servers under test, each a child process with its own home, ports and records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOST = "127.0.0.1"
 START_SECONDS = 30.0
 POLL_SECONDS = 0.001
 NODES = 200
-"""How many nodes the port ranges of our server have room for."""
+"""How many nodes there are ports for in the ranges of our server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Server:
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
-        """End it in order, or else anyhow."""
+        """End it cleanly, or else by force."""
         self.process.terminate()
         try:
             self.process.wait(STOP_SECONDS)
@@ -76,10 +76,10 @@ def _answers(port: int, request: bytes) -> bool:
 def start_ours(
     box: Box, home: Path, port: int | None = None, *, extra: Mapping[str, str] | None = None
 ) -> Server:
-    """Start the server as its user does, with the settings that it is shipped with.
+    """Start the server as its user would, with the settings that it ships with.
 
-    :param port: where an earlier one listened, to be started again in the same place.
-    :param extra: more for its environment.
+    :param port: the port of an earlier server, to start one again in the same place.
+    :param extra: further environment variables.
     """
     port = free_ports(3 * NODES + 1) if port is None else port
     settings = {
@@ -90,7 +90,7 @@ def start_ours(
         "IMAGES_PATH": home / "images",
         "CONSOLE_START_PORT_RANGE": port + 1,
         "CONSOLE_END_PORT_RANGE": port + NODES,
-        # Twice as many as nodes: a type may keep companions of its ports free.
+        # Twice as many as nodes, because a type may keep companions of its ports free.
         "UDP_START_PORT_RANGE": port + NODES + 1,
         "UDP_END_PORT_RANGE": port + 3 * NODES,
     }
@@ -107,7 +107,7 @@ def _our_command() -> list[str]:
 
 
 def start_bare(box: Box, home: Path, script: str = "hello.py", path: str = "/") -> Server:
-    """Start a yardstick of this directory."""
+    """Start a yardstick from this directory."""
     port = free_ports(1)
     log = home / "bare.log"
     with log.open("ab") as stream:

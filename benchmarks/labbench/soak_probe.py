@@ -1,4 +1,4 @@
-"""A plugin for the server that is soaked: shows what only the server itself can count."""
+"""A plugin for the server under test: shows what only the server itself can count."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PATH = "/v1/soak"
 
 
 class CountsSchema(Schema):
-    """What is there now."""
+    """How many of each there are now."""
 
     tasks = fields.Integer(required=True)
     threads = fields.Integer(required=True)
@@ -22,7 +22,7 @@ class CountsSchema(Schema):
 
 
 async def count(_call: Call) -> dict[str, int]:
-    """Count after a collection, so that what is garbage already does not look like a leak."""
+    """Count after a garbage collection, so that garbage does not look like a leak."""
     gc.collect()
     return {
         "tasks": len(asyncio.all_tasks()),
@@ -33,7 +33,7 @@ async def count(_call: Call) -> dict[str, int]:
 
 @hookimpl
 def gns3_routes() -> list[Route]:
-    """The counts."""
+    """The route of the counts."""
     return [
         Route(
             method="GET",

@@ -20,11 +20,11 @@ from labbench.soak_probe import PATH
 
 NODES, LISTENERS, WORKERS = 100, 50, 10
 LISTEN_EVENTS = 400
-"""After how many events a listener hangs up and another takes its place, more or less."""
+"""After about how many events a listener hangs up and another takes its place."""
 
 GROWTH = 1.1
-"""How much more than at the end of the first third still counts as flat, and for small
-numbers :data:`SLACK`.
+"""How much growth since the end of the first third still counts as flat; for small numbers,
+:data:`SLACK`.
 """
 
 SLACK = 4
@@ -32,10 +32,10 @@ SLACK = 4
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the server needed at one moment, all nodes running and no request under way.
+    """What the server needed at one moment, with all nodes running and no request under way.
 
     :param resident: memory in MB.
-    :param objects: that the garbage collector knows of.
+    :param objects: how many the garbage collector tracks.
     """
 
     minutes: float
@@ -73,7 +73,7 @@ def line(cells: Iterable[str]) -> str:
 
 @dataclass(slots=True)
 class Soak:
-    """One run, as far as it has come."""
+    """One run, up to now."""
 
     server: Server
     lab: Lab
@@ -84,7 +84,7 @@ class Soak:
     samples: list[Sample] = field(default_factory=list)
 
     async def churn(self, nodes: list[dict[str, Any]], seconds: float) -> None:
-        """Change and restart nodes for a while; they all run in the end."""
+        """Change and restart nodes for a while; all are running at the end."""
         await asyncio.gather(*(self._work(nodes[n::WORKERS], seconds) for n in range(WORKERS)))
 
     async def _work(self, nodes: list[dict[str, Any]], seconds: float) -> None:
@@ -106,7 +106,7 @@ class Soak:
                 await self._ask("GET", path)
 
     async def _replace(self, path: str, node: dict[str, Any]) -> None:
-        """Delete a node and make it again; the wire it had is gone, so it gets a new one."""
+        """Delete a node and make it again; its wire is gone with it, so it gets a new one."""
         await self._ask("DELETE", path)
         body = {"name": node["name"], "vm_id": node["vm_id"]}
         await self._ask("POST", f"{self.lab.path}/{TYPE}/vms", body)
@@ -130,7 +130,7 @@ class Soak:
                         self.events, left = self.events + 1, left - 1
 
     async def sample(self) -> None:
-        """Look at the server."""
+        """Take a sample of the server."""
         counts = await ask(self.lab.session, "GET", PATH)
         process = psutil.Process(self.server.process.pid)
         self.samples.append(
@@ -146,7 +146,7 @@ class Soak:
         )
 
     def grown(self) -> list[str]:
-        """What is not flat: the end is higher than the end of the first third."""
+        """The values that are not flat: higher at the end than at the end of the first third."""
         then, now = self.samples[len(self.samples) // 3], self.samples[-1]
         names = ("resident", "descriptors", "threads", "tasks", "objects")
         bounds = {name: getattr(then, name) for name in names}
@@ -158,7 +158,7 @@ class Soak:
 
 
 async def soak(box: Box, minutes: float, seed: int) -> Soak:
-    """Let a server work for so many minutes, in ten parts with a look at it after each."""
+    """Let a server work for this many minutes, in ten parts with a sample after each."""
     async with _probed_server(box) as server, new_lab(server) as lab:
         run = Soak(server, lab, random.Random(seed))
         nodes = await lab.add_pairs(NODES)
@@ -187,7 +187,7 @@ async def _probed_server(box: Box) -> AsyncIterator[Server]:
 
 @asynccontextmanager
 async def _tasks(work: Iterable[Any]) -> AsyncIterator[None]:
-    """Have things done in the background; one that fails ends it all."""
+    """Run work in the background; one failure ends it all."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(job) for job in work]

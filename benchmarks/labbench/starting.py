@@ -1,4 +1,4 @@
-"""How long a start takes, and what the server weighs once it idles."""
+"""How long a start takes, and how much memory the server uses while idle."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PROJECTS = 200
 
 
 def first_answer(box: Box, quick: bool) -> list[Figure]:
-    """Time from exec to the first 200, in turns; the records exist already, as on most days."""
+    """Time from exec to the first 200, in turn; the records already exist, as on most days."""
     start_us = partial(start_ours, box, box.directory("ours"))
     start_them = partial(start_bare, box, box.directory("bare"))
     # Bytecode, page cache and our server's records are there after the first start.
@@ -62,7 +62,7 @@ def first_answer(box: Box, quick: bool) -> list[Figure]:
 
 
 def first_answer_with_projects(box: Box, quick: bool) -> list[Figure]:
-    """The same with many projects that were open when the last server was killed."""
+    """Time from exec to the first 200 with many projects left open by a killed server."""
     home = box.directory("ours")
     with closing_server(start_ours(box, home)) as server:
         server.wait_first_answer()
@@ -94,7 +94,7 @@ async def _make_projects(server: Server) -> None:
 
 
 class Start(NamedTuple):
-    """Milliseconds up to the first answer: on the clock, and of a processor."""
+    """Milliseconds until the first answer: on the clock, and of processor time."""
 
     wall: float
     cpu: float
@@ -108,7 +108,7 @@ def _time_start(start: Callable[[], Server]) -> Start:
 
 
 def imports(box: Box, quick: bool) -> list[Figure]:
-    """Time to import all that a start imports, plugins included, in a new interpreter."""
+    """Time to import everything that a start imports, with plugins, in a new interpreter."""
     home = box.directory("imports")
 
     def measure(code: str) -> float:
@@ -126,7 +126,7 @@ def imports(box: Box, quick: bool) -> list[Figure]:
 
 @dataclass(slots=True)
 class Memory:
-    """Megabytes of a server, all that is resident and what it shares with no other process."""
+    """Megabytes of a server: all that is resident, and the part shared with no other process."""
 
     resident: list[float] = field(default_factory=list)
     own: list[float] = field(default_factory=list)
@@ -139,7 +139,7 @@ class Memory:
 
 
 def memory(box: Box, quick: bool) -> list[Figure]:
-    """Resident memory after one request, idle."""
+    """Resident memory of an idle server after one request."""
     us, them = Memory(), Memory()
     for _ in range(1 if quick else 3):
         with ours(box) as our_server, bare(box) as their_server:

@@ -1,4 +1,4 @@
-"""The command line: its options, the daemon, the demo, the doctor, what is said at the start.
+"""The command line: its options, the daemon, the demo, the doctor, the report at the start.
 
 The process that serves is run here as well: its event loop, threads and watchdog.
 

@@ -29,22 +29,22 @@ gns3server {__version__}: builds, wires and runs network labs. Drive it over HTT
 
 EPILOG = f"""\
 where settings live:
-  Most options are settings, which can also stand in a file or in the
+  Most options are settings, which can also be given in a file or in the
   environment; the manual lists all settings. These files are read in this
-  order, and what is read later wins:
+  order, and later ones win:
 {{files}}
-  The last one is looked for in the directory the server is started in.
+  The last one is looked for in the directory that the server is started in.
   A file looks like this:
     [Server]
     port = 8080
     projects_path = ~/labs
-  The environment, as {ENVIRONMENT_PREFIX}SERVER_PORT=8080, wins over files, and an option
-  over both. A running server reads its files again when they change.
-  What each setting is, and who has set it: gns3server settings
+  The environment ({ENVIRONMENT_PREFIX}SERVER_PORT=8080) wins over files, and an option
+  wins over both. A running server reads its files again when they change.
+  What each setting is, and where it was set: gns3server settings
 
 exit codes:
-  0  it has done what it should; a server was ended by a signal or a client
-  1  it could not: the last line of the log or of the output says why
+  0  success; for a server, that a signal or a client ended it
+  1  failure: the last line of the log or of the output says why
   2  an option or a setting cannot be used
 
 what to do next:
@@ -55,7 +55,7 @@ what to do next:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of the command line; what is not given leaves the settings alone."""
+    """The options of the command line; an option that is not given leaves its setting alone."""
     files = "\n".join(f"    {path}" for path in config_files({"HOME": "~"}))
     parser = argparse.ArgumentParser(
         prog="gns3server",
@@ -72,7 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=_command,
         default="serve",
         help="serve (default); demo: two virtual PCs ping each other; plugins: what is installed; "
-        "doctor: what is not in order; settings: every setting and where it comes from",
+        "doctor: what is wrong; settings: every setting and where it comes from",
     )
     parser.add_argument("-v", "--version", action="version", version=__version__)
     add_settings(parser, "settings that can be given here as well", SERVER_SETTINGS)
@@ -88,12 +88,12 @@ def make_parser() -> argparse.ArgumentParser:
 def parse(
     argv: Sequence[str] | None, plugin_settings: Callable[[], Iterable[Setting]]
 ) -> dict[str, Any]:
-    """What the command line says: what to do, and settings by the names that they have in it.
+    """What the command line says: the command, and settings by their names there.
 
-    Ends the process with a message if it says something that there is not.
+    Ends the process with a message if a command or an option does not exist.
 
     :param argv: the arguments; those of the process by default.
-    :param plugin_settings: tells the settings of plugins. Only asked if an option may be one.
+    :param plugin_settings: tells the settings of plugins. Only called if an option may be one.
     """
     given = sys.argv[1:] if argv is None else list(argv)
     parser = make_parser()
@@ -112,7 +112,7 @@ def parse(
 
 
 def add_settings(parser: argparse.ArgumentParser, title: str, settings: Iterable[Setting]) -> None:
-    """Offer the options of settings that have some, under a title of their own."""
+    """Offer the options of these settings, under a separate title."""
     group = parser.add_argument_group(title)
     for setting in settings:
         flags = [flag for flag in setting.flags if flag not in _options(parser)]
@@ -148,7 +148,7 @@ def _options(parser: argparse.ArgumentParser) -> Collection[str]:
 
 
 def _unknown(parser: argparse.ArgumentParser, given: Sequence[str]) -> list[str]:
-    """The long options that the parser does not know. It would take their values for commands."""
+    """The long options that the parser does not know; it would take their values for commands."""
     before_end = takewhile(lambda text: text != "--", given)
     names = [text.partition("=")[0] for text in before_end if text.startswith("--")]
     return [name for name in names if name not in _options(parser)]

@@ -1,4 +1,4 @@
-"""Going into the background, and saying which process one is."""
+"""Going into the background, and writing the process id to a file."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gns3server.storage.state_lock import AlreadyRunning
 
 
 def go_into_background() -> None:
-    """Become a process of its own session without a terminal (``--daemon``)."""
+    """Move to a new session without a terminal (``--daemon``)."""
     if os.fork():
         os._exit(0)
     os.setsid()
-    # A second fork: a session leader could get a terminal again.
+    # A second fork, because a session leader could get a terminal again.
     if os.fork():
         os._exit(0)
     sys.stdout.flush()
@@ -28,9 +28,9 @@ def go_into_background() -> None:
 
 @contextlib.contextmanager
 def pid_file(path: Path | None) -> Iterator[None]:
-    """Have our pid in a file while the context lasts; without a path nothing is done.
+    """Keep our pid in a file while the context lasts; without a path, do nothing.
 
-    :raises AlreadyRunning: it names a living process.
+    :raises AlreadyRunning: the file names a living process.
     :raises OSError: it cannot be written; the text says what to do.
     """
     if path is None:
@@ -38,7 +38,7 @@ def pid_file(path: Path | None) -> Iterator[None]:
         return
     with contextlib.suppress(OSError, ValueError):
         pid = int(path.read_text())
-        # In a container the server before us may have had our very id.
+        # In a container, an earlier server may have had the very same pid.
         if pid > 0 and pid != os.getpid() and is_alive(pid):
             raise AlreadyRunning(
                 f"{path} says that process {pid} is a running server: stop it first, or remove "
@@ -55,7 +55,7 @@ def pid_file(path: Path | None) -> Iterator[None]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process has this pid."""
+    """Whether there is a process with this pid."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

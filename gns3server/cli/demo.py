@@ -1,7 +1,7 @@
 """``gns3server demo``: two virtual PCs ping each other, every step shown.
 
 It is the session that the README does by hand, against a server on free ports
-with directories of its own, all of which is gone when it ends.
+with temporary directories. Everything is removed when it ends.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class DemoFailed(Exception):
 
 
 class Session:
-    """Sends requests and shows each as the curl line one would type."""
+    """Sends requests, and shows each as the curl command that a user would type."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -49,7 +49,7 @@ class Session:
         print(f"\n$ curl -X POST {url} -d {body}")
         answer = await self._client.post(path, value)
         if answer.body:
-            print(answer.body.decode())
+            print(answer.body.decode(), end="")
         if answer.status >= 400:
             raise DemoFailed(answer.json["message"])
         return answer.json if answer.body else None
@@ -57,11 +57,11 @@ class Session:
     async def show_version(self) -> None:
         """GET the version and show it."""
         print(f"$ curl {self._client.url}/v1/version")
-        print((await self._client.get("/v1/version")).body.decode())
+        print((await self._client.get("/v1/version")).body.decode(), end="")
 
 
 async def build_lab(session: Session) -> list[int]:
-    """Create two PCs, wire and start them; returns their console ports."""
+    """Create two PCs, wire and start them; return their console ports."""
     await session.show_version()
     project = await session.post("/v1/projects", {"name": "test"})
     base = f"/v1/projects/{project['project_id']}"
@@ -85,9 +85,9 @@ async def run_command(console: ConsoleClient, line: str) -> list[str]:
 
 
 async def ping(consoles: list[ConsoleClient]) -> int:
-    """Give both PCs an address and ping the first from the second; returns the replies."""
+    """Give both PCs an address and ping the first from the second; return the replies."""
     addresses = ("192.168.1.1", "192.168.1.2")
-    print("\nEach PC gets an address, after a look whether anybody has it (3 seconds) ...")
+    print("\nEach PC takes an address, after checking that it is free (3 seconds) ...")
     await asyncio.gather(
         *(
             run_command(console, f"ip {address}")
@@ -100,7 +100,7 @@ async def ping(consoles: list[ConsoleClient]) -> int:
 
 async def session(settings: Settings) -> int:
     """Run the whole session; returns the number of ping replies."""
-    # Imported late: --help must not pay for it.
+    # Imported late: it would slow down --help.
     from gns3server.app import serving
     from gns3server.http.client import Client
     from gns3server.settings.live import LiveSettings
@@ -129,7 +129,7 @@ def run_demo(settings: Settings) -> int:
             settings.server,
             host="127.0.0.1",
             port=0,
-            # What guards or watches this user's real server is no concern of the demo's.
+            # Settings that guard or record this user's real server do not apply to the demo.
             ssl=False,
             auth=False,
             record="",

@@ -1,4 +1,4 @@
-"""The run of the event loop: only the server itself ends it, and nothing holds up its end."""
+"""Runs the event loop: only the server itself ends it, and nothing delays its end."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from gns3server.running.threads import start_thread
 log = logging.getLogger(__name__)
 
 END_SECONDS = 2.0
-"""How long the process may take to end once the server has: for tasks, threads and hooks at exit
+"""How long the process may take to end once the server has: for tasks, threads and exit functions
 that plugins have left behind."""
 
 HELD_SECONDS = 9.0
-"""How long the event loop may stand still while the server is to end."""
+"""How long the event loop may stand still while the server is ending."""
 
 TURN_SECONDS = 1.0
-"""How often it is looked whether the event loop turns, while the server is to end."""
+"""How often to check that the event loop turns, while the server is ending."""
 
 LOG_SECONDS = 1.0
-"""How long it may take to log what these were."""
+"""How long it may take to log what was left behind."""
 
 
 class EventLoop:
     """Runs one event loop; to be entered once, in the main thread.
 
-    At its end a process is left that ends soon: what plugins have left behind does not hold it up.
+    Afterwards the process ends soon: what plugins have left behind does not delay it.
 
     :param modules: names the plugins that get in the way.
     """
@@ -50,7 +50,7 @@ class EventLoop:
         self._modules = modules
         self._runner = asyncio.Runner()
         self._told: set[str] = set()
-        # Unlike an event, it may be used by a signal's handler that interrupts its use.
+        # Unlike an event, a signal handler may use it even while interrupting its use.
         self._must_end: SimpleQueue[None] = SimpleQueue()
         self._is_over = threading.Event()
         self._may_speak = threading.Event()
@@ -58,17 +58,17 @@ class EventLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __enter__(self) -> EventLoop:
-        # First of all, and now, because later there may be no thread to be had: since Python 3.12
-        # there is none while the interpreter ends.
+        # First of all, and now, because later no thread might be started: since Python 3.12,
+        # none can be while the interpreter ends.
         start_thread("end", self._end_in_time)
         self._speaker = start_thread("last words", self._tell_what_is_left)
         self._runner.__enter__()
         return self
 
     def must_end(self) -> None:
-        """The server is to end: whoever holds the loop from now on does not keep it from that.
+        """Note that the server must end: from now on, code that holds the loop cannot prevent it.
 
-        To be called in the main thread, also by the handler of a signal.
+        To be called in the main thread, also by signal handlers.
         """
         self._must_end.put(None)
 
@@ -82,10 +82,10 @@ class EventLoop:
             except (SystemExit, KeyboardInterrupt) as error:
                 self._went_on(error)
             except RuntimeError:
-                # Somebody else has stopped the loop.
+                # Something else has stopped the loop.
                 if task.done():
                     break
-                log.warning("something has stopped the event loop, which is not its business")
+                log.warning("something has stopped the event loop: the server starts it again")
         task.result()
 
     def __exit__(
@@ -104,7 +104,7 @@ class EventLoop:
 
     def _went_on(self, error: BaseException) -> None:
         place = self._modules.place(steps_of_error(error.__traceback__))
-        # It may come again and again.
+        # It may happen again and again.
         level = logging.DEBUG if place in self._told else logging.ERROR
         self._told.add(place)
         log.log(level, "%s raised %s: the server goes on", place, type(error).__name__)
@@ -118,7 +118,7 @@ class EventLoop:
         else:
             time.sleep(END_SECONDS)
         try:
-            # Who hangs may have the log as well.
+            # What hangs may hold the log as well.
             self._may_speak.set()
             self._speaker.join(LOG_SECONDS)
         finally:
@@ -129,7 +129,7 @@ class EventLoop:
         try:
             self._runner.get_loop().call_soon_threadsafe(turned.set)
         except RuntimeError:
-            # It is closed: that the run is over has been told by now.
+            # The loop is closed: the end of the run has been told by now.
             return True
         return turned.wait(HELD_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Every setting with its value and where that comes from (``settings``)."""
+"""Every setting with its value and the source of that (``settings``)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HIDDEN = "(set, and not shown)"
 
 
 def ask_plugins(settings: Settings) -> PluginHost:
-    """The installed plugins, asked for nothing but their settings. Failures are no log."""
+    """The installed plugins, asked only for their settings. Failures are not logged."""
     from gns3server.plugin_host.host import PluginHost
 
     host = PluginHost(settings)
@@ -32,9 +32,9 @@ def ask_plugins(settings: Settings) -> PluginHost:
 
 
 def show_settings(settings: Settings) -> int:
-    """Print all settings; returns the exit code, 1 if a plugin cannot use its section."""
+    """Print all settings; return the exit code, 1 if a plugin cannot use its section."""
     host, code = ask_plugins(settings), 0
-    print("What is later in this list wins:\n  default")
+    print("Later entries in this list win:\n  default")
     for path in config_files(settings.environ):
         print(f"  {path}{'' if path in settings.said else ' (not there)'}")
     print(f"  environment variables {ENVIRONMENT_PREFIX}...\n  {COMMAND_LINE}")

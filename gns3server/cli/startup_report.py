@@ -1,4 +1,4 @@
-"""What the log says at the start: where the server listens, what it has, and what is dangerous."""
+"""What the log says at the start: where the server listens, what it has, what is dangerous."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def report_start(settings: Settings, url: str, plugins: Sequence[Mapping[str, Any]]) -> None:
-    """Say what this server is. Blocks.
+    """Log what this server is. Blocks.
 
     :param url: where it listens.
     :param plugins: reports of all plugins that are installed.
@@ -43,7 +43,7 @@ def report_start(settings: Settings, url: str, plugins: Sequence[Mapping[str, An
 
 
 def report_warnings(url: str, known: Callable[[], Known], settings: Settings) -> None:
-    """Say what is wrong with settings and what is dangerous, at the start and after each reload.
+    """Log what is wrong with settings or dangerous, at the start and after each reload.
 
     Blocks.
 
@@ -58,19 +58,19 @@ def report_warnings(url: str, known: Callable[[], Known], settings: Settings) ->
 
 
 def security_warnings(settings: Settings, url: str, user_id: int | None = None) -> Iterator[str]:
-    """A sentence for each thing that lets in somebody whom its owner may not have thought of.
+    """A sentence for each setting that may let in somebody unexpected.
 
     Blocks.
 
-    :param user_id: of whom the server runs as; the process's own by default.
+    :param user_id: of the user that the server runs as; the process's own by default.
     """
     yield from _of_callers(settings, url)
     yield from _of_web_pages(settings)
     yield from _of_files(settings)
     if (os.geteuid() if user_id is None else user_id) == 0:
         yield (
-            "the server runs as root: who reaches it, or a console, has the whole machine; run it "
-            "as an ordinary user"
+            "the server runs as root: access to it, or to a console, gives control of the whole "
+            "machine; run it as an ordinary user"
         )
     yield (
         "consoles of emulators may listen on every address of this machine, without a password; "
@@ -79,7 +79,7 @@ def security_warnings(settings: Settings, url: str, user_id: int | None = None) 
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens on ``host``."""
+    """Whether only this machine can reach a server that listens on ``host``."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -93,7 +93,7 @@ def _of_callers(settings: Settings, url: str) -> Iterator[str]:
     if server.auth and not server.user:
         yield "auth is on, but user is empty: nobody is asked for a password; set user and password"
     if asks and not server.password:
-        yield "auth is on, but password is empty: who knows the user's name gets in; set password"
+        yield "auth is on, but password is empty: the user's name is enough to get in; set password"
     if far and not asks:
         yield (
             f"anybody who reaches {url} can run programs on this machine as this user: listen on "
@@ -101,13 +101,13 @@ def _of_callers(settings: Settings, url: str) -> Iterator[str]:
         )
     if far and asks and not server.ssl:
         yield (
-            f"whoever listens on the way to {url} can read the password, which lets them run "
+            f"anybody who can listen on the way to {url} can read the password, and with it run "
             "programs on this machine: set ssl, or forward the port with SSH"
         )
     if far and server.local:
         yield (
-            f"local is on, so whoever may use {url} can read every file of this user, choose where "
-            "projects lie and end the server: leave --local to servers on 127.0.0.1"
+            f"local is on, so anybody who may use {url} can read every file of this user, choose "
+            "where projects are and end the server: leave --local to servers on 127.0.0.1"
         )
 
 
@@ -116,12 +116,12 @@ def _of_web_pages(settings: Settings) -> Iterator[str]:
         parts = urlsplit(origin)
         if origin == "null":
             yield (
-                "allowed_origins holds null, which any web page can pass for: every site that its "
-                "user visits can drive this server; name the origins"
+                "allowed_origins holds null, which any web page can send: every site that a user "
+                "visits can drive this server; name the origins"
             )
         elif parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             yield (
-                f"allowed_origins holds {origin}: whoever sits on the way to that site can change "
+                f"allowed_origins holds {origin}: anybody on the way to that site can change "
                 "its pages, which may drive this server; serve the site with HTTPS"
             )
 

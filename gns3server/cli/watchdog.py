@@ -1,8 +1,8 @@
-"""Notices that the event loop is held, and tells by whom.
+"""Notices that the event loop is held, and tells by what.
 
-A thread could not: some of what holds a loop holds Python's global lock as well, as a regular
-expression does that takes for ever. A signal is let through even there: its handler runs in the
-main thread, in the middle of what holds it, and is handed the very frame.
+A thread could not: some code that holds the loop also holds Python's global lock, such as a
+regular expression that takes for ever. A signal gets through even then: its handler runs in the
+main thread, in the middle of the code that holds it, and is handed the very frame.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from gns3server.running.threads import start_thread
 log = logging.getLogger(__name__)
 
 STALL_SECONDS = 1.0
-"""The loop is held when it has not run for this long, and up to as long again."""
+"""The loop counts as held once it has not run for between one and two times this long."""
 
 WRITE_SECONDS = 0.5
-"""How long what holds it is held up itself, so that another thread can write the log."""
+"""How long the code that holds the loop is paused, so that another thread can write the log."""
 
 
 class Watchdog:
     """Watches the event loop of the main thread.
 
     :param modules: names the plugin that holds it.
-    :param request_of: tells the request that a frame works on, if it does.
-    :param way_out: an error that may be raised in a frame without harm, if there is one; it is
-        when one call is held for some time.
+    :param request_of: tells which request a frame works on, if any.
+    :param way_out: tells an error that may be raised in a frame without harm, if there is one;
+        it is raised when a single call holds the loop for some time.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Watchdog:
         self._told = False
         self._call: tuple[FrameType, int] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        # Of all ways to another thread, these may be gone in the middle of anything.
+        # Of all ways to reach another thread, only these may be used in the middle of anything.
         self._texts: SimpleQueue[str | None] = SimpleQueue()
         self._written: SimpleQueue[None] = SimpleQueue()
 
@@ -60,7 +60,7 @@ class Watchdog:
     def watching(self) -> Iterator[None]:
         """Watch while the context lasts.
 
-        :raises OSError: there is no thread to be had.
+        :raises OSError: no thread can be started.
         """
         start_thread("watchdog", self._write)
         before = signal.signal(signal.SIGALRM, self._held)
@@ -79,13 +79,13 @@ class Watchdog:
         if self._told:
             log.warning("the event loop runs again, after %.1f seconds", now - self._ran)
         self._ran, self._told, self._call = now, False, None
-        # The kernel's clock; whoever is in time puts it forward.
+        # The kernel's timer: a loop that runs in time sets it anew before it goes off.
         signal.setitimer(signal.ITIMER_REAL, 2 * STALL_SECONDS)
         self._timer = self._loop.call_later(STALL_SECONDS, self._runs)
 
     def _held(self, _number: int, frame: FrameType | None) -> None:
         if frame is None or frame.f_code.co_filename == selectors.__file__:
-            # It waits for something to do: it is the machine, or the process, that was held.
+            # The loop waits for something to do: the machine, or the process, was held instead.
             return
         signal.setitimer(signal.ITIMER_REAL, STALL_SECONDS)
         steps = list(steps_of_frame(frame))
@@ -97,7 +97,7 @@ class Watchdog:
             self._write_soon(f"{place}, for {request}" if request else place)
         call = frame, frame.f_lasti
         if call != self._call:
-            # Others may have used the time up, and this one has just begun.
+            # Other calls may have used up the time, while this one has just begun.
             self._call = call
             return
         ways_out = (self._way_out(each) for each, _ in steps)
@@ -106,12 +106,12 @@ class Watchdog:
             raise error
 
     def _write_soon(self, text: str) -> None:
-        """Have another thread write it: what is held may be the log itself."""
+        """Have another thread write it: the code that was interrupted may hold the log."""
         self._texts.put(text)
         with suppress(Empty):
             self._written.get(timeout=WRITE_SECONDS)
 
     def _write(self) -> None:
         while (text := self._texts.get()) is not None:
-            log.error("the event loop is held, and nothing else is done meanwhile. In %s", text)
+            log.error("the event loop is held, and nothing else can run meanwhile. In %s", text)
             self._written.put(None)

@@ -1,4 +1,4 @@
-"""Threads for all that blocks: there before they are needed, and replaced when they hang."""
+"""Threads for everything that blocks: started before they are needed, replaced if they hang."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 STUCK_SECONDS = 2.0
-"""A thread that is longer at one piece of work is made up for, if other work waits."""
+"""A thread that takes longer for one piece of work is replaced, if other work waits."""
 
 MOST_THREADS = 64
-"""How many threads there are at most, those included that have been made up for."""
+"""How many threads there are at most, including those that have been replaced."""
 
 END_SECONDS = 1.0
-"""How long the end of the server waits for what its threads still do."""
+"""How long the server, when it ends, waits for its threads."""
 
 
 class Workers(ThreadPoolExecutor):
-    """Runs what blocks, a plugin's as well as the server's.
+    """Runs code that blocks, the plugins' as well as the server's.
 
-    Work that never ends, of a plugin for instance, takes no thread from all other work for
-    longer than some seconds, and does not keep the process from ending.
+    Work that never ends, such as a plugin's, does not take a thread from other work for
+    longer than a few seconds, and does not keep the process from ending.
 
-    It is of this class because asyncio takes no other one; nothing of that is used.
+    The base class is there because asyncio accepts no other; nothing of it is used.
 
-    :param size: how many threads are made at once, and work as long as none hangs.
+    :param size: how many threads are started at once, and are enough unless some hang.
     :param modules: names the plugin that hangs.
-    :raises OSError: not even now are there so many threads to be had: a user who may have no
-        more processes may have no more threads, and one that is made when it is needed would be
-        missing just then.
+    :raises OSError: not even now can so many threads be started. A user at the limit of processes
+        can start no threads either, and one that is only started when it is needed might then be
+        missing.
     """
 
     def __init__(self, size: int, modules: PluginModules, loop: asyncio.AbstractEventLoop) -> None:
@@ -67,7 +67,7 @@ class Workers(ThreadPoolExecutor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have a function called. To be used on the event loop."""
         if self._ends:
-            raise RuntimeError("the server ends: no more work is begun")
+            raise RuntimeError("the server is ending: no more work is begun")
         future: Future[T] = Future()
 
         def work() -> None:
@@ -84,9 +84,9 @@ class Workers(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Begin nothing any more.
+        """Accept no more work.
 
-        :param wait: for what is under way, but not for ever.
+        :param wait: wait for work that is under way, but not for ever.
         """
         self._ends = True
         with self._lock:
@@ -108,7 +108,7 @@ class Workers(ThreadPoolExecutor):
             with self._lock:
                 self._since[me] = time.monotonic()
             work()
-            # What it has returned may be big.
+            # Its result may be big.
             del work
             with self._lock:
                 self._unfinished -= 1
@@ -127,7 +127,7 @@ class Workers(ThreadPoolExecutor):
             self._loop.call_later(STUCK_SECONDS, self._look)
 
     def _look(self) -> None:
-        """Make up for threads that hang, while work waits for them."""
+        """Replace threads that hang, if work waits for them."""
         self._looks = False
         with self._lock:
             stuck = self._stuck()
@@ -138,11 +138,11 @@ class Workers(ThreadPoolExecutor):
             at = {
                 self._modules.place(steps_of_frame(frames.get(each.ident or 0))) for each in stuck
             }
-            what = "they are made up for" if possible > 0 else "there cannot be more: work waits"
+            what = "they are replaced" if possible > 0 else "there cannot be more: work waits"
             log.warning("%d threads hang: %s. In: %s", len(stuck), what, "; ".join(sorted(at)))
             try:
                 for _ in range(min(missing, possible)):
                     self._add()
             except OSError as error:
-                log.warning("they cannot be made up for: %s", error)
+                log.warning("they cannot be replaced: %s", error)
         self._look_later()

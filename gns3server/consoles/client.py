@@ -1,4 +1,4 @@
-"""A client of consoles, as one would use telnet: it waits for prompts, never for time."""
+"""A client of consoles, used as a person would use telnet: it waits for prompts, never for time."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from contextlib import asynccontextmanager
 from typing import Self
 
 NEGOTIATION = re.compile(rb"\xff[\xfb-\xfe].", re.DOTALL)
-"""IAC, WILL to DONT, option (RFC 854). No server waits for an answer to it."""
+"""IAC, WILL to DONT, option (RFC 854). No console waits for an answer to it."""
 
 LIMIT = 50.0
 SILENCE = 2.0
-"""Seconds after which a person would press Enter to see whether anybody is there."""
+"""Seconds after which a person would press Enter to see whether the console answers."""
 
 
 class ConsoleClient:
     """One connection to a console.
 
-    What waits raises ``TimeoutError`` when it takes longer than the limit, and
+    Methods that wait raise ``TimeoutError`` when that takes longer than the limit, and
     ``ConnectionError`` when the other side closes the connection.
 
-    :param prompt: what the console shows when it takes a command.
+    :param prompt: what the console shows when it is ready for a command.
     :param limit: seconds that each command may take.
     """
 
@@ -43,12 +43,15 @@ class ConsoleClient:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, port: int, prompt: str, limit: float = LIMIT) -> AsyncIterator[Self]:
-        """Connect to a console of this machine and wait for its prompt.
+    async def open(
+        cls, port: int, prompt: str, limit: float = LIMIT, host: str = "127.0.0.1"
+    ) -> AsyncIterator[Self]:
+        """Connect to a console and wait for its prompt.
 
-        :raises OSError: nobody listens there.
+        :param host: the machine that has it; this host by default.
+        :raises OSError: nothing listens there.
         """
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection(host, port)
         try:
             console = cls(reader, writer, prompt, limit)
             await console.greeting()
@@ -58,11 +61,11 @@ class ConsoleClient:
 
     @property
     def text(self) -> str:
-        """All that was shown so far."""
+        """All that has been shown so far."""
         return NEGOTIATION.sub(b"", self._raw).decode(errors="replace")
 
     async def greeting(self) -> None:
-        """Wait for the first prompt. Some consoles show none to some clients unless asked."""
+        """Wait for the first prompt. Some consoles show one only after Enter was pressed."""
         async with asyncio.timeout(self._limit):
             while not await self._shown(self._prompt):
                 self._press_enter()
@@ -72,25 +75,25 @@ class ConsoleClient:
         """Wait for the prompt; returns what was shown since the one before."""
         async with asyncio.timeout(self._limit):
             while not await self._shown(self._prompt):
-                # Not to be hurried: Enter would wait in its input for the next command.
+                # Do not press Enter: it would count as input to the next command.
                 continue
         return self._take()
 
     async def enter(self, command: str) -> None:
-        """Type a command at the prompt, and press Enter once all of it is to be seen."""
+        """Type a command at the prompt, and press Enter once all of it is shown."""
         async with asyncio.timeout(self._limit):
             self._writer.write(command.encode())
             while not await self._shown(command):
-                # Some lose what is typed in the moment when they show their prompt.
+                # Some lose what is typed at the moment when they show their prompt.
                 self._press_enter()
                 await self.prompt()
                 self._writer.write(command.encode())
-            # A second prompt may have come between; the answer's is behind the command.
+            # A second prompt may have come in between; the answer's prompt follows the command.
             self._read_to = self.text.index(command, self._read_to) + len(command)
             self._press_enter()
 
     async def run(self, command: str) -> str:
-        """Type a command at the prompt; returns what it shows, the next prompt included."""
+        """Type a command at the prompt; returns what it shows, including the next prompt."""
         await self.enter(command)
         return await self.prompt()
 
@@ -104,7 +107,7 @@ class ConsoleClient:
         self._writer.write(b"\r")
 
     def _take(self) -> str:
-        """What was shown since the prompt before, up to the last one."""
+        """What was shown since the previous prompt, up to the latest one."""
         end = self.text.rindex(self._prompt) + len(self._prompt)
         shown = self.text[self._read_to : end]
         self._read_to = end
@@ -119,6 +122,6 @@ class ConsoleClient:
             except TimeoutError:
                 return False
             if not shown:
-                raise ConnectionError(f"the console was closed; it has shown:\n{self.text}")
+                raise ConnectionError(f"the console was closed; it showed:\n{self.text}")
             self._raw += shown
         return True

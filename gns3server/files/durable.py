@@ -5,6 +5,7 @@ All functions block: call them off the loop.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +36,7 @@ def make_directory(path: Path) -> None:
 
 
 def missing_directories(path: Path) -> list[Path]:
-    """What of a directory and its parents is not there, the innermost first."""
+    """Which of a directory and its parents do not exist, the innermost first."""
     return [place for place in (path, *path.parents) if not os.path.exists(place)]
 
 
@@ -47,9 +48,9 @@ def stage(directory: Path, files: Mapping[str, bytes]) -> None:
     make_directory(directory)
     for name, content in files.items():
         if (directory / name).is_dir():
-            raise IsADirectoryError(f"{directory / name} is a directory")
+            raise IsADirectoryError(errno.EISDIR, "it is a directory", str(directory / name))
         staged = directory / (name + STAGED_SUFFIX)
-        # One of our own from before, or what a lab has brought: a link or a pipe, for instance.
+        # One of our own from before, or something a lab brought along: a link or a pipe.
         staged.unlink(missing_ok=True)
         with staged.open("xb") as stream:
             stream.write(content)

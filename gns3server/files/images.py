@@ -32,19 +32,19 @@ WRITE_STEP = MEGABYTE
 """Bytes that are collected before they are written in one go off the loop."""
 
 NAME_BYTES = 255 - len(CHECKSUM_SUFFIX)
-"""The longest name: the one of its checksum must be possible as well."""
+"""The longest name: its checksum file must be possible as well."""
 
 MAX_LISTED = 10_000
-"""Files that the list of everything shows at most."""
+"""Files that the list of all images shows at most."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageKind:
-    """A kind of image files that a node type uses.
+    """A kind of image file that a node type uses.
 
-    :param name: what clients call it, as the ``type`` of an upload: ``DISK``.
+    :param name: what clients call it, in the ``type`` of an upload: ``DISK``.
     :param directory: where they are kept, below the directory of all images.
     :param title: what people call it, on the upload page.
     :param executable: they are programs, which the server's user must be able to run.
@@ -57,9 +57,9 @@ class ImageKind:
 
 
 class Images:
-    """The images of this server, by kind. All that is awaited does its work off the loop.
+    """The images of this server, by kind. All coroutines do their work off the loop.
 
-    :param kinds: tells which kinds there are now, by name.
+    :param kinds: tells which kinds exist now, by name.
     """
 
     def __init__(self, config: LiveSettings, kinds: Callable[[], Mapping[str, ImageKind]]) -> None:
@@ -83,8 +83,8 @@ class Images:
     async def find(self, kind: ImageKind, image: str) -> Path:
         """The absolute path of an image as a client names it (IMG-01). It need not exist.
 
-        A name is looked up among those of its kind, then beside them, where
-        servers of long ago kept all images. A path is taken as it is.
+        A name is looked up among the images of its kind, then in the directory above, where
+        old servers kept all images. A path is taken as it is.
 
         :raises Forbidden: it is not among the images, and the server is not local: its
             clients have no business with other files of the machine.
@@ -97,7 +97,7 @@ class Images:
         return path
 
     def shown(self, kind: ImageKind, path: Path) -> str:
-        """An image's path as answers show it (IMG-02): the plain name of one of its kind."""
+        """An image's path as answers show it (IMG-02): just the name for one of its kind."""
         return path.name if path.parent == self.directory(kind) else str(path)
 
     async def names(self, kind: ImageKind) -> list[str]:
@@ -105,20 +105,20 @@ class Images:
         return await asyncio.to_thread(_names, self.directory(kind))
 
     async def paths(self) -> list[str]:
-        """Absolute paths of all images, of whatever kind, ``MAX_LISTED`` at most."""
+        """Absolute paths of all images, of any kind, at most ``MAX_LISTED``."""
         return await asyncio.to_thread(_walk, self.path)
 
     # Checksums -----------------------------------------------------------------
 
     async def md5(self, path: Path | None) -> str | None:
-        """The MD5 sum of an image, ``None`` when there is none to be read (IMG-04 to IMG-06).
+        """The MD5 sum of an image, ``None`` when it cannot be read (IMG-04 to IMG-06).
 
         It is kept in a file beside the image, and one that is found there is trusted,
         unless the image has changed since.
         """
         if path is None:
             return None
-        # One at a time for each image: whoever comes second finds what the first has kept.
+        # One at a time for each image: a second request finds what the first has kept.
         async with LockRequest(self._all, inner=self._hashing, keys=[str(path)]):
             try:
                 file = await asyncio.to_thread(open_file, path)
@@ -151,7 +151,7 @@ class Images:
                 log.info("the checksum of %s is not kept: %s", path, error)
 
     async def forget_md5(self, path: Path) -> None:
-        """Forget the sum that is kept of an image; that there is none is fine (IMG-07)."""
+        """Forget the sum that is kept of an image; there need not be one (IMG-07)."""
         await _off_loop(path.name, remove_checksum, path)
 
     # Uploads -------------------------------------------------------------------
@@ -159,11 +159,11 @@ class Images:
     async def store(
         self, kind: ImageKind, name: str, content: AsyncIterator[bytes], size: int | None = None
     ) -> Path:
-        """Receive an image and put it in its place, replacing one of that name (IMG-08).
+        """Receive an image and put it in its place, replacing any image of that name (IMG-08).
 
         :param name: as the client gave it; see ``plain_name``.
         :param content: its bytes, in pieces; what it raises ends the upload.
-        :param size: how many they will be, if that is known beforehand.
+        :param size: how many bytes there will be, if that is known beforehand.
         :raises InvalidRequest: the name cannot be an image's.
         :raises BodyTooLarge: it is larger than images may be.
         :raises StorageFailed: the disk is too full for it.
@@ -208,8 +208,8 @@ class Images:
         return target
 
     def _replace(self, incoming: Incoming, target: Path, mode: int) -> None:
-        # The first to go and the last to come is the checksum: whenever a crash
-        # happens, there is none that is not the image's.
+        # The checksum goes first and comes last: whenever a crash happens, there is
+        # never a checksum that is not the image's.
         with self._replacing:
             if target.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -232,7 +232,7 @@ class Images:
 def plain_name(name: str) -> str:
     """The name under which an uploaded file is stored: the last part of what the client calls it.
 
-    :raises InvalidRequest: that is nothing a visible file could be called.
+    :raises InvalidRequest: a visible file cannot have that name.
     """
     plain = name.replace("\\", "/").rpartition("/")[2]
     fits = plain.isprintable() and len(plain.encode(errors="replace")) <= NAME_BYTES
@@ -255,7 +255,7 @@ def _names(directory: Path) -> list[str]:
         with os.scandir(directory) as entries:
             return sorted(e.name for e in entries if is_listed(e.name) and e.is_file())
     except OSError:
-        # Not made yet, most of the time.
+        # Usually because it has not been made yet.
         return []
 
 
@@ -276,8 +276,8 @@ def _find(directories: tuple[Path, Path], image: str) -> Path:
     :raises InvalidRequest: its name cannot be a path.
     """
     if "\0" in image:
-        raise InvalidRequest(f"{image[:200]!r} is no image: its name holds a NUL character.")
-    # An absolute path stays what it is, whatever is put in front of it.
+        raise InvalidRequest(f"{image[:200]!r} is not an image: its name holds a NUL character.")
+    # An absolute path stays as it is, whatever it is joined to.
     own, old = (Path(os.path.normpath(directory / image)) for directory in directories)
     return old if old.exists() and not own.exists() else own
 

@@ -1,6 +1,6 @@
 """Opening files that a client names, so that no path, link or race leads elsewhere.
 
-What blocks is said to; all else runs on the loop and does its reading off it.
+Whatever blocks says so; the rest runs on the loop and does its reading off it.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 HASH_STEP = 16 * 1024 * 1024
-"""Bytes that are hashed in one go off the loop. The threads that do it serve the
-whole server, so that nobody may have one for as long as a disk image takes."""
+"""Bytes that are hashed in one go off the loop. Those threads serve the
+whole server, so none may be busy for as long as a disk image takes."""
 
 MISSING = (FileNotFoundError, NotADirectoryError)
 """How the operating system says that there is no such file."""
 
 PLACE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-"""How to get hold of whatever is in a place, be it a pipe or a link, without opening it."""
+"""How to refer to whatever is in a place, even a pipe or a link, without opening it."""
 
 
 class Outside(Exception):
@@ -61,7 +62,7 @@ class OpenFile:
             return os.fstat(self._number())
 
     def close(self) -> None:
-        """Close it, after a read that is under way. Idempotent. Blocks."""
+        """Close it, after any read under way. Idempotent. Blocks."""
         with self._lock:
             if self._descriptor >= 0:
                 os.close(self._descriptor)
@@ -78,7 +79,7 @@ class OpenFile:
         :param between: called between two steps; what it raises ends the work.
         :raises OSError: the file cannot be read.
         """
-        # It tells files apart for clients and protects nothing.
+        # Clients tell files apart by it; it protects nothing.
         total = hashlib.md5(usedforsecurity=False)
 
         def step(position: int) -> int:
@@ -96,16 +97,16 @@ class OpenFile:
 def open_file(path: str | Path, check: Callable[[Path], None] = lambda _: None) -> OpenFile:
     """Open a regular file for reading. Blocks.
 
-    What the path leads to is found out first, by a descriptor that can do
+    What the path leads to is found out first, through a descriptor that can do
     nothing else: opening a device or a pipe has effects, and closing one of
     SQLite's files would end SQLite's locks on it. The very same file is then
     opened for reading, whatever the path means by then.
 
     :param check: raises :class:`Outside` for a real path that must not be read.
-        Asked before anything is looked at, so that not even the existence of
-        such a file is told, and again about what was found.
+        Called before anything is examined, so that not even the existence of
+        such a file is revealed, and again on what was found.
     :raises Outside: ``check`` said so.
-    :raises OSError: one of :data:`MISSING`, or ``IsADirectoryError``, or why else not.
+    :raises OSError: one of :data:`MISSING`, or ``IsADirectoryError``, or another reason.
     :raises ValueError: there is a NUL character in the path.
     """
     real = os.path.realpath(path)
@@ -120,12 +121,12 @@ def open_file(path: str | Path, check: Callable[[Path], None] = lambda _: None) 
 
 
 def open_beneath(directory: Path, name: str) -> OpenFile:
-    """Open a regular file below a directory for reading, by way of no link.
+    """Open a regular file below a directory for reading, without following links.
 
-    Blocks as far as the file system does: waits for no other program.
+    Blocks only as long as the file system does: it waits for no other program.
 
     :param name: plain names, joined by ``/``.
-    :raises OSError: as :func:`open_file` does; a link is no regular file, and no directory.
+    :raises OSError: as :func:`open_file` does; a link counts neither as a file nor as a directory.
     """
     place = directory / name
     found = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -136,10 +137,66 @@ def open_beneath(directory: Path, name: str) -> OpenFile:
             inner = os.open(part, PLACE, dir_fd=found)
             os.close(found)
             found = inner
-        # Not to wait for one that has a lease on it.
+        # So as not to wait for a program that has a lease on it.
         return _open_found(found, place, os.O_NONBLOCK)
     finally:
         os.close(found)
+
+
+@contextmanager
+def directory_beneath(root: Path, directory: Path, *, make: bool = False) -> Iterator[Path]:
+    """A directory below another, reached through no link. Blocks.
+
+    The path that is yielded means this very directory while the context lasts, whatever its
+    usual path leads to by then.
+
+    :param root: may be behind a link itself.
+    :param directory: ``root``, and plain names below it.
+    :param make: whether missing directories are made, durably.
+    :raises OSError: there is no such directory, or something else is in its way. What the block
+        raises names the usual path.
+    """
+    place = root
+    handle = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in directory.relative_to(root).parts:
+            place /= part
+            if make:
+                _make(part, handle)
+            inner = os.open(part, PLACE, dir_fd=handle)
+            os.close(handle)
+            handle = inner
+            if not stat.S_ISDIR(os.fstat(handle).st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, "it is not a directory", str(place))
+        yield Path(f"/proc/self/fd/{handle}")
+    except OSError as error:
+        _name_usual_path(error, f"/proc/self/fd/{handle}", place)
+        raise
+    finally:
+        os.close(handle)
+
+
+def _make(name: str, parent: int) -> None:
+    """Make a directory, durably, unless there is something of that name."""
+    try:
+        os.mkdir(name, dir_fd=parent)
+    except FileExistsError:
+        return
+    readable = os.open(f"/proc/self/fd/{parent}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(readable)
+    finally:
+        os.close(readable)
+
+
+def _name_usual_path(error: OSError, handle: str, place: Path) -> None:
+    """Have an error name a file by a path that people know."""
+    for attribute in ("filename", "filename2"):
+        name = getattr(error, attribute)
+        if isinstance(name, str) and not name.startswith("/"):
+            setattr(error, attribute, str(place))
+        elif isinstance(name, str) and name.startswith(handle):
+            setattr(error, attribute, f"{place}{name.removeprefix(handle)}")
 
 
 def _open_found(found: int, place: Path, flags: int = 0) -> OpenFile:
@@ -147,10 +204,10 @@ def _open_found(found: int, place: Path, flags: int = 0) -> OpenFile:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "it is no regular file", str(place))
+        raise OSError(errno.EINVAL, "it is not a regular file", str(place))
     return OpenFile(os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | flags), place)
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a name leads to an entry of a directory and nowhere else."""
+    """Whether a name can only lead to an entry of a directory."""
     return name not in ("", ".", "..") and "/" not in name and "\0" not in name

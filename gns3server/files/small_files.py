@@ -1,7 +1,7 @@
 """Small files of nodes, kept in memory while they are unchanged.
 
-Whether one is unchanged is asked for every answer: the same inode with the same size and times
-has the same content. Nothing has to be told of a change, so that nothing can be missed.
+Whether a file is unchanged is checked for every answer: the same inode with the same size and
+times has the same content. Nobody has to report a change, so that none can be missed.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from pathlib import Path
 from gns3server.files.safe_open import MISSING, OpenFile, open_beneath
 
 LARGEST = 16 * 1024 * 1024
-"""Bytes of a file that is read at all: as many as a request's body may have that brings one."""
+"""The most bytes that a file may have to be read: as many as the request body that brings it."""
 
 MOST_KEPT_BYTES = 16 * 1024
-"""Bytes of a file that is kept, and read on the event loop. Larger ones are read in a thread
-each time."""
+"""The most bytes of a file that is kept, and read on the event loop. Larger files are read in a
+thread each time."""
 
 MOST_KEPT = 4096
-"""Files that are kept; then those go that were read first."""
+"""How many files are kept at most; the ones read first are dropped first."""
 
 SETTLED = 2_000_000_000
-"""Nanoseconds after which a further change is sure to get another time. Most clocks of file
-systems tick every few milliseconds, the coarsest every two seconds."""
+"""Nanoseconds after which a further change is sure to get a different time. Most file systems'
+clocks tick every few milliseconds, the coarsest every two seconds."""
 
 LOCAL = frozenset(b"bcachefs btrfs ext2 ext3 ext4 f2fs overlay tmpfs xfs zfs".split())
-"""File systems that wait for no other machine and no other program, and know of every change."""
+"""File systems that never wait for another machine or program, and see every change."""
 
 Status = tuple[int, ...]
 """Device, inode, size and times of a regular file."""
@@ -43,7 +43,7 @@ class Seen:
     """A file at one moment.
 
     :param content: ``None`` when there was no such file.
-    :param status: empty when there was none.
+    :param status: empty when there was no such file.
     :param settled: whether the same status means the same content.
     :param lasting: whether it is worth keeping, and may be asked about on the event loop.
     """
@@ -71,8 +71,8 @@ class SmallFiles:
         """The content of a regular file, ``None`` when there is none. Never older than the call.
 
         :param path: ``root``, and plain names below it.
-        :param root: a directory that no link leads out of: below it none is followed.
-        :raises OSError: it is there and cannot be read, or has more than :data:`LARGEST` bytes.
+        :param root: a directory that must not be left: below it, links are not followed.
+        :raises OSError: it exists but cannot be read, or has more than :data:`LARGEST` bytes.
         """
         kept = self._kept.get(path)
         present = None if kept is None else self._look(path, root, kept)
@@ -87,10 +87,10 @@ class SmallFiles:
         return present.content
 
     def _look(self, path: str, root: Path, kept: Seen) -> Seen | None:
-        """What a file of a local file system is now; ``None`` if that takes a thread to tell.
+        """The present state of a file on a local file system; ``None`` if that takes a thread.
 
-        Runs on the event loop: a thread would cost ten times as much, and who has the lock of the
-        node waits for it. What was just written is in memory, and is read here as well.
+        Runs on the event loop: a thread would cost ten times as much, and the holder of the
+        node's lock waits for it. A file that was just written is in memory, and is read here too.
         """
         try:
             found = os.stat(path, follow_symlinks=False)
@@ -121,7 +121,7 @@ class SmallFiles:
             file.close()
 
     def _content_of(self, file: OpenFile, most: int) -> Seen:
-        # Before the reading: what changes from here on is no older than this.
+        # Taken before the reading: any later change is no older than this.
         now = self._now()
         status = file.status()
         size, content = status.st_size, b""
@@ -140,10 +140,10 @@ def _status(status: os.stat_result) -> Status:
 
 
 def is_local(path: Path) -> bool:
-    """Whether a file, or what there is of the way to it, is on one of :data:`LOCAL`. Blocks.
+    """Whether a file, or the part of its path that exists, is on one of :data:`LOCAL`. Blocks.
 
     Python's ``statvfs`` does not tell the file system, and the device number of a file on Btrfs
-    or OverlayFS is not that of its mount: so the kernel is asked for the mount of an open one.
+    or OverlayFS is not that of its mount: so the kernel is asked for the mount of an open file.
     """
     for place in (path, *path.parents):
         try:

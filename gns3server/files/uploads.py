@@ -1,4 +1,4 @@
-"""A file that comes in: whole in its place in the end, or gone without a trace.
+"""A file that is being uploaded: in the end it is whole and in its place, or gone.
 
 All of it blocks: call it off the loop.
 """
@@ -19,10 +19,10 @@ from pathlib import Path
 from gns3server.files.durable import make_directory, sync_directory
 
 PREFIX = ".upload-"
-"""What the names of unfinished files begin with: hidden, so that no list shows them."""
+"""The start of the names of unfinished files: hidden, so that no list shows them."""
 
 CHECKSUM_SUFFIX = ".md5sum"
-"""The MD5 sum of a file is kept beside it, in a file of this ending (contract 2.7)."""
+"""The MD5 sum of a file is kept beside it, in a file with this ending (contract 2.7)."""
 
 MD5 = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 
@@ -31,7 +31,7 @@ RESERVE = 64 * 1024 * 1024
 
 
 class Incoming:
-    """A file that is being received, under a hidden name in the directory it is for.
+    """A file that is being received, under a hidden name in the directory that it is meant for.
 
     A thread may still be about to write when the upload is given up; the lock
     makes it find the upload ended.
@@ -44,7 +44,7 @@ class Incoming:
         self._descriptor = -1
         self._ended = False
         self._lock = threading.Lock()
-        # It tells files apart for clients and protects nothing.
+        # Clients tell files apart by it; it protects nothing.
         self._md5 = hashlib.md5(usedforsecurity=False)
 
     @property
@@ -55,7 +55,7 @@ class Incoming:
     def open(self, expected: int = 0) -> None:
         """Begin, unless ``expected`` bytes do not fit on the disk.
 
-        :raises OSError: it cannot be made, or the disk is too full.
+        :raises OSError: the file cannot be made, or the disk is too full.
         """
         with self._lock:
             self._check_open()
@@ -93,7 +93,7 @@ class Incoming:
             sync_directory(target.parent)
 
     def discard(self) -> None:
-        """Give it up, after a write that is under way; nothing happens once it is in place."""
+        """Give it up, after any write under way; does nothing once it is in place."""
         with self._lock:
             if not self._ended and self._descriptor >= 0:
                 self._path.unlink(missing_ok=True)
@@ -121,16 +121,16 @@ def make_hidden(directory: Path) -> tuple[int, Path]:
         path = directory / f"{PREFIX}{uuid.uuid4().hex}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # Before it was locked somebody may have taken it for remains.
+        # Before it was locked, another upload may have taken it for remains.
         if os.fstat(descriptor).st_nlink:
             return descriptor, path
         os.close(descriptor)
 
 
 def remains(directory: Path) -> Iterator[Path]:
-    """The unfinished files of a server that has crashed, but not what is still written.
+    """The unfinished files of a server that has crashed, but not those still being written.
 
-    Nobody else can take one for remains while it is dealt with.
+    Nothing else can take a file for remains while it is dealt with here.
     """
     for path in directory.glob(f"{PREFIX}*"):
         try:
@@ -148,7 +148,7 @@ def remains(directory: Path) -> Iterator[Path]:
 
 
 def remove_remains(directory: Path) -> None:
-    """Remove the unfinished files of a server that has crashed; what is still written stays."""
+    """Remove the unfinished files of a server that has crashed; those still being written stay."""
     for path in remains(directory):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
@@ -160,9 +160,9 @@ def checksum_file(path: Path) -> Path:
 
 
 def read_checksum(path: Path) -> str | None:
-    """The MD5 sum that is kept of a file, ``None`` when there is none that could be one.
+    """The MD5 sum that is kept of a file, ``None`` when there is no valid one.
 
-    One that is older than the last change of the file is of what was there before.
+    A sum that is older than the file's last change belongs to the content before it.
     """
     try:
         with checksum_file(path).open("rb") as stream:
@@ -177,7 +177,7 @@ def read_checksum(path: Path) -> str | None:
 def write_checksum(path: Path, md5: str) -> None:
     """Keep the MD5 sum of a file.
 
-    :raises OSError: it cannot be written; none is kept then.
+    :raises OSError: it cannot be written; then none is kept.
     """
     descriptor, new = make_hidden(path.parent)
     try:
@@ -191,7 +191,7 @@ def write_checksum(path: Path, md5: str) -> None:
 
 
 def remove_checksum(path: Path) -> None:
-    """Forget the MD5 sum of a file; that there is none is fine (IMG-07).
+    """Forget the MD5 sum of a file; there need not be one (IMG-07).
 
     :raises OSError: it cannot be removed.
     """

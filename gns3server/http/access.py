@@ -15,7 +15,7 @@ from gns3server.errors import Conflict, Unauthorized
 from gns3server.settings.live import LiveSettings
 
 TICKET = "ticket"
-"""What a ticket is called in the query of a request."""
+"""The name of a ticket's parameter in the query of a request."""
 
 TICKET_SECONDS = 30
 """How long a ticket is good for."""
@@ -38,10 +38,10 @@ USED_UP = (
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What lets its bearer in, once.
+    """A text that lets its bearer in, once.
 
-    :param credentials: those that it was given for; it ends when the settings have others.
-    :param ends: when it is good for nothing any more, in the loop's time.
+    :param credentials: those that it was issued for; it is void once the settings have others.
+    :param ends: when it expires, by the event loop's clock.
     """
 
     text: str
@@ -60,11 +60,11 @@ class Authenticator:
         self._tickets: list[Ticket] = []
 
     def check(self, credentials: str | None) -> str:
-        """Let a request with this ``Authorization`` header pass; returns the user's name.
+        """Check the ``Authorization`` header of a request; returns the user's name.
 
-        It is empty when nobody is asked.
+        The name is empty when no login is required.
 
-        :raises Unauthorized: it is not the one of the settings.
+        :raises Unauthorized: the header does not fit the settings.
         """
         wanted = self._wanted()
         # Each is compared, so that it takes as long for a wrong password as for a right one.
@@ -73,9 +73,9 @@ class Authenticator:
         return self._user(wanted)
 
     def issue_ticket(self) -> str:
-        """A ticket for whoever may call now.
+        """Issue a ticket that is good for the present credentials.
 
-        :raises Conflict: too many wait to be used.
+        :raises Conflict: too many tickets wait to be used.
         """
         self._forget_old()
         if len(self._tickets) >= MOST_TICKETS:
@@ -91,11 +91,11 @@ class Authenticator:
     def redeem(self, text: str) -> str:
         """Let the bearer of a ticket pass, this once; returns the user's name.
 
-        :raises Unauthorized: there is no such ticket, or no more.
+        :raises Unauthorized: there is no such ticket, or it is used up or expired.
         """
         wanted = self._wanted()
         self._forget_old()
-        # Each is compared, so that time tells nothing of any.
+        # All are compared, so that the time taken reveals nothing about any.
         found = [ticket for ticket in self._tickets if _is_same(text, ticket.text)]
         self._tickets = [ticket for ticket in self._tickets if ticket not in found]
         if wanted and not any(_is_same(ticket.credentials, wanted) for ticket in found):
@@ -103,7 +103,7 @@ class Authenticator:
         return self._user(wanted)
 
     def _wanted(self) -> bytes:
-        """The credentials of the settings; empty when nobody is asked."""
+        """The credentials in the settings; empty when no login is required."""
         server = self._config.current.server
         if not (server.auth and server.user):
             return b""
@@ -136,9 +136,9 @@ def _bytes(text: str | bytes) -> bytes:
 
 
 def _is_same(given: str | bytes, wanted: str | bytes) -> bool:
-    """Whether two secrets are the same; takes as long if they are not."""
+    """Whether two secrets are the same; takes equally long either way."""
     return hmac.compare_digest(_bytes(given), _bytes(wanted))
 
 
 AUTHENTICATOR: web.AppKey[Authenticator] = web.AppKey("authenticator", Authenticator)
-"""What checks the callers of an application."""
+"""The authenticator of an application."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from gns3server.http.error_answers import ErrorAnswers
 from gns3server.http.families import ERROR_SHAPES, ErrorShape
 from gns3server.http.handlers import browser, files, pages, projects, server, tickets
 from gns3server.http.request_log import ID, ROUTE
-from gns3server.http.routing import ROUTE_TABLE, FailedPlugin, Route
+from gns3server.http.routing import PARAMETER, ROUTE_TABLE, FailedPlugin, Route
 from gns3server.http.security import Gatekeeper
 from gns3server.server import Server
 
@@ -33,8 +34,8 @@ CORE_ROUTES: tuple[Route, ...] = (
 )
 
 SHUTDOWN_SECONDS = 1.5
-"""How long requests may take to end when the server stops, and then once more: until they
-have ended after they were told to."""
+"""How long requests may take to end when the server stops, and as long again once they
+have been told to end."""
 
 
 def make_application(
@@ -51,7 +52,7 @@ def make_application(
     """An application that serves exactly ``routes``.
 
     :param failed_plugins: live: the plugins whose routes answer 503 meanwhile, and why.
-    :param streams: what endless streams join.
+    :param streams: the registry that endless streams join.
     :param record: notes every accepted request, if the settings want that.
     """
     routes = tuple(routes)
@@ -64,12 +65,14 @@ def make_application(
     application[ROUTE_TABLE] = routes
     application[ERROR_SHAPES] = tuple(error_shapes)
     application[AUTHENTICATOR] = authenticator
-    # One resource a path: of two, the first would refuse the methods of the second.
+    # One resource per path: of two, the first would refuse the methods of the second.
     resources: dict[str, web.Resource] = {}
     for route in routes:
         endpoint = make_endpoint(server, route, failed_plugins, streams, record)
         if route.path not in resources:
-            resources[route.path] = application.router.add_resource(route.path)
+            # A name of a file may hold a newline, which is one character like any other.
+            path = PARAMETER.sub(with_newlines, route.path)
+            resources[route.path] = application.router.add_resource(path)
         add_route = partial(resources[route.path].add_route, expect_handler=expect_nothing_yet)
         for method in methods(route):
             known[add_route(method, endpoint)] = route
@@ -83,7 +86,7 @@ def make_application(
 def make_headers(
     gatekeeper: Gatekeeper,
 ) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """What sets the headers that every answer has, streams and websockets included."""
+    """The function that sets the headers of every answer, including streams and websockets."""
 
     async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers
@@ -101,12 +104,18 @@ def make_headers(
 
 
 def methods(route: Route) -> tuple[str, ...]:
-    """The methods that a route answers to: HEAD wherever GET is, unless its answer never ends."""
+    """The methods that a route answers to: HEAD goes with GET, unless the answer never ends."""
     return ("GET", "HEAD") if route.method == "GET" and not route.is_endless else (route.method,)
 
 
+def with_newlines(parameter: re.Match[str]) -> str:
+    """A parameter of a path pattern, where a dot of its expression means newlines as well."""
+    name, rule = parameter.groups()
+    return f"{{{name}:(?s:{rule})}}" if rule else parameter[0]
+
+
 async def _refuse_method(request: web.Request) -> web.StreamResponse:
-    """Answer 405 on a path without parameters: no pattern that it fits as well is asked."""
+    """Answer 405 on a path without parameters: patterns that also match it are not tried."""
     resource = request.match_info.route.resource
     offered = {route.method for route in resource or ()} - {"*"}
     raise web.HTTPMethodNotAllowed(request.method, offered)

@@ -13,16 +13,16 @@ from gns3server.errors import BodyTooLarge, ExpectationFailed, InvalidRequest, R
 from gns3server.http.routing import Call
 
 BODY_LIMIT = 16 * 1024 * 1024
-"""Bytes that a body may have which is read whole."""
+"""The most bytes that a body read whole may have."""
 
 READ_LIMIT = 30.0
-"""Seconds that such a body may take to arrive, or the next piece of one that is read in pieces."""
+"""Seconds that a body read whole, or the next piece of one read in pieces, may take to arrive."""
 
 PART_CHUNK = 256 * 1024
 """Bytes of a part of a form that are read in one go."""
 
 UNREADABLE = (ValueError, AssertionError, HttpProcessingError, web.RequestPayloadError)
-"""What aiohttp raises for a body, or a form in it, that is not as its headers say."""
+"""What aiohttp raises for a body, or a form in it, that does not match its headers."""
 
 T = TypeVar("T")
 
@@ -48,9 +48,14 @@ def check_expectation(request: web.Request) -> None:
         )
 
 
+def waits_to_be_asked(request: web.Request) -> bool:
+    """Whether the client sends the body when it is asked for it."""
+    return "Expect" in request.headers and request.version >= HttpVersion11
+
+
 async def ask_for_body(request: web.Request) -> None:
-    """Ask for the body, if the client waits for that with it."""
-    if "Expect" in request.headers and request.version >= HttpVersion11:
+    """Ask for the body, if the client is waiting to be asked."""
+    if waits_to_be_asked(request):
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
@@ -143,5 +148,7 @@ async def _patiently(work: Awaitable[T]) -> T:
 
 def _unreadable(error: Exception) -> InvalidRequest:
     return InvalidRequest(
-        f"The request's body cannot be read: {error}. Check how it was encoded, and send it again."
+        "The request's body cannot be read, because it is not as its headers say: check how it was "
+        "encoded, and send it again.",
+        log=f"the request's body cannot be read: {error}",
     )

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 class CurlLog:
     """Appends a curl line for each accepted request to a file.
 
-    A record without its beginning is of no use: past its size it is ended, not rotated.
+    A record without its beginning is useless: at its full size it ends, and is not rotated.
 
     :param size: how large the file may become, in MiB.
     :raises OSError: the file cannot be opened; the text says what to do.
@@ -41,7 +41,7 @@ class CurlLog:
         self._complete = True
 
     def __call__(self, request: web.Request) -> None:
-        """Record one request without what is secret: credentials, tickets, confidential bodies."""
+        """Record one request, leaving out secrets: credentials, tickets, confidential bodies."""
         host = request.headers.get("Host", "localhost")
         target = request.rel_url
         if TICKET in target.query:
@@ -53,7 +53,7 @@ class CurlLog:
             self._append((shlex.join(words) + "\n").encode(errors="backslashreplace"))
 
     def _append(self, line: bytes) -> None:
-        """Write a whole line, or none and no other from then on."""
+        """Write a whole line, or end the record."""
         end = os.fstat(self._file.fileno()).st_size
         reason = f"it has reached {self._size} MiB (record_size)"
         try:

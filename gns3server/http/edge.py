@@ -1,4 +1,4 @@
-"""The way of every request: who calls, what is wanted, the locks, the handler, the answer."""
+"""What every request passes through: caller, target, locks, the handler, the answer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PREFLIGHT = {
     "Access-Control-Allow-Headers": "Authorization, Content-Type",
     "Access-Control-Max-Age": "600",
 }
-"""What a web page of an allowed origin may send (fetch standard, CORS preflight)."""
+"""What a web page from an allowed origin may send (fetch standard, CORS preflight)."""
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -70,8 +70,8 @@ def make_middleware(
         if isinstance(error, PluginFault):
             bug = error.__cause__ if isinstance(error.__cause__, Exception) else None
             error = PluginFault(
-                f"{reason} It is noted in the server's log as {request[ID]}: tell whoever has "
-                "made the plugin."
+                f"{reason} It is noted in the server's log as {request[ID]}: tell the plugin's "
+                "authors."
             )
         response = answers.respond(request, error)
         log_outcome(request, response, reason, bug=bug)
@@ -84,7 +84,7 @@ def make_middleware(
             cast("Connection", request.protocol).begin(request)
             gatekeeper.check(request.scheme, header(request, "Host"), header(request, "Origin"))
             if not request.raw_path.startswith(("/", "*")):
-                # The target names the server as well, and then nobody looks at Host (RFC 9112).
+                # The target names the server as well, and then Host is ignored (RFC 9112).
                 gatekeeper.check_host(request.host)
             if gatekeeper.is_preflight(request.method, request.headers):
                 response: web.StreamResponse = web.Response(status=204, headers=PREFLIGHT)
@@ -107,21 +107,21 @@ def make_middleware(
 
 
 def header(request: web.Request, name: str) -> str | None:
-    """The value of a header. Of several all, as one that means nothing: no check lets it pass."""
+    """The value of a header. Several are joined into one that means nothing, so no check passes."""
     values = request.headers.getall(name, None)
     return None if values is None else ", ".join(values)
 
 
 def has_gone(request: web.Request) -> bool:
-    """Whether nobody is there any more to read the answer."""
+    """Whether the client that should read the answer has gone."""
     return request.transport is None or request.transport.is_closing()
 
 
 def authenticate(authenticator: Authenticator, request: web.Request) -> str:
-    """Let a request pass whose caller may call; returns the user's name.
+    """Check that the caller of a request may call; returns the user's name.
 
     Browsers have no way to send a password with a request for a websocket: there, and only
-    there, a ticket does.
+    there, a ticket will do.
 
     :raises Unauthorized: the caller may not.
     """
@@ -134,7 +134,7 @@ def authenticate(authenticator: Authenticator, request: web.Request) -> str:
 def _known_error(
     request: web.Request, error: Exception, failed: Mapping[str, FailedPlugin]
 ) -> LabError | None:
-    """What a client is told of an error, unless that is a bug."""
+    """The error to tell the client; ``None`` if it is a bug."""
     if isinstance(error, LabError):
         return error
     if isinstance(error, web.HTTPException):
@@ -173,7 +173,7 @@ def make_endpoint(
 ) -> Callable[[web.Request], Coroutine[Any, Any, Any]]:
     """The aiohttp handler of a route.
 
-    :param streams: what an endless one joins.
+    :param streams: the registry that endless streams join.
     :param record: notes every accepted request, if the settings want that.
     """
     integers, query = route.integers, route.parameters_of_query
@@ -198,7 +198,7 @@ def make_endpoint(
             if record is not None:
                 record(request)
 
-        # Nothing was awaited so far: requests have their places in the order of their heads.
+        # Nothing has been awaited so far: requests take their places in the order of their heads.
         await read_in_line(call, read)
         if route.is_endless:
             with _joined(streams, call):
@@ -229,7 +229,7 @@ def _joined(streams: EndlessStreams, call: Call) -> Iterator[None]:
 
 
 async def _carry_out(call: Call) -> Any:
-    """Run the handler when its turn comes; a change in a task of its own."""
+    """Run the handler when its turn comes; a change runs in its own task."""
     work = _in_turn(call, call.route.handler)
     # A raw body comes from a client that is still there: without it, or once the server
     # stops, there is nothing to finish.
@@ -261,9 +261,9 @@ async def _in_turn(call: Call, handler: Handler) -> Any:
 
 
 async def _check_known(call: Call) -> None:
-    """Let a route for closed projects have only those that there are.
+    """Check that the project exists that a route for closed projects names.
 
-    :raises NotFound: there is none of that id.
+    :raises NotFound: there is no project with that id.
     """
     if not await call.server.projects.is_known(call.project_id):
         raise NotFound(
@@ -272,7 +272,7 @@ async def _check_known(call: Call) -> None:
 
 
 def make_dumper(route: Route) -> Callable[[Any], Any]:
-    """What puts a handler's result into the words of the wire."""
+    """The function that puts a handler's result into the words of the wire."""
     if route.answer is None:
         return lambda _: None
     if isinstance(route.answer, OneOf):

@@ -1,11 +1,12 @@
 """JSON on the wire.
 
-Bodies are indented by four spaces and sorted, without a final newline, for the
-people who read them in curl (HTTP-06).
+Bodies are indented by four spaces and sorted, and end with a newline, for the
+people who read them in curl.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -15,11 +16,16 @@ from gns3server.errors import InvalidRequest
 
 _INDENT = re.compile(rb"(?m)^ +")
 
+LOOKS = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+
+LONG_INTEGER = re.compile(rb"[0-9]{19}")
+"""What a body holds that may have an integer of more than 64 bits."""
+
 SURELY_FLAT = 200
-"""With no more brackets than this nothing is nested too deeply to be encoded again."""
+"""Values with no more brackets than this cannot be nested too deeply to be encoded again."""
 
 MOST_VALUES = 10_000
-"""Values that a body may hold: to say of more of them what is wrong would hold up everybody."""
+"""The most values in a body: checking more of them for mistakes would hold up everybody."""
 
 
 def encode(value: Any) -> bytes:
@@ -28,7 +34,13 @@ def encode(value: Any) -> bytes:
     No string can hold a raw newline in JSON, so blanks at the start of a line
     are always indentation.
     """
-    body = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+    try:
+        body = orjson.dumps(value, option=LOOKS)
+    except orjson.JSONEncodeError as error:
+        if not _is_about_size(error):
+            raise
+        text = json.dumps(value, indent=4, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        return f"{text}\n".encode()
     if b"\n    " not in body:
         # Most objects are flat, and this takes a quarter of the time.
         return body.replace(b"\n  ", b"\n    ")
@@ -37,7 +49,17 @@ def encode(value: Any) -> bytes:
 
 def compact(value: Any) -> str:
     """JSON text on one line."""
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError as error:
+        if not _is_about_size(error):
+            raise
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _is_about_size(error: orjson.JSONEncodeError) -> bool:
+    """Whether there is an integer that only Python's own, slower encoder can write."""
+    return "64-bit" in str(error)
 
 
 def decode(body: bytes) -> Any:
@@ -59,6 +81,9 @@ def decode(body: bytes) -> Any:
         if brackets > SURELY_FLAT:
             # The encoder gives up at fewer levels than the parser.
             orjson.dumps({"request": value})
+        if LONG_INTEGER.search(body):
+            # Integers of more than 64 bits have become floating-point numbers.
+            value = json.loads(body)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
         text = body.decode(errors="replace")
         raise InvalidRequest(

@@ -1,7 +1,7 @@
-"""Streams that only their end ends: notifications, files that are followed, websockets.
+"""Streams without an end of their own: notifications, files that are followed, websockets.
 
-There is one registry of them. It ends each when the server stops or its project goes, and cuts
-off whoever does not take note of that.
+There is one registry of them. It ends each one when the server stops or its project goes, and
+cuts off clients that do not react to that.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from aiohttp import web
 from gns3server.errors import Conflict
 
 GRACE = 5.0
-"""Seconds that a client has to read the rest of its stream once that has ended."""
+"""How many seconds a client has to read the rest of its stream once that has ended."""
 
 SEND_BUFFER = 64 * 1024
-"""Bytes on their way to one client that the kernel keeps; Linux doubles it for its own needs."""
+"""How many bytes on their way to one client the kernel keeps; Linux doubles it for itself."""
 
 
 class Ending:
@@ -30,25 +30,25 @@ class Ending:
         self._told: list[Callable[[], object]] = []
 
     def is_set(self) -> bool:
-        """Whether it is to end."""
+        """Whether the stream is to end."""
         return self._event.is_set()
 
     async def wait(self, seconds: float | None = None) -> bool:
-        """Wait until it is to end, and no longer than that many seconds; tells whether it is."""
+        """Wait until it is to end, but no longer than ``seconds``; returns whether it is."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._event.wait()
         return self.is_set()
 
     def tell(self, function: Callable[[], object]) -> None:
-        """Call a function once it is to end: at once if it is already."""
+        """Call a function when it is to end: at once if that is already so."""
         if self.is_set():
             function()
         else:
             self._told.append(function)
 
     def set(self) -> None:
-        """Let it end. Idempotent."""
+        """Ask the stream to end. Idempotent."""
         if not self.is_set():
             self._event.set()
             for function in self._told:
@@ -68,10 +68,10 @@ class EndlessStreams:
 
     @contextmanager
     def joined(self, request: web.Request, project_id: str | None, limit: int) -> Iterator[Ending]:
-        """Be one of them while the context lasts.
+        """Register one stream while the context lasts.
 
         :param project_id: the stream ends with this project.
-        :raises Conflict: there are ``limit`` of them already.
+        :raises Conflict: there are already ``limit`` of them.
         """
         if len(self._open) >= limit:
             raise Conflict(
@@ -95,7 +95,7 @@ class EndlessStreams:
                 ending.set()
 
     def close(self) -> None:
-        """End every stream, the ones still to come included: the server stops."""
+        """End every stream, including those still to come: the server is stopping."""
         self._stopping = True
         for ending in list(self._open):
             ending.set()
@@ -103,9 +103,9 @@ class EndlessStreams:
 
 @contextmanager
 def _cut_off_after(ending: Ending, request: web.Request) -> Iterator[None]:
-    """Cut off a client whose stream has ended some time ago, and then the handler.
+    """Cut off a client whose stream has been over for some time, and then the handler.
 
-    A client that does not read blocks the writer, which then never sees the end by itself.
+    A client that does not read blocks the writer, which then never notices the end.
     """
     loop, task, transport = asyncio.get_running_loop(), asyncio.current_task(), request.transport
     timers: list[asyncio.TimerHandle] = []
@@ -130,7 +130,7 @@ def _cut_off_after(ending: Ending, request: web.Request) -> Iterator[None]:
 def limit_buffer(request: web.Request) -> None:
     """Bound what the kernel holds for a client that does not read.
 
-    On the loopback it would go up to some megabytes for each (tcp(7), tcp_wmem).
+    On the loopback interface it could grow to some megabytes for each (tcp(7), tcp_wmem).
     """
     connection = request.get_extra_info("socket")
     if connection is not None:

@@ -14,15 +14,19 @@ from gns3server.http.parsing import PARSED
 from gns3server.http.request_log import ID, ROUTE
 from gns3server.http.routing import JSON, FailedPlugin
 
+PATH_CHARACTERS = 200
+"""How much of a path that nobody has is repeated."""
+
 
 class RouterError(LabError):
     """What aiohttp refuses: there is no such path, or not with that method."""
 
     def __init__(self, error: web.HTTPException, path: str, method: str) -> None:
-        allowed = error.headers.get("Allow", "")
+        allowed, path = error.headers.get("Allow", ""), path[:PATH_CHARACTERS]
+        listed = allowed.replace(",", ", ")
         message = {
             404: f"There is no {path} here: see /v1/openapi.json for what there is.",
-            405: f"{method} is not possible on {path}: it takes {allowed}.",
+            405: f"{method} is not possible on {path}: it takes {listed}.",
         }.get(error.status, error.reason)
         super().__init__(message, log=error.reason)
         self.status = error.status
@@ -34,7 +38,7 @@ class ErrorAnswers:
     """Makes answers of errors.
 
     :param failed_plugins: live; the shapes of these are not used.
-    :param mistake: takes note of what a plugin, by name, has done wrong: where, and what.
+    :param mistake: notes a plugin's mistake: the plugin's name, where it was, and the error.
     """
 
     def __init__(
@@ -43,18 +47,18 @@ class ErrorAnswers:
         failed_plugins: Mapping[str, FailedPlugin],
         mistake: Callable[[str, str, Exception], None],
     ) -> None:
-        # Of two that are for a path, the narrower one counts.
+        # Of two for the same path, the narrower one counts.
         self._shapes = sorted(shapes, key=lambda shape: len(shape.prefix), reverse=True)
         self._failed = failed_plugins
         self._mistake = mistake
 
     def respond(self, request: web.Request, error: LabError) -> web.Response:
-        """The answer that tells of an error."""
+        """The answer that reports an error."""
         body = self._shaped(request, error) or encode(usual_body(request, error))
         response = web.Response(body=body, status=error.status, headers={"Content-Type": JSON})
         response.headers.update(error.headers)
         if isinstance(error, Unauthorized):
-            # Whoever may not call has no body taken in: what comes now is not even looked at.
+            # From a caller that may not call no body is accepted: what comes now is not even read.
             request.protocol.close()
             response.force_close()
         return response
@@ -78,7 +82,7 @@ class ErrorAnswers:
         try:
             body = shape.render(error, failed)
             if not isinstance(body, Mapping):
-                raise TypeError(f"it returned {body!r}, which is no mapping")
+                raise TypeError(f"it returned {body!r}, which is not a mapping")
             return encode(dict(body))
         except Exception as mistake:
             self._mistake(shape.plugin, f"the errors of {shape.prefix}", mistake)
@@ -86,18 +90,19 @@ class ErrorAnswers:
 
 
 def usual_body(request: web.Request, error: LabError) -> dict[str, Any]:
-    """The one shape of every error that no plugin has another for (HTTP-03, HTTP-04)."""
+    """The shape of every error for which no plugin has another (HTTP-03, HTTP-04)."""
     route = request.get(ROUTE)
     body: dict[str, Any] = {"message": error.message, "status": error.status}
     if isinstance(error, InvalidRequest):
         body["path"] = route.path if route else request.path
-        body["request"] = request.get(PARSED) if error.request is None else error.request
+        # A body that is absent counts as the empty object.
+        body["request"] = request.get(PARSED, {}) if error.request is None else error.request
     return body
 
 
 def out_of_service(plugin: FailedPlugin) -> Unavailable:
-    """What a client is told that asks for something of a failed plugin."""
+    """The error for requests that are meant for a failed plugin."""
     return Unavailable(
-        f"The plugin {plugin.name!r} could not be used: {plugin.reason.rstrip('.')}. Mend it, then "
-        "start the server again; /v1/plugins tells more."
+        f"The plugin {plugin.name!r} could not be used: {plugin.reason.rstrip('.')}. Repair it "
+        "and start the server again; /v1/plugins tells more."
     )

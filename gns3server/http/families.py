@@ -33,12 +33,12 @@ def is_below(path: str, prefix: str) -> bool:
 class StaticFiles:
     """Files of the plugin's own package, for browsers. To be returned by ``gns3_routes``.
 
-    What is served is what lies below the folder and is not hidden. A path that ends with a slash
+    Everything below the folder that is not hidden is served. A path that ends with a slash
     is answered with the folder's ``index.html``.
 
-    :param prefix: where, as ``/web``.
-    :param package: the package that has them, most often ``__package__``.
-    :param folder: the folder in it, as ``static`` or ``web/dist``.
+    :param prefix: the path below which they are served, such as ``/web``.
+    :param package: the package that contains them, most often ``__package__``.
+    :param folder: the folder in the package, such as ``static`` or ``web/dist``.
     :param tag: group in the API document.
     """
 
@@ -50,12 +50,12 @@ class StaticFiles:
 
 @dataclass(frozen=True, slots=True)
 class FailedRequest:
-    """What is known of a request that is answered with an error.
+    """What is known about a request that is answered with an error.
 
     :param id: its name in the server's log, and in the header ``X-Request-Id``.
-    :param path: as the client has sent it, decoded, without the query.
+    :param path: as the client sent it, decoded, without the query.
     :param route: the pattern of the route that it came to; empty if there is none.
-    :param body: the parsed body, if that was read.
+    :param body: the parsed body, if it was read.
     """
 
     id: str
@@ -67,9 +67,9 @@ class FailedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorShape:
-    """How errors look below a prefix, URLs that nobody has included. From ``gns3_routes``.
+    """How errors look below a prefix, including URLs that no route has. From ``gns3_routes``.
 
-    :param prefix: where, as ``/v2``; no other plugin may have a route in the same family.
+    :param prefix: where, such as ``/v2``; no other plugin may have a route in the same family.
     :param render: makes the JSON object of an answer; status and headers stay the error's. It
         must not block. If it fails, the answer has the usual shape.
     :param schema: describes what it makes, for the API document.

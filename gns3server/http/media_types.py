@@ -11,7 +11,7 @@ from gns3server.errors import NotAcceptable, UnsupportedMediaType
 from gns3server.http.routing import JSON, Route
 
 QUALITY = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
-"""How much a client likes a media type (RFC 9110, 12.4.2)."""
+"""How much a client prefers a media type (RFC 9110, 12.4.2)."""
 
 MOST_RANGES = 100
 """How many items of an ``Accept`` header are looked at; browsers send ten."""
@@ -37,9 +37,9 @@ def body_type(route: Route, request: web.Request) -> str:
 
 
 def answer_type(route: Route, request: web.Request) -> str:
-    """The media type that a client likes best of those that a route can answer with.
+    """The media type that a client prefers among those that a route can answer with.
 
-    :raises NotAcceptable: it likes none of them.
+    :raises NotAcceptable: it accepts none of them.
     """
     if not route.answer_types:
         return route.answer_type
@@ -48,13 +48,13 @@ def answer_type(route: Route, request: web.Request) -> str:
     if _liking(best, ranges) > 0:
         return best
     raise NotAcceptable(
-        f"What the header Accept asks for is not to be had here: {', '.join(route.answer_types)} "
+        f"None of the types in the header Accept is possible here: {', '.join(route.answer_types)} "
         "would be."
     )
 
 
 def _ranges(accept: str) -> list[tuple[str, float]]:
-    """What a client accepts, each with how much it likes that; what is none is left out."""
+    """What a client accepts, each with its preference; malformed items are left out."""
     found = []
     for item in accept.split(",")[:MOST_RANGES]:
         name, *parameters = (part.strip().lower() for part in item.split(";"))
@@ -69,7 +69,7 @@ def _ranges(accept: str) -> list[tuple[str, float]]:
 
 
 def _liking(offered: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """How much a client likes a media type: the narrowest range that holds it says it."""
+    """How much a client prefers a media type: the narrowest range that contains it decides."""
     if not ranges:
         return 1.0
     kind = offered.partition("/")[0]

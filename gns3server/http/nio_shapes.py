@@ -1,7 +1,7 @@
 """The NIO shapes of the contract (2.8), known whether a plugin offers them or not.
 
-A client that sends one of them to a node that does not take it has made no
-mistake in the request: it is told so by the node (409), not by the parser (400).
+A client that sends one of them to a node that does not take it has not made a
+mistake in the request: the node refuses it (409), not the parser (400).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ SHAPES: Mapping[str, type[Schema]] = {
 
 
 def nio_schemas(server: Server) -> Mapping[str, type[Schema]]:
-    """The wire shapes of all NIO types, by name; where a plugin offers one, its own counts."""
+    """The wire shapes of all NIO types, by name; where a plugin offers one, the plugin's counts."""
     return {**SHAPES, **{name: nio.schema for name, nio in server.registry.nio_types.items()}}
 
 

@@ -22,7 +22,7 @@ NODE_ACTIONS = {
     "suspended": "vm.suspended",
     "resumed": "vm.resumed",
 }
-"""What v1 tells of nodes. The last two are ours: only types that can suspend a node have them."""
+"""The actions that v1 tells of nodes. The last two are ours, for types that can suspend."""
 
 LINE = re.compile(r'\{"action": ".*\}\n')
 
@@ -54,7 +54,7 @@ FELL_BEHIND_LINE = event_line(
 
 
 class V1Translator:
-    """Puts events into lines; ``None`` for what v1 does not know, which is not stored either."""
+    """Puts events into lines; ``None`` for what v1 does not know, and that is not stored either."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -72,7 +72,7 @@ class V1Translator:
                 told = {"message": message, "project_id": event.project_id}
                 return event_line("log.error", told | ({"vm_id": node_id} if node_id else {}))
             case Mapping() as values:
-                # A plugin's own.
+                # A plugin's own event.
                 return event_line(f"{event.kind}.{event.change}", dict(values))
             case _:
                 return None
@@ -81,7 +81,7 @@ class V1Translator:
 async def lines(
     listener: Listener[bytes], *, missed: Missed | None = None, with_numbers: bool = False
 ) -> AsyncGenerator[bytes, None]:
-    """What a listener is sent: a ping at once and after each silence, events, a proper end.
+    """What a listener is sent: a ping at once and after each silence, events, a proper ending.
 
     :param missed: what is sent after the first ping.
     :param with_numbers: each line carries its number, if it has one.
@@ -104,7 +104,7 @@ async def lines(
 async def replayed(missed: Missed) -> AsyncIterator[bytes]:
     """The lines that a client has missed.
 
-    A line of its own, ``gap``, stands for those that are not there any more, and names the number
+    A line of its own, ``gap``, stands for lines that no longer exist, and names the number
     that comes next.
     """
     seen = missed.after
@@ -118,5 +118,5 @@ async def replayed(missed: Missed) -> AsyncIterator[bytes]:
 
 
 def is_event(line: Any) -> bool:
-    """Whether a stored line is one that can be sent: people hand projects on and edit them."""
+    """Whether a stored line is one that can be sent: people pass projects on and edit them."""
     return isinstance(line, str) and LINE.fullmatch(line) is not None

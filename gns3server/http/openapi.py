@@ -25,7 +25,7 @@ from gns3server.http.openapi_answers import (
     problem,
     problems_of,
 )
-from gns3server.http.openapi_paths import links, operation_id, parameter, template
+from gns3server.http.openapi_paths import links, operation_id, parameter
 from gns3server.http.openapi_schemas import Names, describe, node_id
 from gns3server.http.routing import JSON, OneOf, QueryParameter, Route
 from gns3server.server import Server
@@ -33,7 +33,7 @@ from gns3server.server import Server
 log = logging.getLogger(__name__)
 
 OPENAPI_VERSION = "3.0.3"
-"""Client generators know this version best."""
+"""Client generators support this version best."""
 
 ABOUT = """\
 Builds, wires and runs network labs.
@@ -45,10 +45,10 @@ names its request in the header `X-Request-Id`, as the server's log does.
 """
 
 SECURITY: Sequence[Mapping[str, Any]] = ({}, {"basic": []})
-"""Without the settings' user there is no login, and with it there is one way."""
+"""Without a user in the settings there is no login; with one, there is one way."""
 
 ERROR_SHAPES = "x-error-shapes"
-"""Where ``info`` has the schemas of errors below prefixes that have shapes of their own."""
+"""Where ``info`` has the schemas of errors below prefixes whose errors have another shape."""
 
 
 def build(
@@ -56,7 +56,7 @@ def build(
 ) -> dict[str, Any]:
     """The document of all routes of this server.
 
-    A plugin that offers what cannot be described is left out, and reported.
+    A plugin with an offer that cannot be described is left out, and reported.
 
     :param shapes: of errors that do not have the usual one.
     """
@@ -67,7 +67,7 @@ def build(
     names = [report["name"] for report in server.plugins()]
     for number, name in enumerate(names):
         if name not in server.undescribed:
-            # With those before it that can be described, so that it must be this one.
+            # Together only with those before it that can be described: it must be this one.
             without = server.undescribed | set(names[number + 1 :])
             try:
                 _describe(server, routes, shapes, without)
@@ -82,7 +82,7 @@ def _describe(
     server: Server, routes: Sequence[Route], shapes: Sequence[ErrorShape], without: Set[str]
 ) -> dict[str, Any]:
     document = Document(server, routes, shapes, without).build()
-    # So that it is found out here what JSON does not have.
+    # So that anything that JSON cannot hold is found here.
     encode(document)
     return document
 
@@ -103,7 +103,7 @@ class Document:
     ) -> None:
         self._server = server
         self._routes = [route for route in routes if route.plugin not in without]
-        # Of two that are for a path, the narrower one counts.
+        # Of two for the same path, the narrower one counts.
         known = (shape for shape in shapes if shape.plugin not in without)
         self._shapes = sorted(known, key=lambda shape: len(shape.prefix), reverse=True)
         self._hidden = {
@@ -138,7 +138,7 @@ class Document:
             self._spec.tag({"name": tag})
         for route in self._routes:
             self._spec.path(
-                path=template(route),
+                path=route.plain_path,
                 operations={route.method.lower(): self._operation(route)},
             )
         errors = {
@@ -222,7 +222,7 @@ class Document:
         return {**success, "links": found} if found else success
 
     def _union(self, shape: OneOf) -> dict[str, Any]:
-        """A schema for each choice, told apart by the field that tells."""
+        """A schema for each choice, told apart by the shape's field."""
         references = {
             value: self._choice(shape.field, value, schema)
             for value, schema in sorted(shape.choices(self._server).items())
@@ -234,7 +234,7 @@ class Document:
         }
 
     def _choice(self, field: str, value: str, schema: type[Schema]) -> str:
-        """Where the schema of a choice is: that of its class, and the field that tells."""
+        """Where the schema of a choice is: that of its class, and the shape's field."""
         name = self._names.of(schema, field, value)
         if name not in self._choices:
             component: dict[str, Any] = self._converter.schema2jsonschema(schema())

@@ -25,24 +25,24 @@ SHARED = {
     404: "There is no such object, or not in that project",
     503: "The plugin is out of service; the message says why",
 }
-"""Errors that are described once for all routes that have nothing else to say of them."""
+"""Errors that are described once for all routes that say nothing else about them."""
 
 HEADERS: Mapping[int, Mapping[str, str]] = {
     302: {"Location": "Where to go on"},
     401: {"WWW-Authenticate": "How to log in"},
 }
-"""Headers that a client needs of an answer, by status."""
+"""Headers that a client needs from an answer, by status."""
 
 ANY_OBJECT = {"type": "object"}
 BYTES = {"type": "string", "format": "binary"}
 STREAMED: Mapping[str, Any] = {OCTETS: BYTES, HTML: {"type": "string"}}
-"""Schemas of answers that handlers make themselves, by media type; of others nothing is said."""
+"""Schemas of answers that handlers make themselves, by media type; others are not described."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def problems_of(route: Route) -> dict[int, str]:
-    """What a route may answer besides its own answer, by status, and when."""
+    """The answers that a route may give besides its own, by status, and when."""
     # The limit of a raw body is the handler's own.
     problems = {n: text for n, text in EVERYWHERE.items() if n != 413 or not route.raw}
     problems |= {n: also(text, problems.get(n)) for n, text in route.errors.items()}
@@ -66,7 +66,7 @@ def problems_of(route: Route) -> dict[int, str]:
 def answer(status: int, meaning: str, content: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
     """One answer of an operation.
 
-    :param content: schemas of its body by media types; without any it has none.
+    :param content: schemas of its body by media types; without any, it has no body.
     """
     described: dict[str, Any] = {"description": meaning}
     if status in HEADERS:
@@ -82,12 +82,12 @@ def answer(status: int, meaning: str, content: Mapping[str, Any] = NOTHING) -> d
 
 
 def also(meaning: str, other: str | None) -> str:
-    """What an error means that may come for another reason as well."""
+    """The meaning of an error that may have another reason as well."""
     return f"{meaning}. Or: {other}" if other else meaning
 
 
 def describe_error(status: int, meaning: str, shape: ErrorShape | None = None) -> dict[str, Any]:
-    """The shape that all errors with a status have; what is no error has no body."""
+    """The shape that all errors with a status have; an answer that is not an error has no body."""
     if status < 400:
         return answer(status, meaning)
     usual = InvalidRequestSchema if status == 400 else ErrorSchema

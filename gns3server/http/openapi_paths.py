@@ -20,12 +20,7 @@ KNOWN: Mapping[str, str] = {
 """What the parameters of the core's paths mean."""
 
 IDS = frozenset({"project_id", "vm_id"})
-"""Those that are looked up; without such an object there is nothing to do."""
-
-
-def template(route: Route) -> str:
-    """The path of a route in the document's words: parameters without what they must match."""
-    return PARAMETER.sub(r"{\1}", route.path)
+"""The ids that are looked up; without such an object there is nothing to do."""
 
 
 def operation_id(route: Route) -> str:
@@ -45,7 +40,7 @@ def parameter(route: Route, name: str, rule: str) -> dict[str, Any]:
         schema.update(format="uuid", pattern=UUID_PATTERN)
     elif rule == DIGITS:
         schema = {"type": "integer", "minimum": 0}
-    elif not rule:
+    elif rule in ("", ".+"):
         schema["minLength"] = 1
     elif rule != ".*":
         schema["pattern"] = f"^(?:{rule})$"
@@ -57,8 +52,7 @@ def parameter(route: Route, name: str, rule: str) -> dict[str, Any]:
 def links(route: Route, routes: Iterable[Route]) -> dict[str, Any]:
     """What can be done with an object that a route has made, by the operations' ids.
 
-    These are the routes below its path for which the answer has the ids that
-    the path lacks.
+    These are the routes below its path whose missing ids are in the answer.
     """
     if route.status != 201 or not (isinstance(route.answer, type) and not route.many):
         return {}

@@ -1,4 +1,4 @@
-"""Schemas in the OpenAPI document: their names, and what is said of them."""
+"""Schemas in the OpenAPI document: their names, and their descriptions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gns3server.http.schemas import NodeId
 
 
 class Names:
-    """Gives each shape a name of its own: most often its class's without the ending.
+    """Gives each shape a name of its own: usually its class's, without the ending.
 
-    Plugins know nothing of each other, so that two of them may call a class alike.
+    Plugins know nothing of each other, so two of them may give a class the same name.
     """
 
     def __init__(self) -> None:
@@ -45,9 +45,9 @@ class Names:
 
 
 def describe(kind: type[Schema]) -> Mapping[str, Any]:
-    """What the docstring of a schema says first, if it has one of its own.
+    """The first paragraph of a schema's docstring, if it has its own.
 
-    And what its ``Meta.json_schema`` says, if its fields cannot say all.
+    Also its ``Meta.json_schema``, which says what the fields cannot.
     """
     more: Mapping[str, Any] = getattr(kind.Meta, "json_schema", {})
     if not kind.__doc__:

@@ -1,4 +1,4 @@
-"""The two pages for people: plain, quick, and without anything from elsewhere."""
+"""The two pages for people: plain, quick, and with nothing from other servers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from string import Template
 from gns3server.files.images import MAX_LISTED, ImageKind
 
 HEADERS: Mapping[str, str] = {
-    # Whatever should get into a page in spite of all escaping: it runs no script,
-    # fetches nothing, sends forms to nobody else and sits in no other page.
+    # In case something gets past the escaping: a page runs no script, fetches nothing,
+    # sends forms to no other server and is shown in no other page.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -46,18 +46,18 @@ $content
 """)
 
 HOME = """\
-<p>This server builds, wires and runs network labs. Programs drive it with JSON over HTTP;
-people find the way from here.</p>
+<p>This server builds, wires and runs network labs. Programs drive it with JSON over HTTP.
+These pages are for people:</p>
 <ul>
 <li><a href="/docs">Browse the API</a>, or fetch its <a href="/v1/openapi.json">description</a>
 for programs.</li>
 <li><a href="/upload">Upload images</a> for emulators to boot from.</li>
 <li><a href="/v1/plugins">See the plugins</a>: what this server can run, and what is wrong with
-those that it could not use.</li>
+any plugin that it could not use.</li>
 </ul>
 <h2>Community</h2>
 <p>The server is free software, and so is each plugin that comes with it. The manual says how to
-write a plugin of your own, in one file, and where to bring what you have found or made.</p>
+write a plugin of your own, in one file.</p>
 """
 
 FORM = Template("""\
@@ -66,7 +66,7 @@ FORM = Template("""\
 <label>File: <input type="file" name="file" required></label>
 <button type="submit">Upload</button>
 </form>
-<p>Large files are better sent by a program:
+<p>It is better to upload large files with a program:
 <code>curl -F type=$first -F file=@<i>FILE</i> $origin/upload</code></p>
 """)
 
@@ -82,10 +82,10 @@ def home(version: str) -> str:
 
 
 def upload(version: str, origin: str, kinds: Sequence[ImageKind], paths: Sequence[str]) -> str:
-    """The page with the form to upload an image, and what has been uploaded (UPL-01).
+    """The page with the form to upload an image, and the list of images (UPL-01).
 
-    :param origin: how the client addresses this server, as ``http://lab.example:8000``.
-    :param paths: of the images that are there.
+    :param origin: how the client addresses this server, such as ``http://lab.example:8000``.
+    :param paths: the paths of the images that are there.
     """
     options = [
         f'<option value="{escape(kind.name)}">{escape(kind.title)}</option>' for kind in kinds

@@ -22,9 +22,9 @@ Loader = Callable[[web.Request], Awaitable[Mapping[str, Any]]]
 
 
 def make_loader(server: Server, route: Route) -> Loader:
-    """What reads, parses and validates the bodies of a route.
+    """The function that reads, parses and validates the bodies of a route.
 
-    Without a schema any JSON is let through and taken for ``{}``; a raw body is
+    Without a schema, any JSON is accepted and counts as ``{}``; a raw body is
     left to the handler. The loader raises :class:`InvalidRequest` for what is
     not JSON or not of the route's shape.
     """

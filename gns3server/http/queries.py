@@ -15,14 +15,14 @@ WHOLE_NUMBER = re.compile("[0-9]+")
 
 
 def read_integer(digits: str) -> int:
-    """The number that digits mean, cut to one that is still greater than anything needs."""
+    """The number that digits mean, limited to one that is still greater than anything needs."""
     return int(digits.lstrip("0")[:20] or "0")
 
 
 def read_query(parameters: Mapping[str, QueryParameter], request: web.Request) -> dict[str, Any]:
-    """What the query holds of what a route reads, and the defaults of what it does not hold.
+    """The values in the query that a route reads, and the defaults of those that are missing.
 
-    :raises InvalidRequest: one of them is not of its kind.
+    :raises InvalidRequest: a value is not of its kind.
     """
     values = {}
     for name, parameter in parameters.items():

@@ -1,6 +1,6 @@
-"""The place of a request in the queue of its project, which it has from its head on.
+"""The place of a request in the queue of its project, held from the arrival of its head on.
 
-Clients count on the order of their requests and send bodies a moment after the heads, so order
+Clients rely on the order of their requests, and send bodies a moment after the heads, so the order
 is that of the heads. A body that does not come must not hold up the others for long.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import StreamReader
 
 from gns3server.errors import InvalidRequest, NotFound
+from gns3server.http.bodies import waits_to_be_asked
 from gns3server.http.routing import Call, Scope
 from gns3server.locks import LockRequest
 from gns3server.nodes.node import Node
@@ -21,15 +22,15 @@ from gns3server.server import Server
 
 BODY_PATIENCE = 1.0
 """Seconds after its head for which a request whose turn has come may keep others waiting for its
-body. Clients send it a moment later: that of 2015 after 40 ms.
+body. Clients send it a moment later: the client of 2015 after 40 ms.
 """
 
 
 def find_project(server: Server, project_id: str) -> Project:
     """An open project by the id in a path.
 
-    :raises InvalidRequest: that is no id.
-    :raises NotFound: nobody has that id.
+    :raises InvalidRequest: that is not an id.
+    :raises NotFound: no project has that id.
     :raises Conflict: it is damaged.
     """
     try:
@@ -41,8 +42,8 @@ def find_project(server: Server, project_id: str) -> Project:
 def find_node(call: Call) -> Node:
     """The node whose id the path has.
 
-    :raises InvalidRequest: that is no id.
-    :raises NotFound: the project has no node of that id and the route's type.
+    :raises InvalidRequest: that is not an id.
+    :raises NotFound: the project has no node of that id and of the route's type.
     """
     node_id, node_type = call.path[call.route.node_parameter], call.route.node_type
     try:
@@ -60,29 +61,35 @@ def find_node(call: Call) -> Node:
 
 
 def unknown_id(kind: str, text: str, error: NotFound) -> NotFound | InvalidRequest:
-    """Which error an id deserves that nobody has: it may not be an id at all (HTTP-11)."""
+    """The error for an id that nothing has: it may not be an id at all (HTTP-11)."""
     try:
         uuid.UUID(text)
     except ValueError:
-        return InvalidRequest(f"{text!r} is no {kind} id: an id is a UUID of 36 characters.")
+        return InvalidRequest(f"{text!r} is not a {kind} id: an id is a UUID of 36 characters.")
     return error
 
 
 async def read_in_line(call: Call, read: Callable[[], Awaitable[None]]) -> None:
     """Queue for what a request works on, and keep the place while its body is read.
 
-    The place is taken without awaiting anything. It is kept for as long as the turn has not
+    The place is taken without awaiting anything. It is kept until the turn has
     come, and then until :data:`BODY_PATIENCE` after the head; once lost, it is taken anew when
-    the body is there. If the body cannot be used or the client goes, it is given back.
+    the body is there. If the body cannot be used or the client goes away, it is given back.
 
     :param read: reads the rest of the request.
-    :raises InvalidRequest: the path's project id is none.
-    :raises NotFound: no such project is open, or no more, and the route wants an open one.
+    :raises InvalidRequest: the project id in the path is not an id.
+    :raises NotFound: no such project is open, or no longer, and the route wants an open one.
     :raises Conflict: it is damaged.
     """
     content = call.request.content
     complete = content.is_eof()
-    _join(call)
+    try:
+        _join(call)
+    except InvalidRequest:
+        if not waits_to_be_asked(call.request):
+            # The answer repeats the body.
+            await read()
+        raise
     entry = call.entry
     timer = None if complete or entry is None else _give_up_when_late(entry, content)
     try:
@@ -125,7 +132,7 @@ def _join(call: Call) -> None:
 
 
 def _give_up_when_late(entry: LockRequest, body: StreamReader) -> asyncio.TimerHandle:
-    """Have a place given back when its turn has come and the body is late."""
+    """Give a place back if its turn has come and the body is late."""
 
     def give_up(_turn: object) -> None:
         if not body.is_eof():

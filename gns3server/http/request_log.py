@@ -1,4 +1,4 @@
-"""What the log says of a request, in one line: who asked for what, and what came of it."""
+"""What the log says about a request, in one line: who asked for what, and what came of it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ CONTENT_CHARACTERS = 2000
 
 
 def request_ids() -> Iterator[str]:
-    """Names for requests; those of two servers differ, so that logs can be put together."""
+    """Names for requests; they differ between servers, so that logs can be merged."""
     prefix = secrets.token_hex(3)
     return (f"{prefix}-{number}" for number in itertools.count(1))
 
 
 def begin(request: web.Request, request_id: str, route: Route | None) -> None:
-    """Name a request and, if there is one, its route; its time runs from now on."""
+    """Name a request and, if there is one, its route; its time is measured from now on."""
     request[ID] = request_id
     request[BEGAN] = time.monotonic()
     if route is not None:
@@ -48,9 +48,9 @@ def log_outcome(
     *,
     bug: Exception | None = None,
 ) -> None:
-    """One line a request: changes and refusals at info, reads at debug, 5xx as errors.
+    """Log one line per request: changes and refusals at info, reads at debug, 5xx as errors.
 
-    :param reason: why the answer is an error, empty if it is none.
+    :param reason: why the answer is an error, empty if it is not one.
     :param bug: logged with its traceback.
     """
     route = request.get(ROUTE)
@@ -76,7 +76,7 @@ def log_outcome(
 
 
 def log_content(request: web.Request, response: web.StreamResponse) -> None:
-    """Show what was asked and answered, as far as it is JSON."""
+    """Log the request's and the answer's content, if it is JSON."""
     if request.get(PARSED):
         log.debug("%s asked %s", request[ID], compact(request[PARSED])[:CONTENT_CHARACTERS])
     body = getattr(response, "body", None)

@@ -1,4 +1,4 @@
-"""Routes as frozen data, and what a handler gets."""
+"""Routes as frozen data, and what handlers are given."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ANY = "[^{}/]+"
 def expression(path: str, special: Mapping[str, str] = MappingProxyType({})) -> str:
     """The regular expression of a path pattern, or of a part of one.
 
-    :param special: what parameters without an expression match that are named here.
+    :param special: by name, what parameters without an expression match instead of the usual.
     """
     pattern, end = "", 0
     for match in PARAMETER.finditer(path):
@@ -52,12 +52,12 @@ def expression(path: str, special: Mapping[str, str] = MappingProxyType({})) -> 
 
 @dataclass(frozen=True, slots=True)
 class FailedPlugin:
-    """A plugin that is out of service, and how a request is known that was meant for it.
+    """A plugin that is out of service, and how to recognize a request that was meant for it.
 
     :param reason: why it is out of service.
     :param node_types: names of its node types that no other plugin has.
-    :param paths: those of its routes that no other plugin has.
-    :param prefixes: those of its families of routes that no other plugin has, as ``/v2``.
+    :param paths: paths of its routes that no other plugin has.
+    :param prefixes: its families of routes that no other plugin has, as ``/v2``.
     """
 
     name: str
@@ -67,7 +67,7 @@ class FailedPlugin:
     prefixes: frozenset[str] = frozenset()
 
     def would_answer(self, path: str) -> bool:
-        """Whether a request that nobody answers would be its business."""
+        """Whether a request that nothing answers was meant for this plugin."""
         for part in path.split("/"):
             if part == self.name or part.startswith(f"{self.name}-") or part in self.node_types:
                 return True
@@ -80,7 +80,7 @@ class Scope(Enum):
     """What a request works on, and so what it queues for.
 
     A path with ``{project_id}`` always gets its project looked up. Unless the route
-    says otherwise, one that is closed or damaged is refused.
+    says otherwise, a closed or damaged project is refused.
     """
 
     SERVER = "nothing: no lock is taken"
@@ -96,7 +96,7 @@ class QueryParameter:
 
     :param description: what it means, for the API document.
     :param kind: ``number`` for a whole number from 0 on, ``text`` for any text.
-    :param default: what it is where the query does not hold it; ``None`` leaves it out.
+    :param default: its value if the query does not hold it; with ``None`` it is left out.
     """
 
     description: str
@@ -109,14 +109,14 @@ class Call:
     """One request, validated, with what it works on.
 
     :param path: the path's parameters; those that match digits are integers.
-    :param query: those of the query that the route reads: numbers and texts.
+    :param query: the query's values that the route reads: numbers and texts.
     :param body: the validated body, in the words of the code.
-    :param body_type: media type of a raw body: that of the route's ``body_types`` that it has.
-    :param answer_type: media type of the answer: that of the route's ``answer_types`` that the
+    :param body_type: media type of a raw body: the one of the route's ``body_types`` that was sent.
+    :param answer_type: media type of the answer: the one of the route's ``answer_types`` that the
         client prefers.
     :param request: the request itself, for streams.
     :param found_project: what :attr:`project` returns; ``None`` if the route is for projects that
-        are closed or damaged as well, and this one is. Set by the edge, as are ``found_node``,
+        may be closed or damaged, and this one is. Set by the edge, as are ``found_node``,
         ``found_ending`` and ``found_websocket``.
     :param entry: its place in the queue of the project, by the route's scope; for the core.
     """
@@ -137,7 +137,7 @@ class Call:
 
     @property
     def lab(self) -> Server:
-        """Deprecated, and gone in 0.3: ``server``."""
+        """Deprecated, removed in 0.3; use ``server``."""
         warn_of_old_name("Call.lab", "Call.server")
         return self.server
 
@@ -173,7 +173,7 @@ class Call:
     def websocket(self) -> WebSocket:
         """The websocket; ``websocket`` routes only."""
         if self.found_websocket is None:
-            raise LookupError(f"{self.route.path} is no websocket")
+            raise LookupError(f"{self.route.path} is not a websocket")
         return self.found_websocket
 
 
@@ -181,7 +181,7 @@ class Call:
 class OneOf:
     """A body whose shape depends on one of its fields.
 
-    :param field: the field that tells, as ``type``.
+    :param field: the field that decides, such as ``type``.
     :param choices: looks up the shape's schema by the field's value.
     """
 
@@ -194,26 +194,26 @@ Handler = Callable[[Call], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    r"""One route: where it is, what it takes, what it answers, and who does it.
+    r"""One route: where it is, what it takes, what it answers, and which handler serves it.
 
     :param path: pattern with parameters as ``{name}``, ``{name:\\d+}`` or, for the rest of the
-        path, ``{name:.*}``.
+        path, ``{name:.+}``, or ``{name:.*}`` if that may be empty.
     :param handler: gets a :class:`Call`, returns a plain object or mapping.
     :param summary: one line for the API document.
-    :param query: what the query may hold: each name with its meaning if it is a whole number, or
-        with a :class:`QueryParameter`; no other is read.
-    :param body: schema of the request's body; without one any JSON is let through.
-    :param answer: schema of the answer, or of a line of an endless one; without it the answer
-        is empty, or a stream that the API document says nothing else of.
+    :param query: what the query may hold: each name with its meaning, for a whole number, or
+        with a :class:`QueryParameter`; nothing else is read.
+    :param body: schema of the request's body; without one, any JSON is accepted.
+    :param answer: schema of the answer, or of each line of an endless one; without it, the answer
+        is empty, or a stream that the API document does not describe further.
     :param many: the answer is a list.
-    :param errors: statuses it may answer besides the ones of its kind, and when.
+    :param errors: statuses it may answer besides those of its kind, and when.
     :param scope: what it works on.
     :param node_type: for scopes NODE and FIND_NODE, the type its node must have; ``None`` for any.
     :param node_parameter: for these scopes, the parameter of the path that is the node's id.
     :param creates: for scope PROJECT, the body may hold the id of the node to make.
-    :param damaged_too: it works on damaged projects as well; of such a one
+    :param damaged_too: it works on damaged projects as well; for a damaged one,
         the call's ``found_project`` is ``None``.
-    :param closed_too: it works on projects that are closed as well; of such a one the call's
+    :param closed_too: it works on closed projects as well; for a closed one, the call's
         ``found_project`` is ``None``, and nothing keeps it from being opened meanwhile.
     :param changes: it changes something, so that a client that hangs up must not stop it
         halfway.
@@ -221,17 +221,17 @@ class Route:
     :param raw: the handler reads the body itself, in pieces and whatever its size (see
         :func:`gns3server.http.bodies.raw_body`); ``body`` then only describes it.
     :param body_type: media type of a raw body, for the API document.
-    :param body_types: media types of a raw body, instead; a body that says that it is of another
-        is refused, and one that says nothing counts as the first.
+    :param body_types: several media types of a raw body, instead; a body that states another type
+        is refused, and one that states none counts as the first.
     :param answer_type: media type of the answer that a ``stream`` handler makes; empty
         when it has no body.
-    :param answer_types: media types of such answers, instead, the usual one first; the call's
+    :param answer_types: several media types of such answers, instead, the usual first; the call's
         ``answer_type`` is what the client asks for.
-    :param endless: the answer is a stream that only its end ends; there is no HEAD for it. It
-        has to end when the call's ``ending`` says so, and is cut off a while after that.
+    :param endless: the answer is a stream without an end of its own; there is no HEAD for it. It
+        has to end when the call's ``ending`` says so, and is cut off some time later.
     :param websocket: a websocket, of method GET; the handler gets it as the call's ``websocket``.
-    :param limit: seconds that the handler of a plugin's route may take, 60 if it does not say;
-        past them it is cancelled, and the answer is 503. Streams, websockets and raw bodies have
+    :param limit: seconds that the handler of a plugin's route may take, 60 by default;
+        after that it is cancelled, and the answer is 503. Streams, websockets and raw bodies have
         no limit.
     :param confidential: bodies of requests and answers are kept out of the log and the record.
     :param tag: group in the API document.
@@ -270,7 +270,7 @@ class Route:
 
     @property
     def is_endless(self) -> bool:
-        """Whether only its end ends it: a stream, or a websocket."""
+        """Whether it has no end of its own: an endless stream, or a websocket."""
         return self.endless or self.websocket
 
     @property
@@ -285,6 +285,11 @@ class Route:
             name: QueryParameter(given) if isinstance(given, str) else given
             for name, given in self.query.items()
         }
+
+    @property
+    def plain_path(self) -> str:
+        """The path for people and for the API document: parameters without their expressions."""
+        return PARAMETER.sub(r"{\1}", self.path)
 
     @property
     def shape(self) -> tuple[str, str]:

@@ -63,7 +63,7 @@ class NodeId(UuidText):
     """An id as :class:`UuidText`, or the integer that a project from before 1.3 has (4.4)."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
             return value
         return super()._deserialize(value, attr, data, **kwargs)
 

@@ -1,8 +1,8 @@
-"""Who may call: requests that a web page made somewhere else are refused.
+"""Who may call: requests from web pages of other sites are refused.
 
 A browser lets any page send requests to a server on the same machine. It names
-the page in ``Origin``, and a page that had its own name resolved to this
-machine names itself in ``Host``; both give it away.
+the page in ``Origin``, and a page whose own name was made to resolve to this
+machine names itself in ``Host``; both give the page away.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HOST = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:@/?#\s]+))(?::[0-9]*)?")
 class Gatekeeper:
     """Checks ``Host`` and ``Origin`` of every request.
 
-    :param host_names: names, in lower case, that may stand in ``Host`` besides IP literals.
+    :param host_names: names, in lower case, allowed in ``Host`` besides IP literals.
     :param origins: web origins that may call, as ``http://lab.example``.
     """
 
@@ -30,15 +30,15 @@ class Gatekeeper:
         self.admit(host_names, origins)
 
     def admit(self, host_names: frozenset[str], origins: frozenset[str]) -> None:
-        """Let in by these names and origins from now on, and by no others."""
+        """Accept these names and origins from now on, and no others."""
         self._host_names = host_names
         self._origins = origins
         self._known_hosts: set[str] = set()
 
     def check(self, scheme: str, host: str | None, origin: str | None) -> None:
-        """Let a request pass.
+        """Check one request.
 
-        :raises Forbidden: it addresses the server by a strange name or comes from another site.
+        :raises Forbidden: it addresses the server by an unknown name or comes from another site.
         """
         if host is not None:
             self.check_host(host)
@@ -51,7 +51,7 @@ class Gatekeeper:
             )
 
     def is_preflight(self, method: str, headers: Mapping[str, str]) -> bool:
-        """Whether a browser asks, for a page of an allowed origin, what it may send."""
+        """Whether a browser is asking, for a page of an allowed origin, what it may send."""
         return (
             method == "OPTIONS"
             and "Access-Control-Request-Method" in headers
@@ -63,15 +63,15 @@ class Gatekeeper:
         return origin if origin in self._origins else None
 
     def check_host(self, host: str) -> None:
-        """Let a request pass that addresses the server by this name, and perhaps port.
+        """Check the name, perhaps with a port, by which a request addresses the server.
 
-        :raises Forbidden: it is a strange one.
+        :raises Forbidden: the server does not go by it.
         """
         if host in self._known_hosts:
             return
         name = host_name(host)
         if name not in self._host_names and not is_address(name):
-            # What is no name is not repeated: it may hold a password, as in a URL.
+            # Anything that is not a name is not repeated: it may hold a password, as in a URL.
             which = f"the name {name!r}" if name else "what the header Host says"
             raise Forbidden(
                 f"This server does not go by {which}: use its IP address or localhost, "
@@ -84,7 +84,7 @@ class Gatekeeper:
 def host_name(host: str) -> str:
     """The name in a ``Host`` header, without port and brackets, in lower case.
 
-    Empty for what is not of that form.
+    Empty if the header is not of that form.
     """
     match = HOST.fullmatch(host)
     return (match[1] or match[2]).lower() if match else ""

@@ -19,7 +19,7 @@ LOOK_SECONDS = 0.1
 
 
 def check_still_there(request: web.Request) -> None:
-    """Give up work that nobody waits for any more.
+    """Give up work whose client has gone.
 
     :raises ConnectionResetError: the client has gone.
     """
@@ -59,10 +59,10 @@ async def send(call: Call, file: OpenFile) -> web.StreamResponse:
 
 
 async def follow(call: Call, file: OpenFile) -> web.StreamResponse:
-    """Send a file, and what is appended to it, until the client goes or the server stops.
+    """Send a file, and what is appended to it, until the client goes away or the server stops.
 
-    A file that has become shorter is sent from its beginning again: it was
-    written anew, and what is in it now has not been sent.
+    A file that has become shorter is sent again from its beginning: it was
+    written anew, so its present content has not been sent.
     """
     response = piecewise(call, OCTETS)
     await response.prepare(call.request)
@@ -83,9 +83,9 @@ async def follow(call: Call, file: OpenFile) -> web.StreamResponse:
 
 
 async def _read(call: Call, file: OpenFile, position: int, size: int) -> bytes:
-    """Read on, or break the connection: the answer has begun and can turn into no error.
+    """Read on, or break the connection: the answer has begun and cannot become an error any more.
 
-    :raises ConnectionResetError: the file cannot be read any more.
+    :raises ConnectionResetError: the file can no longer be read.
     """
     try:
         return await asyncio.to_thread(file.read, position, size)

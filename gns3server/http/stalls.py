@@ -1,4 +1,4 @@
-"""What there is to know, and to do, about a request that holds the event loop."""
+"""Naming, and ending, a request that holds up the event loop."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from gns3server.http.encoding import encode
 from gns3server.http.routing import JSON, Call
 
 PATH_CHARACTERS = 200
-"""How much of a path is shown: it may be what took long."""
+"""How much of a path is shown: it may be what takes so long."""
 
 
 def request_of(frame: FrameType) -> str | None:
-    """The request that a frame works on, as people are told of it."""
+    """The request that a frame works on, in words for people."""
     request, call = frame.f_locals.get("request"), frame.f_locals.get("call")
     if isinstance(call, Call):
         request = call.request
@@ -26,10 +26,10 @@ def request_of(frame: FrameType) -> str | None:
 
 
 def way_out(frame: FrameType) -> Exception | None:
-    """An error that may be raised here and now, because nothing has been begun.
+    """An error that may be raised here and now, because nothing has begun.
 
-    That is so while aiohttp looks for the route of a request. The pattern of a path may be such
-    that comparing takes time without end, and only an error ends it.
+    That is so while aiohttp looks for the route of a request. A path's pattern may be such
+    that matching takes practically forever, and only an error ends it.
     """
     request = request_of(frame)
     if request is None or not _compared_with(frame):

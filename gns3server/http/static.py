@@ -49,13 +49,13 @@ TYPES: Mapping[str, str] = {
     ".woff2": "font/woff2",
     ".xml": "text/xml; charset=utf-8",
 }
-"""Media types by the ending of a name. Not those of the machine: each has others."""
+"""Media types by the ending of a name. Not the machine's own, which differ between machines."""
 
 HEADERS: Mapping[str, str] = MappingProxyType(
     {
-        # A browser asks each time whether what it has is still good: an upgrade shows at once.
+        # A browser asks each time whether its copy is still current: an upgrade shows at once.
         "Cache-Control": "no-cache",
-        # What drives a lab sits in no page of somebody else, who could have it clicked on.
+        # No page of another site may frame these: it could trick people into clicking on them.
         "Content-Security-Policy": "frame-ancestors 'self'",
         "X-Content-Type-Options": "nosniff",
     }
@@ -71,7 +71,7 @@ def folder_of(static: StaticFiles) -> Traversable:
 
 
 def static_routes(static: StaticFiles) -> tuple[Route, ...]:
-    """The routes that serve a plugin's files: of the folder itself, and of all below it."""
+    """The routes that serve a plugin's files: for the folder itself, and for all below it."""
     found = partial(
         Route,
         method="GET",
@@ -93,13 +93,13 @@ def static_routes(static: StaticFiles) -> tuple[Route, ...]:
 
 
 async def _to_folder(call: Call) -> web.StreamResponse:
-    """Lead to the folder's own page, which stands after a slash."""
+    """Redirect to the folder's page, which has a slash at its end."""
     location = f"{call.request.rel_url.raw_path}/"
     return web.Response(status=302, headers={**HEADERS, "Location": location})
 
 
 async def _send(folder: Traversable, call: Call) -> web.StreamResponse:
-    """Send a file, if the client has not got it already."""
+    """Send a file, if the client does not have it already."""
     name = call.path[REST]
     found = await asyncio.to_thread(_find, folder, name)
     if found is None:
@@ -115,7 +115,7 @@ async def _send(folder: Traversable, call: Call) -> web.StreamResponse:
 def _find(folder: Traversable, name: str) -> tuple[str, bytes] | None:
     """A file's media type and content; ``None`` for a folder that has a page. Blocks.
 
-    :raises NotFound: there is neither.
+    :raises NotFound: there is no such file or folder.
     """
     *parents, last = name.split("/")
     names = [*parents, last or INDEX]

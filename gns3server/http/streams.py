@@ -16,7 +16,7 @@ from gns3server.projects.project import Project
 async def stream(
     call: Call, project: Project | None = None, since: int | None = None
 ) -> web.StreamResponse:
-    """Send every event of a project, or of all of them, one JSON object a line, until
+    """Send every event of a project, or of all of them, one JSON object per line, until
     the stream ends or the client goes away (contract 1.9).
 
     :param since: number the events, and begin with those after this number that are stored.
@@ -25,17 +25,17 @@ async def stream(
     with server.bus.listen(project_id, translate=server.translate, size=len) as listener:
         missed = None
         if project is not None and since is not None:
-            # What is published from here on is in the listener's queue already.
+            # What is published from here on is already in the listener's queue.
             missed = project.records.events.since(since)
         response, request = piecewise(call, JSON), call.request
-        # Another request on this connection would be cut off by what limits the stream's end.
+        # What limits the stream's end would cut off another request on this connection.
         response.force_close()
         listener.connected = lambda: request.transport is not None
-        # One that falls behind is ended by the bus.
+        # A listener that falls behind is ended by the bus.
         listener.on_end = call.ending.set
         call.ending.tell(listener.end)
         limit_buffer(request)
-        # A client that goes away is how most streams end.
+        # Most streams end because their client goes away.
         with suppress(ConnectionError):
             await response.prepare(request)
             async for line in lines(listener, missed=missed, with_numbers=since is not None):

@@ -1,4 +1,4 @@
-"""The way of a request for a websocket: the handshake, the handler, and an end in order."""
+"""What a request for a websocket goes through: the handshake, the handler, a proper end."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from gns3server.http.websockets import (
 log = logging.getLogger(__name__)
 
 HEARTBEAT = 30.0
-"""Seconds of silence after which a client is asked whether it is there; it has half as long."""
+"""Seconds of silence before a client is asked if it is there; it has half as long to answer."""
 
 PATIENCE = 1.0
-"""Seconds that a handler has to return when its websocket has ended, and again when cancelled."""
+"""Seconds that a handler has to return once its websocket has ended, and again once cancelled."""
 
 GOING = Close(GOING_AWAY, "The server stops, or the project was closed or deleted.")
 
@@ -45,7 +45,7 @@ class Upgrades:
         self._handlers = LimitedCalls(PATIENCE)
 
     async def serve(self, call: Call) -> web.StreamResponse:
-        """Make a request a websocket, and run the route's handler with it.
+        """Turn a request into a websocket, and run the route's handler with it.
 
         :raises UpgradeRequired: the request does not ask for one, or not as it should.
         """
@@ -53,7 +53,7 @@ class Upgrades:
             timeout=endless.GRACE,
             heartbeat=HEARTBEAT,
             compress=False,
-            # What is as large as this is refused.
+            # Messages of this size are refused.
             max_msg_size=MESSAGE_BYTES + 1,
         )
         if not response.can_prepare(call.request):
@@ -80,19 +80,19 @@ class Upgrades:
         return response
 
     async def _wait(self, call: Call, work: asyncio.Task[Any], websocket: WebSocket) -> None:
-        """Wait for the handler, which ends soon after its websocket."""
+        """Wait for the handler, which must end soon after its websocket."""
         lost = cast(Connection, call.request.protocol).lost
         await asyncio.wait({work, websocket.ended, lost}, return_when=asyncio.FIRST_COMPLETED)
         if lost.done():
             websocket.finish(None)
         if not work.done():
-            # It may finish what a last message has asked for.
+            # It may finish what the last message asked for.
             await asyncio.wait({work}, timeout=PATIENCE)
         if not work.done():
             work.cancel()
             await asyncio.wait({work}, timeout=PATIENCE)
         if not work.done():
-            log.error("%s: the handler of %s does not end", call.request[ID], call.route.path)
+            log.error("%s: the handler of %s does not end", call.request[ID], call.route.plain_path)
 
 
 async def _handle(call: Call) -> None:
@@ -100,7 +100,7 @@ async def _handle(call: Call) -> None:
 
 
 def _outcome(call: Call, work: asyncio.Task[Any]) -> Close:
-    """How a websocket ends whose handler has ended so."""
+    """How to end a websocket, given how its handler has ended."""
     if not work.done() or work.cancelled():
         return GOING
     error = work.exception()
@@ -121,9 +121,9 @@ async def _close(
     taking: asyncio.Task[None],
     passing: asyncio.Task[None],
 ) -> None:
-    """Once it has ended, send what is left and the close frame, and wait for that of the client.
+    """Once it has ended, send what is left and the close frame, and wait for the client's.
 
-    That is not long waited for.
+    That wait is short.
     """
     await asyncio.wait({websocket.ended})
     close = websocket.ended.result()
@@ -143,7 +143,7 @@ async def _close(
 async def _beside(
     *works: Coroutine[Any, Any, None],
 ) -> AsyncIterator[list[asyncio.Task[None]]]:
-    """Run some work beside the context, and end it with the context."""
+    """Run some work alongside the context, and end it with the context."""
     tasks = [asyncio.create_task(work) for work in works]
     try:
         yield tasks

@@ -1,4 +1,4 @@
-"""A websocket as handlers see it (RFC 6455): messages in, messages out, and one end."""
+"""A websocket as handlers see it (RFC 6455): messages in, messages out, and an end."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from aiohttp import WSMsgType, web
 
 MESSAGE_BYTES = 1024 * 1024
-"""How large a message of a client may be."""
+"""How large a message from a client may be."""
 
 QUEUE_MESSAGES = 2000
 """Messages that may wait for one client before it counts as fallen behind."""
 
 QUEUE_BYTES = 2 * 1024 * 1024
-"""Bytes that these messages may have together."""
+"""Bytes that these messages may take up together."""
 
 REASON_BYTES = 123
 """How long the reason in a close frame may be (RFC 6455, 5.5)."""
@@ -25,10 +25,10 @@ DONE, GOING_AWAY, FAILED, FELL_BEHIND = 1000, 1001, 1011, 1013
 """Codes of close frames (RFC 6455, 7.4.1, and the registry of IANA)."""
 
 REFUSED = 4000
-"""What is added to the status of an error to make the code of a close frame."""
+"""Added to the status of an error to make the code of a close frame."""
 
 OWN_CODES = range(3000, 5000)
-"""Those that the protocol leaves to libraries and applications."""
+"""The codes that the protocol leaves to libraries and applications."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class WebSocket:
         self._outgoing_bytes = 0
         self._arrived, self._taken, self._queued = (asyncio.Event() for _ in range(3))
         self.ended: asyncio.Future[Close | None] = asyncio.get_running_loop().create_future()
-        """Done once it has ended; ``None`` if that was the client's doing."""
+        """Done once it has ended; ``None`` if the client ended it."""
 
     @property
     def closed(self) -> bool:
@@ -69,7 +69,7 @@ class WebSocket:
     async def receive(self) -> str | bytes | None:
         """The next message, text or bytes; ``None`` once the websocket has ended.
 
-        Only one at a time may wait for it. Messages of more than a megabyte end the websocket.
+        Only one caller at a time may wait for it. Messages over a megabyte end the websocket.
         """
         while not (self._incoming or self.closed):
             self._arrived.clear()
@@ -87,8 +87,8 @@ class WebSocket:
     def send(self, message: str | bytes) -> None:
         """Send a message, as text or bytes.
 
-        It is never waited for the client: a client that lets 2000 messages or two megabytes of
-        them wait is cut off. What is sent after the end goes nowhere.
+        This never waits for the client: a client that lets 2000 messages, or two megabytes of
+        them, wait is cut off. Messages sent after the end are dropped.
         """
         if self.closed:
             return
@@ -106,27 +106,27 @@ class WebSocket:
         self._queued.set()
 
     def close(self, code: int = DONE, reason: str = "") -> None:
-        """End it once all that was sent before is on its way.
+        """End it once everything sent before is on its way.
 
         :param code: 1000, or one of 3000 to 4999 that client and handler have agreed on.
         :param reason: for people; 123 bytes of it at most.
-        :raises ValueError: the code is another.
+        :raises ValueError: the code is none of these.
         """
         if code != DONE and code not in OWN_CODES:
-            raise ValueError(f"{code} is no code to close a websocket with: 1000, 3000 to 4999")
+            raise ValueError(f"{code} is not a code to close a websocket with: 1000, 3000 to 4999")
         self.finish(Close(code, reason))
 
     # For the server itself -----------------------------------------------------------
 
     def finish(self, close: Close | None) -> None:
-        """Let it end: with a close frame, or with none if the client has ended it. Idempotent."""
+        """End it: with a close frame, or with none if the client has ended it. Idempotent."""
         if not self.closed:
             self.ended.set_result(close)
             self._arrived.set()
             self._queued.set()
 
     async def take_in(self) -> None:
-        """Take in what the client sends, no more than one message ahead of the handler."""
+        """Take in what the client sends, at most one message ahead of the handler."""
         try:
             async for message in self._response:
                 if message.type is WSMsgType.ERROR:
@@ -140,7 +140,7 @@ class WebSocket:
             self.finish(None)
 
     async def pass_on(self) -> None:
-        """Give the client what is sent, until all of it has gone after the end."""
+        """Pass messages on to the client, until it has ended and all of them have gone."""
         try:
             while self._outgoing or not self.closed:
                 if not self._outgoing:

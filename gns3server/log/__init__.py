@@ -1,4 +1,4 @@
-"""The server's own log: one line a record, in a bounded file or on a stream.
+"""The server's own log: one line per record, in a bounded file or on a stream.
 
-Nothing of projects comes in here; their events are kept in ``storage``.
+Projects do not come in here; their events are kept in ``storage``.
 """

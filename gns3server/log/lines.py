@@ -1,4 +1,4 @@
-"""Log records as lines that nobody who is named in them can forge."""
+"""Log records as lines that text from clients cannot forge."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 )
-"""What ends a line, steers a terminal, reorders or hides text, or is no text at all."""
+"""What ends a line, steers a terminal, reorders or hides text, or is not text at all."""
 
 
 class OneLine(logging.Formatter):
     """Makes one line of each record, and indents the lines of a traceback below it.
 
-    Names and texts of clients get into the log; with what is in
-    :data:`UNPRINTABLE` escaped as in a Python string, none looks like a record
-    of its own.
+    Names and texts from clients get into the log; with the characters of
+    :data:`UNPRINTABLE` escaped as in a Python string, none looks like a separate
+    record.
     """
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (as logging has it)
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (as logging names it)
         """The record itself, as one line."""
         return escape(super().formatMessage(record))
 
@@ -34,7 +34,7 @@ class OneLine(logging.Formatter):
 
 
 def escape(text: str) -> str:
-    """A text without a character of :data:`UNPRINTABLE`."""
+    """A text without any character of :data:`UNPRINTABLE`."""
     return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 

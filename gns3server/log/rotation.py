@@ -1,8 +1,8 @@
 """Where the log goes: a file that cannot fill the disk, or a stream, and neither ever fails.
 
-A record that cannot be written (disk full, pipe closed) is lost. That is told once on standard
-error, and in the log itself as soon as it can be written again. The standard library's handlers
-print a traceback for each such record, and leave half lines.
+A record that cannot be written (disk full, pipe closed) is lost. That is reported once on standard
+error, and in the log itself, as soon as it can be written again. The standard library's handlers
+print a traceback for each such record, and leave incomplete lines.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KEPT = 3
 
 
 class LogHandler(logging.Handler):
-    """A handler that outlives what it writes to.
+    """A handler that survives the failure of what it writes to.
 
     :param write: is given one line at a time, without its end; raises OSError or ValueError.
     """
@@ -33,7 +33,7 @@ class LogHandler(logging.Handler):
         self._missing = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, after a gap with how many are missing."""
+        """Write a record, first noting how many are missing after a gap."""
         try:
             text = self.format(record)
         except Exception:
@@ -53,9 +53,9 @@ class LogHandler(logging.Handler):
 
 
 class LogFile:
-    """A file that is put aside when it has its size: FILE, FILE.1, FILE.2, FILE.3.
+    """A file that is rotated when it is full: FILE, FILE.1, FILE.2, FILE.3.
 
-    :param size: of each, in MiB.
+    :param size: of each file, in MiB.
     :raises OSError: it cannot be opened.
     """
 
@@ -70,7 +70,7 @@ class LogFile:
         :raises OSError: it could not be written.
         """
         line = f"{text}\n".encode(errors="backslashreplace")
-        # What is no regular file has the size 0.
+        # Anything that is not a regular file has the size 0.
         size = os.fstat(self._file.fileno()).st_size
         if size and size + len(line) > self._limit:
             self._begin_another()
@@ -84,7 +84,7 @@ class LogFile:
         self._file.close()
 
     def _begin_another(self) -> None:
-        """Put the full file aside; where files cannot be renamed it is emptied."""
+        """Put the full file aside; if files cannot be renamed, it is emptied."""
         names = [self._path, *(Path(f"{self._path}.{number}") for number in range(1, KEPT + 1))]
         try:
             for newer, older in reversed([*pairwise(names)]):

@@ -1,5 +1,5 @@
-"""Nodes: their natures, states, types, NIOs and wires, and what is done to them.
+"""Nodes: their kinds, states, types, NIOs and wires, and the operations on them.
 
 A node knows its project only as ``ProjectBase``, and the machine that it runs on only as
-``Machine``. No emulator comes in here: those are plugins, whose code is called with limits.
+``Machine``. No emulator is known here: those are plugins, whose code is called with limits.
 """

@@ -1,4 +1,4 @@
-"""Calls into the code of a node's plugin: limited in time, their failures named."""
+"""Calls into the code of a node's plugin: limited in time, with failures reported by name."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ T = TypeVar("T")
 class NodeCalls:
     """The calls into one node's plugin.
 
-    A call that takes too long is cancelled and abandoned. Until it has really ended its method is
+    A call that takes too long is cancelled and abandoned. Until it has really ended, its method is
     not called again, and :meth:`check` refuses requests. A hang or an error is logged and told to
-    listeners, with the names of plugin and method.
+    listeners, with the names of the plugin and the method.
 
     :param node: whose methods are called.
     """
@@ -32,16 +32,16 @@ class NodeCalls:
         self._failure: LabError | None = None
 
     def is_overridden(self, method: str) -> bool:
-        """Whether the plugin has a method of its own."""
+        """Whether the plugin overrides a method."""
         return not is_core_code(getattr(self._node, method))
 
     async def run(self, method: str, *args: Any, expect: type[T] | None = None) -> Any:
-        """Call a method of the node; the core's own ones without a limit.
+        """Call a method of the node; the core's own methods have no limit.
 
         :param expect: what it has to return.
-        :raises Unavailable: it took too long, or an earlier call of it has not ended yet.
+        :raises Unavailable: it took too long, or an earlier call to it has not ended yet.
         :raises PluginFault: it has failed.
-        :raises gns3server.errors.LabError: whatever it raises of that kind.
+        :raises gns3server.errors.LabError: the method raised it.
         """
         function = getattr(self._node, method)
         if is_core_code(function):
@@ -74,14 +74,14 @@ class NodeCalls:
             seconds = self._project.limits.seconds
             message = f"{name} did not return within {seconds:g} seconds, and was given up."
             await self._project.report(self._node.id, message)
-            raise Unavailable(f"{message} {self._node.title} can be used again once it has ended.")
+            raise Unavailable(f"{message} {self._node.title} can be used again once the call ends.")
         return await self._result(call, expect)
 
     async def _result(self, call: AuthorCall, expect: type[T] | None) -> Any:
         try:
             result = call.result()
             if expect is not None and not isinstance(result, expect):
-                raise TypeError(f"it returned {result!r:.80}, which is no {expect.__name__}")
+                raise TypeError(f"it returned {result!r:.80}, not {expect.__name__}")
         except PluginFault as known:
             if not known.reported:
                 await self._report(known, known.message)
@@ -90,7 +90,7 @@ class NodeCalls:
             raise
         except BaseException as error:
             if isinstance(error, OSError) and advice(error):
-                # The machine has no more of something, for which no plugin can be blamed.
+                # The machine has run out of something; the plugin is not to blame.
                 raise
             fault = PluginFault(f"{call.name} has failed.")
             await self._report(fault, f"{fault.message} The server's log says how.")
@@ -98,12 +98,12 @@ class NodeCalls:
         return result
 
     async def _report(self, fault: PluginFault, message: str) -> None:
-        # Once: it may pass through calls that this one was made in.
+        # Once only: it may pass through the calls that this one was made from.
         fault.reported = True
         await self._project.report(self._node.id, message)
 
     async def settle(self) -> None:
-        """Have the plugin settle, and :meth:`check` tell the next request if it fails in that."""
+        """Have the plugin settle; if it fails, :meth:`check` tells the next request."""
         self._failure = None
         try:
             await self.run("settle")
@@ -114,7 +114,7 @@ class NodeCalls:
         """Refuse a request while a call that was given up has not ended.
 
         :raises Unavailable: names plugin and method.
-        :raises gns3server.errors.LabError: what :meth:`settle` has failed with.
+        :raises gns3server.errors.LabError: the error that :meth:`settle` failed with.
         """
         failure, self._failure = self._failure, None
         if failure is not None:

@@ -1,4 +1,4 @@
-"""What the running code holds already, so that it never waits for itself or in a circle."""
+"""What the running code already holds, so that it never waits for itself or in a circle."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gns3server.errors import PluginFault
 
 @dataclass(eq=False, slots=True)
 class Holding:
-    """A place in a project that a handler, a hook or a call of a node works in.
+    """What a handler, a hook or a call to a node holds of a project while it works.
 
-    :param nodes: the nodes that are its alone; ``None`` if the whole project is.
-    :param active: it has not come to its end.
+    :param nodes: the nodes that it alone holds; ``None`` if it holds the whole project.
+    :param active: it has not ended yet.
     """
 
     project_id: str
@@ -23,21 +23,21 @@ class Holding:
     active: bool = True
 
     def covers(self, node_ids: tuple[str, ...]) -> bool:
-        """Whether some nodes are its alone already."""
+        """Whether it already holds these nodes alone."""
         return self.nodes is None or self.nodes.issuperset(node_ids)
 
     def check(self, what: str, project_id: str, node_ids: tuple[str, ...]) -> None:
         """Refuse to wait for more.
 
         :param what: what was called, for the message.
-        :raises PluginFault: it would have to, beside what it holds.
+        :raises PluginFault: the call would have to wait for more than what is held.
         """
         if project_id != self.project_id or (self.nodes and not self.covers(node_ids)):
             wanted = ", ".join(node_ids) or "all of it"
             raise PluginFault(
-                f"{what} of VM {wanted} in project {project_id} must not be called from what "
-                f"{self}: it might wait for itself. Use a route of scope SERVER or PROJECT, or a "
-                "task of its own once this call is over."
+                f"{what} of VM {wanted} in project {project_id} must not be called from code "
+                f"that {self}: it might wait for itself. Use a route of scope SERVER or PROJECT, "
+                "or a separate task once this call is over."
             )
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ _HELD: ContextVar[Holding | None] = ContextVar("held", default=None)
 
 @contextmanager
 def holding(project_id: str, *node_ids: str, whole: bool = False) -> Iterator[None]:
-    """Note, for the block and what comes of it, that it holds a project or nodes of it."""
+    """Note that the block, and any task it starts, holds a project or some of its nodes."""
     held = Holding(project_id, None if whole else frozenset(node_ids))
     token = _HELD.set(held)
     try:
@@ -68,13 +68,13 @@ def held() -> Holding | None:
 
 
 def check_free(what: str) -> None:
-    """Refuse what waits for whole projects to code that holds something.
+    """Refuse calls that wait for whole projects, when made from code that holds something.
 
     :raises PluginFault: names both.
     """
     found = held()
     if found is not None:
         raise PluginFault(
-            f"{what} must not be called from what {found}: it might wait for itself. Use a route "
-            "of scope SERVER, or a task of its own once this call is over."
+            f"{what} must not be called from code that {found}: it might wait for itself. Use a "
+            "route of scope SERVER, or a separate task once this call is over."
         )

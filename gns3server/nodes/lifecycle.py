@@ -1,4 +1,4 @@
-"""What is done to nodes, each operation as a whole; for who is alone with the node."""
+"""The operations on nodes, each as a whole. The caller must hold the node's lock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def _logged(message: str, node: Node) -> Iterator[None]:
-    """Log what fails in the block, which goes on all the same."""
+    """Log an error that ends the block, and raise nothing."""
     try:
         yield
     except Exception:
@@ -28,10 +28,10 @@ def _logged(message: str, node: Node) -> Iterator[None]:
 
 
 async def settle(node: Node) -> None:
-    """Take note of what has happened to a node by itself, before a request works on it.
+    """Take note of what has happened to a node on its own, before a request works on it.
 
-    That its plugin fails in this keeps no node from being stopped or deleted: it is told to the
-    requests that need the plugin.
+    If its plugin fails here, the node can still be stopped or deleted: only requests that need
+    the plugin are told.
     """
     try:
         if node.calls.is_overridden("settle"):
@@ -66,24 +66,24 @@ async def start(node: Node) -> None:
 async def stop(node: Node) -> None:
     """Bring a node down, and return when all that ran for it is gone; needs no disk.
 
-    One that is down is left alone, and so is what is always on.
+    A node that is down is left alone, and so is one that is always on.
 
-    :raises gns3server.errors.LabError: its plugin has failed in this; it is down all the same.
+    :raises gns3server.errors.LabError: its plugin failed; the node is down all the same.
     """
     if not node.type.always_on:
         await end(node)
 
 
 async def end(node: Node) -> None:
-    """Bring a node down, whatever it is; see :func:`stop`."""
+    """Bring a node down, even one that is always on; see :func:`stop`."""
     await settle(node)
     if node.state is not NodeState.STOPPED:
         await node.bring_down()
 
 
 async def end_anyway(node: Node) -> None:
-    """Bring a node down that is about to go. What fails in this is logged."""
-    with _logged("VM %s was not stopped in order", node):
+    """Bring down a node that is about to be removed. Failures are logged."""
+    with _logged("VM %s was not stopped cleanly", node):
         await end(node)
 
 
@@ -102,7 +102,7 @@ async def suspend(node: Node) -> None:
 
 
 async def resume(node: Node) -> None:
-    """Let a suspended node go on; a started one is left alone.
+    """Let a suspended node continue; a started one is left alone.
 
     :raises Conflict: it is stopped, or that is not possible now.
     """
@@ -130,12 +130,12 @@ async def _switch(node: Node, state: NodeState, method: str, word: str, *, undo:
 
 
 async def finish_creation(node: Node) -> None:
-    """Let a node's plugin know that it was created, and start what is always on.
+    """Tell a node's plugin that the node was created, and start a node that is always on.
 
-    What fails in this is logged and told to listeners: the node exists.
+    Failures are logged and told to listeners: the node exists all the same.
     """
     if node.fresh:
-        with _logged("VM %s exists, although its plugin has failed in it", node):
+        with _logged("VM %s was created, although its plugin failed", node):
             await node.calls.run("created")
             async with node.project.change() as change:
                 change.settle_node(node.id)
@@ -145,7 +145,7 @@ async def finish_creation(node: Node) -> None:
 
 
 async def start_always_on(node: Node) -> None:
-    """Start what is always on and is not up. What keeps it from that is told to listeners."""
+    """Start a node that is always on and not up. If that fails, listeners are told why."""
     try:
         await start(node)
     except Exception as error:
@@ -155,27 +155,27 @@ async def start_always_on(node: Node) -> None:
 
 
 async def take_up(node: Node) -> None:
-    """Let a node's plugin go on with what an earlier server has left started.
+    """Let a node's plugin continue with what an earlier server left started.
 
-    A node without a process whose plugin fails in this is stopped.
+    A node without a process is stopped if its plugin fails here.
     """
     try:
         await node.calls.run("adopted")
     except Exception:
-        log.exception("VM %s cannot be taken up again", node.id)
+        log.exception("the plugin of VM %s could not continue with it", node.id)
         await node.taken_up_in_vain()
 
 
 async def forget(node: Node) -> None:
-    """Bring a node down that is deleted, and let its plugin know; that never keeps it."""
+    """Bring down a node that is being deleted, and tell its plugin; failures never prevent it."""
     await end_anyway(node)
-    with _logged("VM %s is deleted, although its plugin has failed in it", node):
+    with _logged("VM %s is deleted, although its plugin failed", node):
         await node.calls.run("deleted")
 
 
 async def leave(node: Node) -> None:
-    """Let what still runs of a node be: it leaves memory. What fails in this is logged."""
-    with _logged("VM %s was not left in order", node):
+    """Leave what still runs for a node alone: the node leaves memory. Failures are logged."""
+    with _logged("VM %s was not released cleanly", node):
         await node.calls.run("leave")
     await node.let_go()
 
@@ -186,7 +186,7 @@ async def leave(node: Node) -> None:
 async def update(node: Node, values: Mapping[str, Any]) -> dict[str, Any]:
     """Apply a validated update body: all of it, or nothing.
 
-    :returns: what answers show of the node then.
+    :returns: what answers show of the node afterwards.
     :raises Conflict: the console port is taken, or the plugin refuses.
     :raises StorageFailed: the change could not be written.
     """
@@ -216,33 +216,33 @@ def _take(node: Node, row: NodeRow) -> None:
 
 
 async def add_nio(node: Node, adapter: int, port: int, nio: Nio) -> None:
-    """Plug a NIO in, replacing the one that is there.
+    """Plug a NIO in, replacing any that is there.
 
-    What runs gets it before this returns if its type can do that, otherwise at its next start.
+    A running node gets it before this returns if its type can do that, else at its next start.
 
     :raises Conflict: the type does not fit the node, the port is taken, or
         the NIO type's own check or the node refuses.
     """
     place = _place(node, adapter, port)
     if nio.type not in node.type.nio_types:
-        takes = ", ".join(node.type.nio_types) or "none at all"
+        takes = ", ".join(node.type.nio_types) or "none"
         raise Conflict(
             f"NIO of type {nio.type} is not supported by {node.title}: it takes {takes}."
         )
     nio_type = node.project.nio_type(nio.type)
     if nio_type.check is not None:
         plugin, what = node.project.plugin_of(nio.type), f"the check of {nio.type}"
-        await node.calls.run_function(plugin, what, nio_type.check, nio.values)
+        await node.calls.run_function(plugin, what, nio_type.run_check, nio.values, node.machine)
     await _rewire(node, place, nio)
 
 
 async def remove_nio(node: Node, adapter: int, port: int) -> None:
-    """Unplug what is there; nothing there is fine.
+    """Unplug what is there; it is fine if nothing is.
 
     :raises Conflict: the node has no such adapter or port, or refuses.
     """
     place = (0 if node.adapters is None else adapter, port)
-    # One that is plugged in beyond what the node has by now can still be taken out.
+    # A NIO on an adapter or port that the node no longer has can still be taken out.
     if place in node.nios or _place(node, adapter, port) in node.nios:
         await _rewire(node, place, None)
 
@@ -256,15 +256,15 @@ async def _rewire(node: Node, place: tuple[int, int], nio: Nio | None) -> None:
 
 
 def _place(node: Node, adapter: int, port: int) -> tuple[int, int]:
-    """Where a NIO goes that a request wants at this adapter and port.
+    """Where a NIO goes when a request names this adapter and port.
 
     :raises Conflict: the node has no such adapter or port.
     """
     if node.adapters is None:
         adapter = 0
     elif adapter >= node.adapters:
-        has = f"are numbered 0 to {node.adapters - 1}" if node.adapters else "are none at all"
-        raise Conflict(f"{node.title} has no adapter {adapter}: its adapters {has}.")
+        has = f"they are numbered 0 to {node.adapters - 1}" if node.adapters else "it has none"
+        raise Conflict(f"{node.title} has no adapter {adapter}: {has}.")
     if port >= node.ports:
         raise Conflict(
             f"{node.title} has no port {port} on adapter {adapter}: "

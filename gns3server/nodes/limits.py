@@ -1,4 +1,4 @@
-"""Calls into plugins' nodes: when their time passes, and what they may not call."""
+"""Calls into plugins' nodes: when their time counts, and what they may not call."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ P = ParamSpec("P")
 
 
 class AuthorCall(LimitedCall):
-    """One call into a plugin's code, whose time rests while the core works for it.
+    """One call into a plugin's code; its clock stops while the core works for it.
 
     :param name: what is called, for messages.
-    :param limits: the calls into nodes of the server.
+    :param limits: the server's limited calls into nodes.
     :param function: the code.
     """
 
@@ -34,13 +34,13 @@ class AuthorCall(LimitedCall):
 
 
 _INSIDE: ContextVar[AuthorCall | None] = ContextVar("inside", default=None)
-"""The call that the present code was made from, if it is a plugin's."""
+"""The call that the running code was called from, if that is a plugin's."""
 
 
 def core_code(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Mark a method that authors may override as the core's own.
 
-    It is called without a limit; and when an override calls it, the limit of that rests meanwhile.
+    It is called without a limit; when an override calls it, the override's clock stops meanwhile.
     """
 
     @functools.wraps(function)
@@ -49,7 +49,7 @@ def core_code(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coro
         if author is None or not author.active:
             return await function(*args, **kwargs)
         if author.abandoned:
-            raise RuntimeError(f"{author.name} goes on although it was given up: its time was over")
+            raise RuntimeError(f"{author.name} goes on although it was given up: it took too long")
         token = _INSIDE.set(None)
         author.rest()
         try:
@@ -68,7 +68,7 @@ def is_core_code(function: Callable[..., Awaitable[Any]]) -> bool:
 
 
 def check_outside(what: str) -> None:
-    """Refuse what takes a lock to code that is called while the core holds one.
+    """Refuse calls that take a lock, when made from code that is called while the core holds one.
 
     :raises PluginFault: names both.
     """
@@ -76,5 +76,5 @@ def check_outside(what: str) -> None:
     if call is not None and call.active:
         raise PluginFault(
             f"{call.name} must not call {what}: that waits for a lock, and may wait for itself. "
-            "Do it in a task of its own, once this call is over."
+            "Do it in a separate task, once this call is over."
         )

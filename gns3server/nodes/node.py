@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +11,15 @@ from gns3server.errors import Conflict, warn_of_old_name
 from gns3server.files.images import Images
 from gns3server.files.small_files import LARGEST
 from gns3server.nodes.limits import core_code
-from gns3server.nodes.machine import Machine
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node_core import NodeCore
 from gns3server.nodes.project_base import ProjectBase
-from gns3server.nodes.runtime import runtime_directory
 from gns3server.nodes.store import Store
-from gns3server.running.tools import find_program
+from gns3server.running.machine import Machine
+from gns3server.running.runtime import runtime_directory
 
 CORE_FIELDS = frozenset({"id", "name", "console"})
-"""What the core itself keeps of a create or update body; the rest is the plugin's."""
+"""Fields of a create or update body that the core itself keeps; the rest are the plugin's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +28,7 @@ class Change:
 
     :param properties: values to store with the node, added to what is there.
     :param files: new content of files in the node's directory, by plain name.
-    :raises Conflict: a file is larger than what would be read again.
+    :raises Conflict: a file is larger than could be read back.
     """
 
     properties: Mapping[str, Any] = field(default_factory=dict)
@@ -46,20 +44,20 @@ class Change:
 
 
 class Node(NodeCore):
-    """One emulated device. Authors subclass this for what is no process on this machine, and
-    :class:`~gns3server.nodes.process_node.ProcessNode` for what is one; the methods to override
+    """One emulated device. Authors subclass this for a node that is not a process, and
+    :class:`~gns3server.nodes.process_node.ProcessNode` for one that is; the methods to override
     say who calls them and when.
 
-    Each is called with the node's lock held, and takes none. Each has a limit in time, past which
-    it is given up; what the core has to do is done all the same. The core keeps the state, tells
-    the events and stores both.
+    Each is called with the node's lock held, and must take none itself. Each has a time limit,
+    after which it is given up; the core's own work is done all the same. The core keeps the
+    state, tells the events and stores both.
     """
 
     # What an author may override -------------------------------------------
 
     @property
     def adapters(self) -> int | None:
-        """How many adapters it has; ``None`` where the number in a request does not matter."""
+        """How many adapters it has; ``None`` if the number in a request does not matter."""
         return self.type.adapters
 
     @property
@@ -69,11 +67,11 @@ class Node(NodeCore):
 
     @core_code
     async def prepare(self, values: Mapping[str, Any]) -> Change:
-        """Turn a validated create or update body into a change; check, and change nothing yet.
+        """Turn a validated create or update body into a change. It checks, and changes nothing yet.
 
         Called by the core before a node is created (``name`` is set by then)
         and before it is updated (``self.name`` is still the old one). By
-        default every field that is not the core's own and not null is stored
+        default every field that is neither the core's own nor null is stored
         as a property.
 
         :raises gns3server.errors.LabError: the values do not fit.
@@ -100,13 +98,14 @@ class Node(NodeCore):
             "name": self.name,
             "console": self.console,
             "state": self.state,
-            "directory": str(self.directory),
+            # In the form that clients use for the project's directory: they compare the two.
+            "directory": f"{self.project.given_files}/{self.type.name}/{self.id}",
         }
         for file in self.type.text_files:
             try:
                 content = await self.read_file(file.name)
             except Conflict:
-                # A node can be shown, and its end be told, whatever its files are.
+                # A node can be shown, and its end told, whatever state its files are in.
                 content = None
             values[file.text] = None if content is None else content.decode(errors="replace")
             if file.path is not None:
@@ -115,7 +114,7 @@ class Node(NodeCore):
 
     @core_code
     async def created(self) -> None:
-        """Do what a new node needs besides. It exists, whatever happens in here.
+        """Do whatever else a new node needs. The node exists, whatever happens here.
 
         Called once the node is stored and told; again at the next opening of its project if the
         server ended before this did.
@@ -123,7 +122,7 @@ class Node(NodeCore):
 
     @core_code
     async def adopted(self) -> None:
-        """Take up again what has run on without this server, or is to.
+        """Continue with what ran on without this server, or should have.
 
         Called when the project is opened, for a node that an earlier server has left started:
         ``state`` says so, and a process node's ``run`` is there. A node without a process that
@@ -132,9 +131,9 @@ class Node(NodeCore):
 
     @core_code
     async def deleted(self) -> None:
-        """Let go of what the node has outside of its project. It goes, whatever happens in here.
+        """Release what the node has outside its project. It is deleted, whatever happens here.
 
-        Called when the node is stopped, before it is forgotten.
+        Called once the node is stopped, before it is forgotten.
         """
 
     @core_code
@@ -152,7 +151,7 @@ class Node(NodeCore):
 
     @core_code
     async def stop(self) -> None:
-        """Bring it down, and return when it is. The node is stopped then, whatever happens in here.
+        """Bring it down, and return when it is. Whatever happens here, the node is then stopped.
 
         Called for stop and reload, and when the node is deleted or its project closed.
         """
@@ -166,40 +165,40 @@ class Node(NodeCore):
 
     @core_code
     async def resume(self) -> None:
-        """Let it go on; called for a suspended node.
+        """Let it continue; called for a suspended node.
 
         :raises gns3server.errors.Conflict: that is not possible now.
         """
 
     @core_code
     async def settle(self) -> None:
-        """Take note of what has happened to the node by itself; called before each request."""
+        """Take note of what has happened to the node on its own; called before each request."""
 
     @core_code
     async def leave(self) -> None:
-        """Let what still runs be, and notice nothing of it any more: the node leaves memory."""
+        """Leave what still runs alone, and stop watching it: the node leaves memory."""
 
     @core_code
     async def wire_changing(self, adapter: int, port: int, nio: Nio | None) -> None:
         """Check that a NIO can be plugged in here, or unplugged (``None``).
 
-        Called before that is stored.
+        Called before the change is stored.
 
-        :raises gns3server.errors.Conflict: it cannot; nothing is changed then.
+        :raises gns3server.errors.Conflict: it cannot; nothing is then changed.
         """
 
     @core_code
     async def wire_changed(self, adapter: int, port: int, nio: Nio | None) -> None:
-        """Bring a change of a wire to what runs, if that is possible.
+        """Apply a change of a wire to what runs, if that is possible.
 
-        Called when it is stored, before the answer. By default what runs gets it at its next start.
+        Called once it is stored, before the answer. By default it takes effect at the next start.
         """
 
     # What an author may use ------------------------------------------------
 
     @property
     def home(self) -> ProjectBase:
-        """Deprecated, and gone in 0.3: ``project``."""
+        """Deprecated, removed in 0.3: use ``project``."""
         warn_of_old_name("Node.home", "Node.project")
         return self.project
 
@@ -213,10 +212,9 @@ class Node(NodeCore):
 
     @property
     def runtime_directory(self) -> Path:
-        """A directory for sockets, whose path is short; this user's alone.
+        """A directory for sockets, with a short path, for this user alone.
 
-        It is there from a start whose launch spec has named something in it until the process is
-        gone.
+        It exists from a start whose launch spec names something in it until the process is gone.
         """
         self._uses_runtime = True
         return runtime_directory(self.machine.runtime, self.id)
@@ -228,7 +226,7 @@ class Node(NodeCore):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The section of its plugin in the settings, always the newest."""
+        """Its plugin's section of the settings, always the newest."""
         return self.project.settings_of(self.type.name)
 
     @property
@@ -253,14 +251,14 @@ class Node(NodeCore):
     async def read_file(self, name: str) -> bytes | None:
         """Content of a file in the node's directory, ``None`` when there is none.
 
-        :raises Conflict: it is there and cannot be read, is no regular file or behind a link, or
-            has more than 16 MiB.
+        :raises Conflict: it exists but cannot be read, is not a regular file, is reached through
+            a link, or is larger than 16 MiB.
         """
         if name in self._coming_files:
             return self._coming_files[name]
         path = f"{self.directory}/{name}"
         try:
-            return await self.machine.files.read(path, self.project.path)
+            return await self.machine.read_file(path, self.project.path)
         except OSError as error:
             raise Conflict(
                 f"A file of VM {self.name!r} cannot be read: {error.strerror}. Make {path} a "
@@ -268,15 +266,14 @@ class Node(NodeCore):
             ) from error
 
     async def find_program(self, configured: str) -> str:
-        """The executable that a setting names: a path, or a name looked up in PATH.
+        """The executable that a setting names: a path, or a name looked up in the machine's PATH.
 
         :raises Conflict: there is none; the text names it.
         """
-        search_path = self.machine.search_path
-        found = await asyncio.to_thread(find_program, configured, search_path)
+        found = await self.machine.find_program(configured)
         if found is None:
             raise Conflict(
                 f"VM {self.name!r} cannot be started: the program {configured!r} was not found "
-                "on this machine, or is not executable."
+                "on its machine, or is not executable."
             )
         return found

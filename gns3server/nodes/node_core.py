@@ -1,4 +1,4 @@
-"""A node as the core has it: what it is, its state, its record, and what is told of it."""
+"""A node as the core sees it: its identity, state and record, and the events told of it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 
 
 class NodeCore:
-    """What the core has of every node. Authors extend :class:`~gns3server.nodes.node.Node`.
+    """The core's part of every node. Authors extend :class:`~gns3server.nodes.node.Node`.
 
-    All of it is for who is alone with the node.
+    Callers must hold the node's lock.
     """
 
     def __init__(self, project: ProjectBase, node_type: NodeType, record: NodeRow) -> None:
@@ -35,7 +35,7 @@ class NodeCore:
         self.type = node_type
         self.id = record.id
         self.name = record.name
-        # A number for all types that have a console, which a type checker could not know.
+        # A number for every type that has a console, which a type checker cannot know.
         self.console: Any = record.console
         self.number = record.number
         self.properties: dict[str, Any] = dict(record.properties)
@@ -43,7 +43,7 @@ class NodeCore:
         self.calls = NodeCalls(self, project)
         self.state = NodeState.STOPPED
         self.recorded = NodeState(record.state)
-        """What it is on record as; a run on record tells more."""
+        """Its state on record; a run on record tells more."""
         self.fresh = record.fresh
         """Its plugin may not know yet that it was created."""
         self.restored = False
@@ -55,22 +55,22 @@ class NodeCore:
 
     @property
     def owner(self) -> Owner:
-        """The node, as what runs and values on record belong to."""
+        """The node, as the owner of runs and values on record."""
         return Owner("node", self.id)
 
     @property
     def title(self) -> str:
-        """What messages to clients call it."""
+        """What it is called in messages to clients."""
         return f"VM {self.name!r}"
 
     def holder(self, use: Use) -> Holder:
-        """The node, as who holds a port."""
+        """The node, as the holder of a port."""
         return Holder(self.project.id, use, self.id)
 
     def row(self, **values: Any) -> NodeRow:
-        """What is stored of it.
+        """The row that is stored for it.
 
-        :param values: what is to be stored instead.
+        :param values: columns to store with other values.
         """
         own = {
             "id": self.id,
@@ -84,21 +84,21 @@ class NodeCore:
         return NodeRow(**{**own, **values})
 
     def move(self, state: NodeState) -> None:
-        """Get into another state.
+        """Move to another state.
 
-        :raises Conflict: the table of moves does not have that.
+        :raises Conflict: the table of moves does not have that move.
         """
         check_move(self.name, self.state, state)
         self.state = state
 
     def record_state(self, change: ProjectChange, state: NodeState) -> None:
-        """Have a change store what the node is, if that is not on record already."""
+        """Have a change store the node's state, if it is not on record already."""
         if state is not self.recorded:
             change.save_node_state(self.id, state.value)
             change.then(partial(setattr, self, "recorded", state))
 
     async def shown(self) -> dict[str, Any]:
-        """What answers show of the node. Clients never see what is always on stopped."""
+        """What answers show of the node. Clients never see an always-on node stopped."""
         values: dict[str, Any] = await self.calls.run("snapshot", expect=dict)
         return {**values, "state": NodeState.STARTED} if self.type.always_on else values
 
@@ -109,9 +109,9 @@ class NodeCore:
         state: NodeState | None = None,
         files: Mapping[str, bytes] | None = None,
     ) -> Event:
-        """An event with the node as a change will make it; for who is alone with the node.
+        """An event with the node as a change will make it. The caller must hold the node's lock.
 
-        :param state: the state that it will have; the present one by default.
+        :param state: the state that it will have; the current one by default.
         :param files: new content of files in its directory.
         """
         self._coming_files = files or {}
@@ -147,19 +147,19 @@ class NodeCore:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The processes that run for it on this machine."""
+        """The processes that run for it on its machine."""
         return ()
 
     async def tell_move(self, change: ProjectChange, word: str, state: NodeState) -> None:
-        """Have a change tell that the node gets into a state.
+        """Have a change tell that the node moves to a state.
 
-        Of what is always on nothing is told: clients never see it stopped.
+        Nothing is told of an always-on node: clients never see it stopped.
         """
         if not self.type.always_on:
             change.tell(await self.event(word, state=state))
 
     async def tell_end(self, change: ProjectChange) -> None:
-        """Have a change tell that the node is stopped, which no plugin can keep from happening."""
+        """Have a change tell that the node is stopped; no plugin can prevent that."""
         try:
             await self.tell_move(change, "stopped", NodeState.STOPPED)
         except Exception:
@@ -190,7 +190,7 @@ class NodeCore:
                 self.move(NodeState.STOPPED)
 
     async def bring_down(self) -> None:
-        """Stop a node that is not stopped; it is then, whatever its plugin does. Needs no disk."""
+        """Stop a node that is not stopped, whatever its plugin does. Needs no disk."""
         self.move(NodeState.STOPPING)
         try:
             await self.calls.run("stop")
@@ -201,11 +201,11 @@ class NodeCore:
                 await self.tell_end(change)
 
     async def taken_up_in_vain(self) -> None:
-        """Take note that the plugin could not go on with what an earlier server has left."""
+        """Take note that the plugin could not continue with what an earlier server left."""
         await self.bring_down()
 
     async def note_end(self) -> None:
         """Take note that what the core runs for the node has ended by itself."""
 
     async def let_go(self) -> None:
-        """Let what the core runs for the node run on, and notice nothing of it any more."""
+        """Let what the core runs for the node run on, and stop watching it."""

@@ -15,19 +15,19 @@ CAPABILITIES = frozenset({"suspend"})
 """What a node type may be able to do beyond start, stop and reload."""
 
 LIFECYCLES = ("startable", "always_on")
-"""Whether clients start and stop a node, or it is up as long as its project is open."""
+"""Whether clients start and stop a node, or whether it is up while its project is open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFile:
-    """A text file in the directory of a node that objects of the node show.
+    """A text file in a node's directory that the node's objects show.
 
     Both fields are null while there is no such file, and while it cannot be read: see
     :meth:`gns3server.plugin.Node.read_file`.
 
     :param name: the file's name.
     :param text: the field that has its content.
-    :param path: the field that has its path in the directory, if one does.
+    :param path: the field that has its path in the directory, if any.
     """
 
     name: str
@@ -57,19 +57,19 @@ class NodeType:
         :attr:`gns3server.plugin.Node.adapters`.
     :param ports: how many ports an adapter has; see :attr:`gns3server.plugin.Node.ports`.
     :param numbers: when given, each node of a project gets a number of its own
-        out of this range, kept for its whole life and then reused first.
+        from this range, kept for its whole life and then reused first.
     :param udp_companions: distances from a node's UDP port at which its
         emulator binds further UDP ports.
-    :param lifecycle: ``startable``, or ``always_on`` for what is up as long as its project is
-        open: it is started when it is created and when its project is opened, and clients never
-        see it stopped.
+    :param lifecycle: ``startable``, or ``always_on`` for nodes that are up as long as their
+        project is open: they are started when they are created and when the project is opened,
+        and clients never see them stopped.
     :param console: whether it has a console; without one ``console`` is null in its objects and
         unknown in requests.
     :param capabilities: what it can do besides start, stop and reload; each brings its routes,
         states and events. There is one: ``suspend``.
     :param image_kinds: kinds of image files it uses.
     :param text_files: files that its objects show.
-    :param context: whatever the plugin's nodes share, as its configuration.
+    :param context: whatever the plugin's nodes share, such as its configuration.
     :param legacy_directory: pattern of its directory in projects from before 1.3.
     """
 
@@ -94,7 +94,7 @@ class NodeType:
 
     @property
     def always_on(self) -> bool:
-        """Whether it is up as long as its project is open."""
+        """Whether its nodes are up as long as their project is open."""
         return self.lifecycle == "always_on"
 
     @cached_property
@@ -117,7 +117,7 @@ class Numbers:
         self._free = list(numbers)
 
     def take(self, wanted: int | None = None) -> int | None:
-        """Take the next number, or the wanted one; ``None`` when there is none to be had."""
+        """Take the next number, or the wanted one; ``None`` if that is not available."""
         if wanted is None:
             return self._free.pop(0) if self._free else None
         if wanted not in self._free:
@@ -126,5 +126,5 @@ class Numbers:
         return wanted
 
     def give_back(self, number: int) -> None:
-        """Make a number the next to be taken."""
+        """Make a number the next one to be taken."""
         self._free.insert(0, number)

@@ -20,18 +20,18 @@ class ParkedNode(ProcessNode):
         super().__init__(project, parked_type(record.type), record)
 
     async def launch_spec(self) -> NoReturn:
-        """Nothing.
+        """Always refuse.
 
         :raises Conflict: always; it names the type that is missing.
         """
         raise Conflict(
             f"{self.title} cannot be started: no plugin of this server offers its type "
-            f"{self.type.name!r}. Install the plugin, or mend it, and start the server again."
+            f"{self.type.name!r}. Install or repair the plugin, and start the server again."
         )
 
 
 def parked_type(name: str) -> NodeType:
-    """A node type of which nothing but the name is known."""
+    """A node type whose name is all that is known."""
     return NodeType(
         name=name,
         title=name,

@@ -1,4 +1,4 @@
-"""Events of plugins' own."""
+"""Events that plugins define themselves."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ EVENT_BYTES = 64 * 1024
 """How long the values of an event may be, as JSON."""
 
 OWN_KINDS = ("node", "vm", "log")
-"""The kinds of the core's own events, which no plugin can tell whatever it is called."""
+"""The kinds of the core's own events. No plugin can tell these, whatever its name."""
 
 
 def plugin_event(name: str, project_id: str, values: Mapping[str, Any]) -> Event:
-    """An event of the calling plugin's own.
+    """An event that the calling plugin defines itself.
 
     :param name: the plugin's name and a word of its own, joined by a dot.
-    :param project_id: the project that it concerns; empty if it is none.
+    :param project_id: the project that it concerns; empty if there is none.
     :raises ValueError: the name does not begin with the plugin's, or JSON cannot hold the values.
     :raises Conflict: it is too long.
     """
     plugin = current_plugin()
     word = name.removeprefix(f"{plugin}.")
     if word == name or not word or plugin in OWN_KINDS:
-        raise ValueError(f"{name!r:.80} is no event of the plugin: it begins with '{plugin}.'")
+        raise ValueError(f"{name!r:.80} is not an event of the plugin: begin it with '{plugin}.'")
     text = json.dumps(dict(values), allow_nan=False)
     if len(text) > EVENT_BYTES:
         raise Conflict(
-            f"The event {name!r:.80} has {len(text)} bytes as JSON, and {EVENT_BYTES} are the most "
-            "that is told: tell less, and let those who want more ask for it."
+            f"The event {name!r:.80} has {len(text)} bytes as JSON, and was not told: send at most "
+            f"{EVENT_BYTES}, and let clients ask for the rest."
         )
     return Event(plugin, word, project_id, json.loads(text))

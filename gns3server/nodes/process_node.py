@@ -8,14 +8,13 @@ import signal
 from abc import ABC, abstractmethod
 from functools import partial
 
-from gns3server.nodes import runtime
 from gns3server.nodes.limits import core_code
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.project_base import ProjectBase
 from gns3server.nodes.states import NodeState
 from gns3server.nodes.supervised_run import SupervisedRun
-from gns3server.running.runner import Exit
+from gns3server.running.runs import Exit
 from gns3server.running.spec import LaunchSpec
 from gns3server.storage.rows import NodeRow
 
@@ -23,16 +22,16 @@ log = logging.getLogger(__name__)
 
 
 class ProcessNode(Node, ABC):
-    """Subclass this and write :meth:`launch_spec`: that is a whole emulator.
+    """Subclass this and write :meth:`launch_spec`: that is all an emulator needs.
 
     The core spawns the process, waits until it is ready, watches it, stops it
-    with all its children and tells clients about all of it.
+    with all its children, and tells clients about each step.
     """
 
     def __init__(self, project: ProjectBase, node_type: NodeType, record: NodeRow) -> None:
         super().__init__(project, node_type, record)
         self.run: SupervisedRun | None = None
-        """What runs for it: its pid, its processes and its end."""
+        """The run of its process: the pid, the processes and the end."""
 
     @abstractmethod
     async def launch_spec(self) -> LaunchSpec:
@@ -44,7 +43,7 @@ class ProcessNode(Node, ABC):
 
     @core_code
     async def shut_down(self, deadline: float) -> None:
-        """Ask what runs to end, in ways of its own, before it is sent the signal of its spec.
+        """Ask what runs to end, in its own way, before it is sent the signal of its spec.
 
         Called when the node is stopped while it runs; what still runs afterwards is stopped.
 
@@ -65,7 +64,7 @@ class ProcessNode(Node, ABC):
         try:
             spec = await self.calls.run("launch_spec", expect=LaunchSpec)
             if self._uses_runtime:
-                await asyncio.to_thread(runtime.make, self.runtime_directory)
+                await self.machine.make_runtime_directory(self.runtime_directory)
             run = SupervisedRun(self.project, self.owner, spec, title=self.title)
             async with run.start(), self.project.change() as change:
                 run.record(change)
@@ -89,7 +88,7 @@ class ProcessNode(Node, ABC):
 
     @core_code
     async def leave(self) -> None:
-        """Let the process run on: it is another server's, or another opening's, to adopt."""
+        """Let the process run on, for another server, or another opening, to adopt."""
         await self.let_go()
 
     @property
@@ -109,7 +108,7 @@ class ProcessNode(Node, ABC):
             raise
 
     async def bring_down(self) -> None:
-        """Stop a node; nothing of it runs then, whatever its plugin does."""
+        """Stop a node. Afterwards nothing of it runs, whatever its plugin does."""
         try:
             await self.calls.run("stop")
         finally:
@@ -119,21 +118,31 @@ class ProcessNode(Node, ABC):
         """Stop what runs, which may have ended by itself a moment ago.
 
         :raises gns3server.errors.LabError: :meth:`shut_down` has failed; nothing runs any more.
+        :raises gns3server.errors.Unavailable: its machine does not answer; nothing is changed.
         """
         await self.note_end()
         run = self.run
         if run is None:
             return
+        former = self.state
         self.move(NodeState.STOPPING)
         try:
             now = asyncio.get_running_loop().time()
             await self.calls.run("shut_down", now + self.project.limits.seconds)
         finally:
+            await self._stop(run, former)
+
+    async def _stop(self, run: SupervisedRun, former: NodeState) -> None:
+        try:
             await run.stop()
-            await self._gone(run)
+        except BaseException:
+            # Its machine does not answer: the run may go on, and can be stopped another time.
+            self.state = former
+            raise
+        await self._gone(run)
 
     async def taken_up_in_vain(self) -> None:
-        """Let the process run: it is whole, and its console and wires work."""
+        """Let the process run: it is complete, and its console and wires work."""
 
     async def note_end(self) -> None:
         """Take note that its process has ended by itself."""
@@ -147,13 +156,13 @@ class ProcessNode(Node, ABC):
         await self._gone(run, what)
 
     async def let_go(self) -> None:
-        """Let the process run on, and notice nothing of it any more."""
+        """Let the process run on, and stop watching it."""
         run, self.run = self.run, None
         if run is not None:
             await run.leave()
 
     def adopt(self, run: SupervisedRun) -> None:
-        """Go on with a run that an earlier server has started."""
+        """Continue with a run that an earlier server started."""
         self.restored = False
         self._uses_runtime = True
         self._up(run)
@@ -161,7 +170,7 @@ class ProcessNode(Node, ABC):
             self.state = NodeState.SUSPENDED
 
     async def lost(self, run_id: str) -> None:
-        """Take note that the node was started, and ended while no server ran."""
+        """Take note that the node was started, and that its run ended while no server ran."""
         self._uses_runtime = True
         await self._remove_runtime_directory()
         async with self.project.change(fact=True) as change:
@@ -175,15 +184,15 @@ class ProcessNode(Node, ABC):
 
     async def _settle_in_turn(self) -> None:
         async with self.project.enter(self.id):
-            # Nobody waits for an answer that would tell of what fails.
+            # No request waits for an answer that could report failures.
             try:
                 await self.calls.run("settle")
             except Exception:
-                log.exception("VM %s: its plugin has failed at its end", self.id)
+                log.exception("the plugin of VM %s failed when its process had ended", self.id)
             try:
                 await self.note_end()
             except Exception:
-                log.exception("the end of VM %s could not be settled", self.id)
+                log.exception("the end of VM %s could not be recorded", self.id)
 
     async def _gone(self, run: SupervisedRun, trouble: str = "") -> None:
         await self._remove_runtime_directory()
@@ -201,19 +210,19 @@ class ProcessNode(Node, ABC):
     async def _remove_runtime_directory(self) -> None:
         if self._uses_runtime:
             try:
-                await asyncio.to_thread(runtime.remove, self.runtime_directory)
+                await self.machine.remove_runtime_directory(self.runtime_directory)
             except OSError as error:
-                log.warning("the directory for sockets of VM %s is left: %s", self.id, error)
+                log.warning("the socket directory of VM %s was not removed: %s", self.id, error)
 
 
 def trouble(end: Exit) -> str:
-    """What clients are told of an end nobody asked for; empty when it was in order.
+    """What clients are told of an end that nobody asked for; empty when all was well.
 
     A program that ends with code 0 was told to by its user. The code of an
-    adopted process cannot be had and counts as 0.
+    adopted process cannot be known and counts as 0.
     """
     if end.outlived:
-        return "one of its processes ended and left the others behind, which were stopped"
+        return "one of its processes ended, and the others were stopped"
     if end.code in (None, 0):
         return ""
     if end.code < 0:

@@ -1,9 +1,10 @@
-"""The project that a node belongs to, as far as a node uses it."""
+"""The project that a node belongs to, as far as nodes use it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,12 +17,12 @@ from gns3server.errors import Conflict, warn_of_old_name
 from gns3server.events import Event, EventBus, LogEntry
 from gns3server.locks import LockRequest
 from gns3server.nodes.limits import core_code
-from gns3server.nodes.machine import Machine
 from gns3server.nodes.nio import NioType
 from gns3server.nodes.plugin_events import plugin_event
 from gns3server.nodes.registry import Registry
 from gns3server.nodes.store import Store
 from gns3server.places import paths
+from gns3server.running.machine import Machine
 from gns3server.settings.live import LiveSettings
 from gns3server.storage.change import ProjectChange
 from gns3server.storage.event_log import Translate
@@ -37,9 +38,9 @@ T = TypeVar("T")
 class ProjectServices:
     """What all projects of a server share.
 
-    :param translate: makes the lines that are stored of events.
+    :param translate: makes the lines that are stored for events.
     :param node_ids: which project has each node id; ids are unique on a server.
-    :param converting: held while files of legacy nodes are moved: projects may share them.
+    :param converting: held while files of legacy nodes are moved, as projects may share them.
     :param own: runs work in a task that the server waits for when it stops.
     :param limits: how long calls into nodes may take.
     """
@@ -56,7 +57,7 @@ class ProjectServices:
 
 
 class ProjectBase(ABC):
-    """A lab without the nodes in it; :class:`~gns3server.projects.project.Project` has those."""
+    """A lab without its nodes; :class:`~gns3server.projects.project.Project` has those."""
 
     def __init__(
         self,
@@ -65,18 +66,27 @@ class ProjectBase(ABC):
         *,
         project_id: str,
         path: Path,
+        given: str,
         name: str | None,
         temporary: bool,
     ) -> None:
         self._shared = services
         self.records = records
         self.id = project_id
-        self.path = path
-        """Its directory: another object whenever that is another one."""
+        self.be_in(path, given)
         self.name = name
         self.temporary = temporary
         self.closing = asyncio.Event()
-        """Set when it is about to close: waits of its nodes end at once."""
+        """Set when the project is about to close: its nodes then stop waiting at once."""
+
+    def be_in(self, path: Path, given: str) -> None:
+        """Use this directory from now on, which clients call ``given``."""
+        self.path = path
+        """Its real directory: a new object whenever the directory changes."""
+        self.given = given
+        """The same directory, as answers show it."""
+        self.given_files = os.path.join(given, paths.FILES_DIRECTORY)
+        """The directory of nodes' files below it, as answers show it."""
 
     @property
     def machine(self) -> Machine:
@@ -111,7 +121,7 @@ class ProjectBase(ABC):
         return Store(self.records, Owner("project", self.id))
 
     def node_directory(self, node_type: str, node_id: str) -> Path:
-        """The directory of a node, which may be deleted already (PRJ-24)."""
+        """The directory of a node, which may already be deleted (PRJ-24)."""
         return self.path / paths.FILES_DIRECTORY / node_type / node_id
 
     def nio_type(self, name: str) -> NioType:
@@ -126,7 +136,7 @@ class ProjectBase(ABC):
         return self._shared.registry.plugins.get(name, name)
 
     def settings_of(self, node_type: str) -> Mapping[str, Any]:
-        """The section of the settings of the plugin that offers a node type, always the newest."""
+        """The settings section of the plugin that offers a node type, always the newest."""
         return self._shared.registry.settings.get(node_type, {})
 
     async def unless_closing(self, work: Coroutine[Any, Any, T], title: str) -> T:
@@ -160,7 +170,7 @@ class ProjectBase(ABC):
 
     @core_code
     async def publish(self, name: str, values: Mapping[str, Any]) -> None:
-        """Tell an event of a plugin's own, numbered and kept in the project's event log.
+        """Tell an event that a plugin defines, numbered and kept in the project's event log.
 
         :param name: the plugin's name and a word of its own, joined by a dot.
         :param values: what clients are told: up to 64 KiB of JSON.
@@ -173,9 +183,9 @@ class ProjectBase(ABC):
             change.tell(event)
 
     async def announce(self, action: str, node: Any) -> None:
-        """The former way to tell ``vm.started`` and the like of a node; to go with 0.3.
+        """The former way to tell ``vm.started`` and the like of a node; removed in 0.3.
 
-        The core tells of all that it does itself.
+        The core itself tells of everything that it does.
         """
         warn_of_old_name("home.announce", "Project.publish")
         async with self.change() as change:

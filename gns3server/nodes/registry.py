@@ -12,7 +12,7 @@ from gns3server.nodes.node_type import NodeType
 
 
 class Registry:
-    """Node types and NIO types by name. Filled by the plugin host alone."""
+    """Node types and NIO types by name. Only the plugin host fills it."""
 
     def __init__(self) -> None:
         self.node_types: dict[str, NodeType] = {}
@@ -20,7 +20,7 @@ class Registry:
         self.plugins: dict[str, str] = {}
         """Which plugin offers each of these."""
         self.settings: dict[str, Mapping[str, Any]] = {}
-        """By node type: its plugin's section, always the newest."""
+        """By node type: its plugin's settings section, always the newest."""
 
     def nio_type(self, name: str) -> NioType:
         """A NIO type by its wire name.
@@ -33,7 +33,7 @@ class Registry:
             known = ", ".join(sorted(self.nio_types)) or "none"
             raise Conflict(
                 f"NIO of type {name} is not supported: no plugin of this server offers it. "
-                f"It has: {known}."
+                f"The server has: {known}."
             ) from None
 
     def image_kinds(self) -> dict[str, ImageKind]:

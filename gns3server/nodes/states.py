@@ -8,7 +8,7 @@ from gns3server.errors import Conflict
 
 
 class NodeState(Enum):
-    """What a node is doing. The wire knows fewer words."""
+    """What a node is doing. The API has fewer words for it."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -33,7 +33,7 @@ WIRE_STATUS: dict[NodeState, str] = {
     NodeState.SUSPENDED: "suspended",
     NodeState.STOPPING: "started",
 }
-"""How each state is called in v1 answers and events."""
+"""What each state is called in v1 answers and events."""
 
 
 def check_move(name: str, now: NodeState, wanted: NodeState) -> None:

@@ -1,4 +1,4 @@
-"""Durable values of a plugin's own, kept with what they belong to."""
+"""A plugin's own durable values, kept with their owner."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ ORDER BY key
 class Store:
     """Values of one plugin that belong to a server, a project or a node: JSON by key.
 
-    They are on disk when a call returns, go when their owner is deleted, are moved and copied with
-    it, and stay when the plugin is uninstalled. No plugin sees those of another. A key is
-    a text of up to 200 printable characters, a value has up to 1 MiB as JSON, and there are up to
-    1000 of them to one owner.
+    They are on disk when a call returns, are deleted, moved and copied with their owner, and stay
+    when the plugin is uninstalled. No plugin sees another's values. A key is a text of up to 200
+    printable characters, a value has up to 1 MiB as JSON, and one owner has up to 1000 of a
+    plugin's values.
 
     :param records: where they are kept.
-    :param owner: what they belong to.
+    :param owner: the server, project or node that they belong to.
     """
 
     def __init__(self, records: Records, owner: Owner) -> None:
@@ -55,16 +55,16 @@ class Store:
 
     @core_code
     async def items(self) -> dict[str, Any]:
-        """All values by key, in the order of the keys."""
+        """All values by key, in key order."""
         rows = await self._records.read(ALL, self._whose)
         return {key: json.loads(text) for key, text in rows}
 
     @core_code
     async def set(self, key: str, value: Any) -> None:
-        """Store a value, in place of the one that the key has.
+        """Store a value, replacing the one that the key has.
 
         :param value: anything that JSON can hold.
-        :raises ValueError: the key is none, or JSON cannot hold the value.
+        :raises ValueError: the key is not valid, or JSON cannot hold the value.
         :raises gns3server.errors.Conflict: it is too long, or there are too many.
         :raises gns3server.errors.StorageFailed: it could not be written.
         """
@@ -75,7 +75,7 @@ class Store:
     async def delete(self, key: str) -> None:
         """Forget a value; it is fine if there is none.
 
-        :raises gns3server.errors.StorageFailed: that could not be written.
+        :raises gns3server.errors.StorageFailed: the change could not be written.
         """
         async with self._records.change() as change:
             self.remove(change, key)
@@ -85,21 +85,21 @@ class Store:
 
         Until the change is made, :meth:`get` returns what was there before.
 
-        :raises ValueError: the key is none, JSON cannot hold the value, or the change is of
+        :raises ValueError: the key is not valid, JSON cannot hold the value, or the change is of
             another project.
         :raises gns3server.errors.Conflict: it is too long.
         """
         self._check(change, key)
         try:
             text = json.dumps(value, allow_nan=False)
-            # What cannot be read back, as it is nested too deep, would damage the project.
+            # A value nested too deeply to be read back would damage the project.
             plain = json.loads(text)
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"the value of {key!r} cannot be kept as JSON: {error}") from error
         if len(text) > VALUE_BYTES:
             raise Conflict(
                 f"The value {key!r} of the plugin {self._plugin!r} has {len(text)} bytes as JSON, "
-                f"and {VALUE_BYTES} are the most that is kept: keep less, or a file."
+                f"and at most {VALUE_BYTES} can be kept: keep less, or use a file."
             )
         change.save_value(self._owner, self._plugin, key, plain)
 
@@ -117,6 +117,6 @@ class Store:
 
     def _check(self, change: ProjectChange, key: str) -> None:
         if not (isinstance(key, str) and key.isprintable() and 0 < len(key) <= KEY_LENGTH):
-            raise ValueError(f"{key!r:.80} is no key: 1 to {KEY_LENGTH} printable characters are")
+            raise ValueError(f"{key!r:.80} is not a key of 1 to {KEY_LENGTH} printable characters")
         if not change.belongs_to(self._records.events):
             raise ValueError("the change is not of the project that the store belongs to")

@@ -1,20 +1,24 @@
-"""A run that something owns: intent on record, ready or undone, adopted after a crash.
+"""A run with an owner: its intent is on record, it is ready or undone, or adopted after a crash.
 
-What the owner is, and what an end means to it, stays outside.
+Nothing here knows what the owner is, or what the end of a run means to it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
 
-from gns3server.errors import Conflict
+from gns3server.errors import Conflict, advice
+from gns3server.files.safe_open import directory_beneath
 from gns3server.nodes.project_base import ProjectBase
 from gns3server.ports import Holder, Use
 from gns3server.running.identity import ProcessIdentity
-from gns3server.running.runner import Exit, LaunchFailed, Run
+from gns3server.running.runs import Exit, LaunchFailed, Run
 from gns3server.running.spec import LaunchSpec
 from gns3server.storage.change import ProjectChange
 from gns3server.storage.rows import Owner, RunRow
@@ -23,9 +27,9 @@ from gns3server.storage.rows import Owner, RunRow
 class SupervisedRun:
     """One execution of a launch spec, from the reservation of its ports to its last process.
 
-    Its ports stay reserved until it is gone, whatever its owner is changed to meanwhile.
+    Its ports stay reserved until it is gone, however its owner is changed meanwhile.
 
-    :param title: what clients know its owner as: ``VM 'PC1'``.
+    :param title: the name by which clients know its owner: ``VM 'PC1'``.
     """
 
     def __init__(
@@ -50,12 +54,12 @@ class SupervisedRun:
 
     @classmethod
     async def adopt(cls, project: ProjectBase, row: RunRow, *, title: str) -> SupervisedRun | None:
-        """Go on with a run that an earlier server has started.
+        """Continue with a run that an earlier server started.
 
-        :returns: ``None`` when it is not whole any more; what was left of it has been stopped.
-        :raises OSError: its processes cannot be looked for; nothing has happened to them.
+        :returns: ``None`` when it is no longer complete; what was left of it has been stopped.
+        :raises OSError: its processes could not be searched for, and were left alone.
         """
-        run = await project.machine.runner.adopt(row.spec, run_id=row.id, processes=row.processes)
+        run = await project.machine.adopt(row.spec, run_id=row.id, processes=row.processes)
         if run is None:
             return None
         adopted = cls(project, row.owner, row.spec, title=title, run_id=row.id)
@@ -74,17 +78,17 @@ class SupervisedRun:
 
     @property
     def processes(self) -> tuple[ProcessIdentity, ...]:
-        """The processes without which it is of no use, its program first."""
+        """The processes without which it is of no use, the program first."""
         return self._run.processes if self._run else ()
 
     @property
     def exit(self) -> Exit | None:
-        """How it ended; ``None`` while that is not decided."""
+        """How it ended; ``None`` until that is decided."""
         return self._run.exit if self._run else None
 
     @property
     def ending(self) -> bool:
-        """Whether one of those has ended, as soon as that is noticed."""
+        """Whether an essential process has ended, or a stop has begun."""
         return self._run is not None and self._run.ending
 
     # Its life -----------------------------------------------------------------------
@@ -93,7 +97,7 @@ class SupervisedRun:
     async def start(self) -> AsyncIterator[None]:
         """Bring it up; the block is entered once it is ready, and records it for its owner.
 
-        Whatever fails, the block included, all is undone.
+        If anything fails, the block included, everything is undone.
 
         :raises Conflict: a port is taken, it did not come up, or its project is about to close.
         :raises StorageFailed: it could not be put on record.
@@ -106,8 +110,14 @@ class SupervisedRun:
                 async with self._project.change() as change:
                     self.record(change)
                 try:
-                    self._run = await self._machine.runner.spawn(self.spec, run_id=self.id)
+                    await asyncio.to_thread(self._make_directory)
+                    self._run = await self._machine.run(self.spec, run_id=self.id)
                     await self._project.unless_closing(self._run.ready(), self._title)
+                except OSError as error:
+                    raise Conflict(
+                        f"{self._title} did not start: it cannot run in its directory: "
+                        f"{advice(error) or error}."
+                    ) from error
                 except LaunchFailed as failure:
                     tail = await self.log_tail()
                     raise Conflict(
@@ -116,6 +126,23 @@ class SupervisedRun:
             yield
             undo.pop_all()
 
+    def _make_directory(self) -> None:
+        """Make the directory that it runs in. Blocks.
+
+        :raises OSError: it is not the project's, or a link or something else is in its way.
+        """
+        root = self._project.path
+        if not self.spec.is_in(root):
+            raise OSError(f"{self.spec.cwd} is not in the project's directory, {root}")
+        with directory_beneath(root, Path(os.path.normpath(self.spec.cwd)), make=True):
+            pass
+
+    def move(self, change: ProjectChange, source: Path, target: Path) -> None:
+        """Have a change store that its directory has another path."""
+        spec = self.spec.moved(source, target)
+        change.save_run(RunRow(id=self.id, owner=self.owner, spec=spec, processes=self.processes))
+        change.then(partial(setattr, self, "spec", spec))
+
     def record(self, change: ProjectChange) -> None:
         """Have a change store it, as it is now."""
         change.save_run(
@@ -123,39 +150,39 @@ class SupervisedRun:
         )
 
     def watch(self, ended: Callable[[], Awaitable[None]]) -> None:
-        """Have something awaited as soon as it ends without having been stopped."""
+        """Have a callback awaited as soon as it ends without having been stopped."""
         self._watcher = self._project.own(self._watch(ended))
 
     async def signal(self, number: int) -> None:
         """Send a signal to each of :attr:`processes` that lives."""
-        await self._machine.runner.signal(self.processes, number)
+        await self._machine.signal(self.processes, number)
 
     async def ended(self) -> Exit:
-        """Wait until it is decided how it ended, which it has not while it runs."""
+        """Wait until it has ended, and return how."""
         if self._run is None:
             raise RuntimeError("a run that was not started cannot end")
         return await self._run.ended()
 
     async def stop(self) -> None:
-        """Stop every process of it; return when they are gone."""
+        """Stop all its processes; return when they are gone."""
         self._stopping = True
         if self._run is not None:
             await self._run.stop()
 
     def forget(self, change: ProjectChange) -> None:
-        """Have a change forget it, once it is stopped, and give its ports back."""
+        """Have a change forget it, once it is stopped, and release its ports."""
         change.end_run(self.id)
         change.then(self.release)
 
     async def leave(self) -> None:
-        """Let it run on: it is another server's, or another opening's, to adopt."""
+        """Let it run on, for another server, or another opening, to adopt."""
         if self._watcher is not None:
             self._watcher.cancel()
         if self._run is not None:
             await self._run.let_go()
 
     async def log_tail(self) -> str:
-        """The end of its output, as a part of a message; empty when there is none."""
+        """The end of its output, as part of a message; empty when there is none."""
         tail = "" if self._run is None else await self._run.log_tail()
         return f"\nIts log ends:\n{tail}" if tail else ""
 
@@ -187,6 +214,6 @@ class SupervisedRun:
             self._machine.ports.pool(port.kind).hold_companion(port.number, self._holder)
 
     def release(self) -> None:
-        """Give its ports back; harmless when it has none."""
+        """Release its ports; harmless when it has none."""
         for port in (*self.spec.ports, *self.spec.may_bind):
             self._machine.ports.pool(port.kind).release(port.number, self._holder)

@@ -17,10 +17,10 @@ class NodeView:
 
     :param type: the name of its node type.
     :param properties: the values of the fields that its type has added.
-    :param pids: the processes that run for it on this machine, its program first.
+    :param pids: the processes that run for it on its machine, its program first.
     :param wires: what is plugged in, by adapter and port.
     :param values: its :meth:`~gns3server.nodes.node.Node.snapshot`; in events only, and empty in
-        the one of its deletion.
+        the event of its deletion.
     """
 
     id: str
@@ -38,7 +38,7 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class LayoutView:
-    """A node that was placed, as the event ``layout`` tells.
+    """A node that was placed, as the event ``layout`` reports it.
 
     :param values: what has changed: some of ``x``, ``y``, ``z``, ``symbol`` and ``label``.
     """

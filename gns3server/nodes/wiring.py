@@ -15,7 +15,7 @@ Place = tuple[int, int]
 
 
 class Wiring:
-    """The NIOs of one node, and its holds on the ports of this machine that they name."""
+    """The NIOs of one node, and its holds on the machine's ports that they name."""
 
     def __init__(self, project: ProjectBase, node_id: str) -> None:
         self._project = project
@@ -23,7 +23,7 @@ class Wiring:
         self.nios: dict[Place, Nio] = {}
 
     def freed_udp_ports(self) -> list[int]:
-        """The allocated ports that are free again when this node is gone."""
+        """The allocated ports that are free again once this node is gone."""
         udp = self._project.machine.ports.udp
         return [
             port
@@ -43,7 +43,7 @@ class Wiring:
     def replace(self, change: ProjectChange, place: Place, nio: Nio | None) -> None:
         """Have a change plug a NIO in, or unplug what is there.
 
-        :raises Conflict: the port that it names is taken.
+        :raises Conflict: the port that the NIO names is taken.
         """
         udp, holder = self._project.machine.ports.udp, self._holder(place)
         new_port, old_port = self._port(nio), self._port(self.nios.get(place))

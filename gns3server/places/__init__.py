@@ -1,5 +1,5 @@
-"""Where projects are: the index of all that are known, paths, moves, older layouts, leftovers.
+"""Where projects are: the index of all known ones, paths, moves, older layouts, leftovers.
 
-What is in a project does not come in here, only which directory it has and what of that
-directory is the server's to change or remove.
+What is in a project does not come in here, only which directory it has and what the server
+may change or remove in that directory.
 """

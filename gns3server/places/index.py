@@ -30,9 +30,10 @@ class ProjectIndex:
         self._claims: list[tuple[str, Path]] = []
 
     async def load(self) -> list[ProjectPlace]:
-        """Read what earlier servers have stored, and undo deletions that were not finished."""
-        places = self._records.take_found()
-        await asyncio.to_thread(_undo_deletions, places)
+        """Read what earlier servers have stored, and undo deletions that were not completed."""
+        stored = self._records.take_found()
+        await asyncio.to_thread(_undo_deletions, stored)
+        places = await asyncio.to_thread(lambda: [_as_it_is_now(place) for place in stored])
         self._index = {place.id: place for place in places}
         return places
 
@@ -41,7 +42,7 @@ class ProjectIndex:
         return iter(list(self._index.values()))
 
     def get(self, project_id: str) -> ProjectPlace | None:
-        """The stored place of a project."""
+        """The stored place of a project; ``None`` if it is not known."""
         return self._index.get(project_id)
 
     def of(self, project_id: str) -> ProjectPlace:
@@ -69,15 +70,16 @@ class ProjectIndex:
 
     @asynccontextmanager
     async def claimed(
-        self, project_id: str, path: Path, *, make: bool = True
+        self, project_id: str, path: Path, given: str, *, make: bool = True
     ) -> AsyncIterator[ProjectPlace]:
         """Keep other projects out of a directory while it is being taken into use.
 
         :meth:`save` within the context makes the claim last.
 
+        :param given: how the client has written it.
         :param make: the directory is made if it is missing, and removed again if the context
             fails.
-        :raises gns3server.errors.Conflict: another project's files are, or would be, in it.
+        :raises gns3server.errors.Conflict: it has, or would have, files of another project.
         :raises gns3server.errors.FilesFailed: it cannot be made.
         """
         others = [place.path for place in self._index.values() if place.id != project_id]
@@ -94,7 +96,13 @@ class ProjectIndex:
                 missing = await asyncio.to_thread(self._missing, path)
             made = make and await asyncio.to_thread(paths.make_project_directory, path)
             recorded = known is not None and known.path == path and known.made_directory
-            yield ProjectPlace(id=project_id, path=path, open=True, made_directory=made or recorded)
+            yield ProjectPlace(
+                id=project_id,
+                path=path,
+                given=given,
+                open=True,
+                made_directory=made or recorded,
+            )
         except BaseException:
             await asyncio.to_thread(paths.remove_if_empty, missing)
             raise
@@ -102,7 +110,7 @@ class ProjectIndex:
             self._claims.remove(claim)
 
     def _missing(self, path: Path) -> list[Path]:
-        """The directories that are made for a project alone, the innermost first. Blocks."""
+        """The missing directories that are made for this project alone, innermost first. Blocks."""
         shared = Path(os.path.realpath(self._config.current.projects_path))
         missing = missing_directories(path)
         return [place for place in missing if place != shared and place not in shared.parents]
@@ -111,6 +119,19 @@ class ProjectIndex:
         """Store a place; what was known under its id is replaced."""
         await self._records.save(place)
         self._index[place.id] = place
+
+    @asynccontextmanager
+    async def called(self, project_id: str, given: str) -> AsyncIterator[None]:
+        """Store how a project's directory is written from now on, unless the context fails."""
+        before = self._index[project_id]
+        if before.given != given:
+            await self.save(replace(before, given=given))
+        try:
+            yield
+        except BaseException:
+            if before.given != given:
+                await self.save(before)
+            raise
 
     async def close(self, project_id: str) -> None:
         """Store that a project is not open any more."""
@@ -122,7 +143,7 @@ class ProjectIndex:
         del self._index[project_id]
 
     async def delete(self, place: ProjectPlace, let_go: Callable[[], Awaitable[None]]) -> None:
-        """Forget a project and remove what may be removed of its directory.
+        """Forget a project and remove what may be removed from its directory.
 
         :param let_go: awaited when the project is forgotten and its files are out of the way.
         :raises FilesFailed: its files cannot be removed, or not all of them.
@@ -150,11 +171,18 @@ class ProjectIndex:
             ) from error
 
 
+def _as_it_is_now(place: ProjectPlace) -> ProjectPlace:
+    """A place by the name that was given, unless a link in that leads elsewhere by now. Blocks."""
+    if os.path.realpath(place.given) == str(place.path):
+        return place
+    return replace(place, given=str(place.path))
+
+
 def _undo_deletions(places: list[ProjectPlace]) -> None:
-    """Bring the files back of those that a server was about to delete when it was killed."""
+    """Bring back the files of projects that a server was deleting when it was killed."""
     for place in places:
         try:
             if paths.bring_back_interrupted(place.id, place.path, place.made_directory):
-                log.warning("project %s was not quite deleted: it is back", place.id)
+                log.warning("project %s was not completely deleted: it is back", place.id)
         except OSError as error:
             log.warning("the files of project %s cannot be brought back: %s", place.id, error)

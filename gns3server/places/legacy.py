@@ -21,8 +21,8 @@ from gns3server.places.paths import FILES_DIRECTORY, MOVING
 class LegacyNode:
     """A VM that a client knows by an integer, and where its files may be.
 
-    :param location: parent directory of projects, where servers of other
-        machines kept a directory per project name; ``None`` on a local server.
+    :param location: parent directory of projects, where servers that were not
+        local kept a directory per project name; ``None`` on a local server.
     :param pattern: of its directory, by ``id`` and ``name``; empty if its type had none.
     """
 
@@ -54,7 +54,7 @@ class LegacyNode:
 
 
 def convert(legacy: LegacyNode, new_directory: Path) -> None:
-    """Move the files of a legacy VM to where its new id has them; missing ones are skipped.
+    """Move the files of a legacy VM to the directory of its new id; missing ones are skipped.
 
     :raises FilesFailed: something could not be moved.
     """
@@ -90,7 +90,7 @@ def copy_across(source: Path, target: Path) -> None:
     try:
         shutil.copytree(source, copy, symlinks=True)
         copy.rename(target)
-        # Durable before the only other copy goes.
+        # Durable before the only other copy is removed.
         os.sync()
     except shutil.Error as error:
         raise OSError("; ".join(str(why) for _, _, why in error.args[0])) from error

@@ -1,4 +1,4 @@
-"""Which directories a project may have, and what of them may be removed.
+"""Which directories a project may have, and what in them may be removed.
 
 All functions block: call them off the loop.
 """
@@ -12,10 +12,12 @@ import pwd
 import shutil
 import uuid
 from collections.abc import Collection, Iterable
+from itertools import islice
 from pathlib import Path
 
 from gns3server.errors import Conflict, FilesFailed, advice
 from gns3server.files.durable import make_directory, sync_directory, sync_file
+from gns3server.files.safe_open import MISSING, directory_beneath
 from gns3server.storage.stores import PROJECT_FILE
 
 log = logging.getLogger(__name__)
@@ -25,20 +27,28 @@ TEMPORARY_MARKER = ".gns3_temporary"
 DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
 """What the names of a database's files end with (SQLite, "Temporary Files")."""
 
+LONGEST = 4095
+"""Bytes of a path, which Linux does not take longer (PATH_MAX, without the byte at its end)."""
+
 DELETED = ".gns3_deleted-"
-"""What the names of hidden directories begin with that files to be removed are put into."""
+"""The start of the names of hidden directories that hold files to be removed."""
 
 MOVING = ".gns3_moving-"
-"""What the names of hidden directories begin with that files of a project come through."""
+"""The start of the names of hidden directories through which files of a project are moved."""
 
 
 def real_path(path: str, reserved: Iterable[Path]) -> Path:
     """The real path of a directory that a project may have.
 
     :param reserved: directories of the server; neither they nor their parents may be a project.
-    :raises Conflict: relative, or a place whose files are not only this project's.
+    :raises Conflict: relative, or a place that holds more than this project.
     """
     try:
+        if len(os.fsencode(path)) > LONGEST:
+            raise Conflict(
+                f"The project path {path[:200]!r}... is longer than {LONGEST} bytes: choose a "
+                "shorter one."
+            )
         real = Path(os.path.realpath(path))
         homes = {Path(os.path.realpath(e.pw_dir)) for e in pwd.getpwall() if e.pw_dir}
     except (ValueError, UnicodeError, OSError) as error:
@@ -59,7 +69,7 @@ def real_path(path: str, reserved: Iterable[Path]) -> Path:
 
 
 def check_apart(path: Path, others: Iterable[Path]) -> None:
-    """Refuse a directory that another project's has files in common with.
+    """Refuse a directory that would share files with another project's.
 
     :raises Conflict: it equals, holds or lies within one of ``others``.
     """
@@ -74,11 +84,12 @@ def check_apart(path: Path, others: Iterable[Path]) -> None:
 def make_project_directory(path: Path) -> bool:
     """Make a project's directory if it is missing.
 
-    :returns: whether the whole of it is ours: made now, or found empty.
-    :raises FilesFailed: it cannot be made or is no directory.
+    :returns: whether all of it is ours: made now, or found empty but perhaps for an empty
+        :data:`FILES_DIRECTORY`, which clients make beforehand.
+    :raises FilesFailed: it cannot be made or is not a directory.
     """
     try:
-        ours = not path.exists() or not any(path.iterdir())
+        ours = not path.exists() or _is_empty(path)
         make_directory(path)
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(f"{path} is not writable")
@@ -91,10 +102,22 @@ def make_project_directory(path: Path) -> bool:
     return ours
 
 
+def _is_empty(path: Path) -> bool:
+    """Whether nothing of anybody's is in a directory."""
+    entries = list(islice(path.iterdir(), 2))
+    files = path / FILES_DIRECTORY
+    return not entries or (
+        entries == [files]
+        and files.is_dir()
+        and not files.is_symlink()
+        and not any(files.iterdir())
+    )
+
+
 def mark_temporary(path: Path, temporary: bool) -> None:
     """Write or remove the marker of a temporary project (PRJ-18, PRJ-19).
 
-    :raises FilesFailed: it cannot be; then there is no marker more than before.
+    :raises FilesFailed: that is not possible; no marker is left that was not there before.
     """
     marker = path / TEMPORARY_MARKER
     if marker.is_file() is temporary:
@@ -107,7 +130,7 @@ def mark_temporary(path: Path, temporary: bool) -> None:
             marker.unlink(missing_ok=True)
         sync_directory(path)
     except OSError as error:
-        # A mark that stays would have a later start remove the project.
+        # A marker left behind would make a later start remove the project.
         if temporary:
             marker.unlink(missing_ok=True)
         raise FilesFailed(
@@ -119,7 +142,7 @@ def mark_temporary(path: Path, temporary: bool) -> None:
 def temporary_leftovers(projects: Path, keep: Collection[Path]) -> list[Path]:
     """The directories of temporary projects that no server knows (SRV-04).
 
-    :param keep: the real paths of those that this one does.
+    :param keep: the real paths of the projects that this server knows.
     :raises OSError: the directory of projects cannot be read.
     """
     if not projects.is_dir():
@@ -141,7 +164,7 @@ def aside_of(project_id: str, path: Path, whole: bool) -> Path:
 def set_aside(project_id: str, path: Path, whole: bool) -> Path | None:
     """Take a project's files out of the way in one step, before they are removed.
 
-    :param whole: the whole directory is ours; else only what we put into it goes.
+    :param whole: the whole directory is ours; otherwise only what we put into it is taken.
     :returns: where they are now, for :func:`bring_back` or :func:`discard`;
         ``None`` when there was nothing.
     :raises OSError: they cannot be moved; they are where they were.
@@ -150,7 +173,7 @@ def set_aside(project_id: str, path: Path, whole: bool) -> Path | None:
         return None
     aside = aside_of(project_id, path, whole)
     if aside.is_dir():
-        # Of an earlier project of this id, whose files could not be removed then.
+        # From an earlier project with this id, whose files could not be removed.
         discard(aside)
     try:
         if whole:
@@ -178,9 +201,9 @@ def bring_back(path: Path, aside: Path | None, whole: bool) -> None:
 
 
 def bring_back_interrupted(project_id: str, path: Path, whole: bool) -> bool:
-    """Undo a :func:`set_aside` if it is the last that was done before a crash; tells whether.
+    """Undo a :func:`set_aside` that a crash interrupted; returns whether there was one.
 
-    The records come last on both ways, so that they tell where the project is.
+    The records are moved last in both directions, so they tell where the project is.
 
     :raises OSError: its files cannot be moved.
     """
@@ -210,7 +233,7 @@ def discard(aside: Path | None) -> None:
 
 
 def remove_what_was_made(path: Path) -> None:
-    """Remove the records and the marker of a project whose creation failed."""
+    """Remove the records and the marker of a new project whose creation failed."""
     for suffix in DATABASE_SUFFIXES:
         (path / f"{PROJECT_FILE}{suffix}").unlink(missing_ok=True)
     (path / TEMPORARY_MARKER).unlink(missing_ok=True)
@@ -224,7 +247,7 @@ def remove_if_empty(directories: Iterable[Path]) -> None:
 
 
 def remove_what_we_put_there(path: Path) -> None:
-    """Remove a project of which there is no record: our files, and the directory if that was all.
+    """Remove a project that is not on record: our files, and the directory if it is then empty.
 
     :raises OSError: something could not be removed.
     """
@@ -234,10 +257,15 @@ def remove_what_we_put_there(path: Path) -> None:
     remove_if_empty([path])
 
 
-def remove_node_directory(path: Path) -> None:
-    """Remove the directory of a node; one that was never made is fine.
+def remove_node_directory(project: Path, path: Path) -> None:
+    """Remove the directory of a node; it need not exist. What is behind a link is not it.
 
+    :param project: the directory of its project.
     :raises OSError: something could not be removed.
     """
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+    with contextlib.suppress(*MISSING), directory_beneath(project, path.parent) as parent:
+        place = parent / path.name
+        if place.is_symlink():
+            place.unlink()
+        elif place.is_dir():
+            shutil.rmtree(place)

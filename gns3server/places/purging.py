@@ -1,4 +1,4 @@
-"""Removing the temporary projects that no server has any more."""
+"""Removing the temporary projects that no server uses any more."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Collection
 from pathlib import Path
 
 from gns3server.places import paths
-from gns3server.running.runner import Runner
+from gns3server.running.machine import Machine
 from gns3server.storage.file_check import lock_holder
 from gns3server.storage.stores import PROJECT_FILE
 
 log = logging.getLogger(__name__)
 
 
-async def purge(projects: Path, keep: Collection[Path], runner: Runner) -> None:
-    """Remove temporary projects that nobody has open, as far as that is possible (SRV-04).
+async def purge(projects: Path, keep: Collection[Path], machine: Machine) -> None:
+    """Remove temporary projects that are not open anywhere, as far as that is possible (SRV-04).
 
-    Where a node still runs the list of projects was lost, not the lab: it can be opened again.
+    Where a node still runs, the list of projects was lost, not the lab: it can be opened again.
 
-    :param keep: the directories of those that this server knows.
+    :param keep: the directories of the projects that this server knows.
     """
     try:
         leftovers = await asyncio.to_thread(paths.temporary_leftovers, projects, keep)
         for path in leftovers:
             is_open = await asyncio.to_thread(_is_open, path)
-            if is_open or await runner.runs_in(path):
+            if is_open or await machine.runs_in(path):
                 log.warning("the temporary project in %s stays: it is in use", path)
                 continue
             await asyncio.to_thread(paths.remove_what_we_put_there, path)
@@ -36,7 +36,7 @@ async def purge(projects: Path, keep: Collection[Path], runner: Runner) -> None:
 
 
 def _is_open(path: Path) -> bool:
-    """Whether another server has a project's records."""
+    """Whether another server has a project's records open."""
     try:
         return lock_holder(path / PROJECT_FILE) is not None
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A project's copy takes its place in a directory that need not be empty, or leaves no trace there.
+"""Copying a project into a directory that need not be empty, or leaving no trace there.
 
 All of it blocks: call it off the loop.
 """
@@ -16,14 +16,14 @@ from gns3server.places.paths import MOVING
 from gns3server.storage.stores import PROJECT_FILE
 
 REPLACED = "replaced"
-"""Where in it files are kept that were there before, as long as the way back is open."""
+"""The directory in which replaced files are kept while the move can still be undone."""
 
 
 class Relocation:
     """The files of a project on their way into a directory.
 
-    They are copied into a hidden directory there first. Only renames follow,
-    each of which can be taken back, until :meth:`finish`.
+    They are first copied into a hidden directory there. Only renames follow,
+    each of which can be undone, until :meth:`finish`.
     """
 
     def __init__(self, target: Path) -> None:
@@ -34,7 +34,7 @@ class Relocation:
         self.copy = self._room / "copy"
 
     def receive(self, old: Path) -> None:
-        """Copy all files of a project, links as links, but for its records; durably.
+        """Copy all files of a project, links as links, except for its records; durably.
 
         :raises OSError: something cannot be copied.
         """
@@ -56,12 +56,12 @@ class Relocation:
             sync_directory(Path(directory))
 
     def keep_records(self, owner: str) -> None:
-        """Set the records that are there already beside, under the id of their project."""
+        """Move records that are already there aside, under the id of their project."""
         records = self._target / PROJECT_FILE
         self._rename(records, records.with_name(f"{PROJECT_FILE}.{owner}"))
 
     def put_in_place(self) -> None:
-        """Put the copy in its place, durably; a file that is there under the same name goes.
+        """Put the copy in its place, durably; existing files of the same names are replaced.
 
         :raises Conflict: a directory is where a file belongs, or the other way round.
         :raises OSError: it cannot be put there.
@@ -93,9 +93,9 @@ class Relocation:
         self._renamed.append((source, target))
 
     def undo(self) -> None:
-        """Take everything back, as if the project had never come.
+        """Undo everything, as if the project had never come.
 
-        :raises OSError: something could not be taken back.
+        :raises OSError: something could not be undone.
         """
         while self._renamed:
             source, target = self._renamed.pop()
@@ -103,7 +103,7 @@ class Relocation:
         self.finish()
 
     def finish(self) -> None:
-        """Remove what was only needed to go back.
+        """Remove what was needed only for undoing.
 
         :raises OSError: something could not be removed.
         """

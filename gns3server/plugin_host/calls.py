@@ -26,11 +26,11 @@ class Caller:
         self.limited = LimitedCalls(seconds)
 
     def hurry(self) -> None:
-        """Give every call little time from now on, those that are awaited already included."""
+        """Shorten the limit of every call, those under way included: the server is stopping."""
         self.limited.hurry()
 
     def call(self, function: Callable[[], T]) -> T:
-        """What ``function`` returns. Blocks.
+        """Call ``function`` in a thread, and return what it returns. Blocks.
 
         :raises Exception: whatever it raises.
         :raises TookTooLong: it did not return in time.
@@ -44,7 +44,7 @@ class Caller:
             raise TookTooLong(self.limited.seconds) from None
 
     async def observe(self, function: Callable[[], Any]) -> None:
-        """Call a function and await what it returns, within the limit together."""
+        """Call a function and await what it returns, both within one limit."""
         await self.limited.run(partial(_called, function))
 
     def lifespan(
@@ -55,12 +55,12 @@ class Caller:
 
 
 class Lifespan:
-    """A context that is entered, lived in and left in one task, which is its own.
+    """A context that is entered, kept open and left in one task of its own.
 
-    So a task group in it ends itself when one of its tasks fails, and not the server.
+    So a task group in it ends only itself when one of its tasks fails, and not the server.
 
     :param function: returns the context, or ``None`` if there is none.
-    :param on_failure: told what went wrong when it ends before it was to be left.
+    :param on_failure: told what went wrong if it ends before it is to be left.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Lifespan:
             self._task.add_done_callback(self._has_ended)
 
     async def leave(self) -> None:
-        """Leave it, if it is still lived in.
+        """Leave it, if it is still open.
 
         :raises TookTooLong: it was not left in time, and is left behind.
         :raises Exception: whatever it raised.
@@ -146,7 +146,7 @@ async def _called(function: Callable[[], Any]) -> None:
 
 
 def drop(value: object) -> None:
-    """Have Python not complain of a coroutine that nobody will await."""
+    """Keep Python from complaining about a coroutine that nobody will await."""
     if inspect.iscoroutine(value):
         value.close()
 

@@ -1,6 +1,6 @@
-"""What the server refuses of what a plugin offers, before it installs any of it.
+"""Checks of what a plugin offers, made before the server installs any of it.
 
-Whatever could not work is found here, so that no request is the first to find it out. Every
+Whatever could not work is found here, and not by the first request that needs it. Every
 function raises :class:`Unfit`. Routes have a module of their own.
 """
 
@@ -18,7 +18,7 @@ from gns3server.files.images import ImageKind
 from gns3server.files.safe_open import is_plain_name
 from gns3server.http.parsing import flatten
 from gns3server.http.schemas import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema
-from gns3server.nodes.nio import NioType
+from gns3server.nodes.nio import NioType, takes
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import CAPABILITIES, LIFECYCLES, NodeType, TextFile
 from gns3server.running.values import is_whole
@@ -44,7 +44,7 @@ class Unfit(Exception):
 
 
 def check_name(name: str) -> None:
-    """Refuse a plugin whose name cannot be the segment of a path."""
+    """Refuse a plugin whose name cannot be a segment of a path."""
     if NAME.fullmatch(name) is None:
         raise Unfit(
             f"the name {name!r} cannot be part of a path: name the entry point so that it "
@@ -61,8 +61,8 @@ def check_hooks(
     """Refuse a module with a function that would never be called, or not as it expects.
 
     :param marked: tells which hook a name of the module implements, if any.
-    :param known: the hooks that there are, as functions.
-    :param prefix: how the name of every hook begins.
+    :param known: the existing hooks, as functions.
+    :param prefix: what the name of every hook begins with.
     """
     for name in dir(module):
         value = getattr(module, name)
@@ -83,11 +83,11 @@ def _check_hook(
         raise Unfit(f"there is no hook {hook!r}: {_nearest(hook, known)}")
     names = list(inspect.signature(known[hook]).parameters)
     for name, parameter in inspect.signature(function).parameters.items():
-        # Those that pluggy leaves out of a call do no harm.
+        # Parameters that pluggy leaves out of a call do no harm.
         needed = parameter.default is parameter.empty and parameter.kind not in VARIADIC
         if needed and name not in names:
             offered = f"it has {', '.join(names)}" if names else "it has none"
-            raise Unfit(f"{hook} takes {name!r}, which is no argument of that hook: {offered}")
+            raise Unfit(f"{hook} takes {name!r}, which is not an argument of that hook: {offered}")
     if is_coroutine_function(known[hook]):
         if not is_coroutine_function(function):
             raise Unfit(f"{hook} is awaited: write it with async def")
@@ -104,8 +104,8 @@ def _nearest(name: str, known: Collection[str]) -> str:
 
 
 def is_coroutine_function(function: object) -> bool:
-    """Whether a call of it is awaited: a coroutine function, also one that is wrapped, has
-    arguments filled in, or is an object that can be called.
+    """Whether a call of it is awaited: a coroutine function, even if it is wrapped, has
+    arguments filled in, or is a callable object.
     """
     while isinstance(function, partial):
         function = function.func
@@ -120,7 +120,7 @@ def is_coroutine_function(function: object) -> bool:
 
 
 def check_schema(where: str, schema: object, base: type[Schema] = Schema) -> type[Schema]:
-    """Refuse what is no schema class, or one of which no object can be made."""
+    """Refuse what is not a schema class, and a class that cannot be instantiated."""
     if not (isinstance(schema, type) and issubclass(schema, base)):
         belongs = "a schema class" if base is Schema else f"a subclass of {base.__name__}"
         raise Unfit(f"{where} has {schema!r} where {belongs} belongs")
@@ -132,23 +132,23 @@ def check_schema(where: str, schema: object, base: type[Schema] = Schema) -> typ
 
 
 def check_text(where: str, name: str, value: object) -> None:
-    """Refuse what is no text."""
+    """Refuse what is not text."""
     if not isinstance(value, str):
-        raise Unfit(f"{where} has {value!r} as its {name}, which is no text")
+        raise Unfit(f"{where} has {value!r} as its {name}, which is not text")
 
 
 def check_collection(where: str, name: str, value: object) -> None:
-    """Refuse a text, and all else that is not several things, where several belong."""
+    """Refuse a text, and anything else that is not a collection, where one belongs."""
     if isinstance(value, (str, bytes)):
-        raise Unfit(f"{where}: {name} is {value!r}, one text; write ({value!r},) if that is all")
+        raise Unfit(f"{where}: {name} is {value!r}, a text; write ({value!r},) if that is all")
     if not isinstance(value, (tuple, list, set, frozenset)):
         raise Unfit(f"{where}: {name} is {value!r} where a tuple belongs")
 
 
 def check_new(what: str, names: Iterable[str], owners: Mapping[str, str]) -> None:
-    """Refuse names that another plugin has given.
+    """Refuse names that another plugin already has.
 
-    :param owners: the plugin that has a name, by name.
+    :param owners: the plugin that has each name, by name.
     """
     for name in names:
         if name in owners:
@@ -217,7 +217,7 @@ def _check_node_type(where: str, kind: NodeType) -> None:
         check_collection(where, name, items)
         for item in items:
             if not isinstance(item, belongs):
-                raise Unfit(f"{where}: {item!r} in its {name} is no {belongs.__name__}")
+                raise Unfit(f"{where}: {item!r} in its {name} is not of type {belongs.__name__}")
     for capability in kind.capabilities:
         if capability not in CAPABILITIES:
             raise Unfit(
@@ -230,20 +230,20 @@ def _check_node_type(where: str, kind: NodeType) -> None:
     for distance in kind.udp_companions:
         if not is_whole(distance, 1, LAST_PORT - 1):
             raise Unfit(
-                f"{where}: {distance!r} in its udp_companions is no distance between two ports: "
+                f"{where}: {distance!r} in its udp_companions is not a distance between two ports: "
                 f"1 to {LAST_PORT - 1}"
             )
 
 
 def _check_text_file(where: str, kind: NodeType, file: TextFile) -> None:
     if not (isinstance(file.name, str) and is_plain_name(file.name)):
-        raise Unfit(f"{where}: {file.name!r} in its text_files is no plain file name")
+        raise Unfit(f"{where}: {file.name!r} in its text_files is not a plain file name")
     shown = kind.object_schema().fields
     for field in (file.text, file.path):
         if field is not None and field not in shown:
             raise Unfit(
-                f"{where}: its text_files name the field {field!r}, which its object_schema has "
-                f"not: {_nearest(str(field), shown)}"
+                f"{where}: its text_files name the field {field!r}, which its object_schema does "
+                f"not have: {_nearest(str(field), shown)}"
             )
 
 
@@ -268,7 +268,7 @@ def _check_node_class(where: str, node_class: object) -> None:
     for method in dir(node_class):
         classes = [kind for kind in node_class.__mro__ if method in vars(kind)]
         overridden = next((vars(kind)[method] for kind in classes if _is_core(kind)), None)
-        # The server's own classes are right by themselves.
+        # The server's own classes need no check.
         if not is_coroutine_function(overridden) or _is_core(classes[0]):
             continue
         if not is_coroutine_function(getattr(node_class, method)):
@@ -282,11 +282,11 @@ def _is_core(kind: type) -> bool:
 def _check_shape(where: str, kind: NodeType) -> None:
     if kind.adapters is not None and not is_whole(kind.adapters, 1):
         raise Unfit(
-            f"{where} has {kind.adapters!r} adapters: write a number from 1 on, or None if a node "
-            "has one whatever its number"
+            f"{where} has {kind.adapters!r} adapters: write a number, at least 1, or None if nodes "
+            "have one adapter and its number does not matter"
         )
     if not is_whole(kind.ports, 1):
-        raise Unfit(f"{where} has {kind.ports!r} ports an adapter: write a number from 1 on")
+        raise Unfit(f"{where} has {kind.ports!r} ports per adapter: write a number, at least 1")
     if kind.numbers is None:
         return
     if not isinstance(kind.numbers, range):
@@ -299,7 +299,7 @@ def _check_shape(where: str, kind: NodeType) -> None:
 
 
 def check_image_kinds(kinds: Iterable[ImageKind], taken: Mapping[str, ImageKind]) -> None:
-    """Refuse kinds of images that could not be told apart, or not be kept in a directory."""
+    """Refuse kinds of images that could not be told apart, or not kept in a directory."""
     known = dict(taken)
     for kind in kinds:
         for value in (kind.name, kind.directory):
@@ -312,8 +312,8 @@ def check_image_kinds(kinds: Iterable[ImageKind], taken: Mapping[str, ImageKind]
             same = kind.name == other.name or kind.directory == other.directory
             if same and kind != other:
                 raise Unfit(
-                    f"the image kind {kind.name!r} is not the one that exists already in "
-                    f"{other.directory!r}: take that one, or another name and directory"
+                    f"the image kind {kind.name!r} differs from the one that exists in "
+                    f"{other.directory!r}: use that one, or another name and directory"
                 )
         known[kind.name] = kind
 
@@ -341,4 +341,8 @@ def check_nio_types(kinds: Iterable[NioType]) -> None:
             )
         if kind.check is not None and not is_coroutine_function(kind.check):
             raise Unfit(f"{where}: its check is awaited: write it with async def")
+        if kind.check is not None and not (takes(kind.check, 1) or takes(kind.check, 2)):
+            raise Unfit(
+                f"{where}: its check cannot be called: let it take the values and the machine"
+            )
         seen.add(kind.name)

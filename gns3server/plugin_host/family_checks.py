@@ -1,4 +1,4 @@
-"""What the server refuses of files and shapes of errors that a plugin offers with its routes."""
+"""Checks of the files and shapes of errors that a plugin offers with its routes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gns3server.plugin_host.checks import (
 
 
 def check_static(offered: Iterable[StaticFiles]) -> None:
-    """Refuse files that are not there, or at no place of their own.
+    """Refuse files that do not exist, or whose prefix cannot be used.
 
     :raises Unfit: says which, and what to change.
     """
@@ -28,7 +28,7 @@ def check_static(offered: Iterable[StaticFiles]) -> None:
             check_text(where, name, getattr(static, name))
         parts = PurePosixPath(static.folder).parts
         if not parts or any(part in ("/", "..") for part in parts):
-            raise Unfit(f"{where}: {static.folder!r} is no folder in a package: write its path")
+            raise Unfit(f"{where}: {static.folder!r} is not a folder in a package: write its path")
         try:
             folder = folder_of(static)
         except (ImportError, TypeError, ValueError) as error:
@@ -43,7 +43,7 @@ def check_static(offered: Iterable[StaticFiles]) -> None:
 def check_error_shapes(offered: Iterable[ErrorShape], families: Iterable[str]) -> None:
     """Refuse shapes of errors that could not be used, or that nobody would see.
 
-    :param families: those of the plugin's own routes.
+    :param families: the families of the plugin's own routes.
     :raises Unfit: says which, and what to change.
     """
     seen, own = set[str](), set(families)

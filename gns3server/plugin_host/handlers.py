@@ -33,31 +33,31 @@ MISTAKES = (
     TypeError,
     ValueError,
 )
-"""What a handler raises by mistake only. Anything else may be meant for whoever has called it."""
+"""Errors that a handler raises only by mistake. Any other may be meant for its caller."""
 
 HANDLER_SECONDS = 60.0
-"""How long the handler of a plugin's route may take, if the route does not say."""
+"""How long the handler of a plugin's route may take, if the route sets no limit."""
 
 
 class Handlers:
-    """Calls handlers in such a way that none can hold the server, or end it."""
+    """Calls handlers so that none can hold up the server, or end it."""
 
     def __init__(self) -> None:
         self._limited = LimitedCalls(math.inf)
 
     def hurry(self) -> None:
-        """Give every handler little time from now on: the server stops."""
+        """Shorten the limit of every handler: the server is stopping."""
         self._limited.hurry()
 
     def wrap(self, plugin: str, route: Route) -> Route:
-        """A route of a plugin's own, to be installed in place of the one that it has made."""
+        """The route to install in place of one of a plugin's own."""
         endless = route.stream or route.raw or route.websocket
         limit = None if endless else route.limit or HANDLER_SECONDS
         handler = partial(self._handle, replace(route, plugin=plugin, limit=limit))
         return replace(route, plugin=plugin, limit=limit, handler=handler)
 
     def wrap_shape(self, plugin: str, shape: ErrorShape) -> ErrorShape:
-        """A shape of errors of a plugin's own, to be installed in place of the one it has made."""
+        """The shape of errors to install in place of one of a plugin's own."""
         return replace(shape, plugin=plugin, render=partial(_render, shape))
 
     async def _handle(self, route: Route, call: Call) -> Any:
@@ -81,23 +81,23 @@ class Handlers:
             ) from error
         except MISTAKES as error:
             if route.websocket:
-                # It is closed with a code of its own for a failure.
+                # The websocket is closed with a code that stands for a failure.
                 raise
             what = f"The plugin {route.plugin!r} failed in its handler {name}."
             raise PluginFault(what) from error
 
 
 def _holding(call: Call) -> AbstractContextManager[None]:
-    """Note what the request of a handler has for itself, if anything."""
+    """Note what the handler's request holds, if anything."""
     if call.entry is None:
         return nullcontext()
     return holding(call.project.id, *call.entry.keys)
 
 
 def _render(shape: ErrorShape, error: LabError, request: FailedRequest) -> Mapping[str, Any]:
-    """Call a plugin's function in such a way that it cannot end the server.
+    """Call a plugin's function so that it cannot end the server.
 
-    :raises CallFailed: it has tried to.
+    :raises CallFailed: it tried to.
     """
     try:
         return shape.render(error, request)

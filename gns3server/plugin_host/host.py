@@ -56,17 +56,17 @@ T = TypeVar("T")
 
 
 class PluginFailed(Exception):
-    """A plugin did something the server cannot use; raised further only in strict mode."""
+    """A plugin did something the server cannot use; passed on only in strict mode."""
 
 
 class PluginHost:
-    """All plugins of this server. Hooks and handlers of plugins are called through it alone.
+    """All plugins of this server. Hooks and handlers of plugins are called only through it.
 
     :param strict: raise :class:`PluginFailed` instead of going on without a
-        plugin: at once while the server starts, and at its end for what fails
-        while it runs, when too much depends on going on.
+        plugin: at once while the server starts, but at its end for a failure
+        while it runs, when too much depends on it.
     :param call_seconds: see :data:`CALL_SECONDS`.
-    :param modules: is told which modules are whose.
+    :param modules: is told which modules belong to which plugin.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class PluginHost:
         self._core_families = frozenset[str]()
         self.plugins: list[Plugin] = []
         self.failures: dict[str, FailedPlugin] = {}
-        """The plugins out of service whose names no other one has. Kept up to date."""
+        """The plugins out of service whose names no plugin in service has. Kept up to date."""
 
     # Loading -------------------------------------------------------------------
 
@@ -130,14 +130,14 @@ class PluginHost:
             self._fail(plugin, phase, error)
 
     def _hook_of(self, module: object, name: str) -> str | None:
-        """The hook that a name of a module is marked as, if it is."""
+        """The hook that a name in a module is marked as implementing, if any."""
         options = self._manager.parse_hookimpl_opts(module, name)
         return None if options is None else options.get("specname") or name
 
     def gather(self, registry: Registry, core_routes: Iterable[Route]) -> None:
-        """Ask every plugin what it offers, and install all of it or nothing.
+        """Ask each plugin what it offers, and install all of that or nothing.
 
-        Its routes, the standard ones of its node types included, are in :meth:`routes` then.
+        After this, :meth:`routes` has its routes, including the standard ones of its node types.
         """
         self._registry = registry
         core = [Claim(route, place) for place, route in enumerate(core_routes)]
@@ -153,7 +153,7 @@ class PluginHost:
         self._tell_failures()
 
     def _ask(self, plugin: Plugin, place: int) -> None:
-        """Fill in what a plugin offers, each thing checked by itself."""
+        """Fill in what a plugin offers, with each thing checked by itself."""
         phase = "gns3_config_schema"
         try:
             self._read_schema(plugin)
@@ -198,7 +198,7 @@ class PluginHost:
         }
 
     def _ask_for_routes(self, plugin: Plugin, hook: str) -> tuple[list[Route], list[ErrorShape]]:
-        """The routes of a plugin's own, those of its files included, and its shapes of errors."""
+        """A plugin's own routes, including those of its files, and its shapes of errors."""
         offered = self._items(plugin, hook, Route, StaticFiles, ErrorShape)
         own = [item for item in offered if isinstance(item, Route)]
         static = [item for item in offered if isinstance(item, StaticFiles)]
@@ -213,7 +213,7 @@ class PluginHost:
         return routes, [self._handlers.wrap_shape(plugin.name, shape) for shape in shapes]
 
     def _install(self, plugin: Plugin, core: Sequence[Claim]) -> None:
-        """Install what a plugin offers, if nobody else has any of it."""
+        """Install what a plugin offers, if nothing else has any of it."""
         registry, offer = self._registry, plugin.offer
         self._end_wide_routes(plugin)
         installed = [other for other in self.plugins if other.installed]
@@ -245,13 +245,13 @@ class PluginHost:
         plugin.installed = True
 
     def _end_wide_routes(self, plugin: Plugin) -> None:
-        """Take those out of service whose routes would get all that is a new plugin's."""
+        """Take plugins out of service whose routes would get all requests meant for a new route."""
         for other in self.plugins:
             for claim in other.present.claims:
                 if route_checks.is_wider(claim, plugin.offer.claims):
                     reason = (
-                        f"the route {claim.route.method} {claim.route.path} would get what is for "
-                        f"the plugin {plugin.name!r}: choose a narrower path"
+                        f"the route {claim.route.method} {claim.route.path} would get requests "
+                        f"meant for the plugin {plugin.name!r}: choose a narrower path"
                     )
                     self._fail(other, "gns3_routes", Unfit(reason))
                     break
@@ -259,7 +259,7 @@ class PluginHost:
     def refresh(self, settings: Settings) -> None:
         """Show all plugins in service their sections of new settings.
 
-        :raises SettingsError: one does not fit; nobody has been shown anything then.
+        :raises SettingsError: one does not fit; none has been shown anything then.
         """
         using = [plugin for plugin in self.plugins if plugin.usable]
         try:
@@ -296,7 +296,7 @@ class PluginHost:
                 raise Unfit(f"{hook} returned {result!r}, which nobody awaits: return a list")
             if not isinstance(result, Iterable):
                 raise Unfit(f"{hook} returned {result!r}: return a list")
-            # It may be a generator, whose code runs only now, and perhaps for ever.
+            # It may be a generator, whose code runs only now, and perhaps forever.
             return list(islice(result, MOST_ITEMS + 1))
 
         items = self._caller.call(collect)
@@ -305,13 +305,13 @@ class PluginHost:
         for item in items:
             if not isinstance(item, kinds):
                 names = " or ".join(kind.__name__ for kind in kinds)
-                raise Unfit(f"{hook} returned {item!r}, which is no {names}")
+                raise Unfit(f"{hook} returned {item!r}, which is not a {names}")
         return items
 
     # Failures ------------------------------------------------------------------
 
     def _fail(self, plugin: Plugin, phase: str, error: BaseException) -> None:
-        """Take a plugin out of service, and all that is its own out of the server."""
+        """Take a plugin out of service, and what it offers out of the registry."""
         if plugin.module and self._manager.get_plugin(plugin.name) is plugin.module:
             self._manager.unregister(plugin.module)
         for kind in plugin.present.node_types:
@@ -324,11 +324,11 @@ class PluginHost:
             raise PluginFailed(f"plugin {plugin.name}: {phase}: {plugin.message}") from error
 
     def _note(self, plugin: Plugin, phase: str, error: BaseException, then: str = "") -> None:
-        """Keep the first failure of a plugin, and log each.
+        """Keep the first failure of a plugin, and log every one.
 
-        :param then: what comes of it, for the log.
+        :param then: the consequence, for the log.
         """
-        # What the server itself says needs no class of Python before it.
+        # The server's own messages need no Python class in front of them.
         own = isinstance(error, (Unfit, CallFailed))
         message = str(error) if own else f"{type(error).__name__}: {error}"
         trace = traceback.format_exception(error)
@@ -342,7 +342,7 @@ class PluginHost:
         self._tell_failures()
 
     def note(self, name: str, phase: str, error: BaseException) -> None:
-        """Keep on record that a plugin did something wrong that the server has made up for."""
+        """Keep on record a plugin's mistake that the server has made up for."""
         for plugin in self.plugins:
             if plugin.name == name and plugin.usable:
                 self._note(plugin, phase, error)
@@ -355,11 +355,12 @@ class PluginHost:
         self.failures.clear()
         for plugin in self.plugins:
             if plugin.failed and plugin.name not in usable:
-                # What another plugin has is not missing.
+                # What another plugin offers too is not missing.
                 lost = {kind.name for kind in plugin.offer.node_types} - types
                 routes = {route.path for route in plugin.offer.routes} - paths
                 prefixes = {f"/{name}" for name in plugin.offer.families - families}
-                reason = f"{plugin.message} (in {plugin.phase})"
+                # For clients, whom classes of Python tell nothing.
+                reason = f"{str(plugin.error) or 'it failed'} (in {plugin.phase})"
                 self.failures[plugin.name] = FailedPlugin(
                     plugin.name,
                     reason,
@@ -411,23 +412,23 @@ class PluginHost:
                 self._note(plugin, hook, error)
 
     def _lost_lifespan(self, plugin: Plugin, hook: str, error: Exception) -> None:
-        """Take a plugin out of service that has lost what it needs.
+        """Take a plugin whose lifespan has ended too early out of service.
 
         What it offers stays registered: its nodes must still be stopped with their projects,
-        and others may use its wires.
+        and other nodes may use its NIO types.
         """
         plugin.failed = True
         self._note(plugin, hook, error, "it is out of service")
 
     def hurry(self) -> None:
-        """Give all calls little time from now on, those under way included: the server stops."""
+        """Shorten the limit of all calls, including those under way: the server is stopping."""
         self._caller.hurry()
         self._handlers.hurry()
 
     async def observe(self, event: str, project: Project) -> None:
         """Tell the plugins that observe projects.
 
-        A hook that fails is not called again; all else of its plugin goes on.
+        A hook that fails is not called again; the rest of its plugin carries on.
         """
         await self._observe(f"gns3_project_{event}", project)
 
@@ -447,9 +448,9 @@ class PluginHost:
 
     @asynccontextmanager
     async def node_events(self, server: Server) -> AsyncIterator[None]:
-        """Tell the plugins that observe nodes what happens while the context lasts.
+        """Tell the plugins that observe nodes what happens, while the context lasts.
 
-        Nobody else waits for them.
+        Nothing else waits for them.
         """
         if not any(plugin.usable and NODE_EVENT in plugin.hooks for plugin in self.plugins):
             yield
@@ -475,5 +476,5 @@ class PluginHost:
 
 
 def node_event(event: Event) -> Event | None:
-    """The translator of those who observe nodes."""
+    """The translator for plugins that observe nodes."""
     return event if event.kind == "node" else None

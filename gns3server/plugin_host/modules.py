@@ -15,7 +15,7 @@ Step = tuple[FrameType, int]
 
 
 class PluginModules:
-    """Knows plugins by their modules, to name the one that some code is of."""
+    """Knows plugins by their modules, to name the one that some code belongs to."""
 
     def __init__(self) -> None:
         self._plugins: dict[str, str] = {}
@@ -36,7 +36,7 @@ class PluginModules:
         return None
 
     def place(self, steps: Iterable[Step]) -> str:
-        """Where some code is, as people are told: the plugin, the function, the file and line.
+        """Where some code is, in words: the plugin, the function, the file and line.
 
         :param steps: from the innermost call outwards; the first one in a plugin counts.
         """
@@ -64,7 +64,7 @@ def steps_of_error(trace: TracebackType | None) -> list[Step]:
 def steps_of_task(task: asyncio.Task[Any]) -> list[Step]:
     """Where a task waits, from the innermost call outwards."""
     steps: list[Step] = []
-    # The task itself knows the outermost frame only.
+    # The task itself knows only the outermost frame.
     waits: Any = task.get_coro()
     while inspect.iscoroutine(waits) and waits.cr_frame is not None:
         steps.append((waits.cr_frame, waits.cr_frame.f_lineno))

@@ -11,19 +11,19 @@ from gns3server.http.openapi_paths import IDS
 from gns3server.http.routing import DIGITS, PARAMETER, Route, expression
 
 IDS_ONLY = dict.fromkeys(IDS, "[0-9a-fA-F-]{36}")
-"""What those parameters are meant for that are looked up, though they let any text pass."""
+"""What the parameters that name ids are meant to match, though they let any text pass."""
 
 SAMPLES = ("a", "0", "a.b", "a/b", "0/0", "0b5d1e5c-5f0f-4b8e-8a44-2f6a3d9c7e10", "A", "a-b", "")
-"""Texts some of which most expressions match; the words that one holds are tried besides."""
+"""Sample texts, some of which most expressions match; the words in one are tried as well."""
 
 MARK = "\0"
-"""Stands for the parameters while a path is cut at its slashes, which they may hold as well."""
+"""Stands in for parameters, which may hold slashes, while a path is split at its slashes."""
 
 
 class Segment:
-    """What stands between two slashes of a route's path.
+    """The part of a route's path between two slashes.
 
-    :param pattern: as the path has it, with parameters.
+    :param pattern: its text in the path, with parameters.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -34,7 +34,7 @@ class Segment:
 
     @cached_property
     def samples(self) -> list[str]:
-        """Some texts that it is for."""
+        """Some texts that it is meant to match."""
         if self.is_literal:
             return [self.pattern]
         words = [word for rule in self._rules for word in re.findall(r"[\w.-]+", rule)]
@@ -44,11 +44,11 @@ class Segment:
 
     @cached_property
     def spans(self) -> bool:
-        """Whether what it matches may hold a slash, and so be several segments of a request's."""
+        """Whether what it matches may hold a slash, and so span several segments of a request."""
         return bool(self._rules) and any("/" in text for text in self.samples)
 
     def like(self, *texts: str) -> str | None:
-        """The first of these texts that it is for, or one of its own."""
+        """The first of these texts that it is meant to match, or else a sample."""
         return next((text for text in (*texts, *self.samples) if self._meant.fullmatch(text)), None)
 
     @cached_property
@@ -67,15 +67,15 @@ class Claim:
     place: int
 
     def precedes(self, other: Claim) -> bool:
-        """Whether the server asks this one first if both match.
+        """Whether the server tries this one first if both match.
 
-        aiohttp asks those first that have more literal segments at their beginning.
+        aiohttp first tries routes that begin with more literal segments.
         """
         mine, others = len(self._beginning), len(other._beginning)
         return mine > others or (mine == others and self.place < other.place)
 
     def takes_from(self, other: Claim) -> str | None:
-        """A path that the other one is meant for and this one would get, if there is any."""
+        """A path that is meant for the other one and that this one would get, if there is any."""
         if self.route.method != other.route.method or not self._may_meet(other):
             return None
         for path in (other._like(self), self._like(other)):
@@ -84,13 +84,13 @@ class Claim:
         return None
 
     def hides(self, other: Claim) -> bool:
-        """Whether this one would get all that the other one is meant for."""
+        """Whether this one would get every path meant for the other one."""
         if self.route.method != other.route.method or not self._may_meet(other):
             return False
         return bool(other._samples) and all(map(self._served.fullmatch, other._samples))
 
     def _may_meet(self, other: Claim) -> bool:
-        """Whether no literal part keeps them apart; this is all that most pairs cost."""
+        """Whether no literal part keeps them apart; most pairs need no more than this."""
         for mine, others in zip_longest(self._segments, other._segments):
             if mine is None or others is None:
                 return False
@@ -101,7 +101,7 @@ class Claim:
         return True
 
     def _like(self, other: Claim) -> str | None:
-        """The path of its own that is most like one of another's."""
+        """The path of this one that is most like one of the other's."""
         path = []
         for number, segment in enumerate(self._segments):
             rest = other._segments[number:]

@@ -30,12 +30,12 @@ class Offer:
 
     @property
     def routes(self) -> list[Route]:
-        """Its routes, the standard ones of its node types included."""
+        """Its routes, including the standard ones of its node types."""
         return [claim.route for claim in self.claims]
 
     @property
     def families(self) -> frozenset[str]:
-        """The families of paths that its routes belong to and that are not everybody's."""
+        """The families of paths that its routes belong to, without the shared one."""
         return route_checks.families_of(self.routes)
 
 
@@ -73,16 +73,16 @@ class Plugin:
 
     @property
     def goes_first(self) -> bool:
-        """Whether it keeps what another plugin offers as well: its distribution is named for it."""
+        """Whether it wins over others that offer the same: its distribution is named after it."""
         return _plain(self.distribution or "") == _plain(f"{PROJECT_NAME}-{self.name}")
 
     @property
     def present(self) -> Offer:
-        """What the server has of it."""
+        """The offer, as far as the server has installed it: whole or empty."""
         return self.offer if self.installed else Offer()
 
     def read_section(self, settings: Settings) -> Mapping[str, Any]:
-        """Its own section, as its schema reads it; empty for one that has no schema."""
+        """Its own section, as its schema reads it; empty if it has no schema."""
         if self.config_schema is None:
             return {}
         return checks.read_section(self.name, self.config_schema, settings)
@@ -110,7 +110,7 @@ class Plugin:
             "hooks": list(self.hooks),
             "node_types": [kind.name for kind in self.present.node_types],
             "nio_types": [kind.name for kind in self.present.nio_types],
-            "routes": [f"{route.method} {route.path}" for route in self.present.routes],
+            "routes": [f"{route.method} {route.plain_path}" for route in self.present.routes],
         }
 
 

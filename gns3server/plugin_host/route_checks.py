@@ -1,4 +1,4 @@
-"""What the server refuses of a plugin's routes, before it installs any of them."""
+"""Checks of a plugin's routes, made before the server installs any of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gns3server.plugin_host.paths import Claim
 from gns3server.running.values import is_whole
 
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
-"""Those that a route may have; HEAD and OPTIONS are the server's own business."""
+"""The methods that a route may have; HEAD and OPTIONS are the server's own business."""
 
 SCOPE_PARAMETERS = {
     Scope.SERVER: frozenset[str](),
@@ -77,7 +77,7 @@ def _check_path(where: str, route: Route) -> None:
     if route.names_node:
         _check_node(where, route)
     if route.closed_too and route.scope in (Scope.NODE, Scope.FIND_NODE):
-        raise Unfit(f"{where} is for closed projects as well, which have no node: choose one")
+        raise Unfit(f"{where} is for closed projects as well, which have no node: choose either")
 
 
 def _check_node(where: str, route: Route) -> None:
@@ -121,7 +121,7 @@ def _check_query(where: str, query: object) -> None:
 
 
 def _check_media_types(where: str, route: Route) -> None:
-    """Refuse media types that are none, or that nobody would look at."""
+    """Refuse texts that are not media types, and media types that nothing would use."""
     for name, value, made_by_handler, needed in (
         ("body_types", route.body_types, route.raw, "raw"),
         ("answer_types", route.answer_types, route.stream, "stream"),
@@ -129,19 +129,19 @@ def _check_media_types(where: str, route: Route) -> None:
         check_collection(where, name, value)
         for item in value:
             if not (isinstance(item, str) and MEDIA_TYPE.fullmatch(item)):
-                raise Unfit(f"{where}: {item!r} in its {name} is no media type, as 'image/png' is")
+                raise Unfit(f"{where}: {item!r} in its {name} is not a media type like 'image/png'")
         if value and not made_by_handler:
             raise Unfit(f"{where} has {name}, which only a {needed} route heeds: say {needed}=True")
 
 
 def _check_stream(where: str, route: Route) -> None:
-    """Refuse what never ends and holds something, or cannot be a stream."""
+    """Refuse what never ends while it holds something, or cannot be a stream."""
     if route.endless and not (route.stream or route.websocket):
         raise Unfit(f"{where} is endless, which only a stream can be: say stream=True")
     if route.is_endless and route.scope not in (Scope.SERVER, Scope.FIND_NODE):
         raise Unfit(
-            f"{where} never ends and would hold its project or node for ever: let its scope be "
-            "SERVER, which finds a project as well, or FIND_NODE"
+            f"{where} never ends and would hold its project or node forever: set its scope to "
+            "SERVER, which can find a project too, or FIND_NODE"
         )
     if not route.websocket:
         return
@@ -186,7 +186,7 @@ def _check_shape(where: str, shape: object) -> None:
     if isinstance(shape, OneOf):
         check_text(where, "field of a OneOf", shape.field)
         if not callable(shape.choices):
-            raise Unfit(f"{where}: the choices of a OneOf are {shape.choices!r}, and no function")
+            raise Unfit(f"{where}: the choices of a OneOf are {shape.choices!r}, not a function")
     elif shape is not None:
         check_schema(where, shape)
 
@@ -201,14 +201,14 @@ def _check_limit(where: str, route: Route) -> None:
 
 
 def name_of(handler: object) -> str:
-    """What people call a handler."""
+    """The name of a handler, for people."""
     while not hasattr(handler, "__qualname__") and hasattr(handler, "func"):
         handler = handler.func
     return str(getattr(handler, "__qualname__", type(handler).__qualname__))
 
 
 def check_own_paths(claims: Sequence[Claim]) -> None:
-    """Refuse routes of one plugin of which one gets all that another is for.
+    """Refuse routes of one plugin if one of them would get every request meant for another.
 
     :raises Unfit: says which.
     """
@@ -224,27 +224,27 @@ def check_own_paths(claims: Sequence[Claim]) -> None:
 
 
 def check_families(families: Collection[str], taken: Mapping[str, str]) -> None:
-    """Refuse families of paths that somebody else has.
+    """Refuse families of paths that something else already has.
 
-    :param taken: whose a family is, by its first segment; empty if the server's.
+    :param taken: the owner of each family, by its first segment; empty for the server.
     :raises Unfit: says which, and whose.
     """
     for name in sorted(families):
         if name in taken:
             owner = f"the plugin {taken[name]!r}" if taken[name] else "the server"
             raise Unfit(
-                f"paths below /{name} are those of {owner}: choose another beginning, or "
-                f"/{SHARED}/, which is everybody's"
+                f"paths below /{name} belong to {owner}: choose another beginning, or "
+                f"/{SHARED}/, which all may use"
             )
 
 
 def families_of(routes: Iterable[Route]) -> frozenset[str]:
-    """The families of paths that belong to whoever has some routes."""
+    """The families of paths that some routes belong to, without the shared one."""
     return frozenset(family(route.path) for route in routes) - {SHARED}
 
 
 def check_free(claims: Iterable[Claim], taken: Collection[Claim]) -> None:
-    """Refuse routes that would answer to what is another's, or the other way round.
+    """Refuse routes that would get requests meant for other routes, or the other way round.
 
     :raises Unfit: says which, and whose.
     """
@@ -261,7 +261,7 @@ def check_free(claims: Iterable[Claim], taken: Collection[Claim]) -> None:
 
 
 def meeting(one: Claim, other: Claim) -> str | None:
-    """A path that two routes would both answer to, which one of them never gets."""
+    """A path that two routes would both answer to, so that one of them never gets it."""
     return one.takes_from(other) if one.precedes(other) else other.takes_from(one)
 
 

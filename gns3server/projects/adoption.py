@@ -1,10 +1,12 @@
-"""Taking over what an earlier server has left running."""
+"""Taking over what an earlier server left running."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from gns3server.nodes.process_node import ProcessNode
 from gns3server.nodes.states import NodeState
@@ -15,15 +17,16 @@ from gns3server.storage.rows import RunRow
 log = logging.getLogger(__name__)
 
 
-async def adopt_runs(project: Project, records: Sequence[RunRow]) -> None:
-    """Give the nodes back what still runs, and tell of what does not run any more.
+async def adopt_runs(project: Project, records: Sequence[RunRow], former: Path) -> None:
+    """Give the nodes back what still runs, and report what no longer runs.
 
     A start that was under way when the server ended is undone: nobody was told of it.
 
-    :raises OSError: the processes cannot be looked at; nothing has happened to them.
+    :param former: where the project was when the last server ran.
+    :raises OSError: the processes cannot be examined; nothing has happened to them.
     """
     running = await asyncio.gather(
-        *(_adopt(project, record) for record in records), return_exceptions=True
+        *(_adopt(project, record, former) for record in records), return_exceptions=True
     )
     for failure in running:
         if isinstance(failure, BaseException):
@@ -36,7 +39,16 @@ async def adopt_runs(project: Project, records: Sequence[RunRow]) -> None:
         )
 
 
-async def _adopt(project: Project, record: RunRow) -> bool:
+async def _adopt(project: Project, found: RunRow, former: Path) -> bool:
+    record = replace(found, spec=found.spec.moved(former, project.path))
+    if not record.spec.is_in(project.path):
+        log.warning(
+            "project %s: what was started in %s is left alone: it belongs to the project that "
+            "this one was copied from",
+            project.id,
+            record.spec.cwd,
+        )
+        return False
     node = _owner(project, record)
     title = record.owner.kind if node is None else node.title
     run = await SupervisedRun.adopt(project, record, title=title)
@@ -46,6 +58,9 @@ async def _adopt(project: Project, record: RunRow) -> bool:
         await run.stop()
         run.release()
         return False
+    if record != found:
+        async with project.change() as change:
+            run.record(change)
     node.adopt(run)
     return True
 

@@ -1,4 +1,4 @@
-"""Projects that cannot be opened: kept as they are, told of, deleted on request.
+"""Projects that cannot be opened: kept as they are, reported, deleted on request.
 
 What runs in a damaged project goes on running. It is still on record, if only
 in a file that cannot be read, and found by the run id that every process of a
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gns3server.errors import Conflict, LabError, NotFound
 from gns3server.places.index import ProjectIndex
-from gns3server.running.runner import Runner
+from gns3server.running.machine import Machine
 from gns3server.storage.file_check import DatabaseError, DatabaseLocked, lock_holder, salvage
 from gns3server.storage.rows import ProjectPlace
 from gns3server.storage.stores import PROJECT_FILE
@@ -43,9 +43,9 @@ class Damage:
         return self.place.id
 
     @property
-    def path(self) -> Path:
-        """The project's directory."""
-        return self.place.path
+    def path(self) -> str:
+        """The project's directory, as it was given."""
+        return self.place.given
 
 
 class DamagedProjects:
@@ -63,36 +63,36 @@ class DamagedProjects:
     def check(self, project_id: str) -> None:
         """Refuse a project that is damaged.
 
-        :raises Conflict: it is; the message says what to do about it.
+        :raises Conflict: it is damaged; the message says what to do about it.
         """
         damage = self._damages.get(project_id)
         if damage is not None:
             raise Conflict(f"Project {project_id} is damaged: {damage.reason}. {damage.remedy}")
 
     def note(self, place: ProjectPlace, error: Exception) -> None:
-        """Take note of why a project could not be opened."""
+        """Note why a project could not be opened."""
         if isinstance(error, DatabaseError):
             reason, remedy = error.reason, error.remedy
         elif isinstance(error, LabError):
             reason, remedy = error.message.removesuffix("."), ""
         else:
             log.error("project %s in %s", place.id, place.path, exc_info=error)
-            reason = f"the server failed to open it ({type(error).__name__}: {error})"
-            remedy = "Look into the server's log, and please report it."
+            reason = "the server failed to open it"
+            remedy = "Look at the server's log, and please report it."
         remedy = f"{remedy} {AGAIN}".lstrip()
         log.error("project %s in %s stays closed: %s. %s", place.id, place.path, reason, remedy)
         self._damages[place.id] = Damage(place, reason, remedy)
 
     def forget(self, project_id: str) -> None:
-        """The project is open, or deleted."""
+        """Forget a damage: the project is open, or deleted."""
         self._damages.pop(project_id, None)
 
-    async def delete(self, project_id: str, places: ProjectIndex, runner: Runner) -> None:
+    async def delete(self, project_id: str, places: ProjectIndex, machine: Machine) -> None:
         """Stop what runs in a damaged project, and remove its files.
 
-        Files that are another project's by now stay.
+        Files that belong to another project by now stay.
 
-        :raises NotFound: it is not damaged any more.
+        :raises NotFound: it is not damaged any longer.
         :raises DatabaseError: another process has its file.
         :raises FilesFailed: the files cannot be removed.
         """
@@ -103,29 +103,29 @@ class DamagedProjects:
         async def forget() -> None:
             self.forget(project_id)
 
-        if await _end_runs(runner, damage.place):
+        if await _end_runs(machine, damage.place):
             await places.delete(damage.place, forget)
         else:
             await places.remove(project_id)
             await forget()
 
 
-async def _end_runs(runner: Runner, place: ProjectPlace) -> bool:
+async def _end_runs(machine: Machine, place: ProjectPlace) -> bool:
     """Stop what runs in a damaged project before it is deleted.
 
-    That is what its file names, as far as it can be read, and every process of a
+    These are the runs that its file names, if it can be read, and every process of a
     node that works in its directory.
 
-    :returns: whether the files in its directory are its own, as far as can be told.
+    :returns: whether the files in its directory are its own, as far as that can be told.
     :raises DatabaseError: another process has the file, and perhaps runs the lab.
     """
     run_ids, foreign = await asyncio.to_thread(_find_runs, place)
     if foreign:
         return False
-    run_ids |= await runner.runs_in(place.path)
+    run_ids |= await machine.runs_in(place.path)
     if run_ids:
         log.info("project %s: what still runs in it is stopped", place.id)
-        await runner.sweep(run_ids)
+        await machine.sweep(run_ids)
     return True
 
 

@@ -1,4 +1,4 @@
-"""Which projects may come in: is there room, and is their directory theirs alone?"""
+"""Which projects may be opened: is there room, and is their directory theirs alone?"""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from gns3server.storage.rows import ProjectPlace
 
 
 class Entrance:
-    """Where projects come in.
+    """The checks that a project passes before it is opened.
 
-    :param opened: those that are open, always the newest.
+    :param opened: the open projects, always up to date.
     """
 
     def __init__(
@@ -33,14 +33,21 @@ class Entrance:
         self._opened = opened
         self._coming: set[str] = set()
         self.closed = False
-        """The server stops, and no project comes in any more."""
+        """The server is stopping, and no project is opened any more."""
 
     @asynccontextmanager
     async def admit(
-        self, project_id: str, path: str, *, chosen: bool, make: bool = True
+        self,
+        project_id: str,
+        path: str,
+        *,
+        given: str | None = None,
+        chosen: bool,
+        make: bool = True,
     ) -> AsyncIterator[ProjectPlace]:
-        """Have room for a project, and its directory for it alone, while the context lasts.
+        """Keep room for a project, and its directory for it alone, while the context lasts.
 
+        :param given: what answers show as the path, if that is not ``path``.
         :param chosen: a client has named the path.
         :param make: the directory is made if it is missing.
         :raises Forbidden: a client has named the path, and the server is not local.
@@ -54,7 +61,7 @@ class Entrance:
         try:
             real, known = await self._index.resolve(path), self._index.get(project_id)
             try:
-                async with self._index.claimed(project_id, real, make=make) as place:
+                async with self._index.claimed(project_id, real, given or path, make=make) as place:
                     yield place
             except DatabaseError as error:
                 if known is not None and known.path == real:
@@ -76,7 +83,7 @@ class Entrance:
             )
 
     def check_local(self) -> None:
-        """Refuse a path that a client has named.
+        """Refuse a path chosen by a client.
 
         :raises Forbidden: the server is not local.
         """

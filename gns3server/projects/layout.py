@@ -1,4 +1,4 @@
-"""Where the nodes of a project are drawn, and how: records of the core's, in no v1 object."""
+"""Where the nodes of a project are drawn, and how: records of the core, in no v1 object."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ LABEL_BYTES = 16 * 1024
 """How long a label may be, as JSON."""
 
 LABEL_PARTS = 200
-"""How many objects and lists a label may have, and so how deep it is nested at most."""
+"""How many objects and lists a label may have, which also limits how deep it is nested."""
 
 
 class Coordinate(fields.Float):
-    """A number, and no text that looks like one."""
+    """A number, but not a text that looks like one."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -43,7 +43,7 @@ class Coordinate(fields.Float):
 
 
 class LabelField(fields.Raw):
-    """How a name is written: an object in the words of whoever draws."""
+    """How a name is written: an object as the client that draws defines it."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         if not isinstance(value, Mapping):
@@ -51,7 +51,7 @@ class LabelField(fields.Raw):
         try:
             text = json.dumps(dict(value), allow_nan=False, ensure_ascii=False)
             text.encode()
-            plain = json.loads(text, parse_int=_number)
+            plain = json.loads(text)
         except (TypeError, ValueError, RecursionError):
             raise ValidationError("must be an object that JSON can hold") from None
         if text.count("{") + text.count("[") > LABEL_PARTS:
@@ -61,24 +61,17 @@ class LabelField(fields.Raw):
         return plain
 
 
-def _number(digits: str) -> int:
-    number = int(digits)
-    if not -(2**63) <= number < 2**63:
-        raise ValueError("the numbers of JSON have 64 bits here")
-    return number
-
-
 def check_symbol(value: str) -> None:
-    """Refuse what no symbol is called.
+    """Refuse what cannot be the name of a symbol.
 
     :raises ValidationError: says why.
     """
     if len(value) > SYMBOL_LENGTH or not value.isprintable():
-        raise ValidationError(f"must be of {SYMBOL_LENGTH} printable characters at most")
+        raise ValidationError(f"must have at most {SYMBOL_LENGTH} characters, all printable")
 
 
 class PlaceSchema(Schema):
-    """Where a node is drawn and how, or what of that is to change."""
+    """Where a node is drawn and how, or what is to change about that."""
 
     x = Coordinate()
     y = Coordinate()
@@ -88,9 +81,9 @@ class PlaceSchema(Schema):
 
 
 class Layout:
-    """The places of a project's nodes.
+    """Where a project's nodes are drawn.
 
-    :param known: whether the project has a node of this id.
+    :param known: tells whether the project has a node of this id.
     """
 
     def __init__(self, project: ProjectBase, known: Callable[[str], bool]) -> None:
@@ -113,12 +106,12 @@ class Layout:
 
     @core_code
     async def set(self, values: Mapping[str, Mapping[str, Any]]) -> None:
-        """Place some nodes, all of them or none. Waits for nobody who works on one of them.
+        """Place some nodes, all of them or none. Does not wait for work on them to end.
 
         :param values: by node, what is to change: ``x``, ``y`` and ``z``, from -1000000 to 1000000;
             ``symbol``, of up to 1024 characters; ``label``, an object of up to 16 KiB as JSON.
         :raises gns3server.errors.NotFound: there is no such node.
-        :raises gns3server.errors.InvalidRequest: a value is none of these.
+        :raises gns3server.errors.InvalidRequest: a value is not one of these.
         :raises gns3server.errors.StorageFailed: it could not be written.
         """
         async with self._project.change() as change:
@@ -146,7 +139,7 @@ class Layout:
         return checked
 
     def place(self, change: ProjectChange, node_id: str, values: Mapping[str, Any]) -> None:
-        """Place a node that there will be by the end of a change; the values are checked."""
+        """Place a node that exists by the end of the change; the values are checked already."""
         if values:
             change.save_layout(node_id, values)
             change.then(partial(self._take, node_id, values))
@@ -154,11 +147,11 @@ class Layout:
             change.tell(Event("node", "layout", self._project.id, view))
 
     def forget(self, node_id: str) -> None:
-        """A node is gone."""
+        """Forget the place of a node that is gone."""
         self._places.pop(node_id, None)
 
     def _take(self, node_id: str, values: Mapping[str, Any]) -> None:
-        # It may have been deleted a commit before.
+        # It may have been deleted by an earlier commit.
         if self._known(node_id):
             place = self._places.get(node_id, NodeLayout())
             self._places[node_id] = replace(place, **values)

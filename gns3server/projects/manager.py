@@ -14,15 +14,15 @@ from typing import Any, Literal
 from gns3server.errors import Conflict, NotFound
 from gns3server.locks import FairLock, KeyedLocks, LockRequest
 from gns3server.nodes.holding import check_free, holding
-from gns3server.nodes.machine import Machine
 from gns3server.nodes.project_base import ProjectServices
 from gns3server.places.index import ProjectIndex
 from gns3server.places.purging import purge
 from gns3server.projects.damaged import DamagedProjects
 from gns3server.projects.entrance import Entrance
 from gns3server.projects.moving import move_project
-from gns3server.projects.opening import open_project
+from gns3server.projects.opening import Loading, load_records, open_project, read_ahead
 from gns3server.projects.project import ITSELF, Project
+from gns3server.running.machine import Machine
 from gns3server.settings.live import LiveSettings
 from gns3server.storage.database import DatabaseThread
 from gns3server.storage.rows import ProjectPlace
@@ -31,11 +31,7 @@ from gns3server.storage.stores import ServerStore
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 4.0
-"""How long nodes may take to end when the server stops, however long their types give them."""
-
-
-OPENED_TOGETHER = 8
-"""How many projects are opened at the same time when the server starts."""
+"""How long nodes may take to end while the server stops, whatever limit their types set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +53,9 @@ Observe = Callable[[str, Project], Awaitable[None]]
 class ProjectManager:
     """The open projects, and the records of all of them.
 
-    :param observe: told what becomes of a project: ``opened``, ``committed``, ``closing``,
+    :param observe: told what happens to a project: ``opened``, ``committed``, ``closing``,
         ``closed``.
-    :param hurry: called when the server stops, and nobody is to take much time any more.
+    :param hurry: called when the server stops, to shorten what still takes time.
     """
 
     def __init__(
@@ -98,7 +94,7 @@ class ProjectManager:
 
     @property
     def stopping(self) -> bool:
-        """Whether the server ends, and no project comes in any more."""
+        """Whether the server is stopping, and no project is opened any more."""
         return self._entrance.closed
 
     @property
@@ -107,7 +103,7 @@ class ProjectManager:
         return list(self._projects.values())
 
     def list_all(self) -> tuple[ProjectEntry, ...]:
-        """All projects that are known, closed and damaged ones too."""
+        """All projects that are known, including closed and damaged ones."""
         return tuple(self._entry(place) for place in self._index)
 
     def _entry(self, place: ProjectPlace) -> ProjectEntry:
@@ -133,33 +129,24 @@ class ProjectManager:
     # Opening -----------------------------------------------------------------
 
     async def open_known(self) -> None:
-        """Open again what was open when the last server ended; one bad project harms no other."""
+        """Open the projects that were open when the last server ended; a bad one harms no other."""
         wanted = [place for place in await self._index.load() if place.open]
-        slots = asyncio.Semaphore(OPENED_TOGETHER)
-
-        async def open_one(place: ProjectPlace) -> None:
-            async with slots:
-                await self._open(place, expected=True)
-
-        outcomes = await asyncio.gather(*map(open_one, wanted), return_exceptions=True)
-        # In the order in which they are stored, whichever came first.
-        for place, outcome in zip(wanted, outcomes, strict=True):
-            if outcome is None:
-                self._projects[place.id] = self._projects.pop(place.id)
-            elif isinstance(outcome, Exception):
-                self.damaged.note(place, outcome)
-            else:
-                raise outcome
-        await purge(self.location, self._index.paths, self.machine.runner)
+        # One after the other: of two that name the same port, always the same one gets it.
+        for place, loading in read_ahead(self.databases, wanted):
+            try:
+                await self._open(place, loading)
+            except Exception as error:
+                self.damaged.note(place, error)
+        await purge(self.location, self._index.paths, self.machine)
 
     def start_always_on(self) -> None:
-        """Start what is always on: to be called when the server listens."""
+        """Start the nodes that are always on; to be called when the server listens."""
         self._listening = True
         for project in self.projects:
             project.members.start_always_on()
 
     def alone_with(self, project_id: str) -> LockRequest:
-        """Queue for an id: nobody else opens or makes the project while the context lasts."""
+        """Queue for an id: nothing else opens or makes the project while the context lasts."""
         return LockRequest(self._opening, inner=self._ids, keys=[project_id])
 
     def find(self, project_id: str) -> Project | None:
@@ -167,9 +154,9 @@ class ProjectManager:
         return self._projects.get(project_id)
 
     async def is_known(self, project_id: str, path: str | None = None) -> bool:
-        """Whether a project is on record, in this very directory if one is named.
+        """Whether a project is on record, and in this directory, if one is given.
 
-        One that is damaged is, wherever it is: it is never replaced by an empty one.
+        A damaged project counts wherever it is: it is never replaced by an empty one.
 
         :raises Conflict: the path cannot be a project's.
         """
@@ -197,11 +184,11 @@ class ProjectManager:
         wanted = project_id or str(uuid.uuid4())
         async with self.alone_with(wanted):
             if await self.is_known(wanted):
-                raise Conflict(f"Project {wanted} is there already: open it, or choose another id.")
+                raise Conflict(f"Project {wanted} already exists: open it, or choose another id.")
             return await self.make(wanted, name=name, path=path, temporary=temporary)
 
     async def open(self, project_id: str) -> Project:
-        """Open a project that is closed; one that is open is left alone.
+        """Open a project that is closed; an open project is left alone.
 
         :raises NotFound: it is not on record.
         :raises Conflict: its records are damaged, or there are too many projects.
@@ -226,9 +213,9 @@ class ProjectManager:
         path: str | None = None,
         temporary: bool = False,
     ) -> Project:
-        """Make a project; for who is alone with its id, of which nothing is known there.
+        """Make a project. The caller must hold its id, which must not be on record.
 
-        Records of it that are in the directory already are taken over: labs are copied.
+        Records of it that are already in the directory are taken over: labs get copied.
 
         :raises Forbidden: a path was given and the server is not local.
         :raises Conflict: the path cannot be a project's, or there are too many projects.
@@ -237,15 +224,16 @@ class ProjectManager:
         default = str(self.location / project_id)
         chosen = path is not None
         async with self._entrance.admit(project_id, path or default, chosen=chosen) as place:
-            return await self._open(place, name=name, temporary=temporary)
+            loading = load_records(self.databases, place)
+            return await self._open(place, loading, name=name, temporary=temporary)
 
     async def bring_in(
         self, project_id: str, *, name: str | None = None, path: str | None = None
     ) -> Project:
-        """Open a project that is on record; for who is alone with its id.
+        """Open a project that is on record. The caller must hold its id.
 
         :param name: a new name for it.
-        :param path: where it is by now, if that is not where it was.
+        :param path: where it is now, if it has moved.
         :raises NotFound: it is not on record.
         :raises Forbidden: a path was given and the server is not local.
         :raises Conflict: its records are damaged, or there are too many projects.
@@ -253,24 +241,29 @@ class ProjectManager:
         known = self._index.get(project_id)
         if known is None:
             raise NotFound(f"This server has no project {project_id}: create it first.")
-        where, chosen = path or str(known.path), path is not None
-        async with self._entrance.admit(project_id, where, chosen=chosen, make=False) as place:
-            return await self._open(place, expected=True, name=name)
+        async with self._entrance.admit(
+            project_id,
+            path or str(known.path),
+            given=path or known.given,
+            chosen=path is not None,
+            make=False,
+        ) as place:
+            loading = load_records(self.databases, place, expected=True)
+            return await self._open(place, loading, name=name)
 
     async def _open(
         self,
         place: ProjectPlace,
+        loading: Loading,
         *,
-        expected: bool = False,
         name: str | None = None,
         temporary: bool = False,
     ) -> Project:
         project = await open_project(
-            self.databases,
             self._shared,
             self._index,
             place,
-            expected=expected,
+            loading=loading,
             name=name,
             temporary=temporary,
         )
@@ -287,7 +280,7 @@ class ProjectManager:
     async def update(
         self, project: Project, values: Mapping[str, Any], entry: LockRequest | None = None
     ) -> None:
-        """Change name, path and temporary: all of what is given, or nothing (D-08).
+        """Change name, path and temporary: all that is given, or nothing (D-08).
 
         :param entry: an exclusive place in the project, if one was taken already.
         :raises Forbidden: another path was given and the server is not local.
@@ -295,21 +288,21 @@ class ProjectManager:
         :raises FilesFailed: the files cannot be copied to the new path.
         """
         path = values.get("path")
-        if path is not None and path != str(project.path):
+        if path not in (None, project.given, str(project.path)):
             self._entrance.check_local()
         entry = entry or project.enter(exclusive=True)
-        # Alone if there is a path: whether it is another one is known after the moves before.
+        # Exclusive if there is a path: whether it differs is known only after earlier moves.
         if path is None:
             entry.narrow(ITSELF)
         async with entry:
             project.check_open()
             name = project.name if values.get("name") is None else values["name"]
             temporary = values.get("temporary", project.temporary)
-            real = project.path
-            if path not in (None, str(real)):
-                real = await self._index.resolve(path)
+            real, given = project.path, path or project.given
+            if given not in (project.given, str(real)):
+                real = await self._index.resolve(given)
             if real != project.path:
-                async with self._index.claimed(project.id, real) as place:
+                async with self._index.claimed(project.id, real, given) as place:
                     await move_project(
                         self.databases,
                         self._index,
@@ -318,13 +311,16 @@ class ProjectManager:
                         name=name,
                         temporary=temporary,
                     )
-            elif (name, temporary) != (project.name, project.temporary):
-                await project.save(name, temporary)
+            else:
+                async with self._index.called(project.id, given):
+                    if (name, temporary) != (project.name, project.temporary):
+                        await project.save(name, temporary)
+                project.be_in(real, given)
 
     async def commit(self, project: Project) -> None:
         """Remove the directories of deleted nodes (contract 4.3).
 
-        :raises NotFound: somebody closed the project meanwhile.
+        :raises NotFound: the project was closed meanwhile.
         :raises FilesFailed: one could not be removed.
         """
         for node_type, node_id in project.members.removed:
@@ -346,7 +342,7 @@ class ProjectManager:
         """Close a project: stop its nodes, keep its files unless it is temporary.
 
         :param entry: an exclusive place in the project, if one was taken already.
-        :raises NotFound: somebody else closed it first.
+        :raises NotFound: another request closed it first.
         """
         check_free("server.projects.close")
         async with self._leaving(project, entry):
@@ -356,7 +352,7 @@ class ProjectManager:
         """Close a project and remove its files.
 
         :param entry: an exclusive place in the project, if one was taken already.
-        :raises NotFound: somebody else closed it first.
+        :raises NotFound: another request closed it first.
         :raises FilesFailed: the files cannot be removed.
         """
         check_free("server.projects.delete")
@@ -366,17 +362,19 @@ class ProjectManager:
     async def delete_damaged(self, project_id: str) -> None:
         """Delete a project that is not open; see :meth:`DamagedProjects.delete`."""
         async with self.alone_with(project_id):
-            await self.damaged.delete(project_id, self._index, self.machine.runner)
+            await self.damaged.delete(project_id, self._index, self.machine)
 
     async def shutdown(self, *, open_again: bool) -> None:
-        """Stop all nodes and let go of all projects; temporary ones are deleted.
+        """Stop all nodes and release all projects; temporary ones are deleted.
 
         :param open_again: the next start opens the permanent ones again. With the setting
-            ``keep_nodes`` nothing is stopped or deleted then: the next start has it all again.
+            ``keep_nodes`` nothing is stopped or deleted then: the next start finds it all again.
         """
         self._entrance.closed = True
         self._hurry()
-        asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self.machine.runner.hurry)
+        asyncio.get_running_loop().call_later(
+            PATIENCE_SECONDS, lambda: self._shared.own(self.machine.hurry())
+        )
         async with LockRequest(self._opening, exclusive=True):
             await asyncio.gather(
                 *(self._shut_down(project, open_again=open_again) for project in self.projects)
@@ -393,13 +391,13 @@ class ProjectManager:
         except NotFound:
             pass
         except Exception:
-            log.exception("project %s was not shut down in order", project.id)
+            log.exception("project %s was not shut down properly", project.id)
 
     @asynccontextmanager
     async def _leaving(
         self, project: Project, entry: LockRequest | None = None
     ) -> AsyncIterator[None]:
-        """Be alone with a project that is about to go; its nodes' waits end at once."""
+        """Hold a project alone that is about to be closed; its nodes' waits end at once."""
         entry = entry or project.enter(exclusive=True)
         project.leavers += 1
         project.closing.set()
@@ -410,7 +408,7 @@ class ProjectManager:
                 yield
         finally:
             project.leavers -= 1
-            # It goes on only if nobody else is about to close it.
+            # It goes on only if no other request is about to close it.
             if not (project.closed or project.leavers or self.stopping):
                 project.closing.clear()
 
@@ -441,5 +439,5 @@ class ProjectManager:
 
     async def _let_go(self, project: Project) -> None:
         await project.shut()
-        # Not before: whoever opens it again must not come upon a file that is being closed.
+        # Not earlier: opening it again must not meet a file that is still being closed.
         del self._projects[project.id]

@@ -1,4 +1,4 @@
-"""Moving a project to another directory; nodes that run go on."""
+"""Moving a project to another directory; running nodes go on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from gns3server.errors import Conflict, FilesFailed
+from gns3server.nodes.process_node import ProcessNode
 from gns3server.places import paths
 from gns3server.places.index import ProjectIndex
 from gns3server.places.relocation import Relocation
@@ -28,13 +29,13 @@ async def move_project(
     name: str | None,
     temporary: bool,
 ) -> None:
-    """Copy a project to another directory and use it there; nodes that run go on.
+    """Copy a project to another directory and use it there; running nodes go on.
 
-    All is copied and durable before the server's records are switched, and
+    Everything is copied and durable before the server's records are switched, and
     the old directory is only removed, if the project was temporary, after that.
 
-    :raises Conflict: something in that directory is in the way.
-    :raises FilesFailed: the files cannot be copied; the project is where it was.
+    :raises Conflict: something in the new directory is in the way.
+    :raises FilesFailed: the files cannot be copied; the project is where it was before.
     """
     old, was_temporary = places.of(project.id), project.temporary
     relocation = Relocation(new.path)
@@ -43,6 +44,9 @@ async def move_project(
         try:
             async with records.change() as change:
                 change.save_project(project.id, name, temporary)
+                for node in project.members:
+                    if isinstance(node, ProcessNode) and node.run is not None:
+                        node.run.move(change, old.path, new.path)
             await places.save(new)
         except BaseException:
             await records.close()
@@ -55,7 +59,8 @@ async def move_project(
                 f"It is still in {old.path}."
             ) from error
         raise
-    project.path, project.name, project.temporary = new.path, name, temporary
+    project.be_in(new.path, new.given)
+    project.name, project.temporary = name, temporary
     await project.records.switch_to(records)
     await asyncio.to_thread(_clear_up, relocation, old if was_temporary else None)
 
@@ -75,13 +80,13 @@ async def _arrive(
 
 
 def _clear_up(relocation: Relocation, left: ProjectPlace | None) -> None:
-    """Remove what a move leaves over. It is done already, so nothing of this makes it fail."""
+    """Remove what a move leaves behind. The move is complete, so no failure here undoes it."""
     try:
         relocation.finish()
         if left is not None:
             paths.discard(paths.set_aside(left.id, left.path, left.made_directory))
     except OSError as error:
-        log.warning("files that a project has left could not be removed: %s", error)
+        log.warning("files that a project left behind could not be removed: %s", error)
 
 
 async def _stored_owner(thread: DatabaseThread, directory: Path) -> str | None:

@@ -25,15 +25,15 @@ class Turns(Protocol):
     """Waits for the turn at some nodes."""
 
     def __call__(self, what: str, *node_ids: str) -> AbstractAsyncContextManager[None]:
-        """Wait, and be alone with them for the block."""
+        """Wait, then hold these nodes for the block."""
 
 
 class Nodes:
     """The nodes of a project, by id.
 
-    Reading waits for nobody. All else waits for its turn, and is on disk when it returns. It may be
-    called from anywhere but where another node is held: a handler of scope ``NODE`` and a call of
-    a node may do it with their own node only. Otherwise they are refused at once, with an error
+    Reading waits for nobody. Everything else waits for its turn, and is on disk when it returns. It
+    may be called from anywhere except where another node is held: a handler of scope ``NODE`` and
+    a node's own methods may use only their own node. All else is refused at once, with an error
     that names both.
 
     :param turn: waits for the turn at some nodes.
@@ -66,7 +66,7 @@ class Nodes:
     def get(self, node_id: str) -> NodeView:
         """A node.
 
-        :raises gns3server.errors.NotFound: there is none.
+        :raises gns3server.errors.NotFound: there is no such node.
         """
         return self._find(node_id).view()
 
@@ -82,8 +82,8 @@ class Nodes:
     ) -> NodeView:
         """Create a node.
 
-        :param values: what the type's v1 route takes, in its words: ``name``, and ``vm_id``,
-            ``console`` and others if they matter.
+        :param values: what the type's v1 route takes, in the same words: ``name``, and ``vm_id``,
+            ``console`` and others where they matter.
         :param layout: where it is drawn, as for ``project.layout.set``; in the same commit.
         :raises gns3server.errors.NotFound: no plugin offers the type.
         :raises gns3server.errors.InvalidRequest: a value is unfit.
@@ -109,7 +109,7 @@ class Nodes:
     async def update(self, node_id: str, values: Mapping[str, Any]) -> NodeView:
         """Change a node: all of what is given, or nothing.
 
-        :param values: what the type's v1 route takes, in its words.
+        :param values: what the type's v1 route takes, in the same words.
         :raises gns3server.errors.NotFound: there is no such node.
         :raises gns3server.errors.InvalidRequest: a value is unfit.
         :raises gns3server.errors.Conflict: the console is taken, or the plugin refuses.
@@ -126,7 +126,7 @@ class Nodes:
 
     @core_code
     async def delete(self, node_id: str) -> None:
-        """Stop a node and forget it, with what is stored of it.
+        """Stop a node and forget it, with everything stored for it.
 
         :raises gns3server.errors.NotFound: there is no such node.
         :raises gns3server.errors.StorageFailed: that could not be written.
@@ -138,7 +138,7 @@ class Nodes:
 
     @core_code
     async def start(self, node_id: str) -> None:
-        """Start a node, and return when it is ready; one that is started is left alone.
+        """Start a node, and return when it is ready; a started node is left alone.
 
         :raises gns3server.errors.NotFound: there is no such node.
         :raises gns3server.errors.Conflict: it did not come up.
@@ -148,7 +148,7 @@ class Nodes:
 
     @core_code
     async def stop(self, node_id: str) -> None:
-        """Stop a node, and return when all its processes are gone; a stopped one is left alone.
+        """Stop a node, and return when all its processes are gone; a stopped node is left alone.
 
         :raises gns3server.errors.NotFound: there is no such node.
         """
@@ -169,7 +169,7 @@ class Nodes:
     async def start_all(self) -> Mapping[str, str]:
         """Start all nodes, as many at a time as the machine's start gate lets through.
 
-        :returns: by id, why those did not start that did not.
+        :returns: by id, the reason for each node that did not start.
         """
         return await self._each("start_all", self.start)
 
@@ -177,7 +177,7 @@ class Nodes:
     async def stop_all(self) -> Mapping[str, str]:
         """Stop all nodes at once.
 
-        :returns: by id, what went wrong with those that were not stopped in order.
+        :returns: by id, what went wrong with each node that was not stopped properly.
         """
         return await self._each("stop_all", self.stop)
 

@@ -1,4 +1,4 @@
-"""The nodes of one project: which there are, and how they come and go."""
+"""The nodes of one project: which ones there are, and how they come and go."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from gns3server.storage.rows import NodeRow
 
 
 class ProjectNodes:
-    """The nodes of a project, and the deleted ones whose directories are still there.
+    """The nodes of a project, and the deleted ones whose directories still exist.
 
     :param project: the project.
-    :param layout: where they are drawn.
+    :param layout: where the nodes are drawn.
     """
 
     def __init__(self, project: ProjectBase, services: ProjectServices, layout: Layout) -> None:
@@ -72,7 +72,7 @@ class ProjectNodes:
         return True
 
     def restore_removed(self, removed: list[tuple[str, str]]) -> None:
-        """Remember deleted nodes, by type and id, whose directories are still there."""
+        """Remember deleted nodes, by type and id, whose directories still exist."""
         self._removed = list(removed)
 
     async def create(
@@ -95,7 +95,7 @@ class ProjectNodes:
             node = await self._make(node_type, node_id, number, values, layout)
         except BaseException:
             if node_id in self._nodes:
-                # It was made and told, but a file of it is not in place.
+                # It was made and told, but one of its files is not in place.
                 raise
             del self._shared.node_ids[node_id]
             self._give_number_back(node_type, number)
@@ -105,7 +105,7 @@ class ProjectNodes:
         return node
 
     async def _id_of(self, node_type: NodeType, values: Mapping[str, Any]) -> str:
-        """The id a new node gets; the files of one with an integer id come along (4.4)."""
+        """The id a new node gets; for an integer id, its files are moved along (4.4)."""
         wanted = values.get("id")
         if isinstance(wanted, str):
             return wanted
@@ -146,7 +146,7 @@ class ProjectNodes:
         values: Mapping[str, Any],
         layout: Mapping[str, Any],
     ) -> Node:
-        console = self._take_console(node_type, node_id, values.get("console"))
+        console = await self._take_console(node_type, node_id, values.get("console"))
         record = NodeRow(
             id=node_id,
             type=node_type.name,
@@ -167,16 +167,15 @@ class ProjectNodes:
             self._layout.place(change, node.id, layout)
         return node
 
-    def _take_console(self, node_type: NodeType, node_id: str, wanted: int | None) -> int | None:
+    async def _take_console(
+        self, node_type: NodeType, node_id: str, wanted: int | None
+    ) -> int | None:
         if not node_type.console:
             return None
-        ports, holder = (
-            self._project.machine.ports.tcp,
-            Holder(self._project.id, Use.CONSOLE, node_id),
-        )
+        machine, holder = self._project.machine, Holder(self._project.id, Use.CONSOLE, node_id)
         if wanted is None:
-            return ports.allocate(holder)
-        ports.hold(wanted, holder)
+            return await machine.allocate_port("tcp", holder)
+        machine.ports.tcp.hold(wanted, holder)
         return wanted
 
     def _who(self, node_id: str) -> str:
@@ -231,11 +230,11 @@ class ProjectNodes:
 
     @property
     def removed(self) -> list[tuple[str, str]]:
-        """Type and id of the deleted nodes whose directories are still there."""
+        """Type and id of the deleted nodes whose directories still exist."""
         return list(self._removed)
 
     async def discard(self, node_type: str, node_id: str) -> None:
-        """Remove the directory of a deleted node, unless the node is there again.
+        """Remove the directory of a deleted node, unless the node has been created again.
 
         :raises FilesFailed: it could not be removed; it is tried again next time.
         """
@@ -243,7 +242,7 @@ class ProjectNodes:
             return
         directory = self._project.node_directory(node_type, node_id)
         try:
-            await asyncio.to_thread(paths.remove_node_directory, directory)
+            await asyncio.to_thread(paths.remove_node_directory, self._project.path, directory)
         except OSError as error:
             raise FilesFailed(
                 f"The directory of the deleted VM {node_id} could not be removed: {error}. "
@@ -254,9 +253,9 @@ class ProjectNodes:
             change.then(partial(self._removed.remove, (node_type, node_id)))
 
     def catch_up(self) -> None:
-        """Do, for each node in its turn, what an earlier server has left to be done.
+        """Do, for each node in its turn, what an earlier server left undone.
 
-        To be called when the project is opened, before anybody else can come in.
+        To be called when the project is opened, before anything else can use it.
         """
         for node in self:
             if node.state is not NodeState.STOPPED and node.calls.is_overridden("adopted"):
@@ -265,7 +264,7 @@ class ProjectNodes:
                 self._in_turn(node, lifecycle.finish_creation)
 
     def start_always_on(self) -> None:
-        """Start what is always on and is not up, each in its turn."""
+        """Start the nodes that are always on but not up, each in its turn."""
         for node in self:
             if node.type.always_on and node.state is NodeState.STOPPED:
                 self._in_turn(node, lifecycle.start_always_on)
@@ -281,11 +280,11 @@ class ProjectNodes:
         _ = self._project.own(wait_and_work())
 
     async def stop(self) -> None:
-        """Stop all nodes at once; a node that cannot be stopped does not hinder the others."""
+        """Stop all nodes at once; a node that cannot be stopped does not hold up the others."""
         await asyncio.gather(*map(lifecycle.end_anyway, self))
 
     async def leave(self) -> None:
-        """Let what still runs be: the project leaves memory, and others may use the ids."""
+        """Leave running what runs: the project leaves memory, and its ids become free."""
         for node_id in self._nodes:
             self._shared.node_ids.pop(node_id, None)
         await asyncio.gather(*map(lifecycle.leave, self))

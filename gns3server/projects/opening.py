@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections import deque
+from collections.abc import Awaitable, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 
 from gns3server.errors import Conflict, StorageFailed
-from gns3server.files import durable
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node import Node
 from gns3server.nodes.parked import ParkedNode
@@ -27,26 +29,31 @@ from gns3server.storage.stores import PROJECT_FILE, ProjectStore
 
 log = logging.getLogger(__name__)
 
+READ_AHEAD = 4
+"""How many projects' records are read while another project is opened."""
+
+Loading = Awaitable[tuple[ProjectStore, StoredProject | None]]
+"""Records that are being opened, and what is in them."""
+
 
 async def open_project(
-    thread: DatabaseThread,
     shared: ProjectServices,
     places: ProjectIndex,
     place: ProjectPlace,
     *,
-    expected: bool,
+    loading: Loading,
     name: str | None = None,
     temporary: bool = False,
 ) -> Project:
     """Open the project at ``place`` as it is stored, making it when it is new.
 
-    :param expected: its records must be there already.
-    :param name: one that it gets; by default it keeps the one that it has.
-    :param temporary: what a new one is.
+    :param loading: its records; see :func:`load_records`.
+    :param name: a new name; by default the project keeps its own.
+    :param temporary: whether a new project is temporary.
     :raises gns3server.storage.file_check.DatabaseError: its records cannot be used.
     """
     known = places.get(place.id)
-    records, stored = await _load_records(thread, place, expected=expected)
+    records, stored = await loading
     fresh = stored is None
     project = None
     try:
@@ -62,12 +69,14 @@ async def open_project(
             records,
             project_id=place.id,
             path=place.path,
+            given=place.given,
             name=stored.name,
             temporary=stored.temporary,
         )
         await project.open_events()
         await asyncio.to_thread(paths.mark_temporary, place.path, project.temporary)
-        await _restore(project, stored, shared.registry)
+        former = place.path if known is None else known.path
+        await _restore(project, stored, shared.registry, former)
         if name not in (None, stored.name):
             await project.save(name, project.temporary)
         if known != place:
@@ -80,12 +89,26 @@ async def open_project(
     return project
 
 
-async def _load_records(
+def read_ahead(
+    thread: DatabaseThread, places: Iterable[ProjectPlace]
+) -> Iterator[tuple[ProjectPlace, Loading]]:
+    """The records of projects that must have some: in order, but several are read at a time."""
+    ahead = deque[tuple[ProjectPlace, Loading]]()
+    for place in places:
+        loading = asyncio.ensure_future(load_records(thread, place, expected=True))
+        ahead.append((place, loading))
+        if len(ahead) > READ_AHEAD:
+            yield ahead.popleft()
+    while ahead:
+        yield ahead.popleft()
+
+
+async def load_records(
     thread: DatabaseThread, place: ProjectPlace, *, expected: bool = False
 ) -> tuple[ProjectStore, StoredProject | None]:
     """Open the records in a project's directory; also returns what is in them.
 
-    :param expected: they must be there, and be this project's.
+    :param expected: they must exist and belong to this project.
     :raises gns3server.storage.file_check.DatabaseError: they cannot be used.
     """
     if expected:
@@ -96,12 +119,12 @@ async def _load_records(
         records = await ProjectStore.load(thread, place.path)
     except DatabaseError:
         if new:
-            # Begun and not finished, on a full disk: nothing is in it.
+            # Begun but not finished, on a full disk: nothing is in it.
             await asyncio.to_thread(paths.remove_what_was_made, place.path)
         raise
     stored = records.take_found()
     if stored is not None and stored.id != place.id:
-        # A copied folder: the other project's records are kept beside, under its id.
+        # A copied folder: the other project's records are kept in the same place, under its id.
         await records.close()
         file = place.path / PROJECT_FILE
         await asyncio.to_thread(file.rename, file.with_name(f"{PROJECT_FILE}.{stored.id}"))
@@ -110,7 +133,9 @@ async def _load_records(
     return records, stored
 
 
-async def _restore(project: Project, stored: StoredProject, registry: Registry) -> None:
+async def _restore(
+    project: Project, stored: StoredProject, registry: Registry, former: Path
+) -> None:
     """Bring back a project's nodes, wires and ports, and adopt what still runs.
 
     Nodes whose type no plugin offers are parked.
@@ -123,20 +148,18 @@ async def _restore(project: Project, stored: StoredProject, registry: Registry) 
         _restore_node(project, registry, record, stored)
     project.layout.restore(stored.layout)
     await _restore_consoles(project)
-    await adopt_runs(project, stored.runs)
+    await adopt_runs(project, stored.runs, former)
 
 
 async def _finish_files(project: Project, stored: StoredProject) -> None:
-    """Put files in place whose change was committed but perhaps not carried out.
+    """Put files in place whose change was committed, but perhaps not completed.
 
-    :raises StorageFailed: that is not possible; it is tried again at the next opening.
+    :raises StorageFailed: it is not possible; it is tried again at the next opening.
     """
     for (node_type, node_id), contents in stored.staged_files.items():
         directory = project.node_directory(node_type, node_id)
         try:
-            await asyncio.to_thread(durable.stage, directory, contents)
-            await asyncio.to_thread(durable.replace, directory, contents)
-            await asyncio.to_thread(durable.sync_directory, directory)
+            await project.machine.place_files(directory, project.path, contents)
         except OSError as error:
             raise StorageFailed(
                 f"Project {project.id} cannot be opened, because a changed file of VM {node_id} "
@@ -176,7 +199,7 @@ def _restore_node(
 
 
 async def _restore_consoles(project: Project) -> None:
-    """Give every node its console back; those whose port is taken get another, after all others."""
+    """Give every node its console back; if its port is taken, a new one, after all the others."""
     tcp, lost = project.machine.ports.tcp, list[tuple[Node, str]]()
     for node in project.members:
         if node.console is None:
@@ -188,7 +211,7 @@ async def _restore_consoles(project: Project) -> None:
         except Conflict as error:
             lost.append((node, str(error)))
     for node, reason in lost:
-        console = tcp.allocate(node.holder(Use.CONSOLE))
+        console = await node.machine.allocate_port("tcp", node.holder(Use.CONSOLE))
         log.warning("VM %s gets console %d instead: %s", node.id, console, reason)
         async with project.change() as change:
             change.save_node(node.row(console=console))

@@ -21,13 +21,13 @@ from gns3server.projects.nodes import ProjectNodes
 from gns3server.storage.stores import ProjectStore
 
 ITSELF = "project"
-"""Among the keys of a project's locks, the one of its own values. The others are ids."""
+"""The key, in a project's locks, for the project's own values. The other keys are ids."""
 
 
 class Project(ProjectBase):
     """One lab, with its nodes and its locks.
 
-    Its methods expect that the caller came in through :meth:`enter`: shared for
+    Its methods require the caller to hold the lock of :meth:`enter`: shared for
     work on nodes, exclusive to close or delete the project.
     """
 
@@ -38,18 +38,25 @@ class Project(ProjectBase):
         *,
         project_id: str,
         path: Path,
+        given: str,
         name: str | None,
         temporary: bool,
     ) -> None:
         super().__init__(
-            services, records, project_id=project_id, path=path, name=name, temporary=temporary
+            services,
+            records,
+            project_id=project_id,
+            path=path,
+            given=given,
+            name=name,
+            temporary=temporary,
         )
         self.layout = Layout(self, self._has)
         """Where its nodes are drawn, and how."""
         self.members = ProjectNodes(self, services, self.layout)
         self.nodes = Nodes(self.id, self.turn, services, self.members, self.layout)
         """Its nodes, for plugins."""
-        self.leavers = 0  # who wait to close or delete it, or are at it
+        self.leavers = 0  # requests that wait to close or delete it, or are doing so
         self.closed = False
         self._lock = FairLock()
         self._node_locks = KeyedLocks(self._is_known)
@@ -57,14 +64,14 @@ class Project(ProjectBase):
     # Locks -------------------------------------------------------------------
 
     def enter(self, *node_ids: str, exclusive: bool = False, creating: bool = False) -> LockRequest:
-        """Queue for the project and, if any are named, for some of its nodes: all in one step.
+        """Queue for the project and for the nodes named, if any, all in one step.
 
         After the wait, :meth:`check_open` tells whether the project is still there.
 
-        :param exclusive: for the whole project, alone, unless the request is narrowed later
+        :param exclusive: hold the whole project alone, unless the request is narrowed later
             (:meth:`~gns3server.locks.LockRequest.narrow`).
         :param creating: the request is narrowed later to the nodes that it names. Until then,
-            visitors of nodes that do not exist wait.
+            requests for nodes that do not exist wait.
         """
         check_outside("Project.enter")
         keys = None if exclusive or creating else node_ids
@@ -72,10 +79,10 @@ class Project(ProjectBase):
 
     @asynccontextmanager
     async def turn(self, what: str, *node_ids: str) -> AsyncIterator[None]:
-        """Be alone with some nodes for the block, beside what the calling code holds already.
+        """Hold some nodes for the block, besides what the calling code already holds.
 
         :param what: what is done, for messages.
-        :raises gns3server.errors.PluginFault: it holds something beside which it must not wait.
+        :raises gns3server.errors.PluginFault: it holds something that it must not wait with.
         :raises gns3server.errors.NotFound: the project is closed or deleted.
         """
         beside = held()
@@ -83,8 +90,8 @@ class Project(ProjectBase):
             place = self.enter(*node_ids)
         else:
             beside.check(what, self.id, node_ids)
-            # Its place in the project serves for the nodes, too: whoever wants the project alone
-            # waits for it, and it must not wait for them.
+            # Its place in the project covers the nodes too: a request for the whole project
+            # waits for it, so it must not wait for that request.
             wanted = () if beside.covers(node_ids) else node_ids
             place = LockRequest(FairLock(), inner=self._node_locks, keys=wanted)
         async with place:
@@ -99,15 +106,15 @@ class Project(ProjectBase):
         return self.members.find(node_id) is not None
 
     def check_open(self) -> None:
-        """Tell a visitor who waited that the project is going, or gone.
+        """Tell a request that has waited if the project is being closed, or is gone.
 
-        :raises NotFound: somebody closes or deletes it.
+        :raises NotFound: it is being closed or deleted.
         """
         if self.closing.is_set():
             raise self.gone()
 
     def gone(self) -> NotFound:
-        """What those are told who wanted something of it too late."""
+        """The error for requests that came to it too late."""
         return NotFound(
             f"Project {self.id} was closed or deleted while this request waited: open it again "
             "if you need it."
@@ -116,19 +123,19 @@ class Project(ProjectBase):
     # The project itself ----------------------------------------------------------
 
     async def allocate_udp_port(self) -> int:
-        """Reserve the lowest free UDP port for whoever asks; a NIO that names it takes it over.
+        """Reserve the lowest free UDP port for a client; a NIO that names it takes it over.
 
         :raises Conflict: none is left.
         """
-        udp, holder = self.machine.ports.udp, Holder(self.id, Use.ALLOCATED)
+        machine, holder = self.machine, Holder(self.id, Use.ALLOCATED)
         async with self.change() as change:
-            port = udp.allocate(holder)
-            change.undo(partial(udp.release, port, holder))
+            port = await machine.allocate_port("udp", holder)
+            change.undo(partial(machine.ports.udp.release, port, holder))
             change.allocate_port(port)
         return port
 
     async def save(self, name: str | None, temporary: bool) -> None:
-        """Give the project another name, make it temporary or permanent: both or neither."""
+        """Store the project's name, and whether it is temporary: both or neither."""
         if temporary is not self.temporary:
             await asyncio.to_thread(paths.mark_temporary, self.path, temporary)
         try:
@@ -143,7 +150,7 @@ class Project(ProjectBase):
         self.name, self.temporary = name, temporary
 
     async def stop(self) -> None:
-        """Stop everything that runs in it."""
+        """Stop everything that runs in the project."""
         await self.members.stop()
 
     async def open_events(self) -> None:
@@ -153,7 +160,7 @@ class Project(ProjectBase):
         await self.records.events.open(shared.translate, shared.bus.publish, keep)
 
     async def shut(self) -> None:
-        """Give back everything the project has in memory, and its file; what runs goes on."""
+        """Release everything the project holds in memory, and its file; what runs goes on."""
         self.closed = True
         self.machine.ports.release_project(self.id)
         self._shared.bus.end_project(self.id)

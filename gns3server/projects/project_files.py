@@ -13,7 +13,7 @@ from gns3server.files.safe_open import MISSING, OpenFile, Outside, open_file
 from gns3server.storage.stores import PROJECT_FILE
 
 UNLISTED_SUFFIX = ".ghost"
-"""Memory of emulated routers: large, and of use to nobody (contract 2.4)."""
+"""Memory of emulated routers: large, and useless to clients (contract 2.4)."""
 
 
 def is_record(path: str) -> bool:
@@ -24,7 +24,7 @@ def is_record(path: str) -> bool:
 def names(directory: Path) -> Iterator[str]:
     """Relative paths of the files that are listed, those at the top first. Blocks.
 
-    What an answer could not name (not UTF-8) is left out, and so are directories
+    Names that an answer could not hold (not UTF-8) are left out, and so are directories
     behind links.
     """
     for parent, directories, files in os.walk(directory):
@@ -36,7 +36,7 @@ def names(directory: Path) -> Iterator[str]:
 
 
 def is_text(name: str) -> bool:
-    """Whether a name from the file system is one in UTF-8."""
+    """Whether a name from the file system is valid UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -49,7 +49,7 @@ async def list_files(
 ) -> list[Mapping[str, str]]:
     """Path and MD5 sum of each file (FILE-02); one that cannot be read is left out.
 
-    :param between: called now and then; what it raises ends the work.
+    :param between: called from time to time; an exception that it raises ends the work.
     """
     found: list[Mapping[str, str]] = []
     for path in await asyncio.to_thread(lambda: list(names(directory))):
@@ -61,7 +61,7 @@ async def list_files(
             finally:
                 await asyncio.to_thread(file.close)
         except (OSError, Outside):
-            # Gone meanwhile, not readable, no regular file, or a link out of the project.
+            # Gone meanwhile, not readable, not a regular file, or a link out of the project.
             continue
     return found
 
@@ -70,8 +70,8 @@ async def list_files(
 async def opened(directory: Path, path: str) -> AsyncIterator[OpenFile]:
     """A file of the project, open.
 
-    Hidden is what begins with a dot at the top of the project (contract 2.4,
-    FILE-06): marks of the server. Deeper down it is an emulator's own file and
+    Names that begin with a dot at the top of the project are hidden (contract 2.4,
+    FILE-06): marks of the server. Deeper down they are an emulator's own files and
     part of the lab.
 
     :raises Forbidden: the path leads out of the project, or to something hidden,
@@ -98,7 +98,7 @@ def _open_served(directory: Path, path: str) -> OpenFile:
             f"The project has no file {path[:200]!r}: the list of its files shows what there is."
         ) from error
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "its name is no text"
+        reason = getattr(error, "strerror", None) or "its name is not text"
         raise Forbidden(
             f"The file {path[:200]!r} of the project cannot be read: {reason}. Make it readable "
             "for the server's user."
@@ -109,7 +109,7 @@ def _open(directory: Path, path: str, *, hidden: bool) -> OpenFile:
     """Open a file of the project. Blocks.
 
     :param hidden: whether it may be one that is hidden at the top.
-    :raises Outside: it is none of those that may be read, by whatever name it is called.
+    :raises Outside: it is not a file that may be read, whatever name it goes by.
     :raises OSError: it cannot be opened.
     """
     root = Path(os.path.realpath(directory))
@@ -137,9 +137,9 @@ async def opened_for_following(
 ) -> AsyncIterator[OpenFile]:
     """A file of this machine, open.
 
-    :param state: the server's own directory, of which nothing is read.
+    :param state: the server's own directory, from which nothing is read.
     :param confined_to: directories that the file must be below; anywhere if ``None``.
-    :raises Forbidden: it is not, or is one of the server's records.
+    :raises Forbidden: it is not below them, or is one of the server's records.
     :raises NotFound: there is no such file.
     :raises Conflict: it is a directory or cannot be opened.
     """

@@ -1,4 +1,4 @@
-"""Running programs on this machine: spawned, ready, watched, stopped, adopted.
+"""The machines that nodes run on: an interface, and the local one, which watches over its runs.
 
-A run is known by its id here. Which node it belongs to, and what its program is, stays outside.
+A run is known here by its id. Nothing here knows which node it belongs to, or what it emulates.
 """

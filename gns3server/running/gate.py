@@ -10,11 +10,11 @@ from contextlib import ExitStack, asynccontextmanager
 class StartGate:
     """Lets some blocks in at a time, in order.
 
-    A block that takes longer than the limit goes on, but its slot is given to the next: one
+    A block that takes longer than the limit continues, but its slot is given to the next: one
     program that never gets ready must not hold up the others.
 
-    :param slots: how many blocks are in at a time.
-    :param hold_limit: seconds for which a block has its slot.
+    :param slots: how many blocks may be in at a time.
+    :param hold_limit: seconds for which a block may keep its slot.
     :raises ValueError: ``slots`` is less than 1.
 
     ``waiting`` is how many wait for a slot.
@@ -29,13 +29,13 @@ class StartGate:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Wait for a slot and have it while the context lasts, but no longer than the limit."""
+        """Wait for a slot and keep it while the context lasts, but no longer than the limit."""
         self.waiting += 1
         try:
             await self._slots.acquire()
         finally:
             self.waiting -= 1
-        # What a stack has to do it does once, whoever closes it first.
+        # A stack calls what was put on it only once, whoever closes it first.
         with ExitStack() as held:
             held.callback(self._slots.release)
             timer = asyncio.get_running_loop().call_later(self.hold_limit, held.close)

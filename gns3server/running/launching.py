@@ -16,7 +16,7 @@ from gns3server.errors import advice
 from gns3server.running.identity import Handle, open_child
 from gns3server.running.logs import open_log
 from gns3server.running.procfs import RUN_ID_VARIABLE
-from gns3server.running.runner import LaunchFailed
+from gns3server.running.runs import LaunchFailed
 from gns3server.running.spec import LaunchSpec, Port
 
 PR_SET_TIMERSLACK = 29  # linux/prctl.h
@@ -27,7 +27,7 @@ _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
 def catch_ignored_signals() -> None:
     """Catch the signals that this process ignores, so that no program inherits that.
 
-    Whoever is started by nohup or by a shell's ``&`` ignores some, and an ignored signal stays
+    A process started by nohup or by a shell's ``&`` ignores some, and an ignored signal stays
     ignored across exec, while a caught one is back at its default (execve(2), signal(7)).
     For this process nothing changes. SIGPIPE and SIGXFSZ, which every Python ignores, are left
     to subprocess, which restores them.
@@ -37,7 +37,7 @@ def catch_ignored_signals() -> None:
     for number in signal.valid_signals().difference(_RESTORED):
         if signal.getsignal(number) is signal.SIG_IGN:
             # A caught SIGCHLD would wake the loop at each end of a child; its default does
-            # nothing, but unlike an ignored one it leaves us the exit codes.
+            # nothing, but unlike an ignored one it leaves us the exit codes of children.
             default = number == signal.SIGCHLD
             signal.signal(number, signal.SIG_DFL if default else lambda *_: None)
 
@@ -46,10 +46,10 @@ def launch(spec: LaunchSpec, run_id: str, base_env: Mapping[str, str]) -> Handle
     """Start the program of a spec, in a session of its own.
 
     It starts clean: no signal is ignored (see :func:`catch_ignored_signals`) or blocked, and it
-    has no descriptor but the null device and its log.
+    has no descriptors other than the null device and its log.
 
     :param spec: what to start, and where.
-    :param run_id: what its processes are known by, in their environment.
+    :param run_id: identifies its processes, in their environment.
     :param base_env: its environment, before the spec's own variables.
     :returns: the process, a child of ours to be reaped, and a pidfd to be closed.
     :raises LaunchFailed: nothing was started, or what was has been killed.
@@ -68,7 +68,7 @@ def launch(spec: LaunchSpec, run_id: str, base_env: Mapping[str, str]) -> Handle
     # It is reaped through its pidfd: its Popen must neither complain nor wait for it.
     popen.returncode = 0
     if child is None:
-        raise LaunchFailed(f"{spec.argv[0]} was reaped by something else than this server")
+        raise LaunchFailed(f"{spec.argv[0]} was reaped by something other than this server")
     return child
 
 
@@ -79,7 +79,7 @@ def in_use(place: Port | str) -> str:
     """
     kind = "port" if isinstance(place, Port) else "path"
     return (
-        f"{place} is in use by another process of this machine: stop that or choose another {kind}"
+        f"{place} is in use by another process of this machine: stop that, or choose another {kind}"
     )
 
 
@@ -88,7 +88,7 @@ def _write_files(spec: LaunchSpec) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, content in spec.files.items():
-            # Beside, then renamed: a crash must not leave half a script to be run.
+            # Written beside, then renamed: a crash must not leave half a script to be run.
             beside = directory / f".{name}.new"
             beside.write_bytes(content)
             beside.replace(directory / name)
@@ -102,7 +102,7 @@ def _check_free(port: Port) -> None:
     try:
         with socket.socket(socket.AF_INET, kind) as probe:
             if port.kind == "tcp":
-                # As servers do it: connections that are fading out do not count.
+                # As servers do: connections that are being closed do not count.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("0.0.0.0", port.number))  # noqa: S104 (as emulators do)
     except OSError as error:
@@ -122,7 +122,7 @@ def _popen(spec: LaunchSpec, environment: Mapping[str, str]) -> subprocess.Popen
         log = open_log(Path(spec.cwd, spec.log_name))
     except OSError as error:
         raise LaunchFailed(f"cannot open the log {spec.log_name}: {_advice(error)}") from error
-    # Of this thread, which keeps it: what the server was started with must not be inherited.
+    # This thread keeps the empty mask: signals blocked at the server's start are not inherited.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         with _timer_slack(spec.timer_slack_ns):
@@ -147,7 +147,7 @@ def _timer_slack(nanoseconds: int | None) -> Iterator[None]:
     if nanoseconds is None:
         yield
         return
-    # Late: not every lab needs it, and it would slow each start of the server down.
+    # Imported late: not every lab needs it, and it would slow down each start of the server.
     import ctypes
 
     prctl = ctypes.CDLL(None).prctl

@@ -1,4 +1,4 @@
-"""The runner of the local machine."""
+"""Runs on the local machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
-from gns3server.running.identity import Handle, ProcessIdentity, open_living, send_signal
+from gns3server.running.identity import Handle, ProcessIdentity, open_carriers, send_signal
 from gns3server.running.launching import catch_ignored_signals, launch
 from gns3server.running.local_run import LocalRun, RunState
 from gns3server.running.logs import bound_log
@@ -26,15 +26,15 @@ Ts = TypeVarTuple("Ts")
 
 
 class LocalRunner:
-    """Implements :class:`~gns3server.running.runner.Runner` with processes of this machine.
+    """Runs launch specs on this host; :class:`~gns3server.running.machine.Machine` says how.
 
-    To be made on the loop, in the main thread: what this process ignores it catches from then
-    on, so that programs do not inherit it. Its ``runs`` are those that it watches.
+    To be made on the loop, in the main thread: this process then catches the signals it ignored,
+    so that programs do not inherit that. Its ``runs`` are those that it watches.
 
     :param base_env: the environment of every program, before its spec's own variables.
     :param log_period: seconds between two looks at the sizes of the logs.
     :param reader: of the kernel's tables, by default one of its own; closed with the runner.
-    :raises OSError: there are no threads to be had.
+    :raises OSError: no threads can be started.
     :raises ValueError: this is not the main thread.
     """
 
@@ -57,7 +57,7 @@ class LocalRunner:
 
     @property
     def runs(self) -> list[LocalRun]:
-        """Those that are watched."""
+        """The runs that are watched."""
         return [run for run in self._runs if not run.over]
 
     async def spawn(self, spec: LaunchSpec, *, run_id: str) -> LocalRun:
@@ -65,7 +65,7 @@ class LocalRunner:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            # The thread cannot be called back: what it starts is stopped when it comes out.
+            # The thread cannot be interrupted: what it starts is stopped once it is done.
             task.add_done_callback(_stop_unwanted)
             raise
 
@@ -107,13 +107,13 @@ class LocalRunner:
     async def _adopt(
         self, spec: LaunchSpec, run_id: str, processes: tuple[ProcessIdentity, ...]
     ) -> LocalRun | None:
-        handles = await self._in_thread(open_living, processes)
+        handles = await self._in_thread(open_carriers, processes, run_id)
         if spec.goes_on(len(processes), len(handles)):
             return self._watch(spec, run_id, handles, RunState.READY)
         left = WatchedProcesses(self._reader, [run_id])
         left.add_all(handles)
         try:
-            # Not left to the ladder, which puts up with it: who cannot be found stays on record.
+            # Not left to the ladder, which tolerates errors: an unreadable /proc must raise here.
             left.add_all(await self._reader.carriers([run_id], left.identities))
         except OSError:
             left.forget()
@@ -136,7 +136,7 @@ class LocalRunner:
             await asyncio.sleep(pause)
             self._runs = set(self.runs)
             logs = [(run.log_path, run.spec.log_limit) for run in self._runs]
-            # A flood is no matter of seconds.
+            # A program that floods its log is looked at more often.
             cut = await self._in_thread(_bound_logs, logs)
             pause = self._log_period / 20 if cut else self._log_period
 

@@ -1,4 +1,4 @@
-"""A run on this machine: from its first process to the end of its last."""
+"""A run on this machine: from the start of its first process to the end of its last."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from gns3server.running.readiness import (
     Ready,
     discard,
 )
-from gns3server.running.runner import Exit, LaunchFailed
+from gns3server.running.runs import Exit, LaunchFailed
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.running.watched import WatchedProcess, WatchedProcesses
 
 GRACE = 0.5
-"""Seconds that essential processes may end apart and still count as having ended together."""
+"""How many seconds apart essential processes may end and still count as ending together."""
 
 
 class RunState(Enum):
-    """Where a run is in its life; ``MOVES`` says what may follow."""
+    """Where a run is in its life; ``MOVES`` says which states may follow."""
 
     STARTING = auto()
-    """Its main process was started; nothing is known of its ports."""
+    """Its main process was started; nothing is known about its ports."""
     READY = auto()
     """It has been ready, in this server or in an earlier one."""
     ENDING = auto()
@@ -55,17 +55,17 @@ MOVES = {
 
 
 class LocalRun:
-    """Implements :class:`~gns3server.running.runner.Run`, which says what its methods do.
+    """Implements :class:`~gns3server.running.runs.Run`, which says what its methods do.
 
     To be made on the loop.
 
     :param spec: what runs.
     :param run_id: what its processes carry in their environment.
-    :param essential: the processes whose end is the end of the run, as far as they are known,
+    :param essential: the processes whose end is the end of the run, as far as known,
         main first; their pidfds are the run's from now on.
     :param state: ``STARTING``, or ``READY`` for one that was adopted.
-    :param reader: finds out when it is ready, and what belongs to it.
-    :param hurry: once it is set nothing is given time to end any more.
+    :param reader: finds out when it is ready, and which processes belong to it.
+    :param hurry: once set, processes are killed without being given time to end.
     """
 
     def __init__(
@@ -146,14 +146,10 @@ class LocalRun:
     def begin_stop(self) -> asyncio.Task[None]:
         """Begin to stop, unless that has begun.
 
-        :returns: what is done when no process of the run is alive.
+        :returns: a task that is done when no process of the run is alive.
         """
         self._asked.set()
         return self._begin_end()
-
-    def signal(self, number: int, *, to_all: bool = False) -> None:
-        for member in self._essential if to_all else [self._main]:
-            member.signal(number)
 
     async def log_tail(self, limit: int = 2000) -> str:
         return await asyncio.to_thread(log_tail, self.log_path, limit)
@@ -190,7 +186,7 @@ class LocalRun:
             self._essential.append(member)
 
     def _take(self, answered: asyncio.Future[Port | str | None], answer: ReadinessResult) -> None:
-        """Take an answer of the reader: ready, or the port that another process has bound."""
+        """Take an answer from the reader: ready, or the port that another process has bound."""
         if isinstance(answer, Ready) and self._is(RunState.STARTING):
             self._add_essential(answer.children)
             self._move(RunState.READY)
@@ -239,7 +235,7 @@ class LocalRun:
             )
             self._move(RunState.ENDED)
         finally:
-            # Even if that went wrong: nobody waits for ever, and who stops it then tries again.
+            # Even if that failed: nobody may wait for ever, and the next call of stop tries again.
             if not self._exit.done():
                 first = (self._first or self._main).identity
                 self._exit.set_result(Exit(self._main.code, first, outlived))

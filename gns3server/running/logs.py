@@ -1,6 +1,6 @@
-"""The file that takes a program's output: opened, read at its end, kept within its bound. Blocks.
+"""The file that takes a program's output: opened, its end read, its size kept in bounds. Blocks.
 
-Writers have it open for append, so that it can be cut under them.
+Writers have it open for append, so that it can be cut while they write.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ def open_log(path: Path) -> int:
     :raises OSError: it cannot be made.
     """
     older_part(path).unlink(missing_ok=True)
-    # A new file, not a truncated one: whatever was put in its place (a link, a pipe) is not
-    # written to, and a process that somehow still has the old one does not mix its output in.
+    # A new file, not a truncated one: anything that was put in its place (a link, a pipe) is not
+    # written to, and a process that still has the old file open does not mix its output in.
     path.unlink(missing_ok=True)
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
 
 
 def older_part(path: Path) -> Path:
-    """Where the end of the output is kept that was cut off last.
+    """Where the part of the output that was cut off last is kept.
 
     :param path: of the log.
     """
@@ -36,15 +36,15 @@ def older_part(path: Path) -> Path:
 
 
 def bound_log(path: Path, limit: int) -> bool:
-    """Move the end of a log that is too long aside, and empty it.
+    """If a log is too long, move its end aside and empty it.
 
-    What is written during the cut is lost, and where no copy can be made (disk full) the rest
+    What is written during the cut is lost. If no copy can be made (disk full), the rest is lost
     as well: emptying the log is what makes room.
 
     :param path: of the log.
-    :param limit: bytes that it may have, and that are kept.
+    :param limit: how many bytes it may have, and how many are kept.
     :returns: whether it was too long.
-    :raises OSError: it can be neither read nor emptied.
+    :raises OSError: it cannot be read, or cannot be emptied.
     """
     if _regular_size(path) <= limit:
         return False

@@ -1,7 +1,7 @@
 """What /proc tells about processes. Everything here blocks: never call it on the loop.
 
-The formats are those of proc(5). Processes that are gone, or not ours to look into, are left
-out without a word: they come and go while we read. Other errors (no file descriptor left) are
+The formats are those of proc(5). Processes that are gone, or that we may not read, are left
+out silently: they come and go while we read. Other errors (no file descriptor left) are
 raised as OSError, so that nobody takes an unread process for a dead one.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 RUN_ID_VARIABLE = "GNS3_RUN_ID"
-"""Environment variable by which every process of a run is known as ours."""
+"""Environment variable that marks every process of a run as ours."""
 
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 _DEAD_STATES = (b"Z", b"X", b"x")
@@ -24,7 +24,7 @@ class ProcessStat(NamedTuple):
     :param pid: number of the process.
     :param parent: number of its parent.
     :param start_time: clock ticks since boot.
-    :param alive: it is no zombie.
+    :param alive: whether it is not a zombie.
     """
 
     pid: int
@@ -39,7 +39,7 @@ def read_bytes(path: str) -> bytes:
     :param path: of the file.
     :raises OSError: it cannot be read.
     """
-    # Unbuffered: the io layer costs three times the system calls, and rounds read hundreds.
+    # Unbuffered: the io layer makes three times as many system calls, and rounds read hundreds.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         chunks = []
@@ -51,9 +51,9 @@ def read_bytes(path: str) -> bytes:
 
 
 def parse_stat(line: bytes) -> ProcessStat:
-    """Take a stat line apart.
+    """Parse a stat line.
 
-    :param line: as proc(5) has it; the command's name may hold blanks and parentheses.
+    :param line: in the form of proc(5); the command's name may hold blanks and parentheses.
     """
     head, _, tail = line.rpartition(b")")
     fields = tail.split()
@@ -83,8 +83,8 @@ def read_stat(pid: int) -> ProcessStat | None:
 class ProcessTable:
     """The living processes of the machine and who started whom. Zombies count as dead.
 
-    A second :meth:`refresh` only reads what is new: whoever decides by it opens and verifies what
-    it found, and clears the table when that fails.
+    A second :meth:`refresh` only reads new processes: a caller that relies on the table must open
+    and verify what it finds, and clear the table when that fails.
     """
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class ProcessTable:
         self._children: dict[int, list[ProcessStat]] = {}
 
     def refresh(self) -> ProcessTable:
-        """Read the processes that are not in the table yet, drop those that are gone.
+        """Read the processes that are not in the table yet, and drop those that are gone.
 
         :returns: the table.
         :raises OSError: no descriptor is left, most likely.
@@ -112,7 +112,7 @@ class ProcessTable:
         self._children = {}
 
     def holds(self, pid: int, start_time: int) -> bool:
-        """Tell whether this very process lives.
+        """Tell whether this very process is alive.
 
         :param pid: its number.
         :param start_time: clock ticks since boot.
@@ -121,9 +121,9 @@ class ProcessTable:
         return stat is not None and stat.start_time == start_time
 
     def descendants(self, roots: Iterable[int]) -> list[ProcessStat]:
-        """Return children, grandchildren and so on.
+        """Return the children of processes, their grandchildren and so on.
 
-        :param roots: the numbers of the processes whose.
+        :param roots: the numbers of these processes.
         """
         found: dict[int, ProcessStat] = {}
         todo = list(roots)
@@ -146,7 +146,7 @@ def processes() -> ProcessTable:
 def socket_inodes(pid: int) -> set[int]:
     """Return the inodes of the sockets that a process holds open.
 
-    :param pid: its number; there are none of one that is gone, or hides its descriptors.
+    :param pid: its number; a process that is gone, or hides its descriptors, has none.
     :raises OSError: no descriptor is left, most likely.
     """
     found: set[int] = set()
@@ -167,7 +167,7 @@ def socket_inodes(pid: int) -> set[int]:
 def socket_owners(inodes: Collection[int]) -> dict[int, set[int]]:
     """Return the numbers of the processes that hold sockets open, by the sockets' inodes.
 
-    Those that are not ours to look into are left out.
+    Processes that we may not read are left out.
 
     :param inodes: of the sockets.
     :raises OSError: no descriptor is left, most likely.
@@ -193,11 +193,11 @@ def command_line(pid: int) -> str:
 
 
 def working_directory(pid: int) -> str | None:
-    """Return where a process works.
+    """Return the directory in which a process works.
 
     :param pid: its number.
-    :returns: a path, of a directory that is gone the one that it had when it went; None when
-        that cannot be read.
+    :returns: its path; if the directory is gone, the last path it had. None when that cannot be
+        read.
     """
     try:
         return os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)")
@@ -209,8 +209,8 @@ def run_id_carriers() -> dict[str, list[ProcessStat]]:
     """Return the living processes of our user that carry a run id, by run id.
 
     The environment is the one that the process was started with (or its parent, before an exec).
-    This process itself is left out: whoever starts a server from within a node's shell must not
-    have it stop itself.
+    This process itself is left out: a server that is started from a node's shell must not stop
+    itself.
 
     :raises OSError: no descriptor is left, most likely.
     """
@@ -223,7 +223,7 @@ def run_id_carriers() -> dict[str, list[ProcessStat]]:
         try:
             if os.stat(f"/proc/{pid}").st_uid != user:
                 continue
-            # Before the environment: who has the same start time afterwards is the same process.
+            # Before the environment: if the start time is the same afterwards, so is the process.
             stat = read_stat(pid)
             environment = read_bytes(f"/proc/{pid}/environ")
         except _GONE:
@@ -234,6 +234,20 @@ def run_id_carriers() -> dict[str, list[ProcessStat]]:
             if item.startswith(prefix):
                 found.setdefault(os.fsdecode(item[len(prefix) :]), []).append(stat)
     return found
+
+
+def may_carry(pid: int, run_id: str) -> bool:
+    """Whether a process carries a run id, or hides its environment: as one with capabilities does.
+
+    :raises OSError: no descriptor is left, most likely.
+    """
+    try:
+        environment = read_bytes(f"/proc/{pid}/environ")
+    except PermissionError:
+        return True
+    except _GONE:
+        return False
+    return f"{RUN_ID_VARIABLE}={run_id}".encode() in environment.split(b"\0")
 
 
 def run_ids_below(directory: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""The one reader of the kernel's tables: whoever needs them shares one read with all others."""
+"""The one reader of the kernel's tables: all who need them at one time share one read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Shared(Generic[T]):
-    """Calls a blocking function in a thread, once for all those who came before it began.
+    """Calls a blocking function in a thread, once for all who asked before the call began.
 
     :param pool: its threads.
     :param function: what to call.
@@ -38,26 +38,26 @@ class Shared(Generic[T]):
         self._upcoming: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
-        """Return what a call returns that begins after this one; raise what it raises."""
+        """Return the result of a call that begins after this request; raise what it raises."""
         if self._upcoming is None:
             self._upcoming = asyncio.create_task(self._call())
-        # Shielded: one of those who share it may go away.
+        # Shielded: one of those who share it may be cancelled.
         return await asyncio.shield(self._upcoming)
 
     async def _call(self) -> T:
         async with self._turn:
-            # Who comes from here on wants to see what happened after this call began.
+            # Anyone who asks from here on must see what happened after this call began.
             self._upcoming = None
             return await asyncio.get_running_loop().run_in_executor(self._pool, self._function)
 
 
 class KernelReader:
-    """Reads /proc in one thread, off the loop; while nobody asks it does nothing at all.
+    """Reads /proc in one thread, off the loop; does nothing at all while nobody asks.
 
     To be made on the running loop. Must be closed.
 
     :param look: reads the tables for one round of questions, as :func:`readiness.look` does.
-    :raises OSError: there is no thread to be had.
+    :raises OSError: no thread can be started.
     """
 
     def __init__(self, look: Look = look) -> None:
@@ -75,10 +75,10 @@ class KernelReader:
         return not self._asked and self._rounds is None
 
     def ask(self, question: ReadinessQuery, answered: Callable[[ReadinessResult], None]) -> None:
-        """Look again and again until there is an answer.
+        """Look repeatedly until there is an answer.
 
-        :param question: what the looks find out is noted in it.
-        :param answered: called once, on the loop; owns the pidfds in the answer.
+        :param question: findings are noted in it.
+        :param answered: called once, on the loop; it owns the pidfds in the answer.
         """
         self._asked[question] = answered
         self._deserted.clear()
@@ -86,7 +86,7 @@ class KernelReader:
             self._rounds = asyncio.create_task(self._answer_all())
 
     def withdraw(self, question: ReadinessQuery) -> None:
-        """Ask no longer.
+        """Stop asking a question.
 
         :param question: it may have been answered, or never have been asked.
         """
@@ -95,14 +95,14 @@ class KernelReader:
             self._deserted.set()
 
     def withdraw_all(self) -> None:
-        """Ask nothing any longer."""
+        """Stop asking all questions."""
         self._asked.clear()
         self._deserted.set()
 
     async def family(self, known: Collection[ProcessIdentity]) -> list[Handle]:
         """Open the living descendants of processes.
 
-        :param known: the processes; those of them that live are not opened themselves.
+        :param known: the processes, which are not opened themselves.
         :raises OSError: /proc cannot be read, or no descriptor is left.
         """
         table = await self._processes.get()
@@ -114,7 +114,7 @@ class KernelReader:
     async def carriers(
         self, run_ids: Collection[str], known: Collection[ProcessIdentity]
     ) -> list[Handle]:
-        """Open the living processes that carry one of some run ids.
+        """Open the living processes that carry one of these run ids.
 
         :param run_ids: the run ids.
         :param known: processes that are not opened.
@@ -146,7 +146,7 @@ class KernelReader:
             while self._asked:
                 await self._round(list(self._asked), table)
                 if self._asked:
-                    # Whoever was the last to wait may go away during the pause.
+                    # The last question may be withdrawn during the pause.
                     with suppress(TimeoutError):
                         async with asyncio.timeout(PAUSE):
                             await self._deserted.wait()
@@ -158,7 +158,7 @@ class KernelReader:
         try:
             answers = await loop.run_in_executor(self._pool, self._look, questions, table)
         except OSError as error:
-            # Most often no file descriptor was left: the next round may find one.
+            # Most often because no file descriptor was left: the next round may find one.
             log.warning("cannot read the kernel's tables: %s", error)
             return
         for question, answer in zip(questions, answers, strict=True):

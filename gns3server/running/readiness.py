@@ -1,4 +1,4 @@
-"""Is it ready? One look at the kernel's tables that serves all starts at once. Blocks."""
+"""Whether runs are ready: one look at the kernel's tables serves all starts. Blocks."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Place = Port | str
 
 @dataclass(eq=False, slots=True)
 class ReadinessQuery:
-    """What one start waits for, and what the looks have found so far.
+    """What one start waits for, and what has been found so far.
 
-    :param missing: what was not there at the last look, for a message.
-    :param foreign: ports that were somebody else's at the last look.
+    :param missing: what was missing at the last look, for a message.
+    :param foreign: ports that another process had bound at the last look.
     :param settled: inodes of the sockets that were found to be the run's own.
     """
 
@@ -42,18 +42,18 @@ class ReadinessQuery:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Where something must be bound."""
+        """The ports and sockets that must be bound."""
         return (*self.ports, *self.sockets)
 
 
 class Ready(NamedTuple):
-    """All is bound, and these are the essential children; their pidfds go to who asked."""
+    """All is bound, and these are the essential children; the asker owns their pidfds."""
 
     children: list[Handle]
 
 
 class Foreign(NamedTuple):
-    """In two successive looks this was bound by a process that is not of the run."""
+    """At two successive looks, this was bound by a process that is not part of the run."""
 
     port: Place
 
@@ -62,11 +62,11 @@ ReadinessResult = Ready | Foreign
 
 
 class ReadinessScan:
-    """One look; what several questions need is read once, and only if one of them needs it."""
+    """One look. Tables are read once for all questions, and only if one of them needs them."""
 
     def __init__(self, questions: Sequence[ReadinessQuery], table: ProcessTable) -> None:
         self._table = table
-        # Sockets before processes: who holds a socket that we saw is then in the process table.
+        # Sockets before processes: the holder of any socket we saw is then in the process table.
         self._sockets = bound_sockets(set(chain.from_iterable(q.ports for q in questions)))
         self._unix = {
             q.main.pid: listening_unix_sockets(q.main.pid) for q in questions if q.sockets
@@ -81,7 +81,7 @@ class ReadinessScan:
         return run_id_carriers()
 
     def answer(self, question: ReadinessQuery) -> ReadinessResult | None:
-        """Answer one question; None means that it must be asked again. Raise OSError."""
+        """Answer one question; None means that it must be asked again. May raise OSError."""
         held = {
             place: found for place in question.places if (found := self._bound(question, place))
         }
@@ -122,13 +122,13 @@ class ReadinessScan:
     def _wider_family(
         self, question: ReadinessQuery, family: list[ProcessStat]
     ) -> list[ProcessStat]:
-        """Add those that forked away from the tree but still carry the run id."""
+        """Add the processes that left the tree but still carry the run id."""
         known = {question.main.pid, *(stat.pid for stat in family)}
         carriers = self._carriers.get(question.run_id, [])
         return [*family, *(stat for stat in carriers if stat.pid not in known)]
 
     def _owned(self, main: int, family: list[ProcessStat]) -> dict[int, int]:
-        """Who of the family (a pid) holds which socket (an inode)."""
+        """Which of the family (a pid) holds each socket (an inode)."""
         return {
             inode: pid
             for pid in (main, *(stat.pid for stat in family))
@@ -140,7 +140,7 @@ class ReadinessScan:
     ) -> Ready | None:
         wanted = chain.from_iterable(self._bound(question, place) for place in question.places)
         holders = {owned.get(inode) for inode in wanted}
-        # The ones that hold the ports are what the program is there for; then the oldest.
+        # First the processes that hold the ports, as these do the program's work; then the oldest.
         family.sort(key=lambda stat: (stat.pid not in holders, stat.start_time, stat.pid))
         handles = open_all(family[: question.children])
         if len(handles) == question.children:
@@ -152,15 +152,15 @@ class ReadinessScan:
 
 
 def look(questions: Sequence[ReadinessQuery], table: ProcessTable) -> list[ReadinessResult | None]:
-    """Answer questions in their order.
+    """Answer questions in the given order.
 
-    :param table: for successive looks: each reads the processes that came after the one before.
+    :param table: shared by successive looks: each reads only processes new since the last.
     :raises OSError: the kernel's tables cannot be read; no pidfd is left open.
     """
     answers: list[ReadinessResult | None] = []
     try:
         view = ReadinessScan(questions, table)
-        # One by one: what was answered before an error is there to be closed.
+        # One by one: answers given before an error are in the list, to be closed.
         answers.extend(view.answer(question) for question in questions)
     except OSError as error:
         for answer in answers:
@@ -172,6 +172,6 @@ def look(questions: Sequence[ReadinessQuery], table: ProcessTable) -> list[Readi
 
 
 def discard(answer: ReadinessResult | None) -> None:
-    """Close what an answer holds that nobody waits for any more."""
+    """Close the pidfds of an answer that nobody waits for any more."""
     if isinstance(answer, Ready):
         close_all(answer.children)

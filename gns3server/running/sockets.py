@@ -1,8 +1,8 @@
 """Which sockets are bound to which ports, from the kernel's socket tables. Blocks.
 
-Asked over netlink (sock_diag(7), inet_diag of linux/inet_diag.h), for /proc/net/tcp walks the
-whole table of connections, 4 ms of CPU each time on a machine with 24 GB. Where the kernel has
-no such interface, or does not let us use it, /proc/net/{tcp,tcp6,udp,udp6} is read (proc(5)).
+The kernel is asked over netlink (sock_diag(7), inet_diag of linux/inet_diag.h), because reading
+/proc/net/tcp walks the whole table of connections: 4 ms of CPU each time on a machine with 24 GB.
+If it has no netlink, or does not let us use it, /proc/net/{tcp,tcp6,udp,udp6} is read (proc(5)).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class BoundSocket(NamedTuple):
     """A socket.
 
     :param number: of the local port that it is bound to.
-    :param inode: by which a process's descriptor names it.
+    :param inode: the number by which a process's descriptor names it.
     """
 
     number: int
@@ -54,9 +54,9 @@ class BoundSocket(NamedTuple):
 
 
 def bound_sockets(ports: Collection[Port]) -> dict[Port, set[int]]:
-    """Return the inodes of the sockets bound to ports, free ports left out.
+    """Return the inodes of the sockets bound to ports; free ports are left out.
 
-    TCP sockets count when they listen: connections share their server's port.
+    TCP sockets count only when they listen: connections share their server's port.
 
     :param ports: to look for.
     :raises OSError: the kernel does not list its sockets.
@@ -79,8 +79,8 @@ def bound_sockets(ports: Collection[Port]) -> dict[Port, set[int]]:
 def netlink_sockets(kind: str) -> Iterator[BoundSocket]:
     """Ask the kernel for all bound sockets of a kind (sock_diag(7)).
 
-    :param kind: "tcp", of which those are listed that listen, or "udp".
-    :raises OSError: it does not list them.
+    :param kind: "tcp", for sockets that listen, or "udp".
+    :raises OSError: the kernel does not list them.
     """
     protocol = socket.IPPROTO_TCP if kind == "tcp" else socket.IPPROTO_UDP
     states = 1 << TCP_LISTEN if kind == "tcp" else 0xFFFFFFFF
@@ -118,7 +118,7 @@ def table_sockets(kind: str) -> Iterator[BoundSocket]:
 def listening_unix_sockets(pid: int) -> dict[str, set[int]]:
     """Return the inodes of the unix sockets that listen in a process's network namespace, by path.
 
-    None when the process is gone. Raise OSError.
+    None when the process is gone. May raise OSError.
     """
     found: dict[str, set[int]] = {}
     try:

@@ -1,4 +1,4 @@
-"""What to run, as plain data: it can be stored, compared and sent to another machine."""
+"""What to run, as plain data that can be stored, compared and sent to another machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import math
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from gns3server.running.values import exactly, is_whole, plain_name, text
@@ -20,7 +21,7 @@ SOCKET_PATH_BYTES = 107
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port of this machine, on all its addresses.
+    """A port of a machine, on all its addresses.
 
     :raises ValueError: ``kind`` is neither "tcp" nor "udp", or ``number`` is not in 1..65535.
     """
@@ -43,13 +44,13 @@ class LaunchSpec:
     """One run of a program: what to start, and how to tell that it is ready.
 
     :param argv: program and arguments; the program is best given by its absolute path.
-    :param cwd: absolute working directory; the runner makes it when it is missing.
-    :param env: added to the runner's base environment.
+    :param cwd: absolute working directory, in the project's directory; made when it is missing.
+    :param env: added to the environment that every program gets; see the setting ``environment``.
     :param files: content by plain name, written into ``cwd`` before the start.
-    :param ports: must be bound by the program's processes when it is ready.
+    :param ports: ports that the program's processes must have bound when it is ready.
     :param sockets: absolute paths of unix sockets that must listen, held by the program's
         processes, when it is ready.
-    :param may_bind: ports that it may bind besides.
+    :param may_bind: further ports that it may bind.
     :param ready_limit: seconds that it may take to become ready.
     :param stop_signal: the signal that asks it to end.
     :param stop_limit: seconds that it has to end before it is killed.
@@ -57,7 +58,7 @@ class LaunchSpec:
         the usual value.
     :param children: number of child processes without which it is of no use.
     :param log_name: plain name of the file in ``cwd`` that takes its output.
-    :param log_limit: bytes past which the output is cut back to its end.
+    :param log_limit: bytes beyond which only the end of the output is kept.
     :raises ValueError: a value makes no sense; the text begins with the field's name.
     """
 
@@ -77,12 +78,12 @@ class LaunchSpec:
     log_limit: int = DEFAULT_LOG_LIMIT
 
     def __post_init__(self) -> None:
-        # Copies: whoever made the spec must not be able to change it afterwards.
+        # Copies: the maker of the spec must not be able to change it afterwards.
         for name in ("argv", "ports", "sockets", "may_bind"):
             value = getattr(self, name)
             if isinstance(value, (str, bytes)):
                 raise ValueError(
-                    f"{name}: {value!r} is one text: give its parts one by one, in a tuple"
+                    f"{name}: {value!r} is a single text: give its parts one by one, in a tuple"
                 )
             object.__setattr__(self, name, tuple(value))
         for name in ("env", "files"):
@@ -116,7 +117,7 @@ class LaunchSpec:
         for name in ("ports", "may_bind"):
             ports = getattr(self, name)
             if not all(isinstance(port, Port) for port in ports):
-                raise ValueError(f"{name}: something else than a Port is in it")
+                raise ValueError(f"{name}: it holds something other than a Port")
             if len(set(ports)) != len(ports):
                 raise ValueError(f"{name}: a port is named twice")
 
@@ -137,11 +138,21 @@ class LaunchSpec:
             raise ValueError(f"stop_signal: {self.stop_signal!r} is not a signal")
 
     def goes_on(self, recorded: int, living: int) -> bool:
-        """Whether a run can be gone on with, by how many of its recorded processes live.
+        """Whether a run can be continued, by how many of its recorded processes live.
 
-        One that was never recorded, or has lost a process, cannot.
+        A run that was never recorded, or has lost a process, cannot.
         """
         return living == recorded > self.children
+
+    def is_in(self, directory: Path) -> bool:
+        """Whether it runs in a directory or below it, going by names alone."""
+        return Path(os.path.normpath(self.cwd)).is_relative_to(directory)
+
+    def moved(self, source: Path, target: Path) -> LaunchSpec:
+        """The same once a directory that it may run in has another path."""
+        if not self.is_in(source):
+            return self
+        return replace(self, cwd=str(target / Path(self.cwd).relative_to(source)))
 
     def to_json(self) -> dict[str, Any]:
         """The spec as a dict of JSON types; :meth:`from_json` reads it back."""
@@ -164,7 +175,7 @@ class LaunchSpec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LaunchSpec:
-        """Make a spec of what :meth:`to_json` returned.
+        """Make a spec from what :meth:`to_json` returned.
 
         :raises ValueError: it is something else.
         """

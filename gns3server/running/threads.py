@@ -1,4 +1,4 @@
-"""Threads that are there before they are needed."""
+"""Threads that are started before they are needed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from gns3server.errors import ADVICE
 
 
 def thread_pool(name: str, size: int = 1) -> ThreadPoolExecutor:
-    """A pool all of whose threads run already.
+    """A pool whose threads are all running already.
 
-    A user who may have no more processes may have no more threads: one that was
-    made when it is needed would be missing just then.
+    A user at the limit of processes can start no threads either: one that is
+    only started when it is needed might then be missing.
 
     :param name: what the names of its threads begin with.
     :param size: how many there are.
-    :raises OSError: not even now are there so many to be had.
+    :raises OSError: not even now can this many be started.
     """
     pool = ThreadPoolExecutor(size, thread_name_prefix=name)
-    # Each waits for all others, so that none can do the work of two.
+    # Each waits for all the others, so that every thread must be started.
     together = Barrier(size + 1)
     try:
         for _ in range(size):
@@ -34,9 +34,9 @@ def thread_pool(name: str, size: int = 1) -> ThreadPoolExecutor:
 
 
 def start_thread(name: str, work: Callable[[], None]) -> Thread:
-    """A thread that does not keep the process from ending.
+    """Start a thread that does not keep the process from ending.
 
-    :raises OSError: there is none to be had.
+    :raises OSError: no thread can be started.
     """
     thread = Thread(target=work, name=name, daemon=True)
     try:

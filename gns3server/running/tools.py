@@ -1,4 +1,4 @@
-"""Short helper programs: find them, run them, never wait for them longer than wanted."""
+"""Short helper programs: find them, run them, never wait longer than a limit."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, cast
 
+TOOL_SECONDS = 5.0
+"""How many seconds they may take unless another limit is given."""
+
 OUTPUT_LIMIT = 1024 * 1024
 """Bytes of output that are kept; the rest is read and dropped."""
 
@@ -20,7 +23,7 @@ OUTPUT_LIMIT = 1024 * 1024
 class ToolFailed(Exception):
     """A helper program did not do its work.
 
-    :param reason: for the user's eyes.
+    :param reason: for the user.
     """
 
     def __init__(self, reason: str) -> None:
@@ -30,7 +33,7 @@ class ToolFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a helper program left.
+    """The result of a helper program.
 
     :param code: its exit code, negative for the signal that ended it.
     :param output: all that it printed, up to a bound, errors included.
@@ -43,18 +46,18 @@ class ToolResult:
 async def run_tool(
     argv: Sequence[str],
     *,
-    limit: float = 5.0,
+    limit: float = TOOL_SECONDS,
     cwd: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> ToolResult:
     """Run a short program to its end and return what it printed, errors included.
 
-    What it leaves running in its process group is killed as well. A caller who is cancelled
-    leaves at once, the program is then dealt with in the background. An exit code other than 0
+    What it leaves running in its process group is killed as well. If the caller is cancelled, this
+    returns at once, and the program is dealt with in the background. An exit code other than 0
     is not an error.
 
     :param argv: program and arguments.
-    :param limit: seconds that it may take; then it and its session's process group are killed.
+    :param limit: seconds that it may take; then it and its process group are killed.
     :param cwd: its working directory; None is the server's own.
     :param env: its whole environment; None is the server's own.
     :raises ToolFailed: it cannot be started or takes too long.
@@ -63,17 +66,17 @@ async def run_tool(
 
 
 def find_program(name_or_path: str, search_path: str) -> str | None:
-    """Return the path of an executable file, None when there is none. Blocks.
+    """Return the path of an executable file, or None. Blocks.
 
     :param name_or_path: with a slash it is a path, without one a name to be looked up.
-    :param search_path: the directories where, separated by colons as in PATH.
+    :param search_path: the directories to search, separated by colons as in PATH.
     """
     if not name_or_path or "\0" in name_or_path:
         return None
     if "/" in name_or_path:
         candidates = [name_or_path]
     else:
-        # Unlike in a shell an empty entry is no directory: it would be the server's own.
+        # Unlike in a shell, empty entries are ignored: they would mean the server's own directory.
         directories = [entry for entry in search_path.split(":") if entry]
         candidates = [os.path.join(directory, name_or_path) for directory in directories]
     for path in candidates:
@@ -119,7 +122,7 @@ def _collect(process: subprocess.Popen[bytes], deadline: float) -> bytes | None:
     try:
         os.set_blocking(pipe.fileno(), False)
         with selectors.DefaultSelector() as selector:
-            # Not the pipe's end: a process that it leaves behind may hold the pipe open for ever.
+            # Not the pipe's end: a process that the program leaves may hold the pipe open for ever.
             selector.register(pidfd, selectors.EVENT_READ)
             selector.register(pipe, selectors.EVENT_READ)
             while (left := deadline - time.monotonic()) > 0:
@@ -134,7 +137,7 @@ def _collect(process: subprocess.Popen[bytes], deadline: float) -> bytes | None:
 
 
 def _read(pipe: IO[bytes], output: bytearray) -> bool:
-    """Take what is there; False at the end of the pipe."""
+    """Read what is there; False at the end of the pipe."""
     chunk = pipe.read(65536)
     if chunk:
         output += chunk[: OUTPUT_LIMIT - len(output)]
@@ -143,7 +146,7 @@ def _read(pipe: IO[bytes], output: bytearray) -> bool:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Kill what is left of the process group and reap the process."""
-    # Before it is reaped: until then its number, which is the group's, is nobody else's.
+    # Before it is reaped: until then nothing else has its number, which is the group's.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

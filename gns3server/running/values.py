@@ -1,7 +1,7 @@
-"""Checks of plain data that somebody else has written, one small function each.
+"""Checks of plain data written elsewhere, one small function each.
 
-For launch specs and stored rows, which are too many for a schema of each: one takes four times as
-long. What comes over the wire and from settings is checked by schemas.
+For launch specs and stored rows, which are too many for schemas: those take four times as
+long. Data from clients and from settings is checked by schemas.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 def exactly(what: str, value: Any, kind: type[T]) -> T:
-    """A value of this very type; ``True`` is no number.
+    """A value of exactly this type; ``True`` is not a number.
 
-    :raises ValueError: it is none.
+    :raises ValueError: it is something else.
     """
     if type(value) is not kind:
         raise ValueError(f"{what} is not readable: {value!r:.80}")
@@ -24,21 +24,21 @@ def exactly(what: str, value: Any, kind: type[T]) -> T:
 
 
 def text(what: str, value: Any) -> str:
-    """A text that a program can be given.
+    """A text that can be passed to a program.
 
-    :raises ValueError: it is none.
+    :raises ValueError: it is something else.
     """
     if not isinstance(value, str):
-        raise ValueError(f"{what} is no text: {value!r:.80}")
+        raise ValueError(f"{what} is not a text: {value!r:.80}")
     if "\0" in value:
         raise ValueError(f"{what} must not hold a NUL character: {value!r:.80}")
     return value
 
 
 def plain_name(what: str, value: Any) -> str:
-    """A name of an entry of a directory.
+    """A name of a directory entry.
 
-    :raises ValueError: it is none.
+    :raises ValueError: it is something else.
     """
     if not is_plain_name(exactly(what, value, str)):
         raise ValueError(f"{what} cannot be a name in a directory: {value!r:.80}")
@@ -46,7 +46,7 @@ def plain_name(what: str, value: Any) -> str:
 
 
 def is_whole(value: object, least: int, most: int | None = None) -> TypeGuard[int]:
-    """Whether it is a whole number of a range; ``True`` is none."""
+    """Whether it is a whole number in a range; ``True`` is not one."""
     if not isinstance(value, int) or isinstance(value, bool):
         return False
     return value >= least and (most is None or value <= most)

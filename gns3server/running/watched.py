@@ -1,4 +1,4 @@
-"""The processes of a run: watched, signalled and reaped through their pidfds, and taken down."""
+"""The processes of a run: watched, signalled, reaped and taken down through their pidfds."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class WatchedProcess:
 
 
 class WatchedProcesses:
-    """The processes of a run, or of several, as far as they are known; to be made on the loop.
+    """The known processes of a run, or of several; to be made on the loop.
 
-    :param reader: finds those that are not known.
-    :param run_ids: what their environment holds.
+    :param reader: finds those that are not known yet.
+    :param run_ids: of these runs, as held in the processes' environments.
     """
 
     def __init__(self, reader: KernelReader, run_ids: Collection[str]) -> None:
@@ -71,19 +71,19 @@ class WatchedProcesses:
 
     @property
     def alive(self) -> list[WatchedProcess]:
-        """Those that have not ended, as far as the loop has noticed."""
+        """The processes that have not ended, as far as the loop has noticed."""
         return [member for member in self._members.values() if not member.gone]
 
     @property
     def ended(self) -> list[WatchedProcess]:
-        """Those that have ended, in the order in which that was noticed."""
+        """The processes that have ended, in the order in which that was noticed."""
         return list(self._ended)
 
     def add(self, handle: Handle) -> WatchedProcess:
         """Watch a process.
 
         :param handle: its pidfd is ours from now on.
-        :returns: the one that is watched, which may have been added before.
+        :returns: the watched process, which may have been added before.
         """
         known = self._members.get(handle.identity)
         if known is not None:
@@ -102,19 +102,19 @@ class WatchedProcesses:
             self.add(handle)
 
     def signal(self, *numbers: int) -> None:
-        """Send signals to all that live.
+        """Send signals to all living processes.
 
-        One that has become another user's counts as ended from then on: waiting for it could
+        A process that has become another user's counts as ended from then on: waiting for it could
         take for ever.
 
-        :param numbers: one after the other to each process.
+        :param numbers: of the signals, sent to each process one after the other.
         """
         for member in self.alive:
             try:
                 for number in numbers:
                     member.signal(number)
             except PermissionError:
-                log.warning("process %d is not ours to stop", member.identity.pid)
+                log.warning("process %d is now another user's: not stopped", member.identity.pid)
                 self._end(member)
 
     async def take_down(
@@ -127,18 +127,18 @@ class WatchedProcesses:
         """Stop them, their descendants and all that carry one of the run ids: the stop ladder.
 
         Ask, wait, kill, wait until gone, then look for those that hid. Returns when none is
-        alive. When none can be looked for, those that are known are stopped. Nothing else is
-        ever signalled.
+        alive. If processes cannot be searched for, only the known ones are stopped. Nothing else
+        is ever signalled.
 
-        :param hurry: once it is set nothing is given time to end any more.
-        :param stop_signal: the one that asks processes to end.
+        :param hurry: once set, processes are killed without being given time to end.
+        :param stop_signal: the signal that asks processes to end.
         :param stop_limit: seconds after which they are killed.
         """
         passes = 0
         while True:
             await self._find("descendants", self._reader.family(self.identities))
             while self.alive:
-                # Those that keep forking new ones have been asked often enough.
+                # Runs that keep forking new processes have been asked often enough.
                 if passes < _POLITE_PASSES and not hurry.is_set():
                     # A process that was stopped (SIGSTOP) takes its signal once it is continued.
                     self.signal(stop_signal, signal.SIGCONT)
@@ -152,16 +152,16 @@ class WatchedProcesses:
             passes += 1
 
     async def gone(self) -> None:
-        """Wait until those that live now have ended."""
+        """Wait until the processes that are alive now have ended."""
         waiting = [member.ended for member in self.alive]
         if waiting:
             await asyncio.wait(waiting)
 
     async def gone_within(self, limit: float, hurry: asyncio.Event) -> bool:
-        """Wait a while until those that live now have ended.
+        """Wait a while for the processes that are alive now to end.
 
         :param limit: seconds to wait at most.
-        :param hurry: once it is set there is no more waiting.
+        :param hurry: once set, there is no more waiting.
         :returns: whether they have ended.
         """
         waiting = [member.ended for member in self.alive]
@@ -175,7 +175,7 @@ class WatchedProcesses:
         return all(ended.done() for ended in waiting)
 
     def forget(self) -> None:
-        """Stop watching, and let the processes be."""
+        """Stop watching, and leave the processes alone."""
         for member in self.alive:
             self._end(member)
 
@@ -183,18 +183,18 @@ class WatchedProcesses:
         try:
             self.add_all(await search)
         except OSError as error:
-            # No file descriptor left, most likely: what is known must be stopped all the same.
+            # Most likely no file descriptor is left: known processes must be stopped all the same.
             log.warning("cannot look for %s: %s", what, error)
 
     def _readable(self, member: WatchedProcess) -> None:
         try:
-            # Reaps it as well, if it is our child: one that we adopted may be.
+            # This also reaps it, if it is our child: an adopted process may be.
             result = os.waitid(os.P_PIDFD, member.fd, os.WEXITED | os.WNOHANG)
         except ChildProcessError:
             self._end(member)
             return
         if result is None:
-            # Its last thread is not quite through: the pidfd stays readable and calls again.
+            # Its last thread has not quite ended: the pidfd stays readable and calls again.
             return
         member.code = result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
         self._end(member)

@@ -1,6 +1,6 @@
-"""Settings: every setting declared once, the sources that they are read from, the live values.
+"""Settings: each declared once, the sources they are read from, and the live values.
 
-The checks, the options of the command line and the tables of the manual are made from the
+The checks, the command-line options and the tables of the manual are made from the
 declarations in :mod:`~gns3server.settings.server`; sections of plugins come from their schemas in
-the same way. Besides the command line the only room that reads the environment.
+the same way. Only this room and the command line read the environment.
 """

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 
 
 class SettingsError(Exception):
-    """A setting cannot be used; the text names it, its source and what it may be."""
+    """A setting cannot be used; the text names it, its source and its possible values."""
 
 
 def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
-    """The known name that is most like one that is not known, if any is.
+    """The known name that is most like an unknown one, if any is.
 
-    :param likeness: how much of it must be the same, from 0 to 1.
+    :param likeness: how much of it must match, from 0 to 1.
     """
-    # Imported when used: it is for mistakes only.
+    # Imported when used: only mistakes need it.
     import difflib
 
     close = difflib.get_close_matches(name, list(known), 1, likeness)

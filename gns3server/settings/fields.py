@@ -41,7 +41,7 @@ class WholeNumber(fields.Field[int]):
 
 
 class Line(fields.Field[str]):
-    """A text of one line."""
+    """A single line of text."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         return _line(value)
@@ -52,16 +52,16 @@ def _line(value: Any) -> str:
     # Neither is repeated in the message: a password may be in it.
     if "\0" in text:
         raise ValidationError("must not hold a NUL character: the file may be damaged")
-    # A line that is indented goes on with the setting above it.
+    # An indented line continues the setting above it.
     if len(text.splitlines()) > 1:
-        raise ValidationError("must be one line: begin each setting at the beginning of its line")
+        raise ValidationError("must be one line: do not indent the setting below it")
     return text
 
 
 class PathText(fields.String):
-    """A path in a plugin's section: ``~``, ``~user`` and ``$HOME`` are put in before it is read.
+    """A path in a plugin's section: ``~``, ``~user`` and ``$HOME`` are expanded before it is read.
 
-    What is left is not made absolute, so it may be the name of a program in PATH.
+    The result is not made absolute, so it may be the name of a program in PATH.
     """
 
 
@@ -75,7 +75,7 @@ def _field(setting: Setting) -> fields.Field[Any]:
 
 
 class _Ordered(Schema):
-    """Checks the numbers that must not fall below another setting's."""
+    """Checks the numbers that must not be below another setting's."""
 
     @validates_schema
     def _check_order(self, values: Mapping[str, Any], **_: Any) -> None:
@@ -95,10 +95,10 @@ ServerSchema = _Ordered.from_dict({one.name: _field(one) for one in SERVER_SETTI
 def load_section(
     schema: type[Schema], texts: Mapping[str, str], environ: Mapping[str, str]
 ) -> dict[str, Any]:
-    """A plugin's section as its schema reads it.
+    """A plugin's section, as its schema reads it.
 
     :raises ValidationError: a value does not fit.
-    :raises SettingsError: a path in it leads nowhere.
+    :raises SettingsError: a path in it cannot be expanded.
     """
     reader = schema(unknown=EXCLUDE)
     paths = {f.data_key or name for name, f in reader.fields.items() if isinstance(f, PathText)}
@@ -109,7 +109,7 @@ def load_section(
 
 
 def section_settings(section: str, schema: type[Schema]) -> Iterator[Setting]:
-    """The settings of a plugin's section, as far as its schema says what they are."""
+    """The settings of a plugin's section, as far as its schema declares them."""
     for name, one in schema().fields.items():
         flag = one.metadata.get("flag")
         yield Setting(

@@ -1,4 +1,4 @@
-"""The live settings: read again while the server runs, seen by everybody at once."""
+"""The live settings: read again while the server runs, and replaced for everybody at once."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class Read(Protocol):
     def __call__(self, *, before: Settings | None) -> Settings:
         """Read them.
 
-        :param before: the snapshot so far: no source is forgotten.
+        :param before: the snapshot so far, so that no source is forgotten.
         """
 
 
 class LiveSettings:
     """The live settings: one snapshot, replaced as a whole when the files are read again.
 
-    ``on_change`` is called with each new snapshot before it counts, and may refuse it
-    with a :class:`~gns3server.settings.errors.SettingsError`; ``after_reload`` when it counts.
+    ``on_change`` is called with each new snapshot before it takes effect, and may refuse it with
+    a :class:`~gns3server.settings.errors.SettingsError`; ``after_reload`` is called afterwards.
 
     :param read: makes a snapshot of all sources.
     :raises SettingsError: the first snapshot cannot be made.
@@ -43,7 +43,7 @@ class LiveSettings:
         self._stamps = self._seen = self._look()
 
     def reload(self) -> None:
-        """Read everything again; what is fixed keeps its value. Blocks.
+        """Read everything again; fixed settings keep their values. Blocks.
 
         :raises SettingsError: a source cannot be used; nothing has changed.
         """
@@ -54,7 +54,7 @@ class LiveSettings:
         warnings = new.warnings
         if later:
             names = ", ".join(later)
-            warnings += (f"what was changed of {names} counts when the server is started again",)
+            warnings += (f"changes to {names} take effect when the server is started again",)
         server = dataclasses.replace(new.server, **kept)
         new = dataclasses.replace(new, server=server, warnings=warnings)
         self.on_change(new)
@@ -62,9 +62,9 @@ class LiveSettings:
         self.after_reload(new)
 
     def is_stale(self) -> bool:
-        """Whether a file has come, gone or changed since it was read, and is whole. Blocks.
+        """Whether a file has come, gone or changed since it was read, and is complete. Blocks.
 
-        One that is different at each look is still being written.
+        A file that differs at each look is still being written.
         """
         seen, self._seen = self._seen, self._look()
         return seen == self._seen != self._stamps
@@ -73,7 +73,7 @@ class LiveSettings:
         stamps = {}
         for path in config_files(self.current.environ):
             with contextlib.suppress(OSError):
-                # The time also tells of a file whose mode lets us read it again.
+                # This time also changes when a new mode lets us read the file again.
                 status = path.stat()
                 stamps[path] = (status.st_ctime_ns, status.st_size, status.st_ino)
         return stamps

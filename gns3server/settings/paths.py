@@ -1,4 +1,4 @@
-"""Paths as they are written in settings: ``~``, ``~user`` and ``$HOME`` in them."""
+"""Paths as they are written in settings, with ``~``, ``~user`` and ``$HOME`` in them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{(\w+)\})", re.ASCII)
 
 
 def home_of(environ: Mapping[str, str]) -> str:
-    """The home directory of the user: HOME, or what the password database says.
+    """The home directory of the user, from HOME or the password database.
 
-    :raises SettingsError: neither does.
+    :raises SettingsError: neither has it.
     """
     return environ.get("HOME") or _home_on_record(None)
 
 
 def expand(path: str, environ: Mapping[str, str]) -> str:
-    """A path with ``~``, ``~user`` and variables put in, relative if it was.
+    """A path with ``~``, ``~user`` and variables expanded; a relative one stays relative.
 
     :raises SettingsError: there is no such user or variable.
     """
@@ -47,9 +47,9 @@ def expand(path: str, environ: Mapping[str, str]) -> str:
 
 
 def absolute(path: str) -> Path:
-    """A path from the directory that the server was started in.
+    """A path made absolute from the directory that the server was started in.
 
-    :raises SettingsError: that is not there any more.
+    :raises SettingsError: that directory no longer exists.
     """
     try:
         return Path(path).absolute()
@@ -61,7 +61,7 @@ def absolute(path: str) -> Path:
 
 
 def _home_on_record(user: str | None) -> str:
-    # Most paths need no look at the database.
+    # Imported when used: most paths do not need the password database.
     import pwd
 
     try:

@@ -1,6 +1,6 @@
 """One immutable snapshot of all settings: defaults < files < environment < command line.
 
-Every value is known with where it came from.
+The source of every value is known.
 """
 
 from __future__ import annotations
@@ -20,17 +20,23 @@ from gns3server.settings.sources import Sections, config_files, read_files, vari
 
 COMMAND_LINE = "command line"
 
+PROGRAM_VARIABLES = {
+    *("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"),
+    *("DISPLAY", "LD_LIBRARY_PATH", "WAYLAND_DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR"),
+}
+"""The environment variables that every program gets, besides those of the locale."""
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value as it was given, and by whom."""
+    """A value as it was given, and its source."""
 
     text: str
     source: str
 
 
 def split_list(text: str) -> tuple[str, ...]:
-    """The items of a comma-separated setting, blanks around them removed."""
+    """The items of a comma-separated setting, without the blanks around them."""
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
@@ -39,11 +45,10 @@ class Settings:
     """One snapshot of everything that is configured.
 
     :param server: the core's own section.
-    :param environ: the environment the server was started in; child processes
-        inherit it.
+    :param environ: the environment the server was started in.
     :param flags: what the command line says, as text, by section.
     :param said: what each configuration file says, the strongest last.
-    :param warnings: what is wrong with these files, a sentence each.
+    :param warnings: what is wrong with these files, one sentence each.
     """
 
     server: ServerSettings = field(default_factory=ServerSettings)
@@ -58,7 +63,7 @@ class Settings:
         return tuple(self.said)
 
     def expand(self, path: str) -> Path:
-        """A path as it was written, ``~``, variables and the current directory put in.
+        """A path as it was written, with ``~`` and variables expanded, made absolute.
 
         :raises SettingsError: there is no such user, variable or directory.
         """
@@ -90,12 +95,25 @@ class Settings:
         """Where programs are looked up, in the form of PATH."""
         return self.environ.get("PATH", os.defpath)
 
+    @property
+    def program_environment(self) -> Mapping[str, str]:
+        """The environment of every program: what most need, and nothing of the server's own.
+
+        The server may have been started with passwords in its environment.
+        """
+        wanted = PROGRAM_VARIABLES | set(split_list(self.server.environment))
+        return {
+            name: value
+            for name, value in self.environ.items()
+            if name in wanted or name.startswith("LC_")
+        }
+
     def section(self, name: str) -> Mapping[str, str]:
-        """A section as text, whoever has given it; empty if nobody has."""
+        """A section as text, from all sources; empty if none gives it."""
         return MappingProxyType({key: one.text for key, one in self.given(name).items()})
 
     def given(self, section: str) -> dict[str, Given]:
-        """What was given of a section, each with the source that has the last word."""
+        """The values given in a section, each from the source that wins."""
         section = section.lower()
         declared = {one.name: one for one in SERVER_SETTINGS} if section == SECTION else {}
         return {
@@ -127,15 +145,15 @@ def load(
     """Read all sources and make one snapshot.
 
     :param environ: the process's environment.
-    :param flags: values from the command line, which win over all: ``port`` of the ``[Server]``
-        section, ``name.key`` of another one.
+    :param flags: values from the command line, which win over all others: ``port`` in the
+        ``[Server]`` section, ``name.key`` in another section.
     :param files: the files to read, weakest first; the usual ones by default.
-    :param before: the settings so far: what a file has said there outlives the file.
+    :param before: the settings so far: what a file said there still applies once it is gone.
     :raises SettingsError: a file cannot be read or a value does not fit.
     """
     if not home_of(environ).startswith("/"):
         raise SettingsError(
-            f"HOME is {home_of(environ)!r}, which is no whole path: set it to the home directory"
+            f"HOME is {home_of(environ)!r}, not an absolute path: set it to the home directory"
         )
     looked_for = config_files(environ) if files is None else files
     said, warnings = read_files(looked_for, before.said if before else {})
@@ -157,7 +175,7 @@ def _by_section(flags: Mapping[str, Any]) -> Sections:
 
 
 def _server(settings: Settings) -> ServerSettings:
-    # The help and the version must not pay for it.
+    # Imported when used: it would slow down --help and --version.
     from marshmallow import EXCLUDE, ValidationError
 
     from gns3server.settings.fields import ServerSchema
@@ -184,13 +202,13 @@ def _of(name: str, given: Mapping[str, Given]) -> str:
 
 
 class ConfigView(Mapping[str, Any]):
-    """A plugin's live, read-only view of its own section, always of the newest snapshot."""
+    """A plugin's live, read-only view of its own section in the newest snapshot."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = dict(values)
 
     def replace(self, values: Mapping[str, Any]) -> None:
-        """Show a new snapshot from now on; called by the host alone."""
+        """Show a new snapshot from now on; only the plugin host calls this."""
         self._values = dict(values)
 
     def __getitem__(self, key: str) -> Any:
@@ -204,7 +222,7 @@ class ConfigView(Mapping[str, Any]):
 
 
 def host_names(settings: Settings) -> frozenset[str]:
-    """The names, besides IP literals, under which requests may address this server."""
+    """The names, besides IP literals, by which requests may address this server."""
     return frozenset(
         name.lower()
         for name in ("localhost", socket.gethostname(), *split_list(settings.server.allowed_hosts))

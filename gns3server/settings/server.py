@@ -1,7 +1,7 @@
 """The settings of the ``[Server]`` section, each declared once.
 
-Whatever has to be known of a setting stands in its line here. Nothing here is read, so that
-the help and the version are there without delay.
+Everything about a setting is declared in its line here. No source is read here, so that the help
+and the version are shown without delay.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from gns3server import __version__
 
 SECTION = "server"
 MOST = 1_000_000
-"""The bound of numbers that have no better one."""
+"""The upper bound of numbers that have none of their own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """One setting, of the server or of a plugin, and what may be said of it.
+    """One setting, of the server or of a plugin.
 
     :param kind: ``str``, ``bool`` or ``int``.
-    :param least: the smallest number, or the name of the setting that it must not fall below.
+    :param least: the smallest number, or the name of the setting that it must not be below.
     :param flags: its options on the command line.
-    :param fixed: it keeps the value that it had at the start, whatever a reload reads.
-    :param guards: the server is open without it: an empty value does not take it away, and
-        neither does a file that has stopped to speak of it.
+    :param fixed: it keeps its value from the start of the server, whatever a reload reads.
+    :param guards: the server is open without it: neither an empty value nor a file that no longer
+        mentions it takes it away.
     :param secret: it is never shown.
     :param path: it is a path, which may begin with ``~`` or hold ``$HOME``.
     """
@@ -45,7 +45,7 @@ class Setting:
     path: bool = False
 
     def counts(self, text: str) -> bool:
-        """Whether a value says something; if not, a weaker source or the default has the word."""
+        """Whether a value counts; if not, a weaker source or the default applies."""
         return bool(text.strip()) or not (self.guards or (self.kind == "str" and self.default))
 
 
@@ -53,7 +53,7 @@ def setting(default: Any, help_text: str, flags: str = "", **rules: Any) -> Any:
     """Declare one setting of the ``[Server]`` section.
 
     :param flags: its options, with blanks between them.
-    :param rules: what else :class:`Setting` says of it.
+    :param rules: further fields of :class:`Setting`.
     """
     metadata = {"help": help_text, "flags": tuple(flags.split()), **rules}
     return dataclasses.field(default=default, metadata=metadata)
@@ -79,7 +79,7 @@ class ServerSettings:
         "", "certificate chain, a PEM file", path=True, fixed=True, flags="--certfile"
     )
     certkey: str = setting(
-        "", "its private key, a PEM file", path=True, fixed=True, flags="--certkey"
+        "", "private key of the certificate, a PEM file", path=True, fixed=True, flags="--certkey"
     )
     local: bool = setting(
         False,
@@ -90,11 +90,11 @@ class ServerSettings:
     auth: bool = setting(
         False, "ask for user and password (HTTP Basic), if user is not empty", guards=True
     )
-    user: str = setting("", "who may call when auth is on", guards=True)
+    user: str = setting("", "the user who may call when auth is on", guards=True)
     password: str = setting("", "the password of that user", guards=True, secret=True)
     allow_remote_console: bool = setting(
         False,
-        "emulators that can choose let consoles be reached from other machines",
+        "consoles can be reached from other machines, if the emulator has that choice",
         flags="-A --allow",
     )
     quiet: bool = setting(False, "write no log to standard output", fixed=True, flags="-q --quiet")
@@ -154,9 +154,12 @@ class ServerSettings:
     allowed_origins: str = setting("", "web origins that may call the API, separated by commas")
     allowed_hosts: str = setting("", "more names this server is reached by, separated by commas")
     disabled_plugins: str = setting("", "plugins not to load, separated by commas", fixed=True)
+    environment: str = setting(
+        "", "more environment variables that programs get, separated by commas", fixed=True
+    )
     keep_nodes: bool = setting(
         False,
-        "a signal that ends the server leaves what runs to the next one",
+        "a signal that ends the server leaves its nodes running, for the next server",
         flags="--keep-nodes",
     )
     strict_plugins: bool = setting(

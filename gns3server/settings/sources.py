@@ -17,11 +17,11 @@ ENVIRONMENT_PREFIX = "GNS3_"
 NO = frozenset({"0", "false", "no", "off"})
 
 Sections = Mapping[str, Mapping[str, str]]
-"""What a file says, as text, by lower-case name of section and setting."""
+"""What a file says, as text, by section and setting in lower case."""
 
 
 def variable_prefix(section: str) -> str:
-    """How the names of the environment variables of a section begin."""
+    """The beginning of the names of a section's environment variables."""
     return f"{ENVIRONMENT_PREFIX}{section.upper().replace('-', '_')}_"
 
 
@@ -31,8 +31,8 @@ def config_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
     :raises SettingsError: the user has no home directory.
     """
     home = Path(home_of(environ)) / ".config"
-    # Clients leave user and password in ~/.config, wherever XDG_CONFIG_HOME may lead: not to
-    # read them there would open a server that was to ask for them.
+    # Clients leave user and password in ~/.config, wherever XDG_CONFIG_HOME may point: if they
+    # were not read there, a server that should ask for them would be open.
     user = dict.fromkeys((home, Path(environ.get("XDG_CONFIG_HOME") or home)))
     return (
         *(
@@ -47,13 +47,13 @@ def config_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
 def read_files(
     paths: Iterable[Path], before: Mapping[Path, Sections]
 ) -> tuple[dict[Path, Sections], list[str]]:
-    """What the files say that there are, and what is to be warned of. Blocks.
+    """What the existing files say, and warnings about them. Blocks.
 
-    A file that has said something goes on to say it when it is gone, empty or cannot be read;
-    so no accident opens the server.
+    What a file has said still applies when the file is gone, is empty or cannot be read, so that
+    no accident opens the server.
 
-    :param before: what they have said last.
-    :raises SettingsError: one is there and cannot be used.
+    :param before: what the files said last.
+    :raises SettingsError: a file exists but cannot be used.
     """
     said: dict[Path, Sections] = {}
     warnings: list[str] = []
@@ -83,7 +83,7 @@ def read_files(
 
 
 def _guarded(path: Path, old: Sections, new: Sections, warnings: list[str]) -> Sections:
-    """What a changed file says, and what it has said of the password if it is silent on that."""
+    """What a changed file says, and what it said of the guarding settings if it omits them now."""
     was, now = old.get(SECTION, {}), new.get(SECTION, {})
     if now.get("auth", "").strip().lower() in NO:
         return new
@@ -96,7 +96,7 @@ def _guarded(path: Path, old: Sections, new: Sections, warnings: list[str]) -> S
     if not kept:
         return new
     warnings.append(
-        f"{path} does not set {', '.join(kept)} any more: what it said of that still counts until "
+        f"{path} does not set {', '.join(kept)} any more: what it said of them still counts until "
         "the server is started again. To ask nobody for a password, write auth = no"
     )
     return {**new, SECTION: {**now, **kept}}
@@ -105,17 +105,17 @@ def _guarded(path: Path, old: Sections, new: Sections, warnings: list[str]) -> S
 def _read(path: Path, old: Sections) -> Sections | None:
     """The sections of a file; ``None`` if there is none.
 
-    :param old: what it has said last.
-    :raises OSError: it cannot be read, or not be looked for.
-    :raises SettingsError: it is no file of settings.
+    :param old: what it said last.
+    :raises OSError: it cannot be read or searched for.
+    :raises SettingsError: it is not a settings file.
     """
     try:
-        # What is no file must not be waited for.
+        # Not blocking: it may be a pipe, which must not be waited for.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
-        # Nobody has chosen the directory that a server happens to be started in.
+        # The directory that the server happens to be started in is nobody's choice.
         if path.is_absolute() or _is_found(path):
             raise
         return None
@@ -124,7 +124,7 @@ def _read(path: Path, old: Sections) -> Sections | None:
             return None
         content = stream.read()
     new = parse(path, content)
-    # A password that was cut off is a short one.
+    # Half a password would be taken for a whole one.
     if old and new and new != old and not content.endswith(b"\n"):
         raise SettingsError(
             f"{path} may be half written: its last line has no end. End it with a line break."
@@ -146,27 +146,27 @@ def parse(path: Path, content: bytes) -> Sections:
     :param path: what it is called in messages.
     :raises SettingsError: it is no file of settings.
     """
-    # Most servers have no file; their start must not pay for it.
+    # Imported when used: most servers have no file, and it would slow down their start.
     import configparser
 
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
-        # Editors of other systems begin with a byte-order mark and end lines with CR LF.
+        # Editors of other systems write a byte-order mark and end lines with CR LF.
         parser.read_string(content.decode("utf-8-sig").replace("\r\n", "\n"))
     except UnicodeDecodeError as error:
         raise SettingsError(
-            f"{path} cannot be read: byte {error.start + 1} is no UTF-8. Save it as UTF-8"
+            f"{path} cannot be read: byte {error.start + 1} is not UTF-8. Save it as UTF-8"
         ) from None
     except configparser.Error as error:
-        # Its own text repeats the line, which may hold the password; so would its traceback.
+        # The error's own text repeats the line, which may hold the password; so does its traceback.
         numbers = [number for number, _ in getattr(error, "errors", ())]
         line = numbers[0] if numbers else getattr(error, "lineno", 0)
         missing = isinstance(error, configparser.MissingSectionHeaderError)
         if missing and not str(getattr(error, "line", "")).startswith("["):
             raise SettingsError(
-                f"{path} cannot be read: line {line} stands in no section. Write [Server] above it."
+                f"{path} cannot be read: line {line} is in no section. Write [Server] above it."
             ) from None
         raise SettingsError(
-            f"{path} cannot be read: line {line} is no [section], no 'key = value' and no comment."
+            f"{path} cannot be read: line {line} is not a [section], a 'key = value' or a comment."
         ) from None
     return {name.lower(): dict(parser[name]) for name in parser.sections()}

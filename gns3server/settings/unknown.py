@@ -1,4 +1,4 @@
-"""What stands in a source and means nothing to this server, with what may have been meant."""
+"""Names in a source that mean nothing to this server, with what may have been meant."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from gns3server.settings.server import SECTION, SERVER_SETTINGS
 from gns3server.settings.sources import ENVIRONMENT_PREFIX, variable_prefix
 
 LIKE = 0.8
-"""How like a known name what may be another program's must be, to be taken for a slip."""
+"""How like a known name another must be to be taken for a slip, not for another program's."""
 
 Known = Mapping[str, Collection[str] | None]
-"""The settings that there are, by section; ``None`` where that is not known."""
+"""The known settings by section; ``None`` where they cannot be known."""
 
 
 def unknown_names(settings: Settings, plugins: Known) -> Iterator[str]:
-    """A sentence for each source with names that are not known.
+    """A sentence for each source that has unknown names.
 
-    Sections and variables of programs that are not there are no mistake; those of other servers
+    Sections and variables of programs that are not installed are not mistakes: other servers
     share these files.
 
     :param plugins: the settings of all plugins that are installed.

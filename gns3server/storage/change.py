@@ -17,6 +17,7 @@ from typing import Any
 from gns3server.errors import Conflict, StorageFailed
 from gns3server.events import Event
 from gns3server.files import durable
+from gns3server.files.safe_open import directory_beneath
 from gns3server.storage.database import Statement
 from gns3server.storage.event_log import EventLog
 from gns3server.storage.rows import NioRow, NodeRow, Owner, RunRow
@@ -65,21 +66,24 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
             change.then(take_in)
             change.tell(event)
 
-    Nothing of it happens before the block ends. Then files are staged, everything is written in
-    one commit, the files are put in place, memory changes, the events are told, and only then the
-    block is over. Changes of several tasks share a commit when they come together.
+    Nothing takes effect before the block ends. Then files are staged, everything is written in
+    one commit, the files are put in place, memory is changed, the events are told, and only then
+    is the block over. Changes of several tasks share a commit when they come at the same time.
 
     If it cannot be written, or the block raises, what :meth:`undo` was given is called, and
     nothing has changed: the block then ends with :class:`~gns3server.errors.StorageFailed`, or
-    with what was raised. With ``fact`` it is of something that has happened already: memory
-    changes and the events are told even then, without numbers, which leaves a gap in the log.
+    with what was raised. With ``fact``, the change has already happened in reality: memory
+    is changed and the events are told even then, without numbers, which leaves a gap in the log.
 
     :param commit: makes statements durable; see
         :meth:`gns3server.storage.database.DatabaseThread.commit`.
     """
 
-    def __init__(self, commit: Callable[..., Any], events: EventLog, *, fact: bool) -> None:
+    def __init__(
+        self, commit: Callable[..., Any], events: EventLog, *, root: Path, fact: bool
+    ) -> None:
         self._commit = commit
+        self._root = root
         self._log = events
         self._fact = fact
         self._statements: list[Statement] = []
@@ -91,7 +95,7 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
         self._failure: BaseException | None = None
 
     def belongs_to(self, events: EventLog) -> bool:
-        """Whether it is of the records that have these events."""
+        """Whether it is a change of the records that have these events."""
         return events is self._log
 
     # What happens ------------------------------------------------------------------
@@ -99,16 +103,16 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
     def tell(self, event: Event) -> None:
         """Tell an event once the change is made; several are told in order.
 
-        :raises Exception: it cannot be put into the words that are stored.
+        :raises Exception: it cannot be translated for storage.
         """
         self._events.append((event, self._log.line(event)))
 
     def then(self, call: Callable[[], object]) -> None:
-        """Call a function once the change is on disk, before anybody is told. It must not fail."""
+        """Call a function once the change is on disk, before events are told. It must not fail."""
         self._memory.append(call)
 
     def undo(self, call: Callable[[], None]) -> None:
-        """Call a function if the change is not made; the last one that was given comes first."""
+        """Call a function if the change is not made; the last one given is called first."""
         self._undo.append(call)
 
     # What is stored ----------------------------------------------------------------
@@ -122,8 +126,8 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
     ) -> None:
         """Store a node, and put files into its directory.
 
-        :param files: content by plain name. It is staged beside before the commit, and in place
-            before anybody is told of it; what a crash prevents is done at the next opening.
+        :param files: content by plain name. It is staged beside them before the commit, and put
+            in place before any event is told; after a crash, the next opening does the rest.
         """
         self.execute(
             SAVE_NODE,
@@ -145,7 +149,7 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
                 )
 
     def save_node_state(self, node_id: str, state: str) -> None:
-        """Store what a node is whose state no run on record tells of."""
+        """Store the state of a node when no run on record tells it."""
         self.execute("UPDATE node SET state = ? WHERE id = ?", state, node_id)
 
     def settle_node(self, node_id: str) -> None:
@@ -153,7 +157,7 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
         self.execute("UPDATE node SET fresh = 0 WHERE id = ?", node_id)
 
     def remove_node(self, node_id: str, node_type: str) -> None:
-        """Forget a node, and note its directory, which goes when the project is committed."""
+        """Forget a node, and note its directory, which is removed when the project is committed."""
         self.execute("DELETE FROM node WHERE id = ?", node_id)
         self.execute("INSERT OR REPLACE INTO removed_node VALUES (?, ?)", node_id, node_type)
         self.execute("DELETE FROM stored_value WHERE owner_kind = 'node' AND owner_id = ?", node_id)
@@ -178,7 +182,7 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
             )
 
     def save_layout(self, node_id: str, values: Mapping[str, Any]) -> None:
-        """Store where a node is drawn, and how; it goes with the node.
+        """Store where a node is drawn, and how; removed along with the node.
 
         :param values: what is to change, by the names of
             :class:`~gns3server.storage.rows.NodeLayout`.
@@ -191,7 +195,7 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
         self.execute(SAVE_LAYOUT, node_id, *named, node_id, *named)
 
     def save_run(self, run: RunRow) -> None:
-        """Store a run, or what is newly known of it."""
+        """Store a run, or what is newly known about it."""
         self.execute(
             "INSERT OR REPLACE INTO run VALUES (?, ?, ?, ?, ?)",
             run.id,
@@ -210,19 +214,19 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
         self.execute("INSERT OR REPLACE INTO allocated_port VALUES (?)", port)
 
     def free_port(self, port: int) -> None:
-        """Store that a UDP port is no client's any more."""
+        """Store that a UDP port is no longer allocated to a client."""
         self.execute("DELETE FROM allocated_port WHERE number = ?", port)
 
     def forget_ports_and_removed(self) -> None:
-        """What a close lets go: allocated ports and the list of removed nodes (contract 4.3)."""
+        """Forget what a close lets go: allocated ports, the removed nodes (contract 4.3)."""
         self.execute("DELETE FROM allocated_port")
         self.execute("DELETE FROM removed_node")
 
     def save_value(self, owner: Owner, plugin: str, key: str, value: Any) -> None:
-        """Store a value of a plugin's own with what it belongs to; it goes when that is removed.
+        """Store a plugin's own value with its owner; it is removed along with the owner.
 
-        Of a node that is not there any more nothing is stored. More than :data:`MOST_KEYS` of
-        a plugin with one owner make the change fail.
+        For a node that no longer exists, nothing is stored. More than :data:`MOST_KEYS` values of
+        one plugin with one owner make the change fail.
 
         :param value: anything that JSON can hold.
         """
@@ -234,7 +238,7 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
         )
 
     def remove_value(self, owner: Owner, plugin: str, key: str) -> None:
-        """Forget a value of a plugin's own."""
+        """Forget a plugin's own value."""
         self.execute(
             "DELETE FROM stored_value "
             "WHERE owner_kind = ? AND owner_id = ? AND plugin = ? AND key = ?",
@@ -265,7 +269,7 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
 
     async def _carry_out(self) -> None:
         for row, directory, files in self._files:
-            await _stage(row.name, directory, files)
+            await self._stage(row.name, directory, files)
         lines = [line for _, line in self._events if line is not None]
         insertions, skipped = self._log.insertion(lines)
         if not self._statements and not insertions:
@@ -284,7 +288,7 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
                 raise
             raise Conflict(
                 f"Nothing was changed: a plugin may keep {MOST_KEYS} values with one owner, and "
-                "has so many. Delete some, or put several into one."
+                "this one has that many. Delete some, or put several into one."
             ) from error
         except StorageFailed as error:
             self._log.not_stored(skipped)
@@ -301,9 +305,23 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
         if self._files:
             await self._forget_staged()
 
+    async def _stage(self, name: str, directory: Path, files: Mapping[str, bytes]) -> None:
+        def stage() -> None:
+            with directory_beneath(self._root, directory, make=True) as place:
+                durable.stage(place, files)
+
+        try:
+            await asyncio.to_thread(stage)
+        except OSError as error:
+            raise StorageFailed(
+                f"The files of VM {name!r} cannot be written: {error}. Nothing was changed: "
+                "free some disk space, or make the directory writable, and try again."
+            ) from error
+
     def _place(self) -> None:
         for _, directory, files in self._files:
-            durable.replace(directory, files)
+            with directory_beneath(self._root, directory) as place:
+                durable.replace(place, files)
 
     async def _forget_staged(self) -> None:
         statements: list[Statement] = []
@@ -326,13 +344,3 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
         except Exception as error:
             self._failure = error
         self._log.publish(self._events, last)
-
-
-async def _stage(name: str, directory: Path, files: Mapping[str, bytes]) -> None:
-    try:
-        await asyncio.to_thread(durable.stage, directory, files)
-    except OSError as error:
-        raise StorageFailed(
-            f"The files of VM {name!r} cannot be written: {error}. Nothing was changed: "
-            "free some disk space, or make the directory writable, and try again."
-        ) from error

@@ -1,7 +1,7 @@
 """One thread that owns every SQLite file and groups concurrent changes into one commit.
 
-An fsync costs milliseconds and is paid per commit, not per change: what has queued up during one
-commit travels in the next. Each file is in WAL mode with synchronous FULL, so that a change is on
+An fsync costs milliseconds and is paid per commit, not per change: changes that queue up during one
+commit share the next. Each file is in WAL mode with synchronous FULL, so that a change is on
 the disk before anybody is told of it, and locked exclusively: no second server can write to it.
 """
 
@@ -50,8 +50,8 @@ Statement = tuple[str, Sequence[Any]]
 class Database:
     """One open file; only the writer thread touches the connection.
 
-    :param inode: which file it is, whatever names that has; ``None`` while there is none.
-    :param found: what was read in it when it was opened.
+    :param inode: which file it is, by whatever name; ``None`` while there is none.
+    :param found: what was read from it when it was opened.
     """
 
     path: Path
@@ -60,7 +60,7 @@ class Database:
     found: Any = None
 
     def take_found(self) -> Any:
-        """Hand over what was read, which is not kept any longer."""
+        """Hand over what was read; it is not kept any longer."""
         found, self.found = self.found, None
         return found
 
@@ -88,16 +88,16 @@ class DatabaseThread:
         self._inodes: set[tuple[int, int] | None] = set()
         self._claiming = threading.Lock()
         self._models: dict[tuple[str, ...], Columns] = {}
-        self.submitted = 0  # changes and reads, of which many may share a commit
+        self.submitted = 0  # changes and reads; many may share a commit
         self.commits = 0
 
     async def open(
         self, path: Path, migrations: Migrations, *, read: Reader = lambda _: None, new: bool = True
     ) -> Database:
-        """Open a file in the newest version of its format. One that is refused is not touched.
+        """Open a file, brought up to the newest format. A file that is refused is not touched.
 
-        :param read: reads all that is in it: what it returns is the database's ``found``.
-        :param new: there may be no such file yet.
+        :param read: reads all of it; what this returns is the database's ``found``.
+        :param new: the file may not exist yet.
         :raises DatabaseError: damaged, locked by another process, or of a newer version.
         """
         database = Database(path)
@@ -110,7 +110,7 @@ class DatabaseThread:
         def call(db: Database) -> None:
             _open(db, migrations)
             self._claim(db)
-            # Read again only if somebody has written to it before it was locked.
+            # Read again only if something has written to it before it was locked.
             if examined is not None and examined[0] == state_of(path):
                 db.found = examined[1]
             else:
@@ -132,7 +132,7 @@ class DatabaseThread:
         return self._models[key]
 
     def _claim(self, database: Database) -> None:
-        """Refuse a file that is open under another name: SQLite's locks do not, in a process."""
+        """Refuse a file that is open under another name: in one process, SQLite's locks do not."""
         with suppress(OSError), self._claiming:
             status = database.path.stat()
             inode = (status.st_dev, status.st_ino)
@@ -140,7 +140,7 @@ class DatabaseThread:
                 return
             if inode in self._inodes:
                 remedy = "Give each project files of its own: copy, and do not link."
-                raise DatabaseError(database.path, "is open already in this server", remedy)
+                raise DatabaseError(database.path, "is already open in this server", remedy)
             self._inodes.discard(database.inode)
             self._inodes.add(inode)
             database.inode = inode
@@ -153,7 +153,7 @@ class DatabaseThread:
     def _examine(
         self, database: Database, migrations: Migrations, read: Reader, new: bool
     ) -> tuple[FileState, Any] | None:
-        """What is in a file, and the state that it was in before it was read."""
+        """What is in a file, and the file's state before it was read."""
         path = database.path
         try:
             self._claim(database)
@@ -163,8 +163,8 @@ class DatabaseThread:
             if not new:
                 raise
         except NoRoomToExamine as error:
-            # A full disk must not keep closed what could run on it.
-            log.warning("%s is opened without a look at it before: %s", path, error)
+            # A full disk must not keep a project closed that could run on it.
+            log.warning("%s is opened without being checked first: %s", path, error)
         return None
 
     async def commit(
@@ -190,7 +190,7 @@ class DatabaseThread:
         try:
             await asyncio.shield(done)
         except asyncio.CancelledError:
-            # A change that is on its way to the disk cannot be called back.
+            # A change that is on its way to the disk cannot be taken back.
             while not done.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait({done})
@@ -213,14 +213,14 @@ class DatabaseThread:
         return result
 
     async def copy(self, database: Database, path: Path) -> None:
-        """Copy a file as it is now, durably, to where no database is.
+        """Copy a file as it is now, durably, to a place where there is no database.
 
         :raises StorageFailed: it cannot be written.
         """
         await self._submit(_Job(database, call=lambda db: _copy(db, path)))
 
     async def close_database(self, database: Database) -> None:
-        """Close one file, its changes being durable already."""
+        """Close one file, whose changes are durable already."""
         self.opened.discard(database)
         await self._submit(_Job(database, call=self._close_file))
 
@@ -231,14 +231,14 @@ class DatabaseThread:
         self._give_back(database)
 
     async def close(self) -> None:
-        """End the thread after everything that is queued, and let go of every file."""
+        """End the thread after everything that is queued, and release every file."""
         for database in self.opened:
             self._jobs.put(_Job(database, call=self._close_file))
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
     async def _submit(self, job: _Job) -> Any:
-        # Shielded: what is on its way to the thread cannot be called back.
+        # Shielded: what is on its way to the thread cannot be taken back.
         return await asyncio.shield(self._queue(job))
 
     def _queue(self, job: _Job) -> asyncio.Future[Any]:
@@ -272,8 +272,8 @@ class DatabaseThread:
 def _connection(database: Database) -> sqlite3.Connection:
     if database.connection is None:
         raise StorageFailed(
-            f"The change was not written: {database.path} is closed, because its project or the "
-            "server ends. Open the project again and repeat it."
+            f"The change was not written: {database.path} is closed, because its project was "
+            "closed or the server is stopping. Open the project again and repeat it."
         )
     return database.connection
 
@@ -324,7 +324,7 @@ def _copy(database: Database, path: Path) -> None:
 
 
 def _commit_together(database: Database, jobs: list[_Job]) -> None:
-    """Commit several changes at once. One that fails by itself does not take the others along."""
+    """Commit several changes at once. One that fails by itself does not fail the others."""
     applied: list[tuple[_Job, int]] = []
     try:
         connection = _connection(database)
@@ -367,7 +367,7 @@ def _follow_up(job: _Job, row: int) -> None:
 
 def _roll_back(database: Database) -> None:
     if database.connection is not None and database.connection.in_transaction:
-        # What fails on a broken file must not end the thread that all files depend on.
+        # An error on a broken file must not end the thread that all files depend on.
         with suppress(sqlite3.Error):
             database.connection.rollback()
 

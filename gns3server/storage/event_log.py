@@ -1,8 +1,8 @@
 """The events of one project: stored with the changes that they tell of, numbered in that order.
 
 A client that was away gives the last number it has seen and gets everything after it, as far back
-as the bound allows. What is stored are lines that one translator has made; what they mean, and how
-a gap is told, is the business of who has handed that translator in.
+as the bound allows. What is stored are lines made by one translator; what they mean, and how
+a gap is told, is up to whoever passed that translator in.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ TRIM = "DELETE FROM event WHERE seq <= (SELECT max(seq) FROM event) - ?"
 AFTER = "SELECT seq, line FROM event WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 
 BATCH = 50
-"""Events that are read at once for a client that catches up."""
+"""How many events are read at once for a client that catches up."""
 
 TRIM_EVERY = 100
-"""Events between two looks at what is too much. Each would cost a page of its own to write."""
+"""Events between two trims of the log. Trimming at each would cost a page to write every time."""
 
 Read = Callable[[str, Sequence[Any]], Awaitable[list[Any]]]
 Translate = Callable[[Event], bytes | None]
-"""Makes the line that is stored of an event; ``None`` for one that is not."""
+"""Makes the line that is stored for an event; ``None`` for an event that is not stored."""
 
 Publish = Callable[[Event, int | None, Mapping[Any, Any]], None]
-"""Tells an event to listeners, with its number unless it has none, and what is made of it."""
+"""Tells listeners an event, its number if it has one, and translations that are made already."""
 
 
 def _nowhere(_event: Event, _number: int | None, _known: Mapping[Any, Any]) -> None:
@@ -47,11 +47,11 @@ def _nowhere(_event: Event, _number: int | None, _known: Mapping[Any, Any]) -> N
 class Missed:
     """What a client has missed.
 
-    Iterates over numbers and lines, in order, and ends where one is missing: it is complete if
-    the last one's number is ``last``.
+    Iterates over numbers and lines, in order, and ends where a number is missing. Nothing is
+    missing if the last number is ``last``.
 
     :param after: the last number that the client has seen.
-    :param last: the last number that was given out when it asked.
+    :param last: the last number that had been given out when it asked.
     """
 
     after: int
@@ -94,7 +94,7 @@ class EventLog:
         self._untrimmed = TRIM_EVERY
 
     async def open(self, translate: Translate, publish: Publish, keep: int) -> None:
-        """Go on where an earlier server ended.
+        """Continue where an earlier server stopped.
 
         :param keep: how many events to keep, about: up to :data:`TRIM_EVERY` more stay for a while.
         :raises DatabaseError: the log cannot be read.
@@ -104,14 +104,14 @@ class EventLog:
         self._keep, self._last = keep, last
 
     def line(self, event: Event) -> bytes | None:
-        """What is stored of an event."""
+        """The line to be stored for an event."""
         return self._translate(event)
 
     def insertion(self, lines: Sequence[bytes]) -> tuple[list[Statement], int]:
-        """What stores lines, to be the end of a commit; and the numbers that it leaves out.
+        """The statements that store lines, to end a commit with, and how many numbers they skip.
 
-        Those belong to events that were told without being stored. If the commit fails,
-        :meth:`not_stored` takes them back.
+        The skipped numbers belong to events that were told without being stored. If the commit
+        fails, pass their number to :meth:`not_stored`.
         """
         if not lines:
             return [], 0
@@ -122,7 +122,7 @@ class EventLog:
         return statements, skipped
 
     def not_stored(self, count: int) -> None:
-        """Leave out so many more numbers, so that their lack shows for ever."""
+        """Skip that many more numbers, so that the gap stays visible forever."""
         self._unstored += count
 
     def _trimming(self, coming: int) -> list[Statement]:
@@ -130,7 +130,7 @@ class EventLog:
         if self._untrimmed < TRIM_EVERY:
             return []
         self._untrimmed = 0
-        # Never all of it: the numbers go on from the last one that is there.
+        # Never all of it: numbering continues from the last row.
         return [(TRIM, (max(self._keep - coming, 1),))]
 
     def publish(self, events: Sequence[tuple[Event, bytes | None]], last: int | None) -> None:
@@ -150,9 +150,9 @@ class EventLog:
             self._publish(event, own, {self._translate: line})
 
     def since(self, number: int) -> Missed:
-        """What comes after a number, up to the last that is published at the time of this call.
+        """The events after a number, up to the last one published at the time of this call.
 
-        A number that the log has not got to is of another life of the project: nothing is found
-        that could follow it.
+        A number that the log has not reached comes from another life of the project: nothing is
+        found that could follow it.
         """
         return Missed(number, self._last + self._unstored, self._read)

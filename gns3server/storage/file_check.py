@@ -1,4 +1,4 @@
-"""Looking into a database file before it is opened, without leaving a trace on it.
+"""Looking into a database file before it is opened, without leaving a trace.
 
 Opening rewrites a write-ahead log, and what is damaged must stay as it is for
 whoever repairs it. So the file is read into memory first and tried out there.
@@ -33,7 +33,7 @@ from gns3server.storage.migrations import (
 T = TypeVar("T")
 
 Reader = Callable[[sqlite3.Connection], Any]
-"""Reads everything in a database; raises ValueError for what nobody could have stored."""
+"""Reads everything in a database; raises ValueError for what no server could have stored."""
 
 Columns = dict[str, list[Any]]
 """Name, type, whether null is allowed and place in the key of each column, by table."""
@@ -47,10 +47,10 @@ BUSY_SECONDS = 0.5
 COPY_STEP = 1024 * 1024
 
 COPY_TRIES = 5
-"""How often a file is copied that somebody writes to meanwhile."""
+"""How often copying is tried for a file that is being written to."""
 
 LOG_HEADER = 32
-"""Bytes at the start of a write-ahead log; others whenever it is begun anew (fileformat2.html)."""
+"""Bytes at the start of a write-ahead log; changed when it is begun anew (fileformat2.html)."""
 
 NO_ROOM_REMEDY = "Free some disk space, or make the directory writable."
 
@@ -60,7 +60,7 @@ DISK_CODES = (
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN,
 )
-"""How SQLite says that not the file is at fault, but what it is on."""
+"""How SQLite says that the fault is not in the file, but in the disk or directory it is on."""
 
 LOCK_START, LOCK_LENGTH = 0x40000000, 512
 """First and number of the bytes by which processes lock each other out of a database."""
@@ -91,7 +91,7 @@ class DatabaseMissing(DatabaseError):
 
 
 class DatabaseLocked(DatabaseError):
-    """409: another process has the file.
+    """409: another process has locked the file.
 
     :param pid: its id, ``None`` when the kernel does not tell.
     """
@@ -107,14 +107,14 @@ class NoRoomToExamine(Exception):
 
 
 def refusal(path: Path, error: Exception) -> DatabaseError:
-    """What to say of a file that cannot be used, by what the attempt has raised."""
+    """The error to raise for a file that cannot be used, given what the attempt raised."""
     reason, remedy = str(error), "Put a sound copy in its place, from a backup for instance."
     if isinstance(error, OSError):
         other = f" ({error.filename})" if error.filename not in (None, str(path)) else ""
         reason = f"{error.strerror or error}{other}"
         remedy = "Make it a regular file that the server's user may read and write."
     elif isinstance(error, NewerVersion):
-        remedy = "Use the gns3server that has written it, or one that is newer."
+        remedy = "Use the gns3server that wrote it, or a newer one."
     elif isinstance(error, sqlite3.Error):
         if primary_code(error) == sqlite3.SQLITE_BUSY:
             return DatabaseLocked(path, None)
@@ -124,13 +124,13 @@ def refusal(path: Path, error: Exception) -> DatabaseError:
 
 
 def primary_code(error: sqlite3.Error) -> int:
-    """The kind of an error of SQLite, without its finer points (sqlite.org/rescode.html)."""
+    """The kind of an error of SQLite, without its details (sqlite.org/rescode.html)."""
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return code & 0xFF
 
 
 def columns_after(migrations: Migrations) -> Columns:
-    """The columns of a file that is as some migrations make it."""
+    """The columns of a file made by some migrations."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
         bring_up_to_date(model, migrations)
         return _columns(model)
@@ -144,18 +144,18 @@ def check_file(
     user: int | None = None,
     model: Callable[[Migrations], Columns] = columns_after,
 ) -> T:
-    """Find out whether a file could be opened, brought up to date and read; returns what was read.
+    """Check that a file can be opened, brought up to date and read; returns what was read.
 
-    :param user: the process that may have it: it is read all the same, as it is then.
-    :param model: what its tables have to be; who checks many need not find it out for each.
+    :param user: a process that may have it locked: the file is read anyway, as it is then.
+    :param model: tells what its tables have to be; a caller that checks many files can cache it.
     :raises DatabaseMissing: there is no file.
-    :raises DatabaseLocked: another process has it.
+    :raises DatabaseLocked: another process has locked it.
     :raises DatabaseError: it cannot be used.
-    :raises NoRoomToExamine: see there.
+    :raises NoRoomToExamine: nothing could be found out.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise OSError("it is no regular file")
+            raise OSError("it is not a regular file")
         _wait_for_lock(path, user)
         with closing(_in_memory(path)) as connection:
             return _check(connection, migrations, read, model)
@@ -166,7 +166,7 @@ def check_file(
 
 
 def state_of(path: Path) -> FileState:
-    """What tells whether somebody has written to a file or its log."""
+    """A value that changes when a file or its log is written to."""
     state = []
     for file in (path, path.with_name(f"{path.name}-wal")):
         with suppress(OSError):
@@ -178,7 +178,7 @@ def state_of(path: Path) -> FileState:
 
 
 def salvage(path: Path, sql: str) -> list[Any]:
-    """The rows of a query on a file that is damaged, if they can be had; none if not."""
+    """The rows of a query on a damaged file, or none if they cannot be read."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return []
@@ -189,7 +189,7 @@ def salvage(path: Path, sql: str) -> list[Any]:
 
 
 def lock_holder(path: Path) -> int | None:
-    """The process that keeps others from opening a database; 0 for one that is out of sight.
+    """The process that keeps others from opening a database; 0 if it cannot be seen from here.
 
     :raises OSError: the file cannot be opened.
     """
@@ -211,12 +211,12 @@ def _wait_for_lock(path: Path, user: int | None) -> None:
 
 
 def _in_memory(path: Path) -> sqlite3.Connection:
-    """A copy of what is in a file and its logs, in memory and apart from it.
+    """A copy, in memory, of what is in a file and its logs.
 
-    As long as a log is not begun anew, all that goes into the file from it is still
-    in it: then the copy is whole, whoever writes to the file meanwhile.
+    As long as a log is not begun anew, everything that goes from it into the file is still
+    in it: then the copy is whole, even if something writes to the file meanwhile.
 
-    :raises OSError: it is written to so busily that no copy is.
+    :raises OSError: it is written to so often that no copy is whole.
     """
     for _ in range(COPY_TRIES):
         begun = _log_header(path)
@@ -261,13 +261,13 @@ def _source(path: Path) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as source:
             yield source
         return
-    # What a log means only a connection that may write to it can tell.
+    # Only a connection that may write to a log can tell what it means.
     with _room() as directory:
         for file in (path, *logs):
             with file.open("rb") as stream:
                 _write(stream, directory / file.name)
         with closing(sqlite3.connect(directory / path.name)) as source:
-            # Else it would keep an index of the log in one more file.
+            # Otherwise it would keep an index of the log in another file.
             source.execute("PRAGMA locking_mode = EXCLUSIVE")
             yield source
 
@@ -305,7 +305,7 @@ def _check(
 ) -> T:
     """Check pages, version, tables and rows; returns what was read.
 
-    :raises sqlite3.Error, ValueError: something is not what it should be.
+    :raises sqlite3.Error, ValueError: something is not as it should be.
     """
     (problem,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if problem != "ok":

@@ -1,12 +1,12 @@
 """Database files of earlier versions, brought up to the present one.
 
-The format of a kind of file is a list of SQL scripts, one a version: the first
-makes the tables of version 1 in an empty file, each further one makes its
-version of the one before. A new file runs all of them, so that it cannot
+The format of a kind of file is a list of SQL scripts, one per version: the first
+makes the tables of version 1 in an empty file, and each further one turns the
+version before it into its own. A new file runs all of them, so that it cannot
 differ from one that was brought up to date. A script that was ever released
 is never changed; a new version is one more script at the end.
 
-All functions block, and are for who owns the connection.
+All functions block, and are only for the owner of the connection.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gns3server.files.durable import sync_directory, sync_file
 log = logging.getLogger(__name__)
 
 Migrations = Sequence[str]
-"""SQL scripts, the one of version 1 first. None holds a transaction of its own."""
+"""SQL scripts, the one of version 1 first. None contains a transaction of its own."""
 
 PART_SUFFIX = ".part"
 """The end of the name of a copy that is being written."""
@@ -40,9 +40,9 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 
 def is_outdated(connection: sqlite3.Connection, migrations: Migrations) -> bool:
-    """Whether scripts are still to be run.
+    """Whether some scripts have not been run yet.
 
-    :raises NewerVersion: the file is of a version that has no script yet.
+    :raises NewerVersion: the file is of a version that has no script here.
     """
     found, newest = version_of(connection), len(migrations)
     if found > newest:
@@ -71,10 +71,10 @@ def bring_up_to_date(connection: sqlite3.Connection, migrations: Migrations) -> 
 
 
 def upgrade(connection: sqlite3.Connection, path: Path, migrations: Migrations) -> None:
-    """Bring a file up to date; one of an earlier version is copied before, as ``project.db.v1``.
+    """Bring a file up to date; an earlier version is first copied, as ``project.db.v1``.
 
     The copy stays, for those who want to go back to the server that wrote it.
-    After a failure there is none: the file itself is as it was.
+    After a failure there is no copy: the file itself is as it was.
 
     :raises OSError: the copy cannot be written.
     :raises sqlite3.Error: see :func:`bring_up_to_date`.
@@ -95,9 +95,9 @@ def upgrade(connection: sqlite3.Connection, path: Path, migrations: Migrations) 
 
 
 def copy_database(connection: sqlite3.Connection, path: Path) -> None:
-    """Write the content of a database to a file of its own, durably, whole or not at all.
+    """Write the content of a database to a separate file, durably, whole or not at all.
 
-    :param path: what is there is replaced; it must be no database in use.
+    :param path: an existing file is replaced; it must not be a database in use.
     :raises OSError, sqlite3.Error: it cannot be written.
     """
     part = path.with_name(path.name + PART_SUFFIX)
@@ -113,7 +113,7 @@ def copy_database(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _free_name(path: Path, version: int) -> Path:
-    """A name for the copy that no earlier copy has: that one may be all somebody has left."""
+    """A name for the copy that no earlier copy has: an earlier copy may be all that is left."""
     name = f"{path.name}.v{version}"
     names = (name if number == 1 else f"{name}-{number}" for number in count(1))
     return next(free for free in map(path.with_name, names) if not os.path.lexists(free))

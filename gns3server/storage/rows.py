@@ -1,9 +1,9 @@
-"""Reading what a ``project.db`` or ``server.db`` holds, and believing none of it unseen.
+"""Reading what a ``project.db`` or ``server.db`` holds, trusting none of it unchecked.
 
-A lab is a directory that people hand on and edit: an id out of it becomes part
-of a path, and a name of a file is written to. So every value is checked.
+A lab is a directory that people pass on and edit: an id from it becomes part
+of a path, and a file name from it is written to. So every value is checked.
 
-All functions block, and raise ValueError for what no server has stored.
+All functions block, and raise ValueError for what no server could have stored.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from gns3server.running.values import exactly, plain_name
 T = TypeVar("T")
 
 NODE_STATES = ("stopped", "started", "suspended")
-"""What a node may be on record as."""
+"""The states that a node may have on record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRow:
     """A node as it is stored.
 
-    :param state: one of :data:`NODE_STATES`; a run on record tells more of a started node.
+    :param state: one of :data:`NODE_STATES`; for a started node, a run on record tells more.
     :param fresh: its plugin may not know yet that it was created.
     """
 
@@ -67,7 +67,7 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class NioRow:
-    """A NIO as it is stored: the name of its type, and its other fields."""
+    """A NIO as it is stored: the name of its type, and the other fields."""
 
     type: str
     fields: Mapping[str, Any]
@@ -77,10 +77,10 @@ class NioRow:
 class NodeLayout:
     """Where a node is drawn, and how.
 
-    :param x: and ``y``: in pixels of a drawing that has no bounds; they grow right and down.
-    :param z: what is drawn above what: the greater is.
-    :param symbol: names a picture, in the words of whoever draws.
-    :param label: how its name is written, in the words of whoever draws.
+    :param x: and ``y``: in pixels, on a drawing without bounds; they grow right and down.
+    :param z: the node with the greater value is drawn on top.
+    :param symbol: names a picture, as defined by the client that draws.
+    :param label: how its name is written, as defined by the client that draws.
     """
 
     x: float = 0.0
@@ -92,14 +92,17 @@ class NodeLayout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectPlace:
-    """What the server knows of a project: where it is and what may be removed with it.
+    """What the server knows about a project: where it is and what may be removed with it.
 
+    :param path: its real directory, which is compared and protected.
+    :param given: the same as the client has written it, perhaps through a link; for answers.
     :param made_directory: the server made the directory or found it empty, so
         the whole of it goes when the project is deleted.
     """
 
     id: str
     path: Path
+    given: str
     open: bool
     made_directory: bool
 
@@ -124,17 +127,18 @@ class StoredProject:
 
 
 def read_places(connection: sqlite3.Connection) -> list[ProjectPlace]:
-    """All projects that a server knows; all else that it has stored is checked."""
+    """All projects that a server knows; everything else in its records is checked as well."""
     _values(connection)
     return [
         ProjectPlace(
             id=_id("a project's id", project_id),
             path=_directory("a project's path", path),
+            given=exactly("a project's path as it was given", given, str),
             open=bool(is_open),
             made_directory=bool(made_directory),
         )
-        for project_id, path, is_open, made_directory in connection.execute(
-            "SELECT id, path, open, made_directory FROM project"
+        for project_id, path, given, is_open, made_directory in connection.execute(
+            "SELECT id, path, given, open, made_directory FROM project"
         )
     ]
 
@@ -166,7 +170,7 @@ def read_project(connection: sqlite3.Connection) -> StoredProject | None:
 
 
 def read_project_of(connection: sqlite3.Connection, owner: str) -> StoredProject:
-    """All of the project whose records these must be."""
+    """All of the project that these records must belong to."""
     stored = read_project(connection)
     if stored is None or stored.id != owner:
         whose = f"of project {stored.id}" if stored else "of no project"
@@ -288,7 +292,7 @@ def _parsed(what: str, text: Any) -> Any:
 
 def _state(what: str, value: Any) -> str:
     if value not in NODE_STATES:
-        raise ValueError(f"{what} is none that is ever stored: {value!r:.80}")
+        raise ValueError(f"{what} is not one that is ever stored: {value!r:.80}")
     return str(value)
 
 

@@ -13,16 +13,16 @@ LOCK_FILE = "server.lock"
 
 
 class AlreadyRunning(Exception):
-    """Another server has the pid file or the state directory; the text says which process."""
+    """Another server holds the pid file or the state directory; the text says which process."""
 
 
 def lock_state(directory: Path) -> int:
-    """Become the one server of a state directory, until the returned descriptor is closed. Blocks.
+    """Become the only server of a state directory, until the returned descriptor is closed. Blocks.
 
-    The kernel takes the lock from a process that ends, however it ends, so that what
+    The kernel releases the lock when a process ends, however it ends, so that what
     the file says counts only while the lock is held.
 
-    :raises AlreadyRunning: another process is it.
+    :raises AlreadyRunning: another process holds the lock.
     :raises OSError: the file cannot be made or written.
     """
     lock = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -32,7 +32,7 @@ def lock_state(directory: Path) -> int:
         except BlockingIOError:
             who = _read_owner(lock)
             raise AlreadyRunning(
-                f"another server has {directory}: {who or 'a process that is just starting'}. "
+                f"another server uses {directory}: {who or 'a process that is just starting'}. "
                 "Stop it first, or choose another state_path for this one"
             ) from None
         since = datetime.now().astimezone().isoformat(" ", "seconds")
@@ -46,9 +46,9 @@ def lock_state(directory: Path) -> int:
 
 
 def state_owner(directory: Path) -> str:
-    """Who has locked a state directory last: the process, since when, started how. Blocks.
+    """Which process last locked a state directory, since when, and how it was started. Blocks.
 
-    It may be long gone.
+    That process may be long gone.
     """
     try:
         lock = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)

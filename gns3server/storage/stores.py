@@ -72,6 +72,10 @@ CREATE TABLE stored_value (
     owner_kind TEXT NOT NULL, owner_id TEXT NOT NULL, plugin TEXT NOT NULL,
     key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (owner_kind, owner_id, plugin, key));
 """,
+    """
+ALTER TABLE project ADD COLUMN given TEXT NOT NULL DEFAULT '';
+UPDATE project SET given = path;
+""",
 )
 
 
@@ -86,9 +90,10 @@ class Records:
     def change(self, *, fact: bool = False) -> ProjectChange:
         """A change of what is stored; see :class:`~gns3server.storage.change.ProjectChange`.
 
-        :param fact: it has happened already, and is told even if it cannot be stored.
+        :param fact: it has already happened, and is told even if it cannot be stored.
         """
-        return ProjectChange(self._commit, self.events, fact=fact)
+        root = self._database.path.parent
+        return ProjectChange(self._commit, self.events, root=root, fact=fact)
 
     async def _commit(
         self,
@@ -107,27 +112,27 @@ class Records:
 
 
 class ServerStore(Records):
-    """``server.db``: which projects exist, where, open or not, and values of plugins."""
+    """``server.db``: which projects exist, where, open or not; and plugins' values."""
 
     @classmethod
     async def load(cls, thread: DatabaseThread, directory: Path) -> ServerStore:
         """Open the server's records.
 
-        :raises gns3server.storage.file_check.DatabaseError: damaged, or another server has them.
+        :raises gns3server.storage.file_check.DatabaseError: damaged, or in use by another.
         """
         database = await thread.open(directory / SERVER_FILE, SERVER_MIGRATIONS, read=read_places)
         return cls(thread, database)
 
     def take_found(self) -> list[ProjectPlace]:
-        """All projects that were known when it was opened; to be asked for once."""
+        """All projects that were known when it was opened; can be asked for only once."""
         places: list[ProjectPlace] = self._database.take_found()
         return places
 
     async def save(self, place: ProjectPlace) -> None:
         """Store a project's place, replacing what was known under its id."""
-        row = (place.id, str(place.path), place.open, place.made_directory)
+        row = (place.id, str(place.path), place.open, place.made_directory, place.given)
         await self._thread.commit(
-            self._database, ("INSERT OR REPLACE INTO project VALUES (?, ?, ?, ?)", row)
+            self._database, ("INSERT OR REPLACE INTO project VALUES (?, ?, ?, ?, ?)", row)
         )
 
     async def remove(self, project_id: str) -> None:
@@ -146,8 +151,8 @@ class ProjectStore(Records):
     ) -> ProjectStore:
         """Open a project's records.
 
-        :param owner: the project that they must belong to; without it any will do, and
-            they are made if the directory has none.
+        :param owner: the project that they must belong to; without it, any will do, and
+            they are created if the directory has none.
         :raises gns3server.storage.file_check.DatabaseError: they cannot be used.
         """
         read = read_project if owner is None else partial(read_project_of, owner=owner)
@@ -161,7 +166,7 @@ class ProjectStore(Records):
         await self._thread.close_database(self._database)
 
     async def copy_to(self, directory: Path) -> None:
-        """Write a copy, durable, into a directory that has none."""
+        """Write a durable copy into a directory that has no records."""
         await self._thread.copy(self._database, directory / PROJECT_FILE)
 
     async def switch_to(self, other: ProjectStore) -> None:
@@ -170,15 +175,15 @@ class ProjectStore(Records):
         await self._thread.close_database(old)
 
     def take_found(self) -> StoredProject | None:
-        """What was in it when it was opened, but the events; ``None`` in a new one.
+        """What was in it when it was opened, except the events; ``None`` if it is new.
 
-        To be asked for once: it is kept no longer.
+        Can be asked for only once: it is not kept after that.
         """
         stored: StoredProject | None = self._database.take_found()
         return stored
 
     async def stored(self) -> StoredProject:
-        """Read everything but the events."""
+        """Read everything except the events."""
 
         def read(connection: sqlite3.Connection) -> StoredProject:
             stored = read_project(connection)

@@ -1,14 +1,14 @@
 """For plugin authors: a real server, a client and a conformance suite, as pytest fixtures.
 
-Installed with ``pip install gns3server[testing]``, the fixtures are there
+Installed with ``pip install gns3server[testing]``, the fixtures are available
 without an import::
 
     async def test_my_emulator_starts(gns3_client, gns3_project):
         vm = await gns3_client.post(f"{gns3_project}/myemulator/vms", {"name": "one"})
         assert vm.status == 201
 
-Each test gets a server of its own, with directories and port ranges of its own. If
-a process is left when it is over, the test fails and the process is killed. The
+Each test gets its own server, with its own directories and port ranges. If
+a process is left when the test is over, the test fails and the process is killed. The
 client checks every answer against the server's OpenAPI document.
 """
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-# Before they are imported: so that their assertions tell what they have compared.
+# Before they are imported, so that their assertions show what they compared.
 pytest.register_assert_rewrite(
     "gns3server.testing.conformance",
     "gns3server.testing.node_steps",
@@ -40,7 +40,7 @@ from gns3server.testing.fixtures import (  # noqa: E402
     pytest_addoption,
 )
 from gns3server.testing.lab_server import LabServer, ServerFactory  # noqa: E402
-from gns3server.testing.leftovers import TEST_VARIABLE, processes_of  # noqa: E402
+from gns3server.testing.leftovers import TEST_VARIABLE, marks, processes_of  # noqa: E402
 from gns3server.testing.node_steps import free_udp_port  # noqa: E402
 from gns3server.testing.port_blocks import PortBlock, claimed_ports  # noqa: E402
 from gns3server.testing.server_process import ServerProcess  # noqa: E402
@@ -69,6 +69,7 @@ __all__ = [
     "gns3_serving",
     "gns3_settings",
     "gns3_snapshot",
+    "marks",
     "part_of",
     "processes_of",
     "pytest_addoption",

@@ -1,4 +1,4 @@
-"""What holds a server to its API document, and the document to what was reviewed."""
+"""Checks of a server against its API document, and of the document against the reviewed one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINES_SHOWN = 60
 class ResponseCheck:
     """Checks answers against the server's own API document.
 
-    marshmallow validates nothing that it dumps, so this is what holds the
+    marshmallow does not validate what it dumps, so this is what holds the
     server to its document.
     """
 
@@ -58,7 +58,7 @@ class ResponseCheck:
             self._check_value(answer, content[JSON]["schema"])
 
     def _error_shape(self, path: str) -> Any:
-        """The schema of errors of URLs that nobody has, if they have a shape of their own."""
+        """The schema of errors of URLs that no route has, if such errors have their own shape."""
         from gns3server.http.families import is_below
         from gns3server.http.openapi import ERROR_SHAPES
 
@@ -83,7 +83,7 @@ class ResponseCheck:
 
 
 def part_of(document: Mapping[str, Any], tag: str) -> dict[str, Any]:
-    """The part of an API document that is under a tag, with the schemas it refers to."""
+    """The part of an API document under a tag, with the schemas that it refers to."""
     paths = {
         path: found
         for path, item in document["paths"].items()
@@ -122,6 +122,6 @@ def check_snapshot(value: Any, path: Path, *, renew: bool = False) -> None:
     difference = "\n".join(islice(lines, LINES_SHOWN))
     if difference:
         raise AssertionError(
-            f"The API is not the one that was reviewed, {path}. Clients will notice. If that is "
+            f"The API is not the one that was reviewed, {path}. Clients will notice. If this is "
             f"meant, run this test with --gns3-renew, and commit what it has written.\n{difference}"
         )

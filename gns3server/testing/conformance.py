@@ -7,8 +7,8 @@ The whole test module of a plugin may be::
     class TestMine(NodeTypeConformance):
         node_type = "mine"
 
-Each test says in its first line what is required. What that means for a type, its declaration
-tells: whether it has a console, is a process, is always on, can be suspended.
+Each test says in its first line what is required. What that means for a type is read
+from its declaration: whether it has a console, is a process, is always on, can be suspended.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class RecordConformance(NodeSteps):
-    """What is kept of a node, and shown."""
+    """What is stored about a node, and shown."""
 
     async def test_a_new_node_is_shown_and_listed(self, gns3_server: LabServer) -> None:
         """A creation, a read and the list show the same object, the oldest node first."""
@@ -49,7 +49,7 @@ class RecordConformance(NodeSteps):
         assert (await gns3_server.client.get(nodes)).json == [made, second]
 
     async def test_an_id_is_kept_and_made_only_once(self, gns3_server: LabServer) -> None:
-        """A node has the id that its creation names; the same creation again makes no other."""
+        """A node has the id that its creation names; repeating the creation makes no other."""
         project, vm_id = await self.project(gns3_server), str(uuid.uuid4())
         first = await self.post(gns3_server, project, vm_id=vm_id)
         again = await self.post(gns3_server, project, vm_id=vm_id)
@@ -59,7 +59,7 @@ class RecordConformance(NodeSteps):
         assert len((await gns3_server.client.get(f"{project}/{self.node_type}/vms")).json) == 1
 
     async def test_unknown_ids_are_told_apart(self, gns3_server: LabServer) -> None:
-        """An id that no node of the project has is not found; what is no id is refused."""
+        """An id that no node of the project has is not found; what is not an id is refused."""
         project, other = await self.project(gns3_server), await self.project(gns3_server)
         vm = await self.create(gns3_server, project)
         nodes, client = f"{project}/{self.node_type}/vms", gns3_server.client
@@ -106,7 +106,7 @@ class RecordConformance(NodeSteps):
         assert (await self.post(gns3_server, project, console=console)).status == 201
 
     async def test_a_closed_project_opens_with_its_nodes(self, gns3_server: LabServer) -> None:
-        """Closing a project ends its nodes; opened again it has them, with their wires."""
+        """Closing a project ends its nodes; once open again, it has them, with their wires."""
         client, project = gns3_server.client, await self.project(gns3_server)
         vm = await self.ready(gns3_server, project)
         before, nios = (await client.get(vm)).json, self.nios(gns3_server, vm)
@@ -122,7 +122,7 @@ class RecordConformance(NodeSteps):
         await self.act(gns3_server, vm, "start", "started")
 
     async def test_a_node_is_there_after_a_restart(self, gns3_serving: ServerFactory) -> None:
-        """The next server shows the node as it was; what is always on is up."""
+        """The next server shows the node as it was; a node that is always on is up."""
         async with gns3_serving() as server:
             vm = await self.ready(server, await self.project(server), name="stays")
             before, nios = (await server.client.get(vm)).json, self.nios(server, vm)
@@ -135,12 +135,12 @@ class RecordConformance(NodeSteps):
 
 
 class LifeConformance(NodeSteps):
-    """How a node starts, stops and ends, and what is told of it."""
+    """How a node starts, stops and ends, and what is told about it."""
 
     async def test_start_stop_and_reload(self, gns3_server: LabServer) -> None:
         """A node is up when its start is answered, and gone when its stop is.
 
-        What is always on stays up. What is no process node leaves no process of its own.
+        A node that is always on stays up. One that is not a process node leaves no process.
         """
         vm = await self.ready(gns3_server, await self.project(gns3_server))
         for _ in "once", "again":
@@ -157,7 +157,7 @@ class LifeConformance(NodeSteps):
         await self.act(gns3_server, vm, "reload", "started")
 
     async def test_two_nodes_come_up_beside_each_other(self, gns3_server: LabServer) -> None:
-        """Two nodes start at once, and what happens to one is not the other's."""
+        """Two nodes start at once, and what happens to one does not affect the other."""
         project = await self.project(gns3_server)
         vms = [await self.ready(gns3_server, project, name=name) for name in ("one", "two")]
         await asyncio.gather(*(self.act(gns3_server, vm, "start", "started") for vm in vms))
@@ -171,9 +171,9 @@ class LifeConformance(NodeSteps):
         assert answer.status == (409 if self.needs_wire else 204), answer
 
     async def test_events_tell_the_life_of_a_node_in_order(self, gns3_server: LabServer) -> None:
-        """Each change is told once, with the node as it is then; what changes nothing is not.
+        """Each change is told once, with the node as it is then; an action without effect is not.
 
-        Of what is always on only its creation is told.
+        Of a node that is always on, only the creation is told.
         """
         client, project = gns3_server.client, await self.project(gns3_server)
         vm_id = str(uuid.uuid4())
@@ -193,7 +193,7 @@ class LifeConformance(NodeSteps):
             await self.check_silence(gns3_server, project, events)
 
     async def test_a_node_is_suspended_and_goes_on(self, gns3_server: LabServer) -> None:
-        """What can be suspended freezes and goes on, and both are told; no other has the routes."""
+        """A node that can be suspended freezes and goes on, both told; others lack the routes."""
         client, project = gns3_server.client, await self.project(gns3_server)
         vm = await self.ready(gns3_server, project)
         if not self.can_suspend(gns3_server):
@@ -222,11 +222,11 @@ class LifeConformance(NodeSteps):
     async def test_a_crash_is_told_and_leaves_nothing(self, gns3_server: LabServer) -> None:
         """A process that is killed stops its node with an error; the node can be started again.
 
-        What is no process node has no process that could be killed.
+        A node that is not a process node has no process to kill.
         """
         client, project = gns3_server.client, await self.project(gns3_server)
         vm = await self.started(gns3_server, project)
-        main = children(gns3_server)
+        main = main_processes(gns3_server)
         assert len(main) == int(self.is_process(gns3_server))
         stopped = {**(await client.get(vm)).json, "status": self.idle(gns3_server)}
         async with self.told(gns3_server, project, stopped["vm_id"]) as events:
@@ -242,7 +242,7 @@ class LifeConformance(NodeSteps):
         await self.act(gns3_server, vm, "start", "started")
 
     async def test_a_running_node_is_deleted_with_all_it_has(self, gns3_server: LabServer) -> None:
-        """A deletion ends the node first, its ports are free again, and nothing has failed."""
+        """A deletion ends the node first, then its ports are free again, and nothing has failed."""
         project, ports = await self.project(gns3_server), gns3_server.ports
         vm = await self.started(gns3_server, project)
         node = self.node(gns3_server, vm)
@@ -258,7 +258,7 @@ class LifeConformance(NodeSteps):
             await self.check_silence(gns3_server, project, events)
 
     async def test_a_running_node_outlives_its_server(self, gns3_serving: ServerFactory) -> None:
-        """A server that is to keep its nodes leaves them to the next: started, or suspended."""
+        """A server set to keep its nodes leaves them to the next one: started, or suspended."""
         async with gns3_serving(keep_nodes=True) as server:
             vm = await self.started(server, await self.project(server))
             if self.can_suspend(server):
@@ -315,7 +315,7 @@ class WireConformance(NodeSteps):
         assert not len(gns3_server.ports.udp)
 
     async def check_udp_port(self, server: LabServer, path: str, nio: Any) -> None:
-        """Look whether the UDP port of a NIO that is plugged in is its project's alone."""
+        """Check that the UDP port of a plugged-in NIO belongs to its project alone."""
         named = server.running.server.registry.nio_types[nio["type"]].local_udp_port
         if named is None:
             return
@@ -328,7 +328,7 @@ class WireConformance(NodeSteps):
         """A running node takes a change of its wires or refuses it as a whole, and goes on."""
         client, project = gns3_server.client, await self.project(gns3_server)
         vm = await self.started(gns3_server, project)
-        main, vm_id = children(gns3_server), vm.rpartition("/")[2]
+        main, vm_id = main_processes(gns3_server), vm.rpartition("/")[2]
         async with self.told(gns3_server, project, vm_id, self.last) as events:
             for place in corners(self.node(gns3_server, vm)):
                 for nio in (self.nio(gns3_server), None):
@@ -339,7 +339,7 @@ class WireConformance(NodeSteps):
                     after |= {place: dict(nio)} if nio else {}
                     assert self.nios(gns3_server, vm) == (before if answer.status == 409 else after)
                     await self.check(gns3_server, vm, "started")
-            assert children(gns3_server) == main
+            assert main_processes(gns3_server) == main
             await self.check_silence(gns3_server, project, events)
         assert (await client.delete(vm)).status == 204
 
@@ -352,7 +352,8 @@ class NodeTypeConformance(RecordConformance, LifeConformance, WireConformance):
     """
 
 
-def children(server: LabServer) -> list[int]:
-    """The processes that the server has started itself, as far as they live."""
-    stats = map(read_stat, server.processes())
-    return [stat.pid for stat in stats if stat is not None and stat.parent == os.getpid()]
+def main_processes(server: LabServer) -> list[int]:
+    """The living processes of nodes that no other one of them has started."""
+    found = server.processes()
+    stats = map(read_stat, found)
+    return [stat.pid for stat in stats if stat is not None and stat.parent not in found]

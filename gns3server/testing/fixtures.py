@@ -1,4 +1,4 @@
-"""The fixtures: servers of one test each, clients of them, ports of their own."""
+"""The fixtures: a server for each test, its clients, and ports of its own."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from gns3server.testing.server_process import ServerProcess, server_process
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from gns3server.app import MakeMachine
     from gns3server.http.client import Client
     from gns3server.settings.schema import Settings
 
@@ -44,12 +45,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def gns3_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Settings of a server that shares nothing with any other; kills and reports what is left."""
-    from gns3server.nodes.runtime import runtime_base
+    from gns3server.running.runtime import runtime_base
     from gns3server.settings.schema import Settings
     from gns3server.settings.server import ServerSettings
 
     test_id = uuid.uuid4().hex
-    # Inherited as well by what a plugin starts by itself, in the process of the test.
+    # Also inherited by what a plugin itself starts, in the process of the test.
     monkeypatch.setenv(TEST_VARIABLE, test_id)
     with claimed_ports() as ports, nothing_left(test_id):
         settings = Settings(
@@ -64,6 +65,8 @@ def gns3_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
                 udp_start_port_range=ports.first,
                 udp_end_port_range=ports.last,
                 strict_plugins=True,
+                # To know its processes by.
+                environment=TEST_VARIABLE,
             ),
             environ={
                 **os.environ,
@@ -73,7 +76,7 @@ def gns3_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
             },
         )
         yield settings
-        # A server that was killed leaves what the next one would have used again.
+        # A server that was killed leaves files that the next one would have used again.
         user_runtime = settings.environ.get("XDG_RUNTIME_DIR")
         shutil.rmtree(runtime_base(settings.state_path, user_runtime), ignore_errors=True)
 
@@ -89,7 +92,7 @@ def gns3_serving(gns3_settings: Settings) -> ServerFactory:
 
     ``plugins`` are entry points; keywords replace ``[Server]`` settings;
     ``sections`` and ``environ`` add to the rest; ``plugin_seconds`` is how long
-    one call into a plugin may take.
+    one call into a plugin may take; ``machine`` makes the machine that nodes run on.
     """
 
     @asynccontextmanager
@@ -99,6 +102,7 @@ def gns3_serving(gns3_settings: Settings) -> ServerFactory:
         sections: Mapping[str, Mapping[str, str]] | None = None,
         environ: Mapping[str, str] | None = None,
         plugin_seconds: float = 10.0,
+        machine: MakeMachine | None = None,
         **server: Any,
     ) -> AsyncIterator[LabServer]:
         from gns3server import app
@@ -117,6 +121,7 @@ def gns3_serving(gns3_settings: Settings) -> ServerFactory:
             LiveSettings(lambda **_: lab_server.settings),
             found=plugins,
             plugin_seconds=plugin_seconds,
+            machine=machine,
         ) as lab_server.running:
             async with Client(lab_server.url) as first:
                 document = (await first.get("/v1/openapi.json")).json
@@ -135,7 +140,7 @@ async def gns3_server(gns3_serving: ServerFactory) -> AsyncIterator[LabServer]:
 
 @pytest.fixture
 def gns3_process(gns3_settings: Settings) -> ProcessFactory:
-    """Make servers that are processes of their own, one after the other on the same directories.
+    """Make servers in separate processes, one after the other on the same directories.
 
     Use it as::
 
@@ -145,7 +150,7 @@ def gns3_process(gns3_settings: Settings) -> ProcessFactory:
 
     ``environ`` adds to its environment; keywords replace ``[Server]`` settings; ``under`` is a
     command that it is run under, as ``("prlimit", "--nofile=64")``. Nodes outlive a server that
-    was killed: the test fails if one is left at its end, and it is killed then.
+    was killed: if one is left at the end, the test fails and the node is killed.
     """
     return partial(server_process, gns3_settings)
 
@@ -168,14 +173,14 @@ async def gns3_project(gns3_client: Client) -> str:
 def gns3_snapshot(request: pytest.FixtureRequest) -> SnapshotCheck:
     """Compare an API document with the one that was reviewed: ``openapi.json`` beside the test.
 
-    So every change of the contract shows in a difference. A plugin compares its
+    Every change of the contract thus shows as a difference. A plugin compares its
     own part of it::
 
         async def test_the_contract_is_the_reviewed_one(gns3_client, gns3_snapshot):
             document = (await gns3_client.get("/v1/openapi.json")).json
             gns3_snapshot(part_of(document, "myemulator"))
 
-    The first time, and whenever a change is meant, run pytest with ``--gns3-renew``.
+    The first time, and for every intended change, run pytest with ``--gns3-renew``.
     """
     path = request.path.with_name("openapi.json")
     renew = request.config.getoption(RENEW)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class LabServer:
     """A real server of one test.
 
-    Its ``settings`` are what it reads at its start, and anew at a reload: assign others to see
-    what becomes of them.
+    Its ``settings`` are what it reads at its start, and again at a reload: assign others to see
+    what it does with them.
     """
 
     running: RunningServer

@@ -1,4 +1,4 @@
-"""The processes that servers of a test have started, and the end of those that are left."""
+"""The processes that a test's servers have started, and the end of those left over."""
 
 from __future__ import annotations
 
@@ -16,25 +16,30 @@ TEST_VARIABLE = "GNS3_TEST_ID"
 """Set for every server of a test and inherited by whatever it starts."""
 
 ROUNDS = 20
-"""How often is looked for what has been started meanwhile by what was left."""
+"""How many times to look for processes that leftover ones have started meanwhile."""
 
 END_MILLISECONDS = 10_000
 """How long a killed process may take to end."""
 
 
+def marks(test_id: str) -> dict[str, str]:
+    """The environment by which a server that a test starts, and its programs, are known."""
+    return {TEST_VARIABLE: test_id, "GNS3_SERVER_ENVIRONMENT": TEST_VARIABLE}
+
+
 def processes_of(test_id: str) -> dict[int, str]:
-    """The living processes that servers of a test have started, by pid, with command lines."""
+    """The living processes that a test's servers have started, by pid, with command lines."""
     return {stat.pid: command for stat, command in _living(test_id)}
 
 
 def kill_leftovers(test_id: str) -> dict[int, str]:
-    """Kill what servers of a test have started and left, with whatever that starts meanwhile.
+    """Kill what a test's servers have started and left, and whatever that starts meanwhile.
 
-    Each is signalled through a descriptor of its own, opened for its pid and start time: no other
-    process can be hit by it, not even one that got the pid a moment ago.
+    Each is signalled through its own descriptor, opened for its pid and start time: no other
+    process can be hit, not even one that was given the pid a moment ago.
 
     :returns: what was killed, by pid, with command lines.
-    :raises RuntimeError: they cannot be killed, or others come without end.
+    :raises RuntimeError: they cannot be killed, or new ones keep coming.
     """
     killed: dict[int, str] = {}
     for _ in range(ROUNDS):
@@ -58,9 +63,9 @@ def kill_leftovers(test_id: str) -> dict[int, str]:
 
 @contextlib.contextmanager
 def nothing_left(test_id: str) -> Iterator[None]:
-    """See to it that a test ends without processes of its servers.
+    """Make sure that a test ends without leaving processes of its servers.
 
-    :raises AssertionError: some were left at the end of the block, and are killed by now; the
+    :raises AssertionError: some were left at the end of the block, and have been killed; the
         text is their pids and command lines.
     """
     try:

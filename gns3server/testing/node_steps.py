@@ -1,4 +1,4 @@
-"""What the tests of a node type are made of: what its author says of it, and steps."""
+"""What a node type's tests are made of: what its author declares, and steps."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from gns3server.testing.lab_server import LabServer
 
 PATIENCE = 30.0
-"""Seconds that all events which one test waits for may take together."""
+"""Seconds that all events that one test waits for may take together."""
 
 
 class NodeSteps:
-    """What the author of a node type says of it for its tests, and the steps of these tests."""
+    """What the author of a node type declares for its tests, and the steps of these tests."""
 
     node_type: ClassVar[str]
     """The node type: the segment of its paths. Its nature is read from its declaration."""
@@ -36,10 +36,10 @@ class NodeSteps:
     def nio(self, server: LabServer) -> Mapping[str, Any] | None:
         """A NIO that a node takes: by default a UDP tunnel, where the node type takes them.
 
-        A type that takes only others returns one here, new at each call.
+        A type that takes only other NIOs returns one here, a new one at each call.
 
         :param server: the test's server.
-        :returns: the body of the request that plugs it in; ``None`` where none can be had.
+        :returns: the body of the request that plugs it in; ``None`` if none is possible.
         """
         if "nio_udp" not in self.declared(server).nio_types:
             return None
@@ -64,13 +64,13 @@ class NodeSteps:
         return server.running.server.registry.node_types[self.node_type]
 
     def is_process(self, server: LabServer) -> bool:
-        """Whether its nodes are processes of this machine."""
+        """Whether its nodes are processes."""
         from gns3server.nodes.process_node import ProcessNode
 
         return issubclass(self.declared(server).node_class, ProcessNode)
 
     def idle(self, server: LabServer) -> str:
-        """What clients see of a node that is not started: what is always on never is that."""
+        """What clients see of a node that is not started; one always on counts as started."""
         return "started" if self.declared(server).always_on else "stopped"
 
     # Steps ---------------------------------------------------------------------------
@@ -82,7 +82,7 @@ class NodeSteps:
         return f"/v1/projects/{answer.json['project_id']}"
 
     async def post(self, server: LabServer, project: str, **values: Any) -> Answer:
-        """Ask for a node."""
+        """Request the creation of a node."""
         body = {"name": "one", **self.create_body, **values}
         return await server.client.post(f"{project}/{self.node_type}/vms", body)
 
@@ -105,18 +105,18 @@ class NodeSteps:
         return vm
 
     async def act(self, server: LabServer, vm: str, action: str, status: str) -> None:
-        """Start, stop or reload a node, for instance, and look at its status."""
+        """Start, stop or reload a node, for instance, and check its status."""
         answer = await server.client.post(f"{vm}/{action}")
         assert answer.status == 204, answer
         await self.check(server, vm, status)
 
     async def check(self, server: LabServer, vm: str, status: str) -> None:
-        """Look at a node's status: what clients see, and whether that is so."""
+        """Check a node's status: what clients see, and whether that is true."""
         answer = await server.client.get(vm)
         assert answer.status == 200, answer
         assert answer.json["status"] == status
         if status == "started":
-            # Clients see what is always on started even while it is not.
+            # Clients see an always-on node as started even while it is not.
             assert self.node(server, vm).state.value == "started"
             assert bool(server.processes()) or not self.is_process(server)
 
@@ -135,9 +135,9 @@ class NodeSteps:
 
     @cached_property
     def deadline(self) -> float:
-        """When this test has waited long enough for events, on the clock of the running loop.
+        """When this test has waited long enough for events, by the running loop's clock.
 
-        pytest makes an object of its own for each test.
+        pytest makes a new object for each test.
         """
         return asyncio.get_running_loop().time() + PATIENCE
 
@@ -145,7 +145,7 @@ class NodeSteps:
     async def told(
         self, server: LabServer, project: str, *node_ids: str
     ) -> AsyncIterator[OwnEvents]:
-        """What listeners of a project are told of these nodes, from now on."""
+        """What listeners of a project are told about these nodes, from now on."""
         async with server.client.listen(f"{project}/notifications") as events:
             assert await anext(events) == {"action": "ping"}
             yield OwnEvents(events, node_ids, self.deadline)
@@ -156,9 +156,9 @@ class NodeSteps:
         return str(uuid.uuid4())
 
     async def check_silence(self, server: LabServer, project: str, told: OwnEvents) -> None:
-        """Look whether nothing more was told of some nodes.
+        """Check that nothing more was told about some nodes.
 
-        :param told: of these nodes and of :attr:`last`, which is made here: its event comes next.
+        :param told: events of these nodes and of :attr:`last`, which is made here and comes next.
         """
         await self.create(server, project, vm_id=self.last)
         event = await told.next()
@@ -179,8 +179,8 @@ def corners(node: Node) -> list[tuple[int, int]]:
 
 
 def free_udp_port(server: LabServer) -> int:
-    """A UDP port of this machine that no node of a test has."""
+    """A UDP port of this machine that no node of the test has."""
     settings, pool = server.settings.server, server.ports.udp
-    # Wide apart: emulators may bind more ports near the one they are given.
+    # Far apart: emulators may bind more ports near the one they are given.
     ports = range(settings.udp_start_port_range, settings.udp_end_port_range, 20)
     return next(port for port in ports if not pool.holders(port))

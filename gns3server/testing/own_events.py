@@ -1,4 +1,4 @@
-"""What a test is told of its own nodes, and of nothing else."""
+"""What a test is told about its own nodes, and about nothing else."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 NODE_EVENTS = ("vm.", "log.error")
-"""How the actions begin that the server itself tells of nodes."""
+"""The beginnings of the actions that the server itself tells of nodes."""
 
 
 class OwnEvents:
     """The events of some nodes, out of all that a listener is told.
 
-    Left out are pings, events of other nodes, projects and plugins, and those that a plugin tells
-    in words of its own.
+    Left out are pings, events of other nodes, projects and plugins, and a plugin's own kinds of
+    events.
 
     :param events: what the listener is told.
     :param node_ids: the nodes.
-    :param deadline: until when all events together may take, on the clock of the running loop.
+    :param deadline: when the time for all events together is up, by the running loop's clock.
     """
 
     def __init__(
@@ -29,9 +29,9 @@ class OwnEvents:
         self._deadline = deadline
 
     async def next(self) -> Any:
-        """Wait for the next one.
+        """Wait for the next event.
 
-        :raises AssertionError: there is none before the deadline, or the stream has ended.
+        :raises AssertionError: none comes before the deadline, or the stream has ended.
         """
         others = []
         try:

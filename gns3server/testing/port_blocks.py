@@ -1,4 +1,4 @@
-"""Ports for tests that run beside each other: part of :mod:`gns3server.testing`."""
+"""Ports for tests that run side by side: part of :mod:`gns3server.testing`."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ PORT_BLOCK = 500
 PORT_BLOCKS = range(11000, 32000, PORT_BLOCK)
 
 TIME_WAIT = "06"
-"""The state of a connection that is closed already and only fades out (proc(5), tcp_states.h)."""
+"""The state of a connection that is closed and only lingers (proc(5), tcp_states.h)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PortBlock:
-    """A range of ports that no other test on this machine uses meanwhile."""
+    """A range of ports that no other test on this machine uses at the same time."""
 
     first: int
     last: int
 
 
 def _is_free(block: range) -> bool:
-    """Whether no socket of this machine has a port of a block, whoever left it there.
+    """Whether no socket of this machine uses a port of a block, whatever left it there.
 
-    Connections that fade out, for a minute, are no obstacle to those who bind as emulators do.
+    Connections that linger, for a minute, are no obstacle to binding as emulators do.
     """
     for table in ("tcp", "tcp6", "udp", "udp6"):
         path = Path("/proc/net", table)
@@ -42,21 +42,21 @@ def _is_free(block: range) -> bool:
 
 
 def _below_the_kernels_own(blocks: range) -> list[int]:
-    """The blocks that no connection gets its port from: there, what is free stays free."""
+    """The blocks that the kernel gives no connection a port from: there, free ports stay free."""
     own = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
     below = [first for first in blocks if first + PORT_BLOCK <= int(own.split()[0])]
-    # A machine that gives out all of them leaves no choice.
+    # If the machine gives out all of them, there is no choice.
     return below or [*blocks]
 
 
 @contextlib.contextmanager
 def claimed_ports(blocks: range = PORT_BLOCKS) -> Iterator[PortBlock]:
-    """Claim a block of ports that nobody has, and that no other test gets meanwhile.
+    """Claim a block of ports that is free, and that no other test gets meanwhile.
 
     A name in the abstract socket namespace marks the claim: it works between
-    processes and ends with the one that made it.
+    processes and ends with the process that made it.
 
-    :param blocks: the first port of each block that may be had.
+    :param blocks: the first port of each block that may be claimed.
     :raises RuntimeError: all blocks are claimed or in use.
     """
     candidates = _below_the_kernels_own(blocks)

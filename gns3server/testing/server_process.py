@@ -1,4 +1,4 @@
-"""A server that is a process of its own, for tests that kill it: the fixture of
+"""A server in its own process, for tests that kill it: the fixture of
 :mod:`gns3server.testing`.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class ServerProcess:
     """A running ``gns3server``.
 
-    Its ``log`` is what it has printed, as far as that was waited for.
+    Its ``log`` is what it has printed, as far as that has been read.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, settings: Settings) -> None:
@@ -39,13 +39,13 @@ class ServerProcess:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The TCP port on which it listens."""
         return int(self.client.url.rpartition(":")[2])
 
     async def says(self, pattern: str) -> re.Match[str]:
-        """Wait until it prints a line that a pattern is found in.
+        """Wait until it prints a line that contains a pattern.
 
-        :raises RuntimeError: it ended before it did; the text is what it printed.
+        :raises RuntimeError: it ended without doing so; the text is what it printed.
         """
         while True:
             line = await self._output.readline()
@@ -62,7 +62,7 @@ class ServerProcess:
         await self.ended()
 
     async def kill(self) -> None:
-        """End it as a crash does."""
+        """End it as a crash would."""
         await self.end(signal.SIGKILL)
 
     async def ended(self) -> int:
@@ -88,7 +88,7 @@ async def server_process(
     """Run a server with these settings and arguments; in the end it is asked to stop.
 
     :param environ: adds to its environment.
-    :param under: a command that turns into the one that is put behind it, as ``prlimit`` and
+    :param under: a command that turns into the command after it, as ``prlimit`` and
         ``strace -D`` do.
     :param server: other values of its ``[Server]`` settings.
     :raises RuntimeError: it does not come up; the text is what it printed.
@@ -116,7 +116,7 @@ async def server_process(
 
 
 def variables(server: ServerSettings) -> dict[str, str]:
-    """The environment that gives a server these settings, as far as they are not the usual ones."""
+    """The environment that gives a server these settings, where they differ from the defaults."""
     values = {setting: getattr(server, setting.name) for setting in fields(server)}
     return {
         f"GNS3_SERVER_{setting.name.upper()}": str(value)

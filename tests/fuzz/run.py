@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gns3server.testing import TEST_VARIABLE, PortBlock, claimed_ports, processes_of
+from gns3server.testing import TEST_VARIABLE, PortBlock, claimed_ports, marks, processes_of
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 LIMIT = 30
@@ -30,7 +30,7 @@ def environment(home: str, ports: PortBlock) -> dict[str, str]:
     return {
         **inherited,
         "HOME": home,
-        TEST_VARIABLE: uuid.uuid4().hex,
+        **marks(uuid.uuid4().hex),
         "GNS3_SERVER_STATE_PATH": f"{home}/state",
         "GNS3_SERVER_PORT": str(ports.last),
         "GNS3_SERVER_CONSOLE_START_PORT_RANGE": str(ports.first),

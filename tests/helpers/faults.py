@@ -1,17 +1,17 @@
-"""Faults that nobody can wait for, put in where this process asks the operating system.
+"""Faults that nobody can wait for, put in where this process calls the operating system.
 
 A test's server runs in the test's own process, so that what fails for the one fails for the
-other. Three things reach the kernel, and each has its own way to be refused:
+other. Three things reach the kernel, and each can be made to fail in its own way:
 
 * our code, through the functions of :mod:`os`: :func:`failing` and :func:`before` stand in
   front of them, for one path, whatever module calls them;
-* SQLite, by itself: :func:`read_only` makes it see a file that it may not write;
+* SQLite, by itself: :func:`read_only` makes it treat a file as one that it may not write;
 * both, and every process that is started: :func:`full_disk` and :func:`few_descriptors` lower
   a limit of this process, and the kernel does the rest.
 
-What no kernel can be brought to do is at the end: limits of the HTTP edge that are minutes long,
-which are constants because nobody but a test has a reason to change them, a way of aiohttp's to
-treat handlers, and machines that this one is not.
+At the end is what no kernel can be made to do: limits of the HTTP edge that are minutes long,
+which are constants because only tests have a reason to change them, the way aiohttp treats
+handlers, and machines unlike this one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import contextlib
 import errno
 import os
 import pwd
+import re
 import resource
 import socket
 import tempfile
@@ -37,20 +38,30 @@ import pytest
 from gns3server.storage.database import Database, DatabaseThread
 
 Place = Path | str
-"""A path, which stands for all that is below it as well, or the name of a file anywhere."""
+"""A path, which stands for everything below it as well, or the name of a file anywhere."""
 
 
 # Calls to the operating system ------------------------------------------------------------
 
 
 def _paths(first: Any, others: tuple[Any, ...]) -> Iterator[Path]:
-    """The paths among the arguments of a call; its first may be a descriptor."""
+    """The paths among the arguments of a call; the first argument may be a descriptor."""
     if isinstance(first, int):
         with contextlib.suppress(OSError):
             yield Path(os.readlink(f"/proc/self/fd/{first}"))
     for argument in (first, *others):
         if isinstance(argument, str | bytes | os.PathLike):
-            yield Path(os.path.abspath(os.fsdecode(argument)))
+            yield _usual_path(os.path.abspath(os.fsdecode(argument)))
+
+
+def _usual_path(path: str) -> Path:
+    """The path that people know of a file that is reached through a descriptor."""
+    found = re.match(r"/proc/self/fd/\d+", path)
+    if found is None:
+        return Path(path)
+    with contextlib.suppress(OSError):
+        return Path(os.readlink(found[0]) + path.removeprefix(found[0]))
+    return Path(path)
 
 
 def _is_at(place: Place, path: Path) -> bool:
@@ -70,11 +81,11 @@ def before(
 ) -> Iterator[list[tuple[Any, ...]]]:
     """Do something before each call of a function of :mod:`os`, in the thread that calls it.
 
-    :param name: of the function, as ``"fsync"``.
-    :param place: only calls for what is there count; ``None`` for any call.
-    :param action: what it raises is what the call raises.
-    :param only: the number of the one call that it is done before, counted from 1.
-    :param of: another module, as :mod:`sqlite3`, that the function is of.
+    :param name: of the function, such as ``"fsync"``.
+    :param place: only calls for this place count; ``None`` for any call.
+    :param action: what to do; the call raises what this raises.
+    :param only: do it before only one of the calls: its number, from 1.
+    :param of: another module that has the function, such as :mod:`sqlite3`.
     :returns: the arguments of the calls that have counted so far.
     """
     call = getattr(of, name)
@@ -99,7 +110,7 @@ def failing(
     """Have calls of a function of :mod:`os` fail; see :func:`before`.
 
     :param error: the number of the error, of :mod:`errno`.
-    :raises AssertionError: no call has failed, so that nothing was tested.
+    :raises AssertionError: the call that was to fail was never made, so nothing was tested.
     """
 
     def fail() -> None:
@@ -112,7 +123,7 @@ def failing(
 
 @contextmanager
 def nearly_full(room: int) -> Iterator[None]:
-    """Have the operating system tell of every disk that it has so many bytes left, at most."""
+    """Have the operating system say that every disk has at most this many bytes left."""
     ask = os.fstatvfs
 
     def answer(descriptor: int) -> os.statvfs_result:
@@ -141,7 +152,7 @@ def limited(what: int, soft: int) -> Iterator[None]:
 
 
 def full_disk(room: int = 0) -> contextlib.AbstractContextManager[None]:
-    """Let nothing be written to any file, as if there were no room. Files can be made and moved.
+    """Let nothing be written to any file, as if there were no room. Files can be created and moved.
 
     :param room: how long a file may become, in bytes.
     """
@@ -150,7 +161,7 @@ def full_disk(room: int = 0) -> contextlib.AbstractContextManager[None]:
 
 @contextmanager
 def few_descriptors(left: int = 0) -> Iterator[None]:
-    """Leave this process so many file descriptors that it can still open."""
+    """Let this process open only this many more file descriptors."""
     taken: list[int] = []
     highest = max(int(name) for name in os.listdir("/proc/self/fd"))
     with limited(resource.RLIMIT_NOFILE, highest + left + 2):
@@ -170,7 +181,7 @@ def few_descriptors(left: int = 0) -> Iterator[None]:
 
 
 async def _opened(databases: DatabaseThread, path: Path) -> Database:
-    """A file that is open, or will be soon."""
+    """A database file that is open, or soon will be."""
     while True:
         for database in databases.opened:
             if database.path == path:
@@ -180,7 +191,7 @@ async def _opened(databases: DatabaseThread, path: Path) -> Database:
 
 @asynccontextmanager
 async def read_only(databases: DatabaseThread, path: Path) -> AsyncIterator[None]:
-    """Let SQLite write nothing to a file, which is open or is going to be."""
+    """Keep SQLite from writing to a file, which is open or soon will be."""
 
     async def switch(state: str) -> None:
         await databases.read(await _opened(databases, path), f"PRAGMA query_only = {state}")
@@ -199,11 +210,11 @@ async def read_only(databases: DatabaseThread, path: Path) -> AsyncIterator[None
 
 @contextmanager
 def held(databases: DatabaseThread) -> Iterator[threading.Event]:
-    """Let no change get to the disk, as on one that is very slow.
+    """Let no change reach the disk, as if the disk were very slow.
 
-    To be entered on the loop; what comes after it waits until it is left.
+    To be entered on the loop; later changes wait until the context is left.
 
-    :returns: set when all that came before has been done, and the disk is held.
+    :returns: set once all earlier changes are done, and the disk is held.
     """
     begun, go_on = threading.Event(), threading.Event()
 
@@ -223,11 +234,11 @@ def held(databases: DatabaseThread) -> Iterator[threading.Event]:
 
 
 def impatient(patch: pytest.MonkeyPatch, **seconds: float) -> None:
-    """Shorten limits of the HTTP edge: ``body``, ``shutdown`` or ``grace``, in seconds.
+    """Shorten limits of the HTTP edge, in seconds: ``body``, ``shutdown``, ``grace`` or ``ping``.
 
-    ``body`` is how long one may take to arrive, ``shutdown`` how long requests may go on when
-    the server stops, ``grace`` how long a listener may take to read the end of its stream, ``ping``
-    after how much silence it is sent one.
+    ``body`` is how long a body may take to arrive, ``shutdown`` how long requests may go on when
+    the server stops, ``grace`` how long a listener may take to read the end of its stream,
+    ``ping`` how long it is sent nothing before it is sent a ping.
     """
     from gns3server.http import application, bodies, endless, notifications
 
@@ -243,9 +254,9 @@ def impatient(patch: pytest.MonkeyPatch, **seconds: float) -> None:
 
 
 def cancel_handlers(patch: pytest.MonkeyPatch, *, cancel: bool) -> None:
-    """Have aiohttp cancel the handlers of those who hang up, or not, in servers that start later.
+    """Have aiohttp cancel the handlers of clients that hang up, or not, in servers started later.
 
-    It did so by default in some of its versions, and may again.
+    Some versions of aiohttp did so by default, and others may again.
     """
     from aiohttp import web
 
@@ -258,7 +269,7 @@ def temporary_files_in(patch: pytest.MonkeyPatch, directory: Path) -> None:
 
 
 def interfaces(patch: pytest.MonkeyPatch, **flags: str) -> None:
-    """A machine with these network interfaces, by name, and nothing at the other end of any."""
+    """A machine with these network interfaces, by name, with nothing at their other ends."""
     import psutil
 
     stats = {name: SimpleNamespace(isup=False, flags=text) for name, text in flags.items()}
@@ -266,23 +277,23 @@ def interfaces(patch: pytest.MonkeyPatch, **flags: str) -> None:
 
 
 def without_strays(patch: pytest.MonkeyPatch) -> None:
-    """A machine on which the doctor finds no process of any node: here, other tests have some."""
+    """A machine where the doctor finds no process of any node: other tests run some here."""
     patch.setattr("gns3server.cli.doctor.survey.run_id_carriers", dict)
 
 
 def without_netlink(patch: pytest.MonkeyPatch) -> None:
-    """A kernel that was built without netlink, as it treats a family that has no meaning."""
+    """A kernel built without netlink: it answers as for an unknown socket family."""
     patch.setattr(socket, "AF_NETLINK", 255)
 
 
 def home_directory(patch: pytest.MonkeyPatch, path: Path) -> None:
-    """A machine whose one user has their home at a path."""
+    """A machine whose only user has this path as home."""
     entry = pwd.struct_passwd(("me", "x", 1, 1, "", str(path), "/bin/sh"))
     patch.setattr(pwd, "getpwall", lambda: [entry])
 
 
 def unknown_host(patch: pytest.MonkeyPatch, unknown: str) -> None:
-    """A name server that does not know a name: some answer for every one."""
+    """A name server that does not know a name, as some real ones answer for every name."""
     look_up = socket.getaddrinfo
 
     def answer(name: Any, *arguments: Any, **options: Any) -> Any:

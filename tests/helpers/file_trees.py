@@ -14,7 +14,7 @@ def names_below(directory: Path) -> set[str]:
 
 
 def fill(ballast: Path, spare: int = 0) -> None:
-    """Use up the disk that a file is on, but for so many bytes."""
+    """Use up the disk that a file is on, except for ``spare`` bytes."""
     with suppress(OSError), ballast.open("ab", buffering=0) as stream:
         while True:
             stream.write(bytes(4096))
@@ -22,5 +22,5 @@ def fill(ballast: Path, spare: int = 0) -> None:
 
 
 def md5(content: bytes) -> str:
-    """The MD5 sum of a content as the API tells it."""
+    """The MD5 sum of some content, in the form of the API."""
     return hashlib.md5(content).hexdigest()

@@ -24,7 +24,7 @@ class RawAnswer:
 
 
 async def read_answer(reader: asyncio.StreamReader, *, body: bool = True) -> RawAnswer:
-    """Read one answer; without Content-Length, or if it tells of no ``body``, to the very end."""
+    """Read one answer, to the end of the stream if it has no Content-Length or no ``body``."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
@@ -43,7 +43,7 @@ class RawClient:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def send(self, data: bytes) -> RawAnswer:
-        """Send everything, read the answer, hang up."""
+        """Send everything, read the answer, and hang up."""
         reader, writer = await self.connect()
         try:
             writer.write(data)
@@ -52,7 +52,7 @@ class RawClient:
             writer.close()
 
     async def talk(self, data: bytes) -> bytes:
-        """Send everything, read until the server hangs up."""
+        """Send everything, and read until the server hangs up."""
         reader, writer = await self.connect()
         try:
             writer.write(data)
@@ -63,7 +63,7 @@ class RawClient:
     async def request(
         self, method: str, path: str, *headers: str, body: bytes = b"", host: str = "localhost"
     ) -> RawAnswer:
-        """Send one request with exactly these headers besides the necessary ones."""
+        """Send one request with the necessary headers and exactly these."""
         lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
         if body and not any(line.startswith("Transfer-Encoding") for line in headers):
             lines.append(f"Content-Length: {len(body)}")
@@ -86,5 +86,5 @@ def websocket_head(path: str, *headers: str, host: str = "localhost") -> bytes:
 
 
 def text_frame(text: bytes) -> bytes:
-    """A short message of a client; its mask leaves everything as it is (RFC 6455, 5.2)."""
+    """A short message from a client; its mask changes nothing (RFC 6455, 5.2)."""
     return bytes([0x81, 0x80 | len(text)]) + bytes(4) + text

@@ -1,4 +1,4 @@
-"""How tests wait: for what tells of itself if that is possible, and never for some time."""
+"""How tests wait: for a notification if there is one, and never for a fixed time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 
 async def until(condition: Callable[[], Awaitable[bool]], limit: float = 30.0) -> None:
-    """Look again and again at what tells nobody of its changes: a file, another process."""
+    """Check repeatedly a condition that nothing reports: of a file, or of another process."""
     async with asyncio.timeout(limit):
         while True:
             if await condition():
@@ -16,6 +16,6 @@ async def until(condition: Callable[[], Awaitable[bool]], limit: float = 30.0) -
 
 
 async def settled() -> None:
-    """Let everything on the loop that can go on go on, where it waits for nothing outside."""
+    """Let everything on the loop run on until it waits for something outside."""
     for _ in range(20):
         await asyncio.sleep(0)

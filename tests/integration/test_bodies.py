@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from typing import Any
 
 import pytest
@@ -17,6 +18,10 @@ def vms(project):
 
 async def count(client, vms: str) -> int:
     return len((await client.get(vms)).json)
+
+
+PYTHON = re.compile(r"None|True|Error|Exception|<\w|\bb'|\b(dict|list|str|int|float|bool)\b")
+"""Words that only Python's own texts have."""
 
 
 # What is read -----------------------------------------------------------------------
@@ -187,6 +192,44 @@ async def test_what_does_not_fit_the_schema_is_refused(client, vms, subtests):
             assert answer.json["message"].startswith(f"Invalid request: {field}: ")
             assert answer.json["request"] == values
     assert await count(client, vms) == 0
+
+
+@pytest.mark.statement("HTTP-04")
+@pytest.mark.parametrize("digits", ["9" * 18, "12345678901234567890123456", "7" * 300])
+async def test_an_integer_comes_back_with_all_its_digits(client, project, vms, digits):
+    values = {
+        "name": "PC1",
+        "console": -int(digits),
+        "vm_id": int(digits),
+        "x": [{"y": int(digits)}],
+    }
+    for method, path in (("POST", vms), ("PUT", project), ("GET", "/v1/projects/no-id")):
+        answer = await client.request(method, path, data=json.dumps(values).encode())
+        assert answer.status == 400
+        assert json.loads(answer.body)["request"] == values
+
+
+VALUES: list[Any] = [None, True, 7, -1.5, "", "x", [], {}, [None], {"a": None}, 2**70]
+
+
+async def test_no_text_speaks_of_things_of_python(client, project, make_toy, vms):
+    toy = await make_toy()
+    names = "name project_id vm_id path temporary console version location type lport rhost rport"
+    for method, path in (
+        ("POST", "/v1/projects"),
+        ("PUT", project),
+        ("POST", vms),
+        ("PUT", toy),
+        ("POST", f"{toy}/adapters/0/ports/0/nio"),
+        ("POST", "/v1/version"),
+        ("GET", "/v1/files/stream"),
+        ("PUT", f"{project}/layout"),
+    ):
+        for body in (*VALUES, *({name: value} for name in names.split() for value in VALUES)):
+            answer = await client.request(method, path, data=json.dumps(body).encode())
+            if answer.status >= 400:
+                text = answer.json["message"]
+                assert not PYTHON.search(text), (method, path, body, text)
 
 
 async def test_every_problem_is_named_at_once(client, vms):

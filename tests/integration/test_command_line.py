@@ -46,8 +46,8 @@ async def test_signals_end_it_with_its_nodes_and_temporary_projects(
             assert [event["action"] async for event in events] == ["vm.stopped"]
         code, out, err = await finish(process)
         assert (code, err) == (0, "")
-        assert "stopping all nodes" in out
-        assert "stopped" in out
+        assert out.index(f" {name} received: ") < out.index(" stopping all nodes\n")
+        assert out.endswith(" stopped\n")
         assert processes_of(environ["GNS3_TEST_ID"]) == {}
         assert os.listdir(tmp_path / "projects") == made[1:]
         with pytest.raises(OSError, match="Connect"):

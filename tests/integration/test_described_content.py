@@ -28,7 +28,7 @@ def test_files_are_described_as_bytes(document):
 def test_the_rest_of_a_path_is_described_as_one_parameter(document):
     operation = document["paths"]["/v1/projects/{project_id}/files/{path}"]["get"]
     assert [p["name"] for p in operation["parameters"]] == ["project_id", "path"]
-    assert operation["parameters"][1]["schema"] == {"type": "string"}
+    assert operation["parameters"][1]["schema"] == {"type": "string", "minLength": 1}
 
 
 def test_a_raw_body_is_described_as_bytes(document):

@@ -235,7 +235,7 @@ async def test_everything_that_is_not_in_order_is_found_and_left_as_it_is(
     before, running = tree(tmp_path), nodes()
     found = await doctor()
     assert (found.code, "Traceback" in found.text) == (1, False)
-    assert "no server runs" in found.section("Server")
+    assert "no server is running" in found.section("Server")
     for project_id, kind, wanted in [
         (LAB, "open", f"{gns3_settings.projects_path / LAB}: 'lab', open, nodes: 3"),
         (CLOSED, "closed", "'lab', closed, nodes: 0"),
@@ -314,7 +314,7 @@ async def test_a_running_server_is_not_disturbed(doctor, toy_process, nodes, gns
         room.mkdir()
         lost = await plant(new_id(), gns3_settings.projects_path / LAB)
         found = await doctor()
-        assert f"a server runs: process {server.pid} since" in found.section("Server")
+        assert f"a server is running: process {server.pid} since" in found.section("Server")
         assert f"started, process {pid}" in found.line("Projects", "toy 'runs'")
         port = found.line("Reserved ports", f"TCP port {toy['console']}")
         assert port.endswith(f"bound by process {pid}")
@@ -322,7 +322,9 @@ async def test_a_running_server_is_not_disturbed(doctor, toy_process, nodes, gns
         assert "may be at work on it" in found.line("Files left over", room.name)
         refused = await doctor("--clean")
         assert refused.code == 1
-        assert refused.text.startswith("gns3server doctor: nothing was cleaned: another server has")
+        assert refused.text.startswith(
+            "gns3server doctor: nothing was cleaned: another server uses"
+        )
         assert f"process {server.pid} since" in refused.text
         assert room.is_dir()
         assert nodes() == {pid, lost}

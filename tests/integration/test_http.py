@@ -84,6 +84,7 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(client):
         answer = await client.request(method, path)
         assert answer.status == 405
         assert answer.headers["Allow"] == allowed
+        assert answer.json["message"].endswith(f": it takes {allowed.replace(',', ', ')}.")
         assert answer.headers["Content-Type"] == "application/json"
         assert set(answer.json) == {"message", "status"}
 
@@ -95,6 +96,8 @@ async def test_head_is_get_without_the_body(raw, project, make_toy, subtests):
         with subtests.test(path=path):
             get, head = [await raw.request(method, path) for method in ("GET", "HEAD")]
             assert (head.status, head.body) == (get.status, b"")
+            if "Content-Length" in head.headers:
+                assert head.headers["Content-Length"] == str(len(get.body))
             for differing in ("Date", "X-Request-Id"):
                 del get.headers[differing], head.headers[differing]
             if "Content-Length" not in head.headers:
@@ -151,7 +154,7 @@ async def test_whatever_is_made_of_digits_is_a_number(client, make_toy, subtests
 # Form -------------------------------------------------------------------------------
 
 
-@pytest.mark.statement("HTTP-06", "HTTP-12", "AUTH-01")
+@pytest.mark.statement("HTTP-12", "AUTH-01")
 async def test_how_an_answer_looks(raw, project):
     for path, status in ((project, 200), ("/v1/nothing", 404), (f"{project}x", 400)):
         answer = await raw.request("GET", path)
@@ -161,7 +164,7 @@ async def test_how_an_answer_looks(raw, project):
         assert answer.headers["Content-Type"] == "application/json"
         assert answer.headers["Content-Length"] == str(len(answer.body))
         wanted = json.dumps(answer.json, indent=4, sort_keys=True, ensure_ascii=False)
-        assert answer.body.decode() == wanted
+        assert answer.body.decode() == f"{wanted}\n"
 
 
 SOCKET = """
@@ -224,6 +227,31 @@ async def test_ids(client, project, make_toy):
             assert answer.status == 400
             assert set(answer.json) == {"message", "path", "request", "status"}
             assert answer.json["path"] == answer.route
+            assert answer.json["request"] == {}
+
+
+@pytest.mark.statement("HTTP-04")
+async def test_a_400_repeats_the_body_or_the_empty_object(client, raw, project, make_toy):
+    toy = await make_toy()
+    for method, path in (
+        ("GET", "/v1/projects/no-id"),
+        ("PUT", "/v1/projects/no-id"),
+        ("POST", "/v1/projects/no-id/close"),
+        ("POST", "/v1/projects/no-id/toy/vms"),
+        ("GET", f"{project}/toy/vms/no-id"),
+        ("POST", f"{project}/toy/vms/no-id/start"),
+        ("PUT", f"{toy}x"),
+        ("GET", "/v1/projects/no-id/notifications"),
+        ("GET", f"{project}/notifications?since=x"),
+    ):
+        for body in (None, {"name": "x"}):
+            answer = await client.request(method, path, body)
+            assert (answer.status, answer.json["request"]) == (400, body or {}), (method, path)
+    # Nobody is asked for a body that nothing is done with.
+    answer = await raw.request(
+        "PUT", "/v1/projects/no-id", "Expect: 100-continue", "Content-Length: 9"
+    )
+    assert (answer.status, answer.json["request"]) == (400, {})
 
 
 async def test_ids_are_kept_and_looked_up_as_they_were_given(client):

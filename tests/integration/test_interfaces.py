@@ -7,7 +7,7 @@ import socket
 import pytest
 from faults import interfaces
 
-from gns3server.running.interfaces import is_interface_up
+from gns3server.running.network import is_interface_up
 
 
 @pytest.mark.statement("NET-01", "NET-02")

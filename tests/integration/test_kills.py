@@ -285,7 +285,7 @@ async def test_a_second_server_says_who_the_first_one_is(serve, gns3_settings):
             async with serve():
                 pytest.fail("a second server started")
         said = str(refused.value)
-        assert f"another server has {gns3_settings.state_path}: process {server.pid} " in said
+        assert f"another server uses {gns3_settings.state_path}: process {server.pid} " in said
         assert "--local" in said
         assert "Traceback" not in said
         assert (await server.client.get("/v1/version")).status == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,17 @@ async def test_what_is_unfit_changes_nothing(client, project, place):
     one, two = [vm_of(await new_toy(client, project)) for _ in range(2)]
     await put(client, project, {one: {"x": 1}, two: place}, status=400)
     assert await layout(client, project) == {one: NOWHERE, two: NOWHERE}
+
+
+async def test_an_integer_in_a_label_keeps_all_its_digits(client, project):
+    node = vm_of(await new_toy(client, project))
+    label = {"number": 12345678901234567890123456}
+    body = json.dumps({node: {"label": label}}).encode()
+    assert (await client.request("PUT", f"{project}/layout", data=body)).status == 200
+    await client.post(f"{project}/close")
+    await new_project(client, project_id=project.rpartition("/")[2])
+    answer = await client.get(f"{project}/layout")
+    assert json.loads(answer.body)[node]["label"] == label
 
 
 async def test_an_unknown_node_is_named_and_nothing_is_changed(client, project):

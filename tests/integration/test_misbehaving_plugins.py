@@ -96,7 +96,7 @@ async def test_threads_that_hang_are_made_up_for(serve_bad):
     async with serve_bad() as server:
         assert (await server.client.post("/v1/bad/ways/hang-in-threads")).status == 204
         assert await server.says(
-            r"\d+ threads hang: they are made up for. In: the plugin 'bad', hang \(.*line \d+\)"
+            r"\d+ threads hang: they are replaced. In: the plugin 'bad', hang \(.*line \d+\)"
         )
         await check_that_others_work(server.client)
 

@@ -223,7 +223,7 @@ async def test_a_wire_that_cannot_be_checked_is_not_changed(serve):
 async def test_a_check_of_a_wire_that_hangs_names_its_plugin(serve):
     fault = """
 import asyncio
-async def check(values):
+async def check(values, machine):
     await asyncio.Event().wait()
 @hookimpl
 def gns3_nio_types():

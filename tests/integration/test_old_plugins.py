@@ -43,6 +43,9 @@ async def test_every_old_name_works_and_warns(gns3_serving, make_entry_point):
                 assert await anext(events) == {"action": "ping"}
                 assert (await client.get(f"{project}/old/vms/{node.json['vm_id']}")).status == 200
                 assert (await anext(events))["action"] == "vm.started"
+            nio = f"{project}/old/vms/{node.json['vm_id']}/adapters/0/ports/0/nio"
+            answer = await client.post(nio, {"type": "nio_old"})
+            assert (answer.status, answer.json["message"]) == (409, "checked as before: {}")
     told = {str(warning.message).split()[0] for warning in warned}
     assert told == {
         "Call.lab",
@@ -53,7 +56,12 @@ async def test_every_old_name_works_and_warns(gns3_serving, make_entry_point):
         "Lab.stop",
         "Node.home",
         "home.announce",
+        "NioType.check(values)",
         "gns3server.plugin.Lab",
+        "gns3server.plugin.find_program",
+        "gns3server.plugin.is_interface_up",
+        "gns3server.plugin.resolve_ipv4",
+        "gns3server.plugin.run_tool",
     }
     assert {Path(warning.filename).name for warning in warned} == {"old_names.py"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from api_calls import ID
@@ -85,7 +86,7 @@ async def test_a_file_is_sent_as_its_bytes(client, project, directory, content):
     assert (answer.status, answer.body) == (200, content)
     assert answer.headers["Content-Type"] == "application/octet-stream"
     assert answer.headers["Transfer-Encoding"] == "chunked"
-    assert answer.route == "/v1/projects/{project_id}/files/{path:.*}"
+    assert answer.route == "/v1/projects/{project_id}/files/{path:.+}"
 
 
 @pytest.mark.statement("FILE-04")
@@ -96,6 +97,33 @@ async def test_what_is_no_file_is_not_found(client, project, directory, path):
     answer = await client.get(f"{project}/files/{path}")
     assert answer.status == 404
     assert "has no file" in answer.json["message"]
+
+
+async def test_whatever_is_listed_can_be_fetched(client, project, directory):
+    names = [chr(code) for code in range(1, 128) if chr(code) not in "/."]
+    names += ["...", "%2e%2e", "a%2Fb", "e\u0301", "\u00e9", "\U0001f600", "a?b#c"]
+    paths = [f"x{name}/{name}" for name in names]
+    # As deep as a path can be: each character of these names has nine when it is escaped.
+    deep = directory
+    while len(f"{deep}/".encode()) + 255 < 4096 - 20:
+        deep /= "\u7db2" * 85
+    deep.mkdir(parents=True)
+    (deep / "file").write_bytes(b"deep")
+    for path in paths:
+        (directory / path).parent.mkdir(exist_ok=True)
+        (directory / path).write_bytes(path.encode())
+    listed = [file["path"] for file in (await client.get(f"{project}/files")).json]
+    assert set(listed) == {*paths, f"{deep.relative_to(directory)}/file"}
+    assert max(len(quote(path)) for path in listed) > 9434
+    for path in listed:
+        answer = await client.get(f"{project}/files/{quote(path)}")
+        assert (answer.status, answer.body) == (200, (directory / path).read_bytes()), path
+
+
+async def test_no_path_is_no_file(client, project):
+    answer = await client.get(f"{project}/files/")
+    assert (answer.status, answer.route) == (404, "")
+    assert answer.json["message"].startswith(f"There is no {project}/files/ here: ")
 
 
 async def test_head_tells_the_same_without_the_content(client, project, directory):

@@ -175,6 +175,42 @@ async def test_an_empty_directory_is_taken_over_as_a_whole(client, tmp_path):
     assert not (tmp_path / "empty").exists()
 
 
+@pytest.mark.parametrize("end", ["delete", "close"])
+async def test_empty_project_files_that_a_client_has_made_keep_no_directory(client, tmp_path, end):
+    (tmp_path / "lab" / "project-files").mkdir(parents=True)
+    made = (await create(client, tmp_path / "lab", temporary=end == "close")).json
+    url = f"/v1/projects/{made['project_id']}"
+    assert (await client.post(f"{url}/toy/vms", {"name": "toy"})).status == 201
+    method, path = ("DELETE", url) if end == "delete" else ("POST", f"{url}/close")
+    assert (await client.request(method, path)).status == 204
+    assert not (tmp_path / "lab").exists()
+
+
+async def test_a_move_takes_a_directory_with_empty_project_files_as_a_whole(client, tmp_path):
+    (tmp_path / "new" / "project-files").mkdir(parents=True)
+    made = (await create(client, tmp_path / "old")).json
+    url = f"/v1/projects/{made['project_id']}"
+    assert (await client.put(url, {"path": str(tmp_path / "new")})).status == 200
+    assert (await client.delete(url)).status == 204
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("held", ["project-files/mine", "mine", "project-files"])
+async def test_a_directory_with_somebodys_files_beside_stays(client, tmp_path, held):
+    lab = tmp_path / "lab"
+    if held == "project-files":
+        (tmp_path / "elsewhere").mkdir()
+        lab.mkdir()
+        (lab / held).symlink_to(tmp_path / "elsewhere")
+    else:
+        (lab / "project-files").mkdir(parents=True)
+        make(lab / held)
+    made = (await create(client, lab)).json
+    assert (await client.delete(f"/v1/projects/{made['project_id']}")).status == 204
+    assert lab.is_dir()
+    assert held != "project-files" or (tmp_path / "elsewhere").is_dir()
+
+
 async def test_links_in_a_project_are_not_followed_when_it_is_removed(client, theirs, project):
     path = Path((await client.get(project)).json["path"])
     (path / "link").symlink_to(theirs)

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from api_calls import ID, PROJECT, later
+from api_calls import ID, PROJECT, later, new_project, new_toy
 
 from gns3server.ports import Holder, Use
 
@@ -48,6 +48,30 @@ async def test_a_project_is_not_opened_while_its_file_is_being_closed(
         assert (await closed).status == 204
     assert (await client.post("/v1/projects", {"project_id": ID})).status == 201
     assert (await client.get(f"{PROJECT}/toy/vms")).json == nodes
+
+
+async def test_of_two_projects_that_name_a_port_always_the_same_has_it_after_a_restart(
+    serving,
+):
+    """The first one was closed while the second took its port. Its records take longer to read."""
+    async with serving() as server:
+        client, port = server.client, server.settings.server.udp_end_port_range
+        nio = {"type": "nio_udp", "lport": port, "rhost": "127.0.0.1", "rport": 9}
+        first = await new_project(client)
+        for number in range(25):
+            node = await new_toy(client, first, name=f"toy {number}")
+        await client.post(f"{node}/adapters/0/ports/0/nio", nio)
+        await client.post(f"{first}/close")
+        second = await new_project(client)
+        other = await new_toy(client, second)
+        answer = await client.post(f"{other}/adapters/0/ports/0/nio", nio)
+        assert answer.status == 201
+        await new_project(client, project_id=first.rpartition("/")[2])
+    holders = set()
+    for _ in range(4):
+        async with serving() as server:
+            holders |= {holder.project_id for holder in server.ports.udp.holders(port)}
+    assert len(holders) == 1
 
 
 async def test_a_console_that_was_lost_meanwhile_is_replaced(client, build):
@@ -151,7 +175,7 @@ async def test_a_file_that_cannot_be_put_in_place_keeps_a_project_closed(client,
     file.mkdir(parents=True)
     answer = await client.post("/v1/projects", {"project_id": ID})
     assert answer.status == 507
-    assert f"{file} is a directory" in answer.json["message"]
+    assert f"it is a directory: '{file}'" in answer.json["message"]
     file.rmdir()
     assert (await client.post("/v1/projects", {"project_id": ID})).status == 201
     assert file.read_bytes() == b"committed"

@@ -55,7 +55,7 @@ async def test_reads_are_told_to_those_who_want_all(raw, project, client, lines)
 
 async def test_an_error_is_told_with_its_reason_and_found_by_its_id(raw, project, lines):
     for method, path, status, reason in (
-        ("GET", "/v1/projects/nobody", 400, "'nobody' is no project id"),
+        ("GET", "/v1/projects/nobody", 400, "'nobody' is not a project id"),
         ("DELETE", f"{project[:-4]}0000", 404, "is not open on this server"),
         ("GET", "/v1/nothing", 404, "Not Found"),
         ("PATCH", project, 405, "Method Not Allowed"),

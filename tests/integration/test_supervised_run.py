@@ -39,13 +39,13 @@ def port(server) -> int:
 
 
 @pytest.fixture
-def panel(of_project, port, tmp_path):
+def panel(of_project, port):
     """Makes runs of a panel."""
 
     def panel(program: str = PROGRAM, number: int = port) -> SupervisedRun:
         spec = LaunchSpec(
             argv=(sys.executable, "-c", program, str(number)),
-            cwd=str(tmp_path / "panel"),
+            cwd=str(of_project.path / "panel"),
             ports=(Port("tcp", number),),
             stop_limit=0.5,
         )

@@ -63,7 +63,7 @@ async def test_connections_leave_descriptors_for_the_work(running, raw_client):
         raw = raw_client(int(url.rpartition(":")[2]))
         reader, writer = await raw.connect()
         writer.write(b"GET /v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await reader.readuntil(b"}")
+        await reader.readuntil(b"}\n")
         async with opened(raw.port, 2 * limit) as connections:
             refused = connections[-1][0]
             answer = (await refused.read()).decode()
@@ -72,7 +72,7 @@ async def test_connections_leave_descriptors_for_the_work(running, raw_client):
             # Who was there before is served as ever.
             writer.write(b"POST /v1/projects HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (await reader.readline()) == b"HTTP/1.1 201 Created\r\n"
-            await reader.readuntil(b"}")
+            await reader.readuntil(b"}\n")
         writer.close()
         process.terminate()
         out, err = await process.communicate()

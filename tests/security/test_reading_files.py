@@ -54,7 +54,6 @@ async def directory(client, project):
         ".gns3_temporary",
         "folder/../.hidden",
         ".",
-        "",
         "%00",
         "file%00",
         "file%00.txt",

@@ -62,7 +62,7 @@ async def test_who_never_asks_is_hung_up_on_and_who_has_asked_is_not(raw, impati
     reader, writer = await raw.connect()
     for _ in range(3):
         writer.write(VERSION)
-        await reader.readuntil(b"}")
+        await reader.readuntil(b"}\n")
         # Opened after the request, so that its time ends after that of its connection would.
         assert await raw.talk(b"") == b""
     writer.close()
@@ -71,7 +71,7 @@ async def test_who_never_asks_is_hung_up_on_and_who_has_asked_is_not(raw, impati
 async def test_the_rest_of_a_refused_body_is_no_late_head(raw, impatient):
     reader, writer = await raw.connect()
     writer.write(b"POST /v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{")
-    assert b" 404 " in await reader.readuntil(b"\n}")
+    assert b" 404 " in await reader.readuntil(b"\n}\n")
     writer.write(b"}")
     # Opened after that, so that its time ends later than that of a head would.
     assert await raw.talk(b"") == b""

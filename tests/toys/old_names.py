@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+
+from marshmallow import Schema
 
 from gns3server import plugin
 
@@ -29,6 +31,21 @@ class OldNode(plugin.Node):
         await self.home.announce("vm.started", self)
 
 
+class OldNioSchema(Schema):
+    """A wire that is refused."""
+
+
+async def check(values: Mapping[str, Any]) -> None:
+    """Know of no machine but one."""
+    raise plugin.Conflict(f"checked as before: {values}")
+
+
+@plugin.hookimpl
+def gns3_nio_types() -> list[plugin.NioType]:
+    """One type."""
+    return [plugin.NioType(name="nio_old", schema=OldNioSchema, check=check)]
+
+
 @plugin.hookimpl
 def gns3_node_types() -> list[plugin.NodeType]:
     """One type."""
@@ -37,7 +54,8 @@ def gns3_node_types() -> list[plugin.NodeType]:
         "update_schema": OldUpdateSchema,
         "object_schema": OldObjectSchema,
     }
-    return [plugin.NodeType(name="old", title="old node", node_class=OldNode, **shapes)]
+    values: dict[str, Any] = {"node_class": OldNode, "nio_types": ("nio_old",)}
+    return [plugin.NodeType(name="old", title="old node", **values, **shapes)]
 
 
 async def look(call: plugin.Call) -> None:
@@ -49,6 +67,11 @@ async def look(call: plugin.Call) -> None:
     assert lab.images.path.is_absolute()
     assert not lab.stop.is_set()
     assert lab.config.current == lab.settings
+    program = plugin.find_program("sh", "/bin")
+    assert program is not None
+    assert (await plugin.run_tool([program, "-c", "echo old"])).output == "old\n"
+    assert await plugin.is_interface_up("lo")
+    assert await plugin.resolve_ipv4("127.0.0.1") == "127.0.0.1"
 
 
 @plugin.hookimpl

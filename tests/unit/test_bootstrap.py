@@ -423,7 +423,7 @@ def test_folder_that_cannot_be_written_is_explained(machine):
     (machine.clone / ".tox").write_text("in the way")
     outcome = machine.run("test")
     assert outcome.code == 1
-    assert "I need a folder with room in which I may write" in outcome.output
+    assert "I need a folder with room that I may write to" in outcome.output
 
 
 # Tests
@@ -462,7 +462,8 @@ def test_home_of_another_user_is_not_taken(machine):
     machine.environment["HOME"] = str(machine.home / "of-another")
     tox_that_shows(machine, "$HOME")
     outcome = machine.run("test")
-    assert f"of-another is not this user's home: taking {machine.home}\n" in outcome.output
+    other = machine.environment["HOME"]
+    assert f"This user may not write in {other}: using {machine.home} instead\n" in outcome.output
     assert outcome.output.endswith(f"\n{machine.home}\n")
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from gns3server.calls import CallFailed, LimitedCall, LimitedCalls
 from gns3server.errors import Conflict, PluginFault
-from gns3server.nodes import runtime
 from gns3server.nodes.limits import AuthorCall, check_outside, core_code, is_core_code
+from gns3server.running import runtime
 
 LONG = 3600.0
 

@@ -213,7 +213,7 @@ async def test_a_second_opener_is_refused(thread, database):
 async def test_a_file_has_one_opener_whatever_its_name(thread, database, tmp_path):
     # Closing either would let go of the locks of both.
     (tmp_path / "other.db").hardlink_to(database.path)
-    with pytest.raises(DatabaseError, match=r"other\.db is open already in this server"):
+    with pytest.raises(DatabaseError, match=r"other\.db is already open in this server"):
         await thread.open(tmp_path / "other.db", [TABLES])
     second = DatabaseThread()
     with pytest.raises(DatabaseError, match="locked"):
@@ -238,7 +238,8 @@ async def test_a_program_outside_is_refused_until_the_file_is_closed(thread, dat
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"no database " * 1000, "not a database"), (None, "no regular file")]
+    ("content", "reason"),
+    [(b"no database " * 1000, "not a database"), (None, "not a regular file")],
 )
 async def test_a_file_that_is_no_database_is_named(thread, tmp_path, content, reason):
     path = tmp_path / "test.db"

@@ -14,14 +14,14 @@ VALUES = [
     [{"name": "two\nlines\n    indented", "script": "\r\n  a\n\n  b"}],
     {"tab\t": "Zürich \U0001f600 \u2028 \x7f"},
     {"empty": [], "also": {}, "deep": [[[[]]]]},
+    {"b": 12345678901234567890123456, "a": [-(10**30), {}, [], "Zürich\n    "]},
 ]
 
 
-@pytest.mark.statement("HTTP-06")
 @pytest.mark.parametrize("value", VALUES)
 def test_bodies_look_as_json_indented_by_four_and_sorted(value):
     wanted = json.dumps(value, indent=4, sort_keys=True, ensure_ascii=False)
-    assert encode(value).decode() == wanted
+    assert encode(value).decode() == f"{wanted}\n"
 
 
 @pytest.mark.statement("HTTP-07")
@@ -37,6 +37,9 @@ def test_no_body_is_the_empty_object():
         (b"null", None),
         (b'"\\ud83d\\ude00"', "\U0001f600"),
         (b"18446744073709551615", 2**64 - 1),
+        (b"[18446744073709551616]", [2**64]),
+        (b'{"a": -9223372036854775809}', {"a": -(2**63) - 1}),
+        (b"1" * 308, int("1" * 308)),
     ],
 )
 def test_what_is_json(body, value):

@@ -23,10 +23,10 @@ def test_kinds_with_names_and_directories_of_their_own_are_taken():
 @pytest.mark.parametrize(
     ("kinds", "reason"),
     [
-        ([kind(name="ROM")], "not the one that exists already in 'ROM'"),
-        ([kind(directory="ROM")], "not the one that exists already in 'ROM'"),
-        ([kind(), kind(executable=True)], "not the one that exists already in"),
-        ([kind(), kind(directory="others")], "not the one that exists already in"),
+        ([kind(name="ROM")], "differs from the one that exists in 'ROM'"),
+        ([kind(directory="ROM")], "differs from the one that exists in 'ROM'"),
+        ([kind(), kind(executable=True)], "differs from the one that exists in"),
+        ([kind(), kind(directory="others")], "differs from the one that exists in"),
         *(
             ([kind(**{field: value})], "cannot be kept in")
             for field in ("name", "directory")

@@ -156,10 +156,17 @@ async def test_all_places_of_every_version_are_read(thread, tmp_path, version):
     build(tmp_path / "server.db", "server", version)
     records = await ServerStore.load(thread, tmp_path)
     assert records.take_found() == [
-        ProjectPlace(id=ID, path=Path("/srv/labs/lab"), open=True, made_directory=True),
+        ProjectPlace(
+            id=ID,
+            path=Path("/srv/labs/lab"),
+            given="/srv/labs/lab" if version < 3 else "/home/user/labs/../lab/",
+            open=True,
+            made_directory=True,
+        ),
         ProjectPlace(
             id="ffffffff-0405-0607-0809-0a0b0c0d0e0f",
             path=Path("/home/user/old lab"),
+            given="/home/user/old lab",
             open=False,
             made_directory=False,
         ),

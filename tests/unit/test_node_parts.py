@@ -10,9 +10,10 @@ from marshmallow import Schema
 
 from gns3server.errors import Conflict
 from gns3server.files import durable as files
-from gns3server.nodes.nio import Nio, NioType, resolve_ipv4
+from gns3server.nodes.nio import Nio, NioType
 from gns3server.nodes.node_type import Numbers
 from gns3server.nodes.states import MOVES, WIRE_STATUS, NodeState, check_move
+from gns3server.running.network import resolve_ipv4
 
 S = NodeState
 

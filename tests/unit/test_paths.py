@@ -261,13 +261,23 @@ def test_a_failed_creation_takes_back_only_its_own(lab, tmp_path):
     assert names_below(made) == set()
 
 
-def test_a_nodes_directory_goes_with_its_content_but_a_link_is_left(lab, tmp_path):
-    directory = lab / "project-files" / "toy"
-    link = tmp_path / "link"
-    link.symlink_to(directory)
-    paths.remove_node_directory(link)
-    assert (directory / "disk").exists()
-    paths.remove_node_directory(directory)
-    paths.remove_node_directory(directory)
+def test_a_nodes_directory_goes_with_its_content_and_a_link_in_its_place_without(lab, tmp_path):
+    directory, link = lab / "project-files" / "toy", lab / "project-files" / "link"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "thesis").write_text("")
+    link.symlink_to(elsewhere)
+    (directory / "link").symlink_to(elsewhere)
+    paths.remove_node_directory(lab, link)
+    for _ in range(2):
+        paths.remove_node_directory(lab, directory)
     assert not directory.exists()
-    assert os.path.lexists(link)
+    assert not os.path.lexists(link)
+    assert (elsewhere / "thesis").exists()
+
+
+def test_the_directory_of_a_node_is_not_looked_for_behind_a_link(lab, tmp_path):
+    (tmp_path / "elsewhere" / "node").mkdir(parents=True)
+    (lab / "project-files" / "vpcs").symlink_to(tmp_path / "elsewhere")
+    paths.remove_node_directory(lab, lab / "project-files" / "vpcs" / "node")
+    assert (tmp_path / "elsewhere" / "node").is_dir()

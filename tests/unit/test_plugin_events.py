@@ -14,13 +14,13 @@ def test_its_name_begins_with_the_plugin_s():
     with on_behalf_of("toy"):
         assert plugin_event("toy.word", "p", {"a": (1,)}) == Event("toy", "word", "p", {"a": [1]})
         for name in ("other.word", "toy", "toy.", "toyword", ""):
-            with pytest.raises(ValueError, match=r"it begins with 'toy\.'"):
+            with pytest.raises(ValueError, match=r"begin it with 'toy\.'"):
                 plugin_event(name, "p", {})
 
 
 @pytest.mark.parametrize("plugin", ["node", "vm", "log"])
 def test_no_plugin_tells_what_the_core_does(plugin):
-    with on_behalf_of(plugin), pytest.raises(ValueError, match="is no event of the plugin"):
+    with on_behalf_of(plugin), pytest.raises(ValueError, match="is not an event of the plugin"):
         plugin_event(f"{plugin}.created", "p", {})
 
 

@@ -70,7 +70,7 @@ def test_a_good_plugin_is_installed_with_all_that_it_offers(make_host, faulty_pl
         (
             "registration",
             hook("gns3_node_types", "return []", "confg"),
-            "gns3_node_types takes 'confg', which is no argument of that hook: it has config",
+            "gns3_node_types takes 'confg', which is not an argument of that hook: it has config",
         ),
         (
             "registration",
@@ -118,14 +118,14 @@ def test_a_good_plugin_is_installed_with_all_that_it_offers(make_host, faulty_pl
             hook("gns3_node_types", "while True: yield MINE"),
             "gns3_node_types returned more than 1000 items",
         ),
-        ("gns3_node_types", hook("gns3_node_types", "return 'mine'"), "no NodeType"),
-        ("gns3_node_types", hook("gns3_node_types", "return [NIO_MINE]"), "no NodeType"),
+        ("gns3_node_types", hook("gns3_node_types", "return 'mine'"), "not a NodeType"),
+        ("gns3_node_types", hook("gns3_node_types", "return [NIO_MINE]"), "not a NodeType"),
         ("gns3_node_types", hook("gns3_node_types", "return [MINE, MINE]"), "is offered twice"),
         ("gns3_nio_types", hook("gns3_nio_types", "1 / 0"), "ZeroDivisionError"),
-        ("gns3_nio_types", hook("gns3_nio_types", "return [MINE]"), "no NioType"),
+        ("gns3_nio_types", hook("gns3_nio_types", "return [MINE]"), "not a NioType"),
         ("gns3_nio_types", hook("gns3_nio_types", "return [NIO_MINE] * 2"), "is offered twice"),
         ("gns3_routes", hook("gns3_routes", "1 / 0"), "ZeroDivisionError"),
-        ("gns3_routes", hook("gns3_routes", "return ['/v1/mine']"), "no Route"),
+        ("gns3_routes", hook("gns3_routes", "return ['/v1/mine']"), "not a Route"),
     ],
 )
 def test_a_failure_is_recorded_with_phase_and_message_and_nothing_is_installed(
@@ -139,7 +139,8 @@ def test_a_failure_is_recorded_with_phase_and_message_and_nothing_is_installed(
     assert "Traceback" in host.plugins[0].trace
     assert (registry.node_types, registry.nio_types, host.routes()) == ({}, {}, [])
     assert report["node_types"] == report["nio_types"] == report["routes"] == []
-    assert host.failures["mine"].reason == f"{report['message']} (in {phase})"
+    reason = report["message"].partition("Error: ")[2] or report["message"]
+    assert host.failures["mine"].reason == f"{reason} (in {phase})"
 
 
 BAD_CLASSES = """
@@ -168,7 +169,7 @@ class Broken(MineObjectSchema):
         ("name='mine/../yours'", "'mine/../yours' cannot be part of a path: let it begin with"),
         ("name='Mine'", "cannot be part of a path"),
         ("name=5", "5 cannot be part of a path"),
-        ("title=None", "None as its title, which is no text"),
+        ("title=None", "None as its title, which is not text"),
         ("name='mine-/'", "cannot be part of a path"),
         ("lifecycle='sometimes'", "the lifecycle 'sometimes': write one of startable, always_on"),
         ("lifecycle='always_on', capabilities={'suspend'}", "is always on and cannot be suspended"),
@@ -184,33 +185,33 @@ class Broken(MineObjectSchema):
         ("update_schema=Schema", "a subclass of NodeUpdateSchema belongs"),
         ("object_schema=MineObjectSchema()", "a subclass of NodeObjectSchema belongs"),
         ("object_schema=Broken", "no Broken can be made: toy fault"),
-        ("nio_types='nio_mine'", "nio_types is 'nio_mine', one text; write ('nio_mine',) if"),
+        ("nio_types='nio_mine'", "nio_types is 'nio_mine', a text; write ('nio_mine',) if"),
         ("nio_types=NIO_MINE", "where a tuple belongs"),
-        ("nio_types=(NIO_MINE,)", "in its nio_types is no str"),
-        ("capabilities='suspend'", "capabilities is 'suspend', one text"),
+        ("nio_types=(NIO_MINE,)", "in its nio_types is not of type str"),
+        ("capabilities='suspend'", "capabilities is 'suspend', a text"),
         ("capabilities={'suspnd'}", "the server does not know: did you mean 'suspend'?"),
-        ("image_kinds=('disk',)", "'disk' in its image_kinds is no ImageKind"),
+        ("image_kinds=('disk',)", "'disk' in its image_kinds is not of type ImageKind"),
         ("text_files=(TextFile(name='../x', text='name'),)", "'../x' in its text_files is no"),
-        ("text_files=(TextFile(name='..', text='name'),)", "'..' in its text_files is no plain"),
+        ("text_files=(TextFile(name='..', text='name'),)", "'..' in its text_files is not a plain"),
         (
             "text_files=(TextFile(name=5, text='name'),)",
-            "5 in its text_files is no plain",
+            "5 in its text_files is not a plain",
         ),
         (
             "text_files=(TextFile(name='x', text='nome'),)",
             "the field 'nome', which its object",
         ),
         ("text_files=(TextFile(name='x', text='name', path='pat'),)", "the field 'pat', which"),
-        ("text_files=('boot.cfg',)", "'boot.cfg' in its text_files is no TextFile"),
+        ("text_files=('boot.cfg',)", "'boot.cfg' in its text_files is not of type TextFile"),
         ("udp_companions=9", "udp_companions is 9 where a tuple belongs"),
-        ("udp_companions=('9',)", "'9' in its udp_companions is no int"),
-        ("udp_companions=(0,)", "0 in its udp_companions is no distance between two ports"),
+        ("udp_companions=('9',)", "'9' in its udp_companions is not of type int"),
+        ("udp_companions=(0,)", "0 in its udp_companions is not a distance between two ports"),
         ("udp_companions=(65535,)", "1 to 65534"),
-        ("udp_companions=(True,)", "True in its udp_companions is no distance"),
-        ("adapters=0", "has 0 adapters: write a number from 1 on, or None"),
+        ("udp_companions=(True,)", "True in its udp_companions is not a distance"),
+        ("adapters=0", "has 0 adapters: write a number, at least 1, or None"),
         ("adapters='2'", "has '2' adapters"),
-        ("ports=-1", "has -1 ports an adapter"),
-        ("ports=None", "has None ports an adapter"),
+        ("ports=-1", "has -1 ports per adapter"),
+        ("ports=None", "has None ports per adapter"),
         ("numbers=range(0)", "range(0, 0) as its numbers: write a range of 1 to 65536 numbers"),
         ("numbers=range(10**9)", "write a range of 1 to 65536 numbers"),
         ("numbers=range(-1, 5)", "none below 0"),
@@ -238,11 +239,15 @@ def test_a_node_type_that_could_not_be_used_is_refused(make_host, faulty_plugin,
             "leave the field 'type' out of its schema",
         ),
         ("local_udp_port='lprt'", "but no field of that name: did you mean 'lport'?"),
-        ("check=print", "its check is awaited: write it with async def"),
+        (
+            "check=lambda values, machine: None",
+            "its check is awaited: write it with async def",
+        ),
+        ("check=never_called", "its check cannot be called: let it take the values and the machi"),
     ],
 )
 def test_a_nio_type_that_could_not_be_used_is_refused(make_host, faulty_plugin, values, message):
-    fault = hook(
+    fault = "async def never_called(): ...\n" + hook(
         "gns3_nio_types", f"import dataclasses; return [dataclasses.replace(NIO_MINE, {values})]"
     )
     host, registry = make_host(faulty_plugin(fault))
@@ -258,8 +263,8 @@ def test_a_nio_type_that_could_not_be_used_is_refused(make_host, faulty_plugin, 
         ("path='/{any}'", "does not begin with a word of its own"),
         ("path='//mine'", "does not begin with a word of its own"),
         ("path='/'", "does not begin with a word of its own"),
-        ("path='/docs/mine'", "paths below /docs are those of the server: choose another"),
-        ("path='/notifications/mine'", "paths below /notifications are those of the server"),
+        ("path='/docs/mine'", "paths below /docs belong to the server: choose another"),
+        ("path='/notifications/mine'", "paths below /notifications belong to the server"),
         ("path='/v1/projects'", "GET /v1/projects exists already: the server has it"),
         ("path='/v1/projects/{id}', method='DELETE'", "exists already"),
         ("path='/v1/projects/{p}/mine/vms'", "exists already"),
@@ -271,14 +276,14 @@ def test_a_nio_type_that_could_not_be_used_is_refused(make_host, faulty_plugin, 
         ("method='FETCH'", "there is no method 'FETCH'"),
         ("answer=5", "5 where a schema class belongs"),
         ("body=NumberSchema()", "where a schema class belongs"),
-        ("body=OneOf('type', {})", "the choices of a OneOf are {}, and no function"),
-        ("body=OneOf(5, dict)", "5 as its field of a OneOf, which is no text"),
+        ("body=OneOf('type', {})", "the choices of a OneOf are {}, not a function"),
+        ("body=OneOf(5, dict)", "5 as its field of a OneOf, which is not text"),
         ("handler=None", "None where a function belongs"),
         ("handler=print", "its handler print is awaited: write it with async def"),
         ("handler=NumberSchema", "its handler NumberSchema is awaited"),
         ("handler=no_call", "its handler no_call must take one argument, the call"),
-        ("summary=None", "None as its summary, which is no text"),
-        ("tag=5", "5 as its tag, which is no text"),
+        ("summary=None", "None as its summary, which is not text"),
+        ("tag=5", "5 as its tag, which is not text"),
         ("status=99", "99 as its status: one of 200 to 399 is possible"),
         ("status='200'", "'200' as its status"),
         ("status=204, answer=NumberSchema", "the status 204, which has no body, and an answer"),
@@ -319,20 +324,20 @@ def test_a_nio_type_that_could_not_be_used_is_refused(make_host, faulty_plugin, 
         ("query={'word': QueryParameter('x', default='1')}", "'1' cannot be the default of"),
         ("query={'word': QueryParameter('x', default=-1)}", "-1 cannot be the default of 'word'"),
         ("query={'word': QueryParameter('x', kind='text', default=1)}", "1 cannot be the default"),
-        ("raw=True, body_types='image/png'", "body_types is 'image/png', one text; write"),
-        ("raw=True, body_types=('png',)", "'png' in its body_types is no media type"),
-        ("raw=True, body_types=('image/*',)", "'image/*' in its body_types is no media type"),
-        ("stream=True, answer_types=('Image/PNG',)", "in its answer_types is no media type"),
+        ("raw=True, body_types='image/png'", "body_types is 'image/png', a text; write"),
+        ("raw=True, body_types=('png',)", "'png' in its body_types is not a media type"),
+        ("raw=True, body_types=('image/*',)", "'image/*' in its body_types is not a media type"),
+        ("stream=True, answer_types=('Image/PNG',)", "in its answer_types is not a media type"),
         ("body_types=('image/png',)", "which only a raw route heeds: say raw=True"),
         ("answer_types=('image/png',)", "which only a stream route heeds: say stream=True"),
         ("endless=True", "endless, which only a stream can be: say stream=True"),
         (
             "endless=True, stream=True, scope=Scope.PROJECT, path='/v1/projects/{project_id}/x'",
-            "never ends and would hold its project or node for ever",
+            "never ends and would hold its project or node forever",
         ),
         (
             "websocket=True, scope=Scope.WHOLE_PROJECT, path='/v1/projects/{project_id}/x'",
-            "never ends and would hold its project or node for ever",
+            "never ends and would hold its project or node forever",
         ),
         ("websocket=True, method='POST'", "is a websocket, which begins with GET"),
         ("websocket=True, stream=True", "is a websocket: leave out stream, raw, body and answer"),
@@ -370,15 +375,27 @@ def gns3_routes():
         ("StaticFiles(prefix=5, package='json', folder='x')", "write a path without parameters"),
         (
             "StaticFiles(prefix='/docs', package='web_pages', folder='static')",
-            "those of the server",
+            "belong to the server",
         ),
         ("StaticFiles(prefix='/web', package='no_such', folder='x')", "no package 'no_such'"),
         ("StaticFiles(prefix='/web', package='', folder='x')", "there is no package ''"),
-        ("StaticFiles(prefix='/web', package=5, folder='x')", "5 as its package, which is no text"),
+        (
+            "StaticFiles(prefix='/web', package=5, folder='x')",
+            "5 as its package, which is not text",
+        ),
         ("StaticFiles(prefix='/web', package='json', folder='x')", "has no folder 'x': name it in"),
-        ("StaticFiles(prefix='/web', package='json', folder='')", "'' is no folder in a package"),
-        ("StaticFiles(prefix='/web', package='json', folder='/tmp')", "'/tmp' is no folder in a"),
-        ("StaticFiles(prefix='/web', package='json', folder='../x')", "'../x' is no folder in a"),
+        (
+            "StaticFiles(prefix='/web', package='json', folder='')",
+            "'' is not a folder in",
+        ),
+        (
+            "StaticFiles(prefix='/web', package='json', folder='/tmp')",
+            "'/tmp' is not a folder in",
+        ),
+        (
+            "StaticFiles(prefix='/web', package='json', folder='../x')",
+            "'../x' is not a folder in",
+        ),
         ("ErrorShape(prefix='/mine/', render=shape)", "without a slash at its end"),
         ("ErrorShape(prefix='/v1/mine', render=shape)", "errors below /v1 have one shape for all"),
         ("ErrorShape(prefix='/other', render=shape)", "the plugin has no route there"),
@@ -424,8 +441,8 @@ def test_a_family_of_paths_is_one_plugins(make_host, faulty_plugin):
     assert [plugin.name for plugin in host.plugins if plugin.failed] == ["second"]
     (second,) = [plugin for plugin in host.plugins if plugin.failed]
     assert second.message == (
-        "paths below /mine are those of the plugin 'first': choose another beginning, or /v1/, "
-        "which is everybody's"
+        "paths below /mine belong to the plugin 'first': choose another beginning, or /v1/, "
+        "which all may use"
     )
     # The first one answers below it.
     assert not host.failures["second"].would_answer("/mine/other")

@@ -1,5 +1,6 @@
 """The port pools: who may have which port, and who may not."""
 
+import asyncio
 import os
 import socket
 
@@ -44,6 +45,15 @@ def pool(kind: str, block: PortBlock, count: int = 20, companions: tuple[int, ..
     return PortPool(kind, block.first, block.first + count - 1, companions)
 
 
+async def can_bind_here(kind: str, port: int) -> bool:
+    """What the local machine answers."""
+    return can_bind(kind, port)
+
+
+async def allocate(pool: PortPool, holder: Holder) -> int:
+    return await pool.allocate(holder, can_bind_here)
+
+
 def console(node: str, project: str = ONE) -> Holder:
     return Holder(project, Use.CONSOLE, node)
 
@@ -65,28 +75,28 @@ def allocated(project: str = ONE) -> Holder:
 
 @pytest.mark.statement("PORT-04", "PORT-08")
 @pytest.mark.parametrize("kind", ["TCP", "UDP"])
-def test_the_lowest_port_that_is_free_comes_first(kind, block, foreign):
+async def test_the_lowest_port_that_is_free_comes_first(kind, block, foreign):
     ports = pool(kind, block)
     foreign(kind, block.first + 1)
-    assert ports.allocate(allocated()) == block.first
-    assert ports.allocate(allocated()) == block.first + 2
+    assert await allocate(ports, allocated()) == block.first
+    assert await allocate(ports, allocated()) == block.first + 2
     ports.release(block.first, allocated())
-    assert ports.allocate(allocated(TWO)) == block.first
+    assert await allocate(ports, allocated(TWO)) == block.first
     assert len(ports) == 2
 
 
 @pytest.mark.parametrize("kind", ["TCP", "UDP"])
-def test_a_port_that_is_bound_on_one_address_only_is_not_free_either(kind, block, foreign):
+async def test_a_port_that_is_bound_on_one_address_only_is_not_free_either(kind, block, foreign):
     foreign(kind, block.first, "127.0.0.1")
     assert not can_bind(kind, block.first)
-    assert pool(kind, block).allocate(allocated()) == block.first + 1
+    assert await allocate(pool(kind, block), allocated()) == block.first + 1
 
 
-def test_a_port_that_others_bound_with_address_reuse_is_not_free(block):
+async def test_a_port_that_others_bound_with_address_reuse_is_not_free(block):
     with socket.socket(type=socket.SOCK_DGRAM) as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("0.0.0.0", block.first))
-        assert pool("UDP", block).allocate(allocated()) == block.first + 1
+        assert await allocate(pool("UDP", block), allocated()) == block.first + 1
 
 
 def test_a_connection_that_lingers_is_no_obstacle(block):
@@ -98,6 +108,55 @@ def test_a_connection_that_lingers_is_no_obstacle(block):
             # The side that closes first is the one that lingers.
             listener.accept()[0].close()
     assert can_bind("TCP", block.first)
+
+
+# A machine that takes its time -------------------------------------------------
+
+
+class SlowMachine:
+    """Answers when it is told to: ``answers`` are what it was asked and has not answered."""
+
+    def __init__(self) -> None:
+        self.answers: asyncio.Queue[tuple[int, asyncio.Future[bool]]] = asyncio.Queue()
+
+    async def can_bind(self, kind: str, port: int) -> bool:
+        answer = asyncio.get_running_loop().create_future()
+        self.answers.put_nowait((port, answer))
+        free: bool = await answer
+        return free
+
+
+async def test_two_allocations_at_once_get_two_ports_the_lowest_first(block):
+    ports, machine = pool("UDP", block), SlowMachine()
+    both = [asyncio.create_task(ports.allocate(allocated(), machine.can_bind)) for _ in range(2)]
+    for port, free in ((0, False), (1, True), (0, True)):
+        asked, answer = await machine.answers.get()
+        assert asked == block.first + port
+        assert machine.answers.empty()
+        answer.set_result(free)
+    assert [await one for one in both] == [block.first + 1, block.first]
+
+
+async def test_a_port_that_a_machine_is_asked_about_is_nobody_elses(block):
+    ports, machine = pool("TCP", block), SlowMachine()
+    allocation = asyncio.create_task(ports.allocate(console("one"), machine.can_bind))
+    _, answer = await machine.answers.get()
+    with pytest.raises(Conflict, match="VM one"):
+        ports.hold(block.first, console("two"))
+    answer.set_result(True)
+    assert await allocation == block.first
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), OSError("no answer")])
+async def test_a_machine_that_gives_no_answer_leaves_nothing_reserved(block, error):
+    ports, machine = pool("TCP", block), SlowMachine()
+    allocation = asyncio.create_task(ports.allocate(console("one"), machine.can_bind))
+    _, answer = await machine.answers.get()
+    answer.set_exception(error)
+    with pytest.raises(type(error)):
+        await allocation
+    assert not ports.reserved
+    assert await allocate(ports, console("two")) == block.first
 
 
 # The ports of tests -------------------------------------------------------------
@@ -126,12 +185,12 @@ def test_a_test_gets_no_ports_of_which_anybody_has_one(foreign):
 
 @pytest.mark.statement("PORT-09")
 @pytest.mark.parametrize("kind", ["TCP", "UDP"])
-def test_a_range_is_used_to_its_very_last_port_and_then_refused(kind, block, foreign):
+async def test_a_range_is_used_to_its_very_last_port_and_then_refused(kind, block, foreign):
     ports = pool(kind, block, count=3)
     foreign(kind, block.first + 1)
-    assert [ports.allocate(allocated()) for _ in range(2)] == [block.first, block.first + 2]
+    assert [await allocate(ports, allocated()) for _ in range(2)] == [block.first, block.first + 2]
     with pytest.raises(Conflict, match=f"No free {kind} port is left between {block.first} and"):
-        ports.allocate(allocated())
+        await allocate(ports, allocated())
     assert len(ports) == 2
 
 
@@ -145,31 +204,31 @@ def test_a_range_that_ends_before_it_starts_is_refused():
 # Companions -------------------------------------------------------------------
 
 
-def test_ports_at_a_companions_distance_are_skipped_in_both_directions(block):
+async def test_ports_at_a_companions_distance_are_skipped_in_both_directions(block):
     ports = pool("UDP", block, companions=(9,))
-    got = [ports.allocate(allocated()) - block.first for _ in range(10)]
+    got = [await allocate(ports, allocated()) - block.first for _ in range(10)]
     assert got == [*range(9), 18]
     ports.release(block.first + 18, allocated())
     ports.release(block.first, allocated())
     # 9 is free of its lower neighbour now, and blocks 0 and 18 in turn.
-    assert ports.allocate(allocated()) == block.first
+    assert await allocate(ports, allocated()) == block.first
     ports.release(block.first, allocated())
     ports.hold(block.first + 9, nio("a"))
-    assert ports.allocate(allocated()) == block.first + 19
+    assert await allocate(ports, allocated()) == block.first + 19
 
 
 @pytest.mark.parametrize("companions", [(), (0,)])
-def test_without_companions_every_port_is_handed_out(companions, block):
+async def test_without_companions_every_port_is_handed_out(companions, block):
     ports = pool("UDP", block, count=12, companions=companions)
-    assert [ports.allocate(allocated()) for _ in range(12)] == [
+    assert [await allocate(ports, allocated()) for _ in range(12)] == [
         *range(block.first, block.first + 12)
     ]
 
 
-def test_a_companion_of_a_running_process_is_neither_handed_out_nor_run_on(block):
+async def test_a_companion_of_a_running_process_is_neither_handed_out_nor_run_on(block):
     ports = pool("UDP", block)
     ports.hold_companion(block.first, running("a"))
-    assert ports.allocate(allocated()) == block.first + 1
+    assert await allocate(ports, allocated()) == block.first + 1
     ports.hold(block.first, nio("b"))
     with pytest.raises(Conflict, match="the running process of VM a"):
         ports.hold(block.first, running("b"))
@@ -178,12 +237,12 @@ def test_a_companion_of_a_running_process_is_neither_handed_out_nor_run_on(block
     ports.hold(block.first, running("b"))
 
 
-def test_a_companion_is_noted_even_where_the_port_is_taken(block):
+async def test_a_companion_is_noted_even_where_the_port_is_taken(block):
     ports = pool("UDP", block)
     ports.hold(block.first, nio("b", TWO))
     ports.hold_companion(block.first, running("a"))
     ports.release(block.first, nio("b", TWO))
-    assert ports.allocate(allocated()) == block.first + 1
+    assert await allocate(ports, allocated()) == block.first + 1
 
 
 # Clashes ----------------------------------------------------------------------
@@ -242,17 +301,17 @@ def test_a_port_that_is_asked_for_need_not_be_of_the_range_nor_free_of_others(bl
 
 
 @pytest.mark.statement("PORT-03", "PORT-14")
-def test_a_port_is_free_once_its_last_holder_lets_go(block):
+async def test_a_port_is_free_once_its_last_holder_lets_go(block):
     ports = pool("UDP", block)
     for holder in (allocated(), nio("a"), running("a")):
         ports.hold(block.first, holder)
     for holder in (allocated(), nio("a")):
         ports.release(block.first, holder)
-        assert ports.allocate(allocated(TWO)) == block.first + 1
+        assert await allocate(ports, allocated(TWO)) == block.first + 1
         ports.release(block.first + 1, allocated(TWO))
     ports.release(block.first, running("a"))
     ports.release(block.first, running("a"))
-    assert ports.allocate(allocated(TWO)) == block.first
+    assert await allocate(ports, allocated(TWO)) == block.first
 
 
 def test_releasing_takes_nothing_from_others(block):

@@ -243,7 +243,7 @@ def test_lists_and_names():
     [
         ({**HOME, "GNS3_SERVER_LOG": "~nobody-at-all/log"}, "no user 'nobody-at-all'"),
         ({**HOME, "GNS3_SERVER_RECORD": "$NOTHING/x"}, "the variable NOTHING, which is not set"),
-        ({"HOME": "here"}, "HOME is 'here', which is no whole path"),
+        ({"HOME": "here"}, "HOME is 'here', not an absolute path"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_refused(environ, wanted):
@@ -307,10 +307,10 @@ def test_a_byte_order_mark_and_line_ends_of_other_systems_do_no_harm(tmp_path):
 @pytest.mark.parametrize(
     ("content", "wanted"),
     [
-        (b"port = 1", "line 1 stands in no section. Write .Server. above it"),
-        (b"# mine\n\nport = 1", "line 3 stands in no section"),
-        (b"[Server\nport = 1", "line 1 is no .section."),
-        ("[Server]\nport = 1".encode("utf-16"), "byte 1 is no UTF-8. Save it as UTF-8"),
+        (b"port = 1", "line 1 is in no section. Write .Server. above it"),
+        (b"# mine\n\nport = 1", "line 3 is in no section"),
+        (b"[Server\nport = 1", "line 1 is not a .section."),
+        ("[Server]\nport = 1".encode("utf-16"), "byte 1 is not UTF-8. Save it as UTF-8"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(content, wanted, tmp_path):

@@ -378,13 +378,13 @@ def link_the_directory(file):
 
 REFUSED = [
     (Path.mkdir, "Is a directory"),
-    (make_pipe, "no regular file"),
-    (make_socket, "no regular file"),
+    (make_pipe, "not a regular file"),
+    (make_socket, "not a regular file"),
     (make_large, f"more than {LARGEST} bytes"),
     (make_huge, f"more than {LARGEST} bytes"),
-    (make_link, "no regular file"),
-    (make_link_beside, "no regular file"),
-    (make_link_to_nothing, "no regular file"),
+    (make_link, "not a regular file"),
+    (make_link_beside, "not a regular file"),
+    (make_link_to_nothing, "not a regular file"),
     (link_the_directory, "Not a directory"),
 ]
 

@@ -101,7 +101,7 @@ async def test_what_is_nested_too_deep_is_refused(records):
 
 @pytest.mark.parametrize("key", ["", "x" * (KEY_LENGTH + 1), "a\0", "\ud800", "a\nb", 7])
 async def test_an_unfit_key_is_refused(records, key):
-    with pytest.raises(ValueError, match="is no key"):
+    with pytest.raises(ValueError, match="is not a key"):
         await store(records).set(key, 1)
 
 

@@ -14,7 +14,7 @@ from gns3server.plugin_host.modules import PluginModules
 
 @pytest.fixture
 async def pool(monkeypatch):
-    """Two threads, which are made up for soon."""
+    """Two threads, which are soon replaced when they hang."""
     monkeypatch.setattr(workers, "STUCK_SECONDS", 0.05)
     made = Workers(2, PluginModules(), asyncio.get_running_loop())
     yield made
@@ -42,7 +42,7 @@ async def test_work_goes_on_when_all_threads_hang(pool, caplog, until):
     hung = [loop.run_in_executor(pool, released.wait) for _ in range(5)]
     try:
         assert await loop.run_in_executor(pool, abs, -1) == 1
-        assert "threads hang: they are made up for" in caplog.text
+        assert "threads hang: they are replaced" in caplog.text
         assert not any(each.done() for each in hung)
     finally:
         released.set()

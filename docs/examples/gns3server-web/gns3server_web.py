@@ -23,7 +23,7 @@ class WebCreateSchema(plugin.NodeCreateSchema):
 
 
 class WebUpdateSchema(plugin.NodeUpdateSchema):
-    """What of a web server can be changed; null changes nothing."""
+    """What can be changed about a web server; null changes nothing."""
 
     page = plugin.Text(allow_none=True)
 
@@ -51,7 +51,7 @@ class WebNode(plugin.ProcessNode):
 
 @plugin.hookimpl
 def gns3_config_schema() -> type[Schema]:
-    """Where Python is can be set."""
+    """One setting: where Python is."""
     return WebConfigSchema
 
 

@@ -1,1 +1,1 @@
-"""``gns3server doctor``: what there is of a server and its labs, and what of it is in no order."""
+"""``gns3server doctor``: what a server and its labs consist of, and what is wrong with them."""

@@ -1,6 +1,6 @@
-"""What this machine can do, found out by trying each thing once. Nothing of it stays.
+"""What this machine can do, found out by trying each thing once. Nothing is left behind.
 
-Constants are those of linux/sched.h, linux/if_tun.h and linux/kvm.h.
+The constants are from linux/sched.h, linux/if_tun.h and linux/kvm.h.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KVM_GET_API_VERSION = 0xAE00
 KVM_CREATE_VM = 0xAE01
 
 FILES_WANTED = 4096
-"""Open files that a server with a thousand nodes needs."""
+"""How many open files a server with a thousand nodes needs."""
 
 MEBIBYTE = 1024 * 1024
 
@@ -41,9 +41,9 @@ MEBIBYTE = 1024 * 1024
 class Capability:
     """One thing that a machine may be able to do.
 
-    :param attempt: does it, and may tell more; raises OSError when it cannot be done.
-    :param missed: what is missed without it.
-    :param needed: the server itself needs it.
+    :param attempt: tries it, and may return a detail; raises OSError when it cannot be done.
+    :param missed: what does not work without it.
+    :param needed: whether the server itself needs it.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Capability:
     needed: bool = False
 
     def tried(self) -> Finding:
-        """What came of it."""
+        """The result of the attempt."""
         try:
             detail = self.attempt()
         except OSError as error:
@@ -62,13 +62,13 @@ class Capability:
 
 
 def machine() -> Section:
-    """The kernel, its limits and what it lets us do."""
+    """The kernel, its limits, and what it allows us to do."""
     entries = [
         Finding(f"Linux {platform.release()}, Python {platform.python_version()}"),
         _limit("open files", resource.RLIMIT_NOFILE, FILES_WANTED),
         _limit("processes of this user", resource.RLIMIT_NPROC),
     ]
-    # In a thread of its own: that alone leaves the network of this machine, and then ends.
+    # In a separate thread: only that thread leaves this machine's network, and then ends.
     with ThreadPoolExecutor(max_workers=1) as thread:
         entries += thread.map(Capability.tried, CAPABILITIES)
     return Section("This machine", entries)
@@ -80,15 +80,15 @@ def directories(settings: Settings) -> Iterator[Finding]:
         path: Path = getattr(settings, name)
         if name == "state_path" and path.is_dir() and path.stat().st_uid != os.geteuid():
             yield Finding(
-                f"user {path.stat().st_uid} has the state_path, and not user {os.geteuid()}",
+                f"the state_path belongs to user {path.stat().st_uid}, not to user {os.geteuid()}",
                 problem=True,
-                advice="Ask the doctor as that user: processes without a record are seen only so.",
+                advice="Run the doctor as that user: else processes without a record are not seen.",
             )
         place = next(place for place in (path, *path.parents) if place.is_dir())
         free = shutil.disk_usage(place).free
         text = f"{name}: {path}, {free // MEBIBYTE} MiB free"
         if place != path:
-            text += "; it is made when it is needed"
+            text += "; it is created when it is needed"
         try:
             _write_in(place)
         except OSError as error:
@@ -101,7 +101,7 @@ def directories(settings: Settings) -> Iterator[Finding]:
 
 def _write_in(directory: Path) -> None:
     try:
-        # A file without a name: it is gone when it is closed.
+        # A file without a name, which is gone once it is closed.
         os.close(os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
@@ -151,7 +151,7 @@ def _privileged_port() -> str:
 
 
 def _raw_socket() -> str:
-    # Protocol 0: it is bound to nothing and receives nothing.
+    # Protocol 0: the socket is bound to nothing and receives nothing.
     socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
     return ""
 
@@ -185,17 +185,17 @@ def _kvm() -> str:
     return f"API version {version}"
 
 
-ONLY_SOME = "Only emulators that use it miss it."
+ONLY_SOME = "Only emulators that use it need it."
 
 CAPABILITIES = (
     Capability(
         "process file descriptors", _pidfd, "The server needs Linux 5.4 or later.", needed=True
     ),
-    Capability("listing sockets", _sock_diag, "Without it, starts take more of the CPU."),
+    Capability("listing sockets", _sock_diag, "Without it, starts take more CPU time."),
     Capability("ports below 1024", _privileged_port, ONLY_SOME),
     Capability("raw sockets", _raw_socket, ONLY_SOME),
     Capability("network namespaces", _network_namespace, ONLY_SOME),
-    # After the namespace: where there can be one, not even for a moment is there a device outside.
+    # After the namespace: if that can be made, the device never exists outside it.
     Capability("TAP devices", _tap, ONLY_SOME),
     Capability("KVM", _kvm, ONLY_SOME),
 )

@@ -1,4 +1,4 @@
-"""Stopping orphans and removing leftovers, by whoever holds the lock of the state directory."""
+"""Stopping orphans and removing leftovers. The caller must hold the state directory's lock."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gns3server.running.local import LocalRunner
 
 
 def clean(survey: Survey) -> Section:
-    """Do what can be done, and tell each thing that was.
+    """Clean up what can be, and report each thing that was done.
 
-    :raises OSError: the processes cannot be looked at.
+    :raises OSError: the processes cannot be examined.
     """
     return Section("Cleaned", [*_stop_orphans(survey), *_remove_leftovers(survey)])
 

@@ -1,4 +1,4 @@
-"""The whole examination, in the order in which people read it."""
+"""The whole examination, in the order of the report."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ NOTHING = Section("Cleaned", ())
 
 
 def run_doctor(settings: Settings, *, cleaning: bool) -> int:
-    """Print what was found; 0 if all is in order, 1 if something is not.
+    """Print what was found; return 0 if all is in order, 1 if something is not.
 
-    :param cleaning: clean up before, which no server may run for.
+    :param cleaning: clean up first; no server may be running then.
     """
     sections = []
     try:
@@ -34,7 +34,7 @@ def run_doctor(settings: Settings, *, cleaning: bool) -> int:
         print(f"gns3server doctor: nothing was cleaned: {error}")
         return 1
     except OSError as error:
-        print(f"gns3server doctor: this machine cannot be looked at: {error}")
+        print(f"gns3server doctor: this machine cannot be examined: {error}")
         return 1
     for line in render(sections):
         print(line)
@@ -46,7 +46,7 @@ def run_doctor(settings: Settings, *, cleaning: bool) -> int:
 def check_file(settings: Settings) -> list[Section]:
     """Look at everything, and change nothing.
 
-    :raises OSError: the kernel does not tell what it should.
+    :raises OSError: the kernel does not list its processes or sockets.
     """
     host, registry = load_plugins(settings)
     found = take_survey(settings)
@@ -62,10 +62,10 @@ def check_file(settings: Settings) -> list[Section]:
 
 
 def clean_alone(settings: Settings) -> Section:
-    """Clean up, with the lock that a server would have.
+    """Clean up, holding the lock that a server would hold.
 
-    :raises AlreadyRunning: a server has it.
-    :raises OSError: it cannot be taken, or the processes cannot be looked at.
+    :raises AlreadyRunning: a server holds it.
+    :raises OSError: it cannot be taken, or the processes cannot be examined.
     """
     if not settings.state_path.is_dir():
         return NOTHING
@@ -73,8 +73,8 @@ def clean_alone(settings: Settings) -> Section:
     try:
         found = take_survey(settings)
         if found.server is not None:
-            raise AlreadyRunning(f"{found.server_text} has the records")
-        # Without the list of projects nothing could be told from what is another's.
+            raise AlreadyRunning(f"{found.server_text} has the records open")
+        # Without the list of projects, ours could not be told from another server's.
         return clean(found) if found.has_records and found.trouble is None else NOTHING
     finally:
         os.close(lock)
@@ -93,19 +93,19 @@ def _server(survey: Survey) -> Section:
     entries += directories(settings)
     if survey.trouble is not None:
         advice = (
-            f"{survey.trouble.remedy} Each project is whole in its own directory; the manual says "
-            "how to do without this file."
+            f"{survey.trouble.remedy} Each project is complete in its own directory; the manual "
+            "says how to do without this file."
         )
         entries.append(Finding(survey.trouble.reason, problem=True, advice=advice))
     if survey.server is not None:
         entries.append(
             Finding(
-                f"a server runs: {survey.server_text}",
-                advice="Nothing is changed; what it has in its files is read from copies.",
+                f"a server is running: {survey.server_text}",
+                advice="Nothing is changed; the server's files are read from copies.",
             )
         )
     elif survey.has_records:
-        entries.append(Finding("no server runs"))
+        entries.append(Finding("no server is running"))
     else:
         entries.append(Finding("no server has used this state_path yet"))
     return Section("Server", entries)

@@ -1,6 +1,6 @@
-"""Files that a server has left behind, or that lie where only its own should.
+"""Files that a server has left behind, or that are where only the server's own should be.
 
-Removed is what a server surely made for a moment and nobody has a use for. Anything
+Only what a server certainly made for temporary use, and nobody needs, is removed. Anything
 else is reported.
 """
 
@@ -36,11 +36,11 @@ OLD_VERSION = re.compile(r".*\.v[0-9]+(-[0-9]+)?")
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A file or directory.
+    """A file or directory that is left over.
 
     :param what: what it is, and what to do about it.
-    :param removable: it may be removed while no server runs.
-    :param problem: it is not in order.
+    :param removable: whether it may be removed while no server runs.
+    :param problem: whether it counts as a problem.
     """
 
     path: Path
@@ -53,7 +53,7 @@ def leftovers(survey: Survey) -> Section:
     """What :func:`find_leftovers` finds."""
     hint = "--clean removes it."
     if survey.server is not None:
-        hint = "The running server may be at work on it; if it stays, --clean removes it later."
+        hint = "The running server may be at work on it; if it remains, --clean removes it later."
     return Section(
         "Files left over",
         [
@@ -68,7 +68,7 @@ def leftovers(survey: Survey) -> Section:
 
 
 def find_leftovers(survey: Survey) -> Iterator[Leftover]:
-    """All of them; what cannot be read is left out."""
+    """All files left over; what cannot be read is left out."""
     for project in survey.projects:
         yield from _in_project(survey, project)
     location = Path(os.path.realpath(survey.settings.projects_path))
@@ -113,9 +113,9 @@ def _in_project(survey: Survey, project: KnownProject) -> Iterator[Leftover]:
         for path in _node_directories(project.path):
             node = (path.parent.name, path.name)
             if node in removed:
-                yield Leftover(path, "Of a deleted node: a commit of the project removes it.")
+                yield Leftover(path, "Left by a deleted node: a commit of the project removes it.")
             elif node not in nodes:
-                yield Leftover(path, "No node of the project has it: look what is in it.")
+                yield Leftover(path, "It belongs to no node of the project: look at what is in it.")
 
 
 def _node_directories(project: Path) -> Iterator[Path]:
@@ -145,7 +145,7 @@ def _deleted(survey: Survey, room: Path) -> Leftover:
             )
             return Leftover(room, what, problem=True)
     if file.exists() and not owners:
-        what = "Files of a project that is no longer known: look what is in it, and remove it."
+        what = "Files of a project that is no longer known: look at what is in it, and remove it."
         return Leftover(room, what, problem=True)
     return Leftover(room, "Files of a project that was deleted.", removable=True)
 
@@ -154,7 +154,7 @@ def _moved(room: Path) -> Leftover:
     """The files of a project on their way into this directory."""
     if any(files for _, _, files in os.walk(room / REPLACED)):
         what = (
-            f"A move of a project was not finished. In {REPLACED} are files that were here before "
+            f"A move of a project was not finished. {REPLACED} has files that were here before "
             "under the same names: put back what you miss, then remove it."
         )
         return Leftover(room, what, problem=True)
@@ -170,18 +170,18 @@ def _is_locked(file: Path) -> bool:
 
 
 def _beside(path: Path, name: str) -> Iterator[Leftover]:
-    """What lies beside a database under a name that begins with its own."""
+    """The files beside a database whose names begin with the database's own."""
     rest = path.name.removeprefix(name)
     if rest in DATABASE_SUFFIXES:
         return
     if path.name.endswith(PART_SUFFIX):
-        yield Leftover(path, "A copy that was not finished.", removable=True)
+        yield Leftover(path, "A copy of a database that was not finished.", removable=True)
     elif OLD_VERSION.fullmatch(path.name):
-        what = "As an earlier version had it: needed only to go back to that server."
+        what = "The file of an earlier version: needed only to go back to that server."
         yield Leftover(path, what)
     elif _is_id(rest.removeprefix(".")):
         yield Leftover(
-            path, f"The records of project {rest[1:]}, which this directory was copied of."
+            path, f"The records of project {rest[1:]}, from which this directory was copied."
         )
     else:
         yield Leftover(path, "No server has made it.")
@@ -194,7 +194,7 @@ def _unknown_projects(survey: Survey, location: Path) -> Iterator[Leftover]:
         if path in known or not path.is_dir() or ROOM.fullmatch(path.name):
             continue
         if os.path.isfile(path / TEMPORARY_MARKER):
-            yield Leftover(path, "A temporary project on no record: the next start removes it.")
+            yield Leftover(path, "A temporary project without a record: the next start removes it.")
             continue
         owners = owners_of(path / PROJECT_FILE)
         what = "No project on record has this directory."

@@ -1,7 +1,7 @@
-"""Processes of nodes that no server will find, or that are not ours to judge.
+"""Processes of nodes that no server will find, or that may belong to another server.
 
 Every process of a node has a run id in its environment. What matters is who has
-that id on record; names of programs say nothing.
+that id on record; names of programs prove nothing.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ LEFT_ALONE = "It is left alone."
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """Processes that are part of no run of ours that goes on.
+    """Processes that are not part of any run that a server of ours continues.
 
-    :param text: which they are.
-    :param why: what is known of them.
-    :param run_id: the run to be stopped, if it may be: of a project that we know, and lost.
-    :param problem: they are nobody's, as far as we know.
+    :param text: which processes they are.
+    :param why: what is known about them.
+    :param run_id: the run to stop, if it may be stopped: it is lost, and of a known project.
+    :param problem: whether they belong to nobody, as far as we know.
     """
 
     text: str
@@ -53,7 +53,7 @@ def orphans(survey: Survey) -> Section:
 
 
 def find_orphans(survey: Survey) -> Iterator[Orphan]:
-    """All processes that carry a run id without being part of a run that goes on."""
+    """All processes that carry a run id but are not part of a run that continues."""
     recorded = {run.id: (project, run) for project, _, run in survey.runs()}
     strangers = _Strangers()
     for run_id in survey.carriers:
@@ -62,12 +62,12 @@ def find_orphans(survey: Survey) -> Iterator[Orphan]:
             continue
         if run_id in recorded:
             project, run = recorded[run_id]
-            # What a running server has on record is its business.
+            # A running server takes care of what it has on record.
             if survey.server is None and not survey.goes_on(run):
                 yield _remains(project, run, pids)
             continue
         known = next((p for p in survey.projects if run_id in p.run_ids), None)
-        # First the records: a directory below ours may hold another server's project.
+        # Records come first: a directory below ours may hold another server's project.
         if known is None and strangers.recognize(run_id, pids):
             continue
         known = known or _working_in(survey, pids)
@@ -76,14 +76,14 @@ def find_orphans(survey: Survey) -> Iterator[Orphan]:
 
 
 class _Strangers:
-    """Runs that are on record, but with projects that are none of ours."""
+    """Runs that are on record, but with projects that are not ours."""
 
     def __init__(self) -> None:
         self._runs: dict[Path, set[str]] = {}
         self._pids: dict[Path, list[int]] = {}
 
     def recognize(self, run_id: str, pids: Sequence[int]) -> bool:
-        """Whether the records at or above a place where it works name a run."""
+        """Whether records at or above a directory that a run works in name that run."""
         for place in _directories(pids):
             for parent in (Path(place), *Path(place).parents):
                 file = parent / PROJECT_FILE
@@ -106,7 +106,7 @@ def _directories(pids: Sequence[int]) -> set[str]:
 
 
 def _working_in(survey: Survey, pids: Sequence[int]) -> KnownProject | None:
-    """The project of ours in whose directory a run works."""
+    """Our project in whose directory a run works."""
     places = _directories(pids)
     return next((p for p in survey.projects if any(map(p.holds, places))), None)
 
@@ -117,32 +117,32 @@ def _describe(run_id: str, pids: Sequence[int]) -> str:
 
 
 def _remains(project: KnownProject, run: RunRow, pids: Sequence[int]) -> Orphan:
-    left = "a run that has lost a process" if run.processes else "a start"
-    why = f"What is left of {left} in project {project.place.id}; no server goes on with it."
+    left = "a run that lost a process" if run.processes else "a start"
+    why = f"What is left of {left} in project {project.place.id}; no server continues with it."
     return Orphan(_describe(run.id, pids), why, run.id)
 
 
 def _of(project: KnownProject, run_id: str, pids: Sequence[int]) -> Orphan:
     text, name = _describe(run_id, pids), f"project {project.place.id}"
     if project.stored is not None:
-        why = f"It works in the directory of {name}, which has no record of it any more."
+        why = f"It works in the directory of {name}, which no longer has a record of it."
         return Orphan(text, why, run_id)
     if project.is_in_foreign_hands:
         return Orphan(text, f"It is of {name}, which another process has.", problem=False)
     why = (
-        f"It is of {name}, which cannot be read: the next server finds it again once that is "
-        "repaired, and stops it if that is deleted."
+        f"It is of {name}, which cannot be read: the next server finds it again once the project "
+        "is repaired, and stops it if the project is deleted."
     )
     return Orphan(text, why, problem=False)
 
 
 def _unknown(run_id: str, pids: Sequence[int]) -> Iterator[Orphan]:
-    # Another server's run that has ended meanwhile is on no record any more.
+    # Another server's run that has meanwhile ended is no longer on record.
     if any(map(lives, pids)):
         where = " and ".join(sorted(_directories(pids))) or "an unknown directory"
         why = (
-            f"It works in {where} and no record that we know names it. It may be another "
-            "server's, or of a project whose directory was moved away. If it is nobody's, end "
-            "it by hand."
+            f"It works in {where} and no record that we know names it. It may belong to "
+            "another server, or to a project whose directory was moved away. If it is neither, "
+            "end it by hand."
         )
         yield Orphan(_describe(run_id, pids), why)

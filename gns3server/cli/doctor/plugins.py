@@ -12,7 +12,7 @@ from gns3server.settings.schema import Settings
 
 
 def load_plugins(settings: Settings) -> tuple[PluginHost, Registry]:
-    """All installed plugins, and what those in service offer. Failures are no log."""
+    """All installed plugins, and what those in service offer. Failures are not logged."""
     logging.basicConfig(handlers=[logging.NullHandler()])
     host, registry = PluginHost(settings), Registry()
     host.load()
@@ -38,7 +38,7 @@ def show_plugins(settings: Settings) -> int:
 
 
 def plugins(host: PluginHost) -> Section:
-    """What has become of each."""
+    """The status of each plugin."""
     entries = []
     for plugin in host.plugins:
         text = f"{plugin.name} {plugin.version or '-'}: {plugin.report()['status']}"

@@ -13,7 +13,7 @@ from gns3server.storage.rows import NodeRow, RunRow, StoredProject
 
 
 def projects(survey: Survey, registry: Registry) -> Section:
-    """Every project, with its nodes or with why it cannot be opened."""
+    """Every project, with its nodes or the reason why it cannot be opened."""
     entries = []
     for project in survey.projects:
         where = f"{project.place.id} in {project.path}"
@@ -54,7 +54,7 @@ def _nodes(
         if node.type not in registry.node_types:
             advice = (
                 f"No plugin in service offers the type {node.type}. The node stays stored: "
-                f"install the plugin, or repair it, to have it again."
+                f"install or repair the plugin to use the node again."
             )
             yield Finding(text, problem=True, advice=advice)
         elif run is not None and not project.place.open and survey.goes_on(run):
@@ -66,13 +66,13 @@ def _nodes(
 
 def _state(survey: Survey, node: NodeRow, run: RunRow | None) -> str:
     if run is None:
-        # Of what is no process here only its plugin knows more.
+        # A node without a process here: only its plugin knows more.
         return node.state
     living = ", ".join(map(str, survey.living(run)))
     if survey.goes_on(run):
         return f"{'suspended' if node.state == 'suspended' else 'started'}, process {living}"
     if survey.server is not None:
-        return "on its way up or down"
+        return "starting or stopping"
     if not run.processes:
         return "stopped; a start was under way when the server ended"
     if all(one.boot_id != survey.boot_id for one in run.processes):

@@ -1,4 +1,4 @@
-"""What the doctor has to say, for people to read."""
+"""The doctor's report, for people to read."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ WIDTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """One thing that was examined.
 
-    :param problem: it is not in order.
+    :param problem: whether it is not in order.
     :param advice: sentences that explain it or say what to do about it.
     """
 
@@ -26,7 +26,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What was found of one kind."""
+    """The findings of one kind."""
 
     title: str
     entries: Sequence[Finding]

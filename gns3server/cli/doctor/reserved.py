@@ -1,4 +1,4 @@
-"""The ports that open projects have reserved, and who has bound them."""
+"""The ports that open projects have reserved, and the processes that have bound them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gns3server.storage.rows import StoredProject
 ALLOCATED = "allocation"
 
 Uses = dict[str, list[str]]
-"""Why a port is reserved: what for, by whom it is for."""
+"""Why a port is reserved: its purposes, by owner."""
 
 
 def reserved_ports(survey: Survey, registry: Registry) -> Section:
-    """Consoles, wires and ports that were allocated.
+    """The ports of consoles and wires, and ports that were allocated.
 
     :raises OSError: the kernel does not list its sockets.
     """
@@ -39,7 +39,7 @@ def reserved_ports(survey: Survey, registry: Registry) -> Section:
 
 
 def _our_processes(survey: Survey) -> set[int]:
-    """The processes of nodes of known projects, those included that were started just now."""
+    """The processes of the nodes of known projects, including those started just now."""
     ours = {pid for _, _, run in survey.runs() for pid in survey.living(run)}
     recorded = {run_id for project in survey.projects for run_id in project.run_ids}
     for run_id, stats in run_id_carriers().items():
@@ -56,10 +56,10 @@ def _bound(text: str, pids: set[int], ours: set[int], uses: Uses) -> Finding:
         return Finding(f"{text}; bound by {who}")
     strangers = ", ".join(f"{pid} ({command_line(pid):.60})" for pid in sorted(pids - ours))
     who = f"process {strangers}" if strangers else who
-    # What is only allocated its client may have bound itself.
+    # A port that is only allocated may be bound by its client itself.
     problem = any(words != [ALLOCATED] for words in uses.values())
     advice = "The node cannot start: end that process, or give the node another port."
-    text = f"{text}; bound by {who}, none of ours"
+    text = f"{text}; bound by {who}, which is not ours"
     return Finding(text, problem=problem, advice=advice if problem else "")
 
 
@@ -72,7 +72,7 @@ def _collect(survey: Survey, registry: Registry) -> dict[Port, Uses]:
             try:
                 words = reserved.setdefault(Port(kind, number), {}).setdefault(whose, [])
             except ValueError:
-                # Somebody has edited the file: no server can use that, either.
+                # Somebody has edited the file: no server can use this NIO either.
                 continue
             if use not in words:
                 words.append(use)
@@ -88,7 +88,7 @@ def _uses(
             yield "tcp", node.console, "console", names[node.id]
     for node_id, nios in stored.nios.items():
         for nio in nios.values():
-            # Of a type that no plugin in service offers nobody knows the port.
+            # If no plugin in service offers the NIO's type, its port is not known.
             kind = registry.nio_types.get(nio.type)
             field = kind.local_udp_port if kind is not None else None
             if field is not None and field in nio.fields:

@@ -1,6 +1,6 @@
 """What the records say, and which processes there are. Looking changes nothing, and blocks.
 
-A running server has its files locked; what is in them is read from a copy.
+A running server has its files locked; their content is read from copies.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from gns3server.storage.stores import (
 class KnownProject:
     """A project that the server knows.
 
-    :param content: what is in its file, or why that cannot be read.
+    :param content: the content of its file, or why that cannot be read.
     :param run_ids: the runs that are on record, as far as the file can be read.
     """
 
@@ -54,7 +54,7 @@ class KnownProject:
 
     @property
     def stored(self) -> StoredProject | None:
-        """What is in its file, if that can be read."""
+        """The content of its file, if that can be read."""
         return None if isinstance(self.content, DatabaseError) else self.content
 
     @property
@@ -64,22 +64,22 @@ class KnownProject:
 
     @property
     def is_in_foreign_hands(self) -> bool:
-        """Whether another process than the server has its file."""
+        """Whether a process other than the server has its file open."""
         return isinstance(self.content, DatabaseLocked)
 
     def holds(self, directory: str) -> bool:
-        """Whether a directory is its own or lies below."""
+        """Whether a directory is the project's own or is below it."""
         return f"{directory}/".startswith(f"{self.path}/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """All that is known, as of one moment.
+    """Everything that is known, as of one moment.
 
-    :param server: the process that has the records; ``None`` if no server runs.
-    :param server_text: who that is, in words.
+    :param server: the process that has the records open; ``None`` if no server runs.
+    :param server_text: the server, in words.
     :param trouble: why the list of projects cannot be read.
-    :param has_records: there is a list of projects.
+    :param has_records: whether there is a list of projects.
     :param carriers: the processes that carry a run id, by run id.
     :param table: all processes.
     """
@@ -95,7 +95,7 @@ class Survey:
     boot_id: str
 
     def living(self, run: RunRow) -> list[int]:
-        """The recorded processes of a run that live."""
+        """The recorded processes of a run that are alive."""
         return [
             one.pid
             for one in run.processes
@@ -111,7 +111,7 @@ class Survey:
         ]
 
     def goes_on(self, run: RunRow) -> bool:
-        """Whether all of a run is there, so that a server can go on with it."""
+        """Whether all of a run is there, so that a server can continue it."""
         return run.spec.goes_on(len(run.processes), len(self.living(run)))
 
     def runs(self) -> Iterator[tuple[KnownProject, StoredProject, RunRow]]:
@@ -127,7 +127,7 @@ def take_survey(settings: Settings) -> Survey:
 
     :raises OSError: the processes cannot be listed.
     """
-    # Before the records: whoever is seen here has been recorded by the time these are read.
+    # Before the records: a process seen here has been recorded by the time they are read.
     carriers = run_id_carriers()
     file = settings.state_path / SERVER_FILE
     places: list[ProjectPlace] = []
@@ -165,7 +165,7 @@ def _name(state: Path, server: int | None) -> str:
 
 
 def _no_room(file: Path, error: NoRoomToExamine) -> DatabaseError:
-    return DatabaseError(file, f"could not be copied to be looked into: {error}", NO_ROOM_REMEDY)
+    return DatabaseError(file, f"could not be copied to be read: {error}", NO_ROOM_REMEDY)
 
 
 def _look_into(place: ProjectPlace, server: int | None) -> KnownProject:

@@ -67,7 +67,7 @@ async def start(_call: Call) -> web.StreamResponse:
 
 
 async def send_packed(kind: str, call: Call) -> web.StreamResponse:
-    """A file that is kept compressed, and sent so: every browser can read that."""
+    """A file that is stored and sent compressed, as every browser accepts."""
     name = call.route.path.rpartition("/")[2]
     packed = files("gns3server.http").joinpath("browser", f"{name}.gz")
     body = await asyncio.to_thread(packed.read_bytes)

@@ -56,7 +56,7 @@ ROUTES = (
     ),
     Route(
         method="GET",
-        path=FILES + "/{path:.*}",
+        path=FILES + "/{path:.+}",
         handler=fetch,
         changes=False,
         stream=True,

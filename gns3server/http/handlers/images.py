@@ -1,4 +1,4 @@
-"""The standard routes of a kind of images, which plugins put where they want them."""
+"""The standard routes for a kind of image; plugins choose their paths."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def image_routes(kind: ImageKind, path: str, *, tag: str) -> tuple[Route, Route]
     """Routes that list the images of a kind and take new ones.
 
     :param kind: one of the ``image_kinds`` of the plugin's node types.
-    :param path: where, as ``/v1/myemulator/vms``: GET lists, POST to a name below it uploads.
+    :param path: such as ``/v1/myemulator/vms``: GET lists, POST to a name below it uploads.
     :param tag: group in the API document, most often the plugin's name.
     """
     return (

@@ -16,9 +16,9 @@ from gns3server.nodes.states import NodeState
 
 
 async def create(node_type: NodeType, call: Call) -> Mapping[str, Any]:
-    """Create a node, or show the one that has the id.
+    """Create a node, or show the one that already has the id.
 
-    One that was restored from disk takes the first such body as an update, which is how clients
+    A node restored from disk takes the first such body as an update, which is how clients
     reopen a project (contract 2.6).
     """
     nodes, values = call.project.members, call.body
@@ -45,7 +45,7 @@ async def show(call: Call) -> Mapping[str, Any]:
 
 
 async def update(call: Call) -> Mapping[str, Any]:
-    """Change a node, all of it or nothing."""
+    """Change a node: everything that is given, or nothing."""
     return await lifecycle.update(call.node, call.body)
 
 

@@ -18,15 +18,15 @@ from gns3server.http.schemas import UploadFormSchema
 
 TAG = "pages"
 TYPE_BYTES = 1000
-"""The longest name of a kind of images that is read at all."""
+"""Bytes after which the name of a kind of image is read no further."""
 
 
 @dataclass(slots=True)
 class Form:
-    """What has been read of an upload form.
+    """What has been read of an upload form so far.
 
-    :param file: the file that was sent, not in its place yet, and its plain name.
-    :param seen: names of the fields that were there.
+    :param file: the plain name of the file, and the file itself, not yet in its final place.
+    :param seen: names of the fields that were read.
     """
 
     kind: ImageKind | None = None
@@ -53,7 +53,7 @@ def _answer(page: str) -> web.StreamResponse:
 
 
 async def upload(call: Call) -> web.StreamResponse:
-    """Store the file of the form, if one was chosen, and lead back to the page (UPL-02)."""
+    """Store the file of the form, if one was chosen, and redirect to the page (UPL-02)."""
     form = Form()
     async with AsyncExitStack() as stack:
         async for part in form_parts(call.request):
@@ -83,18 +83,18 @@ async def _take(call: Call, form: Form, part: BodyPartReader, stack: AsyncExitSt
         form.kind = await _find_kind(call, part)
     elif part.filename:
         name, images = plain_name(part.filename), call.server.machine.images
-        # Where it belongs is not known yet if its type comes after it.
+        # If the type comes after the file, its directory is not known yet.
         directory = images.directory(form.kind) if form.kind else images.path
         incoming = images.receiving(directory, name, part_content(part))
         form.file = name, await stack.enter_async_context(incoming)
     else:
-        # A browser sends a field of this form when no file was chosen.
+        # A browser sends an empty field without a file name if no file was chosen.
         async for _ in part_content(part):
             raise InvalidRequest("The field 'file' has content but no file name: send a file.")
 
 
 async def _find_kind(call: Call, part: BodyPartReader) -> ImageKind:
-    """The kind of images that the field names.
+    """The kind of image that the field names.
 
     :raises Forbidden: there is no such kind.
     """
@@ -106,9 +106,7 @@ async def _find_kind(call: Call, part: BodyPartReader) -> ImageKind:
     name, kinds = text.decode(errors="replace"), call.server.machine.images.kinds()
     if name not in kinds:
         known = ", ".join(kinds) or "none, because no plugin uses any"
-        raise Forbidden(
-            f"There is no kind of images called {name[:200]!r} on this server; it has: {known}."
-        )
+        raise Forbidden(f"This server has no kind of image called {name[:200]!r}; it has: {known}.")
     return kinds[name]
 
 
@@ -145,6 +143,6 @@ ROUTES = (
         body=UploadFormSchema,
         tag=TAG,
         summary="Upload an image; without a file nothing is stored",
-        errors={403: "There is no such kind of images", **UPLOAD_ERRORS},
+        errors={403: "There is no such kind of image", **UPLOAD_ERRORS},
     ),
 )

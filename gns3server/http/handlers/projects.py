@@ -33,7 +33,7 @@ def describe(server: Server, project: Project) -> Mapping[str, Any]:
         "id": project.id,
         "name": project.name,
         "location": str(server.projects.location),
-        "path": str(project.path),
+        "path": project.given,
         "temporary": project.temporary,
     }
 
@@ -44,7 +44,7 @@ async def list_projects(call: Call) -> list[Mapping[str, Any]]:
 
 
 async def create(call: Call) -> Mapping[str, Any]:
-    """Make a project, open one that is closed, or show one that is open already."""
+    """Make a project, open one that is closed, or show one that is already open."""
     manager, values = call.server.projects, call.body
     project_id = values.get("id") or str(uuid.uuid4())
     given = {name: values.get(name) for name in ("name", "path")}
@@ -105,7 +105,7 @@ async def list_damaged(call: Call) -> list[Damage]:
 
 
 async def listen(call: Call) -> web.StreamResponse:
-    """Stream the events of one project, from a number on if one is given."""
+    """Stream the events of one project, starting after a number if one is given."""
     return await stream(call, call.project, call.query.get("since"))
 
 

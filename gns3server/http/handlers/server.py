@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gns3server.errors import Conflict, Forbidden
@@ -17,7 +17,6 @@ from gns3server.http.schemas import (
     VersionMatchSchema,
     VersionSchema,
 )
-from gns3server.running.interfaces import list_interfaces
 from gns3server.settings.errors import SettingsError
 
 
@@ -36,7 +35,7 @@ async def check_version(call: Call) -> Mapping[str, Any]:
 
 
 def only_local(call: Call, what: str) -> None:
-    """Refuse what a server that is not local leaves to whoever runs it (contract 1.7).
+    """Refuse what only a local server lets clients do (contract 1.7).
 
     :raises Forbidden: the server is not local.
     """
@@ -63,19 +62,19 @@ async def shut_down(call: Call) -> None:
     call.server.stopping.set()
 
 
-async def show_interfaces(_call: Call) -> list[Mapping[str, str]]:
-    """The network interfaces of this machine (NET-01, NET-02)."""
-    return await asyncio.to_thread(list_interfaces)
+async def show_interfaces(call: Call) -> Sequence[Mapping[str, str]]:
+    """The network interfaces of the machine that nodes run on (NET-01, NET-02)."""
+    return await call.server.machine.list_interfaces()
 
 
 async def list_plugins(call: Call) -> list[Mapping[str, Any]]:
-    """Every plugin that is installed, and what has become of it."""
+    """Every plugin that is installed, and its state."""
     return call.server.plugins()
 
 
 async def get_openapi(call: Call) -> Mapping[str, Any]:
-    """The document of exactly the routes that exist."""
-    # Imported when used: a start must not pay for it.
+    """The document that describes exactly the routes that exist."""
+    # Imported when used: so that it does not slow down the start.
     from gns3server.http.openapi import build
 
     routes, shapes = call.request.app[ROUTE_TABLE], call.request.app[ERROR_SHAPES]

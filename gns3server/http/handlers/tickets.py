@@ -1,4 +1,4 @@
-"""Tickets: what a browser asks for a websocket with, where it cannot send a password."""
+"""Tickets: they let browsers, which cannot send a password there, open websockets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gns3server.http.schemas import TicketSchema
 
 
 async def issue(call: Call) -> Mapping[str, Any]:
-    """A ticket for the caller."""
+    """Issue a ticket to the caller."""
     ticket = call.request.app[AUTHENTICATOR].issue_ticket()
     return {"ticket": ticket, "expires_in": TICKET_SECONDS}
 

@@ -1,4 +1,4 @@
-"""UDP tunnels: the NIO that most emulators are wired by, and the route that allocates ports."""
+"""UDP tunnels: the NIO that connects most emulators, and the route that allocates ports."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from marshmallow import Schema
 
 from gns3server.plugin import (
     Call,
+    Machine,
     NioType,
     Route,
     Scope,
     hookimpl,
     name_field,
     port_field,
-    resolve_ipv4,
 )
 
 
@@ -33,9 +33,9 @@ class UdpPortSchema(Schema):
     udp_port = port_field(required=True)
 
 
-async def check_host(values: Mapping[str, Any]) -> None:
+async def check_host(values: Mapping[str, Any], machine: Machine) -> None:
     """Refuse a tunnel to a host that has no IPv4 address (contract D-13)."""
-    await resolve_ipv4(values["rhost"])
+    await machine.resolve_ipv4(values["rhost"])
 
 
 async def allocate(call: Call) -> Mapping[str, int]:
@@ -51,7 +51,7 @@ def gns3_nio_types() -> list[NioType]:
 
 @hookimpl
 def gns3_routes() -> list[Route]:
-    """The route that clients get the ports of a tunnel from."""
+    """The route from which clients get the ports of a tunnel."""
     return [
         Route(
             method="POST",

@@ -1,7 +1,7 @@
 """Virtual PCs: the VPCS emulator as a node type.
 
-This is also the model plugin: everything the server needs of an emulator is
-in this package, and nothing of it is in the server.
+This is also the model plugin: everything specific to the emulator is
+in this package, and none of it is in the server.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class VpcsConfigSchema(Schema):
 
 @hookimpl
 def gns3_config_schema() -> type[Schema]:
-    """Where the program is, if it is not in PATH."""
+    """The setting that says where the program is, if it is not in PATH."""
     return VpcsConfigSchema
 
 
 @hookimpl
 def gns3_node_types(config: Mapping[str, Any]) -> list[NodeType]:
-    """One type: a PC with one Ethernet port."""
+    """Offer one type: a PC with one Ethernet port."""
     return [
         NodeType(
             name="vpcs",
@@ -50,7 +50,7 @@ def gns3_node_types(config: Mapping[str, Any]) -> list[NodeType]:
             update_schema=VpcsUpdateSchema,
             object_schema=VpcsObjectSchema,
             nio_types=(UDP, TAP),
-            # A PC has one adapter, and clients may give it any number (contract 2.6).
+            # A PC has one adapter, and clients may call it by any number (contract 2.6).
             adapters=None,
             # The number is the last byte of the MAC address; 255 PCs fit on one
             # network (contract 5.6, VPCS-23).
@@ -66,5 +66,5 @@ def gns3_node_types(config: Mapping[str, Any]) -> list[NodeType]:
 
 @hookimpl
 def gns3_nio_types() -> list[NioType]:
-    """A TAP interface of this machine, the wire from a PC to the machine itself."""
+    """Offer TAP interfaces of this machine, the wire from a PC to the machine itself."""
     return [NioType(name=TAP, schema=NioTapSchema, check=check_tap)]

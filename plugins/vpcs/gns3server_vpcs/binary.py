@@ -1,18 +1,17 @@
 """What a VPCS binary can do, found out by asking it.
 
-Features are detected, not versions compared: version texts as ``0.8b`` and
+Features are detected, not versions compared: version texts such as ``0.8b`` and
 ``0.8 beta1`` do not sort (contract 5.4).
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from dataclasses import dataclass
 from functools import partial
 
-from gns3server.plugin import Conflict, ToolFailed, run_tool
+from gns3server.plugin import Conflict, FileStamp, Machine, ToolFailed
 
 BANNER = re.compile(r"Virtual PC Simulator, version ([0-9a-z.]+)")
 REFUSED = "invalid option"
@@ -22,8 +21,8 @@ INSTALL_HINT = (
     "vpcs_path in the [VPCS] section of the settings."
 )
 
-Key = tuple[str, int, int]
-"""Path, size and modification time: what tells one binary from another."""
+Key = tuple[Machine, str, FileStamp]
+"""Machine, path, size and modification time: what tells one binary from another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,33 +43,32 @@ class BinaryProbe:
     def __init__(self) -> None:
         self._asked: dict[Key, asyncio.Task[Binary]] = {}
 
-    async def examine(self, path: str) -> Binary:
-        """What the program at ``path`` can do.
+    async def examine(self, path: str, machine: Machine) -> Binary:
+        """What the program at ``path`` of a machine can do.
 
         ``-R -v`` prints the banner in every version since 0.5b1, preceded by a
         complaint where ``-R`` is not known (contract 5.4).
 
-        :raises Conflict: it is no VPCS, or too old.
+        :raises Conflict: it is not VPCS, or is too old.
         """
         try:
-            status = await asyncio.to_thread(os.stat, path)
+            key = (machine, path, await machine.stamp_file(path))
         except OSError as error:
             raise Conflict(f"{path} cannot be read: {error.strerror}. {INSTALL_HINT}") from error
-        key = (path, status.st_size, status.st_mtime_ns)
         if key not in self._asked:
-            self._asked[key] = asyncio.create_task(self._ask(path))
+            self._asked[key] = asyncio.create_task(self._ask(path, machine))
             self._asked[key].add_done_callback(partial(self._forget_failed, key))
-        # Shared by all that start meanwhile: a lab of 200 PCs asks once. Shielded, because
-        # one of them may be given up.
+        # Shared by all PCs that start meanwhile: a lab of 200 PCs asks once. Shielded, because
+        # one of their starts may be cancelled.
         return await asyncio.shield(self._asked[key])
 
     def _forget_failed(self, key: Key, asked: asyncio.Task[Binary]) -> None:
         if asked.cancelled() or asked.exception() is not None:
             del self._asked[key]
 
-    async def _ask(self, path: str) -> Binary:
+    async def _ask(self, path: str, machine: Machine) -> Binary:
         try:
-            output = (await run_tool([path, "-R", "-v"])).output
+            output = (await machine.run_tool([path, "-R", "-v"])).output
         except ToolFailed as error:
             raise Conflict(f"{path} does not run: {error.reason}. {INSTALL_HINT}") from error
         found = BANNER.search(output)
@@ -88,6 +86,6 @@ class BinaryProbe:
 
 
 def is_too_old(version: str) -> bool:
-    """Whether a version text is of before 0.5b1."""
+    """Whether a version text is older than 0.5b1."""
     numbers = [int(digits) for digits in re.findall(r"\d+", version)[:2]]
     return numbers < [0, 5] or version.startswith("0.5a")

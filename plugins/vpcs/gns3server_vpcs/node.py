@@ -12,7 +12,7 @@ from gns3server_vpcs.binary import INSTALL_HINT, Binary, BinaryProbe
 from gns3server_vpcs.wires import wire
 
 SCRIPT = "startup.vpc"
-"""VPCS runs this file of its working directory at start, and ``save`` writes it."""
+"""VPCS runs this file in its working directory at start, and ``save`` writes it."""
 
 TIMER_SLACK_NS = 5_000_000
 """One thread of VPCS sleeps 100 microseconds in a loop. With 5 ms of slack an
@@ -39,7 +39,7 @@ class VpcsNode(ProcessNode):
                 f"{self.name!r} first."
             )
         binary = await self._binary()
-        plugged = await wire(nio)
+        plugged = await wire(nio, self.machine)
         return LaunchSpec(
             argv=(
                 binary.path,
@@ -69,17 +69,17 @@ class VpcsNode(ProcessNode):
             path = await self.find_program(context.config["vpcs_path"])
         except Conflict as error:
             raise Conflict(f"{error.message} {INSTALL_HINT}") from error
-        return await context.probe.examine(path)
+        return await context.probe.examine(path, self.machine)
 
     async def prepare(self, values: Mapping[str, Any]) -> Change:
-        """Write the script when one is given, with the name put in; rename inside it else."""
+        """Write the script if one is given, with the name filled in; otherwise rename inside it."""
         name = values.get("name") or self.name
         if "startup_script" in values and not (
             values["startup_script"] is None and await self.read_file(SCRIPT) is None
         ):
             text = (values["startup_script"] or "").replace("%h", name)
         elif name == self.name:
-            # Every new PC without a script: nothing has to be read for it.
+            # As with every new PC without a script: nothing has to be read.
             return Change()
         else:
             stored = await self.read_file(SCRIPT)
@@ -90,9 +90,9 @@ class VpcsNode(ProcessNode):
 
 
 def rename(script: str, old: str, new: str) -> str:
-    """A script in which a PC's name has changed: whole words only (D-27), ``%h`` as well.
+    """A script with a PC's name changed: whole words only (D-27), and ``%h``.
 
-    What ``.``, ``:``, ``/`` or ``-`` join is one word: a PC called ``1`` must not ruin
+    Parts joined by ``.``, ``:``, ``/`` or ``-`` are one word: a PC called ``1`` must not ruin
     ``ip 10.0.0.1/24``.
     """
     name = rf"(?<![\w:/])(?<!\w[.-]){re.escape(old)}(?![.:/-]*\w)|%h"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from gns3server.testing import TEST_VARIABLE, processes_of
+from gns3server.testing import marks, processes_of
 
 ROOT = Path(__file__).parents[3]
 LEFT_OUT = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "_build")
@@ -36,7 +36,7 @@ def fresh(tmp_path):
             name: os.environ[name] for name in os.environ if not name.startswith(("TOX", "VIRTUAL"))
         },
         "PATH": ":".join(path),
-        TEST_VARIABLE: test_id,
+        **marks(test_id),
     }
 
     def run(command):

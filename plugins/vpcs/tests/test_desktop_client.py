@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 from vpcs_console import open_console
 
-from gns3server.testing import TEST_VARIABLE, processes_of
+from gns3server.testing import TEST_VARIABLE, marks, processes_of
 
 RELEASE = "1.3.7"
 """A released client refuses a server of any other version."""
@@ -148,6 +148,7 @@ async def client(gns3_settings, vpcs_program, tmp_path):
         for name, value in gns3_settings.environ.items()
         if name == TEST_VARIABLE or not name.startswith(("GNS3_", "XDG_"))
     }
+    kept |= marks(kept[TEST_VARIABLE])
     return DesktopClient(tmp_path, port, kept)
 
 

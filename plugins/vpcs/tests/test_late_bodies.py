@@ -46,9 +46,9 @@ class Connection:
 
 @pytest.fixture
 async def connections(lab):
-    """Two connections that have been in use for a while."""
+    """Three connections that have been in use for a while."""
     made = []
-    for _ in range(2):
+    for _ in range(3):
         port = lab.server.running.port
         connection = Connection(*await asyncio.open_connection("127.0.0.1", port))
         connection.send_head("GET", "/v1/version")
@@ -62,7 +62,7 @@ async def connections(lab):
 
 async def send_both(connections, first, second) -> list[int]:
     """Send a request in two pieces, and another one between them; the statuses of the answers."""
-    late, prompt = connections
+    late, prompt, _ = connections
     late.send_head(*first)
     prompt.send_head(*second)
     prompt.send_body()
@@ -83,6 +83,28 @@ async def test_a_wire_is_unplugged_and_then_its_pc_deleted(lab, connections):
     first, second = ("DELETE", f"{other.path}/{PORT}"), ("DELETE", other.path)
     assert await send_both(connections, first, second) == [204, 204]
     assert lab.server.processes() == {}
+    assert len(lab.server.ports.udp) == 0
+
+
+@pytest.mark.usefixtures("vpcs_program")
+@pytest.mark.parametrize("bodies", [(0, 1, 2), (2, 1, 0)], ids=["in order", "the last one first"])
+async def test_a_wired_pc_is_deleted_as_the_client_deletes_it(lab, connections, bodies):
+    pc, other = await lab.pair()
+    for each in (pc, other):
+        await each.do("start")
+    paths = (f"{pc.path}/{PORT}", f"{other.path}/{PORT}", pc.path)
+    for connection, path in zip(connections, paths, strict=True):
+        connection.send_head("DELETE", path)
+    # This is how the client sends it, not a wait of the test.
+    await asyncio.sleep(PAUSE)
+    for number in bodies:
+        connections[number].send_body()
+    assert [await connection.status() for connection in connections] == [204] * 3
+    assert (await lab.client.get(pc.path)).status == 404
+    assert await other.status() == "started"
+    await other.do("stop")
+    # Both ends are out: what is left cannot be started, and holds no port.
+    assert (await lab.client.post(f"{other.path}/start")).status == 409
     assert len(lab.server.ports.udp) == 0
 
 

@@ -30,7 +30,7 @@ from rst_blocks import Block, blocks
 from vpcs_namespace import own_network
 from vpcs_terminal import PROMPT, Terminal
 
-from gns3server.testing import TEST_VARIABLE, processes_of
+from gns3server.testing import marks, processes_of
 
 ROOT = Path(__file__).parents[3]
 README = ROOT / "README.rst"
@@ -97,7 +97,7 @@ def newcomer(tmp_path: Path) -> Iterator[Newcomer]:
         for name, value in os.environ.items()
         if not name.lower().endswith("_proxy") and not name.startswith(("GNS3_", "XDG_", "PIP_"))
     }
-    env = {**kept, "HOME": str(tmp_path), "TERM": "dumb", "PS1": "$ ", TEST_VARIABLE: test_id}
+    env = {**kept, "HOME": str(tmp_path), "TERM": "dumb", "PS1": "$ ", **marks(test_id)}
     env.update(PIP_NO_INDEX="1", PIP_NO_BUILD_ISOLATION="0", PIP_DISABLE_PIP_VERSION_CHECK="1")
     env["PATH"] = f"{sys.base_prefix}/bin:{env['PATH']}"
     with own_network(PORTS) as enter:
@@ -222,7 +222,7 @@ def check_answer(documented: str, answered: str, ids: dict[str, str], home: Path
     expected = ID.sub(lambda found: ids[found[0]], documented).replace("/home/you", str(home))
     if "version" in was:
         expected = expected.replace(was["version"], now["version"])
-    assert answered == expected
+    assert answered == f"{expected}\n"
 
 
 def test_the_manuals_session_shows_the_consoles_as_they_are() -> None:

@@ -23,7 +23,7 @@ import pytest
 from vpcs_namespace import own_network
 from vpcs_terminal import PROMPT, Terminal
 
-from gns3server.testing import TEST_VARIABLE, processes_of
+from gns3server.testing import marks, processes_of
 
 TRANSCRIPT = Path(__file__).with_name("seed_session.txt")
 PORTS = [("tcp", 8000), ("tcp", 2000), ("tcp", 2001), ("udp", 10000), ("udp", 10001)]
@@ -55,7 +55,12 @@ class Session:
             for name, value in os.environ.items()
             if name not in proxies and not name.startswith(("GNS3_", "XDG_"))
         }
-        self.env = {**kept, "HOME": str(home), TEST_VARIABLE: self.test_id, "TERM": "dumb"}
+        self.env = {
+            **kept,
+            "HOME": str(home),
+            "TERM": "dumb",
+            **marks(self.test_id),
+        }
         self.ids: dict[str, str] = {}
         self.home = home
 

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from waiting import until
 
 from gns3server.running.identity import Handle, ProcessIdentity
 from gns3server.running.local import LocalRunner
 from gns3server.running.procfs import run_id_carriers
 from gns3server.running.reader import KernelReader
-from gns3server.running.runner import Exit
+from gns3server.running.runs import Exit
 from gns3server.running.spec import LaunchSpec, Port
 
 MakeSpec = Callable[..., LaunchSpec]
@@ -187,6 +188,12 @@ async def test_a_sweep_takes_only_what_it_is_told(
     swept, spared = run_ids(), run_ids()
     await abandon(spec, swept)
     other = await runner.spawn(make_spec("rest()", cwd=f"{tmp_path}/other"), run_id=spared)
+
+    async def has_an_environment() -> bool:
+        return bool(await carriers(spared))
+
+    # The kernel shows none for a moment after it has closed the descriptors that tell of an exec.
+    await until(has_an_environment)
     assert await runner.sweep([swept, "unknown"]) == 2
     assert not await carriers(swept)
     assert await carriers(spared) == {other.processes[0].pid}

@@ -13,7 +13,7 @@ from gns3server.running.local import LocalRunner
 from gns3server.running.local_run import LocalRun
 from gns3server.running.procfs import run_id_carriers
 from gns3server.running.reader import KernelReader
-from gns3server.running.runner import Exit, Run
+from gns3server.running.runs import Exit, Run
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.running.watched import WatchedProcesses
 
@@ -21,7 +21,7 @@ MakeSpec = Callable[..., LaunchSpec]
 Start = Callable[[LaunchSpec], Any]
 
 
-async def alive(run: Run) -> set[int]:
+async def alive(run: LocalRun) -> set[int]:
     """The pids of all living processes that carry the run's id."""
     carriers = await asyncio.to_thread(run_id_carriers)
     return {stat.pid for stat in carriers.get(run.run_id, ())}
@@ -287,7 +287,7 @@ async def test_a_stop_within_the_grace_needs_no_more_grace(
 
 @pytest.mark.parametrize("to_all", [False, True])
 async def test_sends_signals_to_the_main_process_or_all_essential_ones(
-    start: Start, make_spec: MakeSpec, tcp_port: Port, to_all: bool
+    start: Start, make_spec: MakeSpec, tcp_port: Port, runner: LocalRunner, to_all: bool
 ) -> None:
     body = f"""
 def work():
@@ -306,10 +306,10 @@ a = tcp({tcp_port.number})
 rest()
 """
     run: LocalRun = await start(make_spec(body, ports=(tcp_port,), children=1))
-    run.signal(signal.SIGUSR1, to_all=to_all)
+    await runner.signal(run.processes if to_all else run.processes[:1], signal.SIGUSR1)
     end = await run.ended()
     assert (end.code, end.outlived) == (7, not to_all)
-    run.signal(signal.SIGUSR1, to_all=True)
+    await runner.signal(run.processes, signal.SIGUSR1)
 
 
 async def test_what_is_let_go_lives_on_and_has_no_end(

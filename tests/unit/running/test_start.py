@@ -19,7 +19,7 @@ from gns3server.running.local import LocalRunner
 from gns3server.running.local_run import LocalRun
 from gns3server.running.procfs import processes, run_id_carriers, socket_inodes
 from gns3server.running.reader import KernelReader
-from gns3server.running.runner import LaunchFailed
+from gns3server.running.runs import LaunchFailed
 from gns3server.running.spec import LaunchSpec, Port
 
 MakeSpec = Callable[..., LaunchSpec]

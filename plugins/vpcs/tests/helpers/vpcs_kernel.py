@@ -51,6 +51,18 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def start_time(pid: int) -> int:
+    """When a process was started, in clock ticks since the boot."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def environment(pid: int) -> dict[str, str]:
+    """The environment that a process was started with."""
+    items = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    pairs = (item.decode().partition("=") for item in items if item)
+    return {name: value for name, _, value in pairs}
+
+
 def alive(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
     try:

@@ -86,7 +86,7 @@ class Pc:
     async def relay_up(self) -> None:
         """Wait until it has bound its relay port as well, some time after its start."""
         program, *_ = command_line(self.processes().front_end)
-        if (await BinaryProbe().examine(program)).version in WITH_RELAY:
+        if (await BinaryProbe().examine(program, self.node.machine)).version in WITH_RELAY:
             lport = self.node.nio().values["lport"]
             while not is_bound("udp", lport + RELAY_DISTANCE):
                 assert await self.status() == "started"

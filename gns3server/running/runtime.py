@@ -1,4 +1,4 @@
-"""Directories for the sockets of running nodes, whose paths must be short. All of it blocks.
+"""Directories with short paths for the sockets of running nodes. All of it blocks.
 
 The path of a unix socket has 107 bytes at most (unix(7)), and projects may be anywhere.
 """
@@ -15,14 +15,14 @@ from pathlib import Path
 from gns3server.errors import Conflict
 
 LONGEST = 50
-"""Bytes that the path above a node's own directory may have: more than half is left for names."""
+"""Limit of the path above a node's own directory, in bytes: over half is left for names."""
 
 
 def runtime_base(state: Path, user_runtime: str | None) -> Path:
-    """Where the nodes of a server have these directories: the same after each restart.
+    """Where a server's nodes have these directories: the same place after each restart.
 
-    :param state: the server's state directory, which it is below if that leaves room.
-    :param user_runtime: the user's directory for such things, if there is one
+    :param state: the server's state directory, which is used if its path is short enough.
+    :param user_runtime: the user's runtime directory, if there is one
         (XDG Base Directory Specification).
     """
     if len(os.fsencode(state / "run")) <= LONGEST:
