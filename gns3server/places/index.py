@@ -66,7 +66,13 @@ class ProjectIndex:
             settings.images_path,
             settings.state_path,
         )
-        return await asyncio.to_thread(paths.real_path, path, reserved)
+        # Whoever keeps projects in there has decided so.
+        kept = [
+            place
+            for place in (settings.images_path, settings.state_path)
+            if not settings.projects_path.is_relative_to(place)
+        ]
+        return await asyncio.to_thread(paths.real_path, path, reserved, kept)
 
     @asynccontextmanager
     async def claimed(

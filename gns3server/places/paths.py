@@ -37,10 +37,11 @@ MOVING = ".gns3_moving-"
 """The start of the names of hidden directories through which files of a project are moved."""
 
 
-def real_path(path: str, reserved: Iterable[Path]) -> Path:
+def real_path(path: str, reserved: Iterable[Path], kept: Iterable[Path] = ()) -> Path:
     """The real path of a directory that a project may have.
 
     :param reserved: directories of the server; neither they nor their parents may be a project.
+    :param kept: directories of the server that no project may be in either.
     :raises Conflict: relative, or a place that holds more than this project.
     """
     try:
@@ -59,6 +60,12 @@ def real_path(path: str, reserved: Iterable[Path]) -> Path:
         raise Conflict(
             f"{real} is or holds a home directory and cannot be a project: name one below it."
         )
+    for place in (Path(os.path.realpath(place)) for place in kept):
+        if place in real.parents:
+            raise Conflict(
+                f"{real} is in {place}, a directory of the server, and cannot be a project: choose "
+                "another directory."
+            )
     for place in (Path(os.path.realpath(place)) for place in reserved):
         if real == place or real in place.parents:
             raise Conflict(

@@ -8,10 +8,12 @@ node has in its environment.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gns3server.errors import Conflict, LabError, NotFound
 from gns3server.places.index import ProjectIndex
@@ -138,7 +140,7 @@ def _find_runs(place: ProjectPlace) -> tuple[set[str], bool]:
     if holder is not None:
         raise DatabaseLocked(file, holder)
     owners = owners_of(file)
-    return runs_of(file), bool(owners) and place.id not in owners
+    return runs_of(file, place.path), bool(owners) and place.id not in owners
 
 
 def owners_of(file: Path) -> set[str]:
@@ -146,6 +148,19 @@ def owners_of(file: Path) -> set[str]:
     return {str(row[0]) for row in salvage(file, "SELECT id FROM project")}
 
 
-def runs_of(file: Path) -> set[str]:
-    """The ids of the runs that a file names, as far as it can be read. Blocks."""
-    return {str(row[0]) for row in salvage(file, "SELECT id FROM run")}
+def runs_of(file: Path, directory: Path) -> set[str]:
+    """The ids of the runs in a directory that a file names, as far as it can be read. Blocks.
+
+    A copy of a project names the runs of the first one, which work elsewhere.
+    """
+    found = salvage(file, "SELECT id, spec FROM run")
+    if not found:
+        found = [(run_id, "") for (run_id,) in salvage(file, "SELECT id FROM run")]
+    return {str(run_id) for run_id, spec in found if not _works_elsewhere(spec, directory)}
+
+
+def _works_elsewhere(spec: Any, directory: Path) -> bool:
+    try:
+        return not Path(json.loads(spec)["cwd"]).is_relative_to(directory)
+    except (ValueError, TypeError, KeyError):
+        return False

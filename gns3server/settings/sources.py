@@ -59,6 +59,9 @@ def read_files(
     warnings: list[str] = []
     for path in paths:
         old = before.get(path)
+        if doubt := _doubt(path):
+            warnings.append(f"{path.absolute()} is ignored: {doubt}")
+            continue
         try:
             new = _read(path, old or {})
         except OSError as error:
@@ -80,6 +83,24 @@ def read_files(
         if new is not None:
             said[path] = new
     return said, warnings
+
+
+def _doubt(path: Path) -> str:
+    """Why the file in the working directory may be a trap of another user; empty if it is not.
+
+    It may name the programs to run. The server is not always started in a directory of its user's.
+    """
+    if path.is_absolute():
+        return ""
+    try:
+        file, directory = path.stat(), path.absolute().parent.stat()
+    except OSError:
+        return ""
+    if file.st_uid not in {0, os.geteuid()}:
+        return "it belongs to another user. Start the server in another directory"
+    if (file.st_mode | directory.st_mode) & stat.S_IWOTH:
+        return "every user can change it. Start the server in another directory"
+    return ""
 
 
 def _guarded(path: Path, old: Sections, new: Sections, warnings: list[str]) -> Sections:

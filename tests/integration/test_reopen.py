@@ -58,9 +58,8 @@ async def test_of_two_projects_that_name_a_port_always_the_same_has_it_after_a_r
         client, port = server.client, server.settings.server.udp_end_port_range
         nio = {"type": "nio_udp", "lport": port, "rhost": "127.0.0.1", "rport": 9}
         first = await new_project(client)
-        for number in range(25):
-            node = await new_toy(client, first, name=f"toy {number}")
-        await client.post(f"{node}/adapters/0/ports/0/nio", nio)
+        nodes = [await new_toy(client, first, name=f"toy {number}") for number in range(25)]
+        await client.post(f"{nodes[0]}/adapters/0/ports/0/nio", nio)
         await client.post(f"{first}/close")
         second = await new_project(client)
         other = await new_toy(client, second)

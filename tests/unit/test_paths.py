@@ -261,6 +261,15 @@ def test_a_failed_creation_takes_back_only_its_own(lab, tmp_path):
     assert names_below(made) == set()
 
 
+def test_a_project_is_not_made_in_a_directory_of_the_servers(tmp_path):
+    images = tmp_path / "images"
+    (tmp_path / "link").symlink_to(images)
+    for place in (images / "lab", tmp_path / "link" / "deep" / "lab"):
+        with pytest.raises(Conflict, match=f"is in {images}, a directory of the server"):
+            paths.real_path(str(place), [], [images])
+    assert paths.real_path(f"{tmp_path}/other", [], [images]) == tmp_path / "other"
+
+
 def test_a_nodes_directory_goes_with_its_content_and_a_link_in_its_place_without(lab, tmp_path):
     directory, link = lab / "project-files" / "toy", lab / "project-files" / "link"
     elsewhere = tmp_path / "elsewhere"

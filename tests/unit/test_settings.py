@@ -476,3 +476,34 @@ def test_a_variable_that_sets_nothing_is_told(variable, wanted):
     found = [*unknown_names(load({variable: "1"}, files=()), PLUGINS)]
     assert len(found) == bool(wanted)
     assert not wanted or (variable in found[0] and wanted in found[0])
+
+
+@pytest.mark.parametrize(
+    ("mode", "directory_mode", "why"),
+    [(0o602, 0o700, "every user"), (0o600, 0o707, "every user"), (0o600, 0o1777, "every user")],
+)
+def test_a_file_in_the_working_directory_that_others_can_change_is_ignored(
+    tmp_path, monkeypatch, mode, directory_mode, why
+):
+    file = tmp_path / "gns3_server.conf"
+    file.write_text("[vpcs]\nvpcs_path = /tmp/evil\n")
+    file.chmod(mode)
+    tmp_path.chmod(directory_mode)
+    monkeypatch.chdir(tmp_path)
+    settings = load({"HOME": str(tmp_path / "home")}, {})
+    assert settings.section("vpcs") == {}
+    (warning,) = settings.warnings
+    assert f"{file} is ignored: {why}" in warning
+
+
+def test_a_file_of_another_user_in_the_working_directory_is_ignored(tmp_path, monkeypatch):
+    file = tmp_path / "gns3_server.conf"
+    file.write_text("[vpcs]\nvpcs_path = /tmp/evil\n")
+    file.chmod(0o600)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    if file.stat().st_uid == 0:
+        os.chown(file, 12345, 12345)
+    settings = load({"HOME": str(tmp_path / "home")}, {})
+    assert settings.section("vpcs") == {}
+    assert "it belongs to another user" in settings.warnings[0]

@@ -88,7 +88,7 @@ class _Strangers:
             for parent in (Path(place), *Path(place).parents):
                 file = parent / PROJECT_FILE
                 if file not in self._runs:
-                    self._runs[file] = runs_of(file)
+                    self._runs[file] = runs_of(file, file.parent)
                 if run_id in self._runs[file]:
                     self._pids.setdefault(file, []).extend(pids)
                     return True

@@ -174,7 +174,7 @@ def _look_into(place: ProjectPlace, server: int | None) -> KnownProject:
         read = partial(read_project_of, owner=place.id)
         stored = check_file(file, PROJECT_MIGRATIONS, read, user=server)
     except DatabaseError as error:
-        return KnownProject(place, error, frozenset(runs_of(file)))
+        return KnownProject(place, error, frozenset(runs_of(file, place.path)))
     except NoRoomToExamine as error:
         return KnownProject(place, _no_room(file, error), frozenset())
     return KnownProject(place, stored, frozenset(run.id for run in stored.runs))
