@@ -26,6 +26,9 @@ PLACE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 """How to refer to whatever is in a place, even a pipe or a link, without opening it."""
 
 
+ELSEWHERE = "its name leads elsewhere"
+
+
 class Outside(Exception):
     """The path leads to a place that must not be read."""
 
@@ -129,18 +132,15 @@ def open_beneath(directory: Path, name: str) -> OpenFile:
     :raises OSError: as :func:`open_file` does; a link counts neither as a file nor as a directory.
     """
     place = directory / name
-    found = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for part in name.split("/"):
-            if not is_plain_name(part):
-                raise OSError(errno.EINVAL, "its name leads elsewhere", str(place))
-            inner = os.open(part, PLACE, dir_fd=found)
+    if not all(map(is_plain_name, name.split("/"))):
+        raise OSError(errno.EINVAL, ELSEWHERE, str(place))
+    with directory_beneath(directory, place.parent) as parent:
+        found = os.open(parent / place.name, PLACE)
+        try:
+            # So as not to wait for a program that has a lease on it.
+            return _open_found(found, place, os.O_NONBLOCK)
+        finally:
             os.close(found)
-            found = inner
-        # So as not to wait for a program that has a lease on it.
-        return _open_found(found, place, os.O_NONBLOCK)
-    finally:
-        os.close(found)
 
 
 @contextmanager
@@ -161,13 +161,15 @@ def directory_beneath(root: Path, directory: Path, *, make: bool = False) -> Ite
     try:
         for part in directory.relative_to(root).parts:
             place /= part
+            if not is_plain_name(part):
+                raise OSError(errno.EINVAL, ELSEWHERE, str(place))
             if make:
                 _make(part, handle)
             inner = os.open(part, PLACE, dir_fd=handle)
             os.close(handle)
             handle = inner
             if not stat.S_ISDIR(os.fstat(handle).st_mode):
-                raise NotADirectoryError(errno.ENOTDIR, "it is not a directory", str(place))
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
         yield Path(f"/proc/self/fd/{handle}")
     except OSError as error:
         _name_usual_path(error, f"/proc/self/fd/{handle}", place)

@@ -54,9 +54,8 @@ def waits_to_be_asked(request: web.Request) -> bool:
 
 
 async def ask_for_body(request: web.Request) -> None:
-    """Ask for the body, if the client is waiting to be asked."""
-    if waits_to_be_asked(request):
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    """Ask for the body of a client that waits to be asked."""
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 async def read_body(request: web.Request) -> bytes:

@@ -18,7 +18,7 @@ from gns3server.errors import (
     advice,
 )
 from gns3server.http.access import TICKET, Authenticator
-from gns3server.http.bodies import ask_for_body, check_expectation
+from gns3server.http.bodies import ask_for_body, check_expectation, waits_to_be_asked
 from gns3server.http.connections import Connection
 from gns3server.http.encoding import encode
 from gns3server.http.endless import EndlessStreams
@@ -180,6 +180,14 @@ def make_endpoint(
     load, dump = make_loader(server, route), make_dumper(route)
     handler = Upgrades().serve if route.websocket else route.handler
 
+    async def read(call: Call) -> None:
+        if waits_to_be_asked(call.request):
+            await ask_for_body(call.request)
+        call.body = await load(call.request)
+        call.query = read_query(query, call.request)
+        if record is not None:
+            record(call.request)
+
     async def endpoint(request: web.Request) -> web.StreamResponse:
         if failed_plugins and route.plugin in failed_plugins:
             raise out_of_service(failed_plugins[route.plugin])
@@ -190,14 +198,6 @@ def make_endpoint(
         call = Call(server, route, request, path)
         call.body_type = body_type(route, request)
         call.answer_type = answer_type(route, request)
-
-        async def read() -> None:
-            await ask_for_body(request)
-            call.body = await load(request)
-            call.query = read_query(query, request)
-            if record is not None:
-                record(request)
-
         # Nothing has been awaited so far: requests take their places in the order of their heads.
         await read_in_line(call, read)
         if route.is_endless:

@@ -69,7 +69,7 @@ def unknown_id(kind: str, text: str, error: NotFound) -> NotFound | InvalidReque
     return error
 
 
-async def read_in_line(call: Call, read: Callable[[], Awaitable[None]]) -> None:
+async def read_in_line(call: Call, read: Callable[[Call], Awaitable[None]]) -> None:
     """Queue for what a request works on, and keep the place while its body is read.
 
     The place is taken without awaiting anything. It is kept until the turn has
@@ -88,12 +88,12 @@ async def read_in_line(call: Call, read: Callable[[], Awaitable[None]]) -> None:
     except InvalidRequest:
         if not waits_to_be_asked(call.request):
             # The answer repeats the body.
-            await read()
+            await read(call)
         raise
     entry = call.entry
     timer = None if complete or entry is None else _give_up_when_late(entry, content)
     try:
-        await read()
+        await read(call)
     except BaseException:
         if entry is not None:
             entry.leave()

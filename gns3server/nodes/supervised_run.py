@@ -6,7 +6,6 @@ Nothing here knows what the owner is, or what the end of a run means to it.
 from __future__ import annotations
 
 import asyncio
-import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -134,7 +133,7 @@ class SupervisedRun:
         root = self._project.path
         if not self.spec.is_in(root):
             raise OSError(f"{self.spec.cwd} is not in the project's directory, {root}")
-        with directory_beneath(root, Path(os.path.normpath(self.spec.cwd)), make=True):
+        with directory_beneath(root, self.spec.directory, make=True):
             pass
 
     def move(self, change: ProjectChange, source: Path, target: Path) -> None:

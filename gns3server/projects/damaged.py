@@ -18,6 +18,7 @@ from typing import Any
 from gns3server.errors import Conflict, LabError, NotFound
 from gns3server.places.index import ProjectIndex
 from gns3server.running.machine import Machine
+from gns3server.running.spec import LaunchSpec
 from gns3server.storage.file_check import DatabaseError, DatabaseLocked, lock_holder, salvage
 from gns3server.storage.rows import ProjectPlace
 from gns3server.storage.stores import PROJECT_FILE
@@ -161,6 +162,6 @@ def runs_of(file: Path, directory: Path) -> set[str]:
 
 def _works_elsewhere(spec: Any, directory: Path) -> bool:
     try:
-        return not Path(json.loads(spec)["cwd"]).is_relative_to(directory)
-    except (ValueError, TypeError, KeyError):
+        return not LaunchSpec.from_json(json.loads(spec)).is_in(directory)
+    except (ValueError, TypeError):
         return False

@@ -144,15 +144,20 @@ class LaunchSpec:
         """
         return living == recorded > self.children
 
+    @property
+    def directory(self) -> Path:
+        """Where it runs, going by names alone: ``cwd`` without ``..``."""
+        return Path(os.path.normpath(self.cwd))
+
     def is_in(self, directory: Path) -> bool:
-        """Whether it runs in a directory or below it, going by names alone."""
-        return Path(os.path.normpath(self.cwd)).is_relative_to(directory)
+        """Whether it runs in a directory or below it."""
+        return self.directory.is_relative_to(directory)
 
     def moved(self, source: Path, target: Path) -> LaunchSpec:
         """The same once a directory that it may run in has another path."""
         if not self.is_in(source):
             return self
-        return replace(self, cwd=str(target / Path(self.cwd).relative_to(source)))
+        return replace(self, cwd=str(target / self.directory.relative_to(source)))
 
     def to_json(self) -> dict[str, Any]:
         """The spec as a dict of JSON types; :meth:`from_json` reads it back."""

@@ -59,11 +59,12 @@ def read_files(
     warnings: list[str] = []
     for path in paths:
         old = before.get(path)
-        if doubt := _doubt(path):
-            warnings.append(f"{path.absolute()} is ignored: {doubt}")
+        doubt = _doubt(path)
+        if doubt and not old:
+            warnings.append(f"{path.absolute()} is ignored: {doubt}. Start the server elsewhere")
             continue
         try:
-            new = _read(path, old or {})
+            new = None if doubt else _read(path, old or {})
         except OSError as error:
             if old is None:
                 raise SettingsError(
@@ -73,6 +74,8 @@ def read_files(
             new, what = None, f"cannot be read any more ({error.strerror or error})"
         else:
             what = "is empty now" if new is not None else "is gone"
+        if doubt:
+            what = f"is not read any more ({doubt})"
         if old and not new:
             warnings.append(
                 f"{path} {what}: what it said still counts until the server is started again"
@@ -97,9 +100,9 @@ def _doubt(path: Path) -> str:
     except OSError:
         return ""
     if file.st_uid not in {0, os.geteuid()}:
-        return "it belongs to another user. Start the server in another directory"
+        return "it belongs to another user"
     if (file.st_mode | directory.st_mode) & stat.S_IWOTH:
-        return "every user can change it. Start the server in another directory"
+        return "every user can change it"
     return ""
 
 

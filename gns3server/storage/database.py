@@ -109,12 +109,16 @@ class DatabaseThread:
 
         def call(db: Database) -> None:
             _open(db, migrations)
-            self._claim(db)
-            # Read again only if something has written to it before it was locked.
-            if examined is not None and examined[0] == state_of(path):
-                db.found = examined[1]
-            else:
-                db.found = _read(db, read)
+            try:
+                self._claim(db)
+                # Read again only if something has written to it before it was locked.
+                if examined is not None and examined[0] == state_of(path):
+                    db.found = examined[1]
+                else:
+                    db.found = _read(db, read)
+            except BaseException:
+                self._close_file(db)
+                raise
 
         self.opened.add(database)
         try:

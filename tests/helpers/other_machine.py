@@ -277,8 +277,9 @@ def network_of(pid: int | str) -> str:
 def other_host(directory: Path) -> Iterator[OtherHost]:
     """Make another machine; the test is skipped where no network can be made for it.
 
-    :param directory: an empty directory for it.
+    :param directory: where its files are to be; it is made.
     """
+    directory.mkdir()
     path = str(directory / "machine")
     first = NETWORKS + 4 * (os.getpid() % 32768)
     here, there = (str(ipaddress.ip_address(first + last)) for last in (1, 2))

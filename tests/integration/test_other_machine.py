@@ -50,9 +50,7 @@ REST = f"{PROGRAM}import signal; signal.pause()"
 @pytest.fixture
 def host(gns3_settings, tmp_path):
     """Another machine."""
-    directory = tmp_path / "host"
-    directory.mkdir()
-    with other_host(directory) as there:
+    with other_host(tmp_path / "host") as there:
         yield there
 
 

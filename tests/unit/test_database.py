@@ -1,6 +1,7 @@
 """The database thread: durable, grouped, all or nothing, and never two servers on one file."""
 
 import asyncio
+import os
 import sqlite3
 import subprocess
 import sys
@@ -259,3 +260,21 @@ async def test_a_file_that_lacks_its_tables_is_named(thread, tmp_path):
         connection.execute("PRAGMA user_version = 1")
     with pytest.raises(DatabaseError, match=r"test\.db cannot be used: it has no table 'item'"):
         await thread.open(tmp_path / "test.db", [TABLES])
+
+
+async def test_a_file_that_is_refused_once_it_is_locked_is_let_go(thread, tmp_path):
+    path = tmp_path / "test.db"
+    await thread.close_database(await thread.open(path, [TABLES]))
+    reads = []
+
+    def read(connection: sqlite3.Connection) -> None:
+        reads.append(connection)
+        # Somebody writes to it after it was examined: it is read again, and is damaged now.
+        os.utime(path)
+        if len(reads) > 1:
+            raise ValueError("it makes no sense")
+
+    with pytest.raises(DatabaseError, match="it makes no sense"):
+        await thread.open(path, [TABLES], read=read)
+    assert len(reads) == 2
+    await thread.close_database(await thread.open(path, [TABLES]))

@@ -507,3 +507,18 @@ def test_a_file_of_another_user_in_the_working_directory_is_ignored(tmp_path, mo
     settings = load({"HOME": str(tmp_path / "home")}, {})
     assert settings.section("vpcs") == {}
     assert "it belongs to another user" in settings.warnings[0]
+
+
+def test_a_file_that_others_can_change_by_now_still_guards_the_server(tmp_path, monkeypatch):
+    file = tmp_path / "gns3_server.conf"
+    file.write_text("[Server]\nauth = yes\nuser = me\npassword = secret\n")
+    monkeypatch.chdir(tmp_path)
+    environ = {"HOME": str(tmp_path / "home")}
+    before = load(environ, {})
+    file.write_text("[Server]\nauth = no\n")
+    file.chmod(0o606)
+    after = load(environ, {}, before=before)
+    assert after.server == before.server
+    assert after.server.auth
+    (warning,) = after.warnings
+    assert "is not read any more (every user can change it): what it said still" in warning

@@ -48,7 +48,7 @@ async def test_a_script_is_not_written_through_a_link(lab, elsewhere, place):
     divert(pc, place, elsewhere)
     answer = await lab.client.put(pc.path, {"startup_script": "echo 2"})
     assert answer.status == 507
-    assert "is not a directory" in answer.json["message"]
+    assert "Not a directory" in answer.json["message"]
     assert str(pc.node.project.path) in answer.json["message"]
     assert untouched(elsewhere)
 
@@ -94,7 +94,7 @@ async def test_a_file_that_was_staged_is_not_put_in_place_through_a_link(
     (lab_path / "project-files" / "vpcs" / pc).symlink_to(elsewhere)
     async with gns3_serving() as server:
         (damage,) = (await server.client.get("/v1/projects/damaged")).json
-        assert "is not a directory" in damage["reason"]
+        assert "Not a directory" in damage["reason"]
     assert untouched(elsewhere)
 
 

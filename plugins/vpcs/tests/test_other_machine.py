@@ -22,9 +22,7 @@ pytestmark = pytest.mark.usefixtures("vpcs_program")
 @pytest.fixture
 def host(gns3_settings, tmp_path):
     """Another machine."""
-    directory = tmp_path / "host"
-    directory.mkdir()
-    with other_host(directory) as there:
+    with other_host(tmp_path / "host") as there:
         yield there
 
 

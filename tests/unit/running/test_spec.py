@@ -1,6 +1,7 @@
 """Launch specs are plain data that makes sense."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,3 +96,24 @@ def test_refuses_what_is_no_port(kind: Any, number: Any) -> None:
 
 def test_a_port_reads_well() -> None:
     assert str(Port("udp", 10000)) == "UDP port 10000"
+
+
+@pytest.mark.parametrize(
+    ("cwd", "inside"),
+    [
+        ("/lab", True),
+        ("/lab/node", True),
+        ("/elsewhere/../lab/node", True),
+        ("/lab/../elsewhere", False),
+        ("/labs", False),
+        ("/", False),
+    ],
+)
+def test_a_run_is_in_a_directory_and_goes_with_it(cwd: str, inside: bool) -> None:
+    lab = Path("/lab")
+    assert spec(cwd=cwd).is_in(lab) is inside
+    moved = spec(cwd=cwd).moved(lab, Path("/new"))
+    if inside:
+        assert moved.directory == Path("/new") / spec(cwd=cwd).directory.relative_to(lab)
+    else:
+        assert moved == spec(cwd=cwd)
