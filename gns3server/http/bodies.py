@@ -31,26 +31,24 @@ async def expect_nothing_yet(_request: web.Request) -> None:
     """Leave ``Expect`` for later: aiohttp would ask for the body before anything is checked."""
 
 
+def waits_to_be_asked(request: web.Request) -> bool:
+    """Whether the client sends the body only once the server has said so (RFC 9110, 10.1.1)."""
+    return "Expect" in request.headers and request.version >= HttpVersion11
+
+
 def check_expectation(request: web.Request) -> None:
-    """Let a client expect that its body is asked for, and nothing else (RFC 9110, 10.1.1).
+    """Let a client expect that its body is asked for, and nothing else.
 
     :raises ExpectationFailed: it expects something else.
     """
-    expected = request.headers.get("Expect")
-    if (
-        expected is not None
-        and request.version >= HttpVersion11
-        and expected.lower() != "100-continue"
-    ):
+    if not waits_to_be_asked(request):
+        return
+    expected = request.headers["Expect"]
+    if expected.lower() != "100-continue":
         raise ExpectationFailed(
             f"This server cannot do what the header Expect asks for, {expected[:200]!r}: "
             "leave it out."
         )
-
-
-def waits_to_be_asked(request: web.Request) -> bool:
-    """Whether the client sends the body when it is asked for it."""
-    return "Expect" in request.headers and request.version >= HttpVersion11
 
 
 async def ask_for_body(request: web.Request) -> None:
