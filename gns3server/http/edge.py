@@ -30,7 +30,7 @@ from gns3server.http.queueing import find_node, read_in_line
 from gns3server.http.request_log import FACTS, RequestFacts, log_outcome, request_ids
 from gns3server.http.routing import JSON, Call, FailedPlugin, Handler, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
-from gns3server.http.upgrades import Upgrades
+from gns3server.http.upgrades import Upgrades, asks_for_websocket
 from gns3server.nodes import lifecycle
 from gns3server.server import Server
 
@@ -127,9 +127,14 @@ def authenticate(authenticator: Authenticator, request: web.Request) -> str:
     :raises Unauthorized: the caller may not.
     """
     route = request[FACTS].route
-    if route is not None and route.websocket and TICKET in request.query:
+    if route is not None and takes_ticket(route, request) and TICKET in request.query:
         return authenticator.redeem(request.query[TICKET])
     return authenticator.check(header(request, "Authorization"))
+
+
+def takes_ticket(route: Route, request: web.Request) -> bool:
+    """Whether a request is for a websocket, and so may hold a ticket."""
+    return route.websocket or (route.upgrade is not None and asks_for_websocket(request))
 
 
 def _known_error(
@@ -179,7 +184,8 @@ def make_endpoint(
     """
     integers, query = route.integers, route.parameters_of_query
     load, dump = make_loader(server, route), make_dumper(route)
-    handler = Upgrades().serve if route.websocket else route.handler
+    handler = Upgrades(route.handler).serve if route.websocket else route.handler
+    upgrade = None if route.upgrade is None else Upgrades(route.upgrade, heeds_ending=True).serve
 
     async def read(call: Call) -> None:
         if waits_to_be_asked(call.request):
@@ -202,8 +208,9 @@ def make_endpoint(
         # Nothing has been awaited so far: requests take their places in the order of their heads.
         await read_in_line(call, read)
         if route.is_endless:
+            chosen = upgrade if upgrade and asks_for_websocket(request) else handler
             with _joined(streams, call):
-                result = await _in_turn(call, handler)
+                result = await _in_turn(call, chosen)
         else:
             result = await _carry_out(call)
         if route.stream or route.websocket:

@@ -17,7 +17,7 @@ from gns3server.http.schemas import (
     ProjectObjectSchema,
     ProjectUpdateSchema,
 )
-from gns3server.http.streams import stream
+from gns3server.http.streams import send_events, stream
 from gns3server.projects.damaged import Damage
 from gns3server.projects.project import Project
 from gns3server.server import Server
@@ -107,6 +107,16 @@ async def list_damaged(call: Call) -> list[Damage]:
 async def listen(call: Call) -> web.StreamResponse:
     """Stream the events of one project, starting after a number if one is given."""
     return await stream(call, call.project, call.query.get("since"))
+
+
+async def listen_by_websocket(call: Call) -> None:
+    """Send the events of one project to a websocket."""
+    await send_events(call, call.project, call.query.get("since"))
+
+
+async def listen_everywhere_by_websocket(call: Call) -> None:
+    """Send the events of all projects to a websocket."""
+    await send_events(call)
 
 
 async def listen_everywhere(call: Call) -> web.StreamResponse:
@@ -238,11 +248,12 @@ ROUTES = (
         method="GET",
         path=f"{PROJECT}/notifications",
         handler=listen,
+        upgrade=listen_by_websocket,
         changes=False,
         stream=True,
         endless=True,
         tag="notifications",
-        summary="Events of a project, one JSON object a line",
+        summary="Events of a project, one JSON object a line, or a message of a websocket",
         answer=EventSchema,
         query={"since": "Number the events, and begin with those after this number"},
         errors={409: "Too many listeners"},
@@ -252,11 +263,12 @@ ROUTES = (
             method="GET",
             path=path,
             handler=listen_everywhere,
+            upgrade=listen_everywhere_by_websocket,
             changes=False,
             stream=True,
             endless=True,
             tag="notifications",
-            summary="Events of all projects, one JSON object a line",
+            summary="Events of all projects, one JSON object a line, or a message of a websocket",
             answer=EventSchema,
             errors={409: "Too many listeners"},
         )
