@@ -18,7 +18,15 @@ from gns3server.http.edge import header, make_endpoint, make_middleware
 from gns3server.http.endless import EndlessStreams
 from gns3server.http.error_answers import ErrorAnswers
 from gns3server.http.families import ERROR_SHAPES, ErrorShape
-from gns3server.http.handlers import browser, files, pages, projects, server, tickets
+from gns3server.http.handlers import (
+    browser,
+    files,
+    pages,
+    projects,
+    server,
+    tickets,
+    whole_project,
+)
 from gns3server.http.request_log import FACTS
 from gns3server.http.routing import PARAMETER, ROUTE_TABLE, FailedPlugin, Route, Scope
 from gns3server.http.security import Gatekeeper
@@ -30,6 +38,7 @@ CORE_ROUTES: tuple[Route, ...] = (
     *server.ROUTES,
     *tickets.ROUTES,
     *projects.ROUTES,
+    *whole_project.ROUTES,
     *files.ROUTES,
 )
 

@@ -74,6 +74,11 @@ async def commit(call: Call) -> None:
     await call.server.projects.commit(call.project)
 
 
+async def open_again(call: Call) -> Mapping[str, Any]:
+    """Open a project that is closed or was damaged; an open one is left alone."""
+    return describe(call.server, await call.server.projects.open(call.path["project_id"]))
+
+
 async def close(call: Call) -> None:
     """Close a project, unless several clients listen to it (contract 1.9, D-12)."""
     if not call.server.projects.is_listened_to(call.project):
@@ -195,6 +200,17 @@ ROUTES = (
         status=204,
         summary="Remove the directories of deleted VMs",
         errors={500: "A directory cannot be removed", 507: "The records cannot be written"},
+    ),
+    Route(
+        method="POST",
+        path=f"{PROJECT}/open",
+        handler=open_again,
+        closed_too=True,
+        damaged_too=True,
+        tag=TAG,
+        summary="Open a project that is closed, by its id",
+        answer=ProjectObjectSchema,
+        errors={409: "It is damaged, or too many projects are open"},
     ),
     Route(
         method="POST",
