@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import queue
 import sqlite3
 import threading
@@ -32,6 +33,7 @@ from gns3server.storage.file_check import (
     Reader,
     check_file,
     columns_after,
+    missing_part,
     primary_code,
     refusal,
     state_of,
@@ -332,6 +334,7 @@ def _commit_together(database: Database, jobs: list[_Job]) -> None:
     applied: list[tuple[_Job, int]] = []
     try:
         connection = _connection(database)
+        _check_in_place(database)
         connection.execute("BEGIN IMMEDIATE")
         for job in jobs:
             connection.execute("SAVEPOINT change")
@@ -355,6 +358,31 @@ def _commit_together(database: Database, jobs: list[_Job]) -> None:
         return
     for job, row in applied:
         _follow_up(job, row)
+
+
+def _check_in_place(database: Database) -> None:
+    """Refuse to write to a file that nobody would find again.
+
+    SQLite itself goes on with a file that has lost its name.
+
+    :raises StorageFailed: the file or its log was removed or replaced.
+    """
+    path, what = database.path, ""
+    try:
+        status = path.stat()
+        if (status.st_dev, status.st_ino) != database.inode:
+            what = f"{path} is not the file any more that this server has opened"
+        elif not os.path.lexists(f"{path}-wal"):
+            what = f"{path}-wal was removed"
+    except (FileNotFoundError, NotADirectoryError):
+        what = f"{missing_part(path)} was removed"
+    except OSError as error:
+        what = f"{path} cannot be found any more: {error.strerror}"
+    if what:
+        raise StorageFailed(
+            f"The change was not written, because {what}; nothing was changed. Move back what was "
+            "there. To put a copy there instead, close the project or stop the server first."
+        )
 
 
 def _follow_up(job: _Job, row: int) -> None:

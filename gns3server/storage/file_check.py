@@ -86,8 +86,9 @@ class DatabaseMissing(DatabaseError):
     """409: there is no such file."""
 
     def __init__(self, path: Path) -> None:
-        missing = next((p for p in reversed(path.parents) if not p.exists()), path)
-        super().__init__(missing, "is missing", "Put it back, or mount the disk that it is on.")
+        super().__init__(
+            missing_part(path), "is missing", "Put it back, or mount the disk that it is on."
+        )
 
 
 class DatabaseLocked(DatabaseError):
@@ -100,6 +101,11 @@ class DatabaseLocked(DatabaseError):
         who = f"process {pid}" if pid else "another process"
         super().__init__(path, f"is locked by {who}", "End that process.")
         self.pid = pid
+
+
+def missing_part(path: Path) -> Path:
+    """What is missing of a path that does not exist: the directory highest up, or the file."""
+    return next((p for p in reversed(path.parents) if not os.path.exists(p)), path)
 
 
 class NoRoomToExamine(Exception):
