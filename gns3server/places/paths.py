@@ -17,6 +17,7 @@ from pathlib import Path
 
 from gns3server.errors import Conflict, FilesFailed, advice
 from gns3server.files.durable import make_directory, sync_directory, sync_file
+from gns3server.files.reasons import DIRECTORY_REMEDY, obstacle, remedy
 from gns3server.files.safe_open import MISSING, directory_beneath
 from gns3server.storage.stores import PROJECT_FILE
 
@@ -98,15 +99,19 @@ def make_project_directory(path: Path) -> bool:
     try:
         ours = not path.exists() or _is_empty(path)
         make_directory(path)
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(f"{path} is not writable")
+        in_the_way = obstacle(path)
+        if in_the_way is not None:
+            raise in_the_way
     except OSError as error:
         raise FilesFailed(
             f"The project directory {path} cannot be made or used: "
-            + (advice(error) or f"{error}. Make it writable for the server's user")
-            + ", or choose another path."
+            f"{advice(error) or _with_remedy(error, path)}, or choose another path."
         ) from error
     return ours
+
+
+def _with_remedy(error: OSError, path: Path) -> str:
+    return f"{error}. {remedy(error, path, DIRECTORY_REMEDY).removesuffix('.')}"
 
 
 def _is_empty(path: Path) -> bool:
@@ -142,7 +147,7 @@ def mark_temporary(path: Path, temporary: bool) -> None:
             marker.unlink(missing_ok=True)
         raise FilesFailed(
             f"The mark of a temporary project in {path} cannot be changed: "
-            f"{advice(error) or f'{error}. Make the directory writable'}."
+            f"{advice(error) or _with_remedy(error, path)}."
         ) from error
 
 

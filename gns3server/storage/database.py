@@ -24,7 +24,6 @@ from typing import Any, TypeVar
 from gns3server.errors import StorageFailed
 from gns3server.storage.file_check import (
     BUSY_SECONDS,
-    NO_ROOM_REMEDY,
     Columns,
     DatabaseError,
     DatabaseMissing,
@@ -37,6 +36,7 @@ from gns3server.storage.file_check import (
     primary_code,
     refusal,
     state_of,
+    true_reason,
 )
 from gns3server.storage.migrations import Migrations, copy_database, upgrade
 
@@ -407,13 +407,16 @@ def _roll_back(database: Database) -> None:
 def _explain(database: Database, error: Exception) -> Exception:
     if not isinstance(error, sqlite3.Error):
         return error
-    remedy = f"{NO_ROOM_REMEDY} Then try again."
-    if primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    reason, remedy = str(error), ""
+    known = true_reason(database.path, error)
+    if known is not None:
+        reason, remedy = known[0], f"{known[1]} Then try again."
+    elif primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         remedy = (
             "The file is damaged: copy the files of the project that you want to keep, then "
             "delete it, or put back a sound copy of the file while no server runs."
         )
     elif not isinstance(error, sqlite3.OperationalError):
         return error
-    what = f"The change could not be written to {database.path} ({error}); nothing was changed."
+    what = f"The change could not be written to {database.path} ({reason}); nothing was changed."
     return StorageFailed(f"{what} {remedy}")

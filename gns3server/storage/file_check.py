@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, TypeVar
 
 from gns3server.errors import Conflict
+from gns3server.files.reasons import obstacle, remedy
 from gns3server.storage.migrations import (
     Migrations,
     NewerVersion,
@@ -52,7 +53,14 @@ COPY_TRIES = 5
 LOG_HEADER = 32
 """Bytes at the start of a write-ahead log; changed when it is begun anew (fileformat2.html)."""
 
-NO_ROOM_REMEDY = "Free some disk space, or make the directory writable."
+NO_ROOM_REMEDY = "Free some disk space."
+
+DISK_REMEDY = (
+    "Free some disk space, or see whether the system's log (dmesg) tells of a failing disk."
+)
+
+FILE_ENDS = ("", "-wal", "-journal")
+"""What the names of the files end with that belong to a database."""
 
 DISK_CODES = (
     sqlite3.SQLITE_FULL,
@@ -114,19 +122,35 @@ class NoRoomToExamine(Exception):
 
 def refusal(path: Path, error: Exception) -> DatabaseError:
     """The error to raise for a file that cannot be used, given what the attempt raised."""
-    reason, remedy = str(error), "Put a sound copy in its place, from a backup for instance."
-    if isinstance(error, OSError):
-        other = f" ({error.filename})" if error.filename not in (None, str(path)) else ""
-        reason = f"{error.strerror or error}{other}"
-        remedy = "Make it a regular file that the server's user may read and write."
-    elif isinstance(error, NewerVersion):
-        remedy = "Use the gns3server that wrote it, or a newer one."
-    elif isinstance(error, sqlite3.Error):
-        if primary_code(error) == sqlite3.SQLITE_BUSY:
-            return DatabaseLocked(path, None)
-        if primary_code(error) in DISK_CODES:
-            remedy = NO_ROOM_REMEDY
-    return DatabaseError(path, f"cannot be used: {reason}", remedy)
+    if isinstance(error, sqlite3.Error) and primary_code(error) == sqlite3.SQLITE_BUSY:
+        return DatabaseLocked(path, None)
+    reason, help_text = str(error), "Put a sound copy in its place, from a backup for instance."
+    if isinstance(error, NewerVersion):
+        help_text = "Use the gns3server that wrote it, or a newer one."
+    elif isinstance(error, OSError | sqlite3.Error):
+        reason, help_text = true_reason(path, error) or (reason, help_text)
+    return DatabaseError(path, f"cannot be used: {reason}", help_text)
+
+
+def true_reason(path: Path, error: OSError | sqlite3.Error) -> tuple[str, str] | None:
+    """Why a file cannot be used, and what helps; ``None`` if the fault is in the file. Blocks.
+
+    SQLite calls most of what goes wrong a disk error.
+    """
+    if isinstance(error, sqlite3.Error):
+        code = primary_code(error)
+        if code not in DISK_CODES:
+            return None
+        known = obstacle(path.parent, *_files(path))
+        if code == sqlite3.SQLITE_FULL or known is None:
+            return str(error), NO_ROOM_REMEDY if code == sqlite3.SQLITE_FULL else DISK_REMEDY
+        error = known
+    other = f" ({error.filename})" if error.filename not in (None, str(path)) else ""
+    return f"{error.strerror or error}{other}", remedy(error, path)
+
+
+def _files(path: Path) -> list[Path]:
+    return [path.with_name(path.name + end) for end in FILE_ENDS]
 
 
 def primary_code(error: sqlite3.Error) -> int:
@@ -162,6 +186,9 @@ def check_file(
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise OSError("it is not a regular file")
+        in_the_way = obstacle(path.parent, *_files(path))
+        if in_the_way is not None:
+            raise in_the_way
         _wait_for_lock(path, user)
         with closing(_in_memory(path)) as connection:
             return _check(connection, migrations, read, model)
