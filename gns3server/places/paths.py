@@ -11,7 +11,7 @@ import os
 import pwd
 import shutil
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from gns3server.errors import Conflict, FilesFailed, advice
 from gns3server.files.durable import make_directory, sync_directory, sync_file
 from gns3server.files.reasons import DIRECTORY_REMEDY, obstacle, remedy
 from gns3server.files.safe_open import MISSING, directory_beneath
+from gns3server.storage.file_check import salvage
 from gns3server.storage.stores import PROJECT_FILE
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,9 @@ FILES_DIRECTORY = "project-files"
 TEMPORARY_MARKER = ".gns3_temporary"
 DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
 """What the names of a database's files end with (SQLite, "Temporary Files")."""
+
+MOST_SEARCHED = 256
+"""Directories of no known project that are looked into for a project, at most."""
 
 LONGEST = 4095
 """Bytes of a path, which Linux does not take longer (PATH_MAX, without the byte at its end)."""
@@ -149,6 +153,39 @@ def mark_temporary(path: Path, temporary: bool) -> None:
             f"The mark of a temporary project in {path} cannot be changed: "
             f"{advice(error) or _with_remedy(error, path)}."
         ) from error
+
+
+def find_project(projects: Path, project_id: str, taken: Collection[Path]) -> list[Path]:
+    """The directories in which the records of a project are, by its id.
+
+    :param projects: the directory that is searched, but for links and what is below.
+    :param taken: directories of other projects, which are left alone.
+    :returns: only the one that has the id as its name, if there is one.
+    """
+    found: list[Path] = []
+    for place in islice(_project_directories(projects, project_id, taken), MOST_SEARCHED):
+        if (project_id,) in salvage(place / PROJECT_FILE, "SELECT id FROM project"):
+            found.append(place)
+            if place.name == project_id:
+                break
+    return found
+
+
+def _project_directories(projects: Path, first: str, taken: Collection[Path]) -> Iterator[Path]:
+    """Directories with records, but for those that are taken: one of a certain name first."""
+    real = Path(os.path.realpath(projects))
+
+    def candidates() -> Iterator[str]:
+        yield first
+        with contextlib.suppress(OSError):
+            yield from sorted(name for name in os.listdir(real) if name != first)
+
+    for place in map(real.joinpath, candidates()):
+        records = place / PROJECT_FILE
+        # What is behind a link is where its owner wants it.
+        linked = place.is_symlink() or records.is_symlink()
+        if place not in taken and not linked and records.is_file():
+            yield place
 
 
 def temporary_leftovers(projects: Path, keep: Collection[Path]) -> list[Path]:
