@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gns3server.errors import Conflict, FilesFailed
 from gns3server.files.durable import missing_directories
+from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
 from gns3server.places import paths
 from gns3server.settings.live import LiveSettings
 from gns3server.storage.rows import ProjectPlace
@@ -195,21 +196,22 @@ class ProjectIndex:
             aside = await asyncio.to_thread(paths.set_aside, place.id, place.path, whole)
         except OSError as error:
             raise FilesFailed(
-                f"Project {place.id} could not be deleted: {error}. It is still there: make "
-                f"{place.path} and its parent writable, then delete it again."
+                f"Project {place.id} could not be deleted: {error}. It is still there. "
+                f"{remedy(error, place.path, DIRECTORY_REMEDY)} Then delete it again."
             ) from error
         try:
             await self.remove(place.id)
         except BaseException:
-            await asyncio.to_thread(paths.bring_back, place.path, aside, whole)
+            await asyncio.to_thread(paths.bring_back, aside)
             raise
         await let_go()
         try:
             await asyncio.to_thread(paths.discard, aside)
         except OSError as error:
+            where = place.path if aside is None or aside.inside else aside.place
             raise FilesFailed(
                 f"Project {place.id} was deleted, but some of its files could not be removed: "
-                f"{error}. They are in {aside}: remove them by hand."
+                f"{error}. They are in {where}: remove them by hand."
             ) from error
 
 

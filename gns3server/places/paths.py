@@ -6,12 +6,14 @@ All functions block: call them off the loop.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import pwd
 import shutil
 import uuid
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -37,6 +39,9 @@ LONGEST = 4095
 
 DELETED = ".gns3_deleted-"
 """The start of the names of hidden directories that hold files to be removed."""
+
+IMMOVABLE = (errno.EXDEV, errno.EBUSY)
+"""How the kernel says that a directory cannot be renamed, whatever the user's rights are."""
 
 MOVING = ".gns3_moving-"
 """The start of the names of hidden directories through which files of a project are moved."""
@@ -204,14 +209,36 @@ def temporary_leftovers(projects: Path, keep: Collection[Path]) -> list[Path]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Files of a project that are out of the way, before they are removed.
+
+    :param place: the directory that they are in now.
+    :param path: the project's directory.
+    :param whole: all of that directory is ours.
+    """
+
+    place: Path
+    path: Path
+    whole: bool
+
+    @property
+    def inside(self) -> bool:
+        """Whether they are still in the project's directory, and some of them in their places."""
+        return self.place.parent == self.path
+
+
 def aside_of(project_id: str, path: Path, whole: bool) -> Path:
-    """Where the files of a project are while it is being deleted."""
+    """Where the files of a project are while it is being deleted, unless they cannot leave it."""
     name = f"{DELETED}{uuid.UUID(project_id).hex}"
     return path.with_name(name) if whole else path / name
 
 
-def set_aside(project_id: str, path: Path, whole: bool) -> Path | None:
-    """Take a project's files out of the way in one step, before they are removed.
+def set_aside(project_id: str, path: Path, whole: bool) -> Aside | None:
+    """Take a project's files out of the way, before they are removed.
+
+    A directory that cannot be renamed, as it is a mount point or of another layer of an overlay,
+    stays where it is: then it is enough that the records are out of the way.
 
     :param whole: the whole directory is ours; otherwise only what we put into it is taken.
     :returns: where they are now, for :func:`bring_back` or :func:`discard`;
@@ -220,33 +247,42 @@ def set_aside(project_id: str, path: Path, whole: bool) -> Path | None:
     """
     if not path.is_dir():
         return None
-    aside = aside_of(project_id, path, whole)
-    if aside.is_dir():
+    if whole:
+        try:
+            return _set_aside(Aside(aside_of(project_id, path, whole=True), path, whole))
+        except OSError as error:
+            if error.errno not in IMMOVABLE:
+                raise
+    return _set_aside(Aside(aside_of(project_id, path, whole=False), path, whole))
+
+
+def _set_aside(aside: Aside) -> Aside:
+    if aside.place.is_dir():
         # From an earlier project with this id, whose files could not be removed.
-        discard(aside)
+        shutil.rmtree(aside.place)
     try:
-        if whole:
-            path.rename(aside)
+        if aside.inside:
+            aside.place.mkdir()
+            _move(aside.path, aside.place)
         else:
-            aside.mkdir()
-            _move(path, aside)
-        sync_directory(aside.parent)
+            aside.path.rename(aside.place)
+        sync_directory(aside.place.parent)
     except OSError:
-        if aside.is_dir():
-            bring_back(path, aside, whole)
+        if aside.place.is_dir():
+            bring_back(aside)
         raise
     return aside
 
 
-def bring_back(path: Path, aside: Path | None, whole: bool) -> None:
+def bring_back(aside: Aside | None) -> None:
     """Undo :func:`set_aside`."""
     if aside is None:
         return
-    if whole:
-        aside.rename(path)
-        return
-    _move(aside, path)
-    aside.rmdir()
+    if aside.inside:
+        _move(aside.place, aside.path)
+        aside.place.rmdir()
+    else:
+        aside.place.rename(aside.path)
 
 
 def bring_back_interrupted(project_id: str, path: Path, whole: bool) -> bool:
@@ -256,29 +292,61 @@ def bring_back_interrupted(project_id: str, path: Path, whole: bool) -> bool:
 
     :raises OSError: its files cannot be moved.
     """
-    aside = aside_of(project_id, path, whole)
-    if os.path.lexists(path / PROJECT_FILE) or not os.path.lexists(aside / PROJECT_FILE):
-        return False
-    bring_back(path, aside, whole)
-    sync_directory(aside.parent)
-    return True
+    for beside in (True, False) if whole else (False,):
+        aside = Aside(aside_of(project_id, path, beside), path, whole)
+        if os.path.lexists(path / PROJECT_FILE) or not os.path.lexists(aside.place / PROJECT_FILE):
+            continue
+        bring_back(aside)
+        sync_directory(aside.place.parent)
+        return True
+    return False
 
 
 def _move(source: Path, target: Path) -> None:
     """Move what we put into a project's directory, its records last."""
     records = sorted(source.glob(f"{PROJECT_FILE}*"), reverse=True)
-    for entry in [source / FILES_DIRECTORY, source / TEMPORARY_MARKER, *records]:
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            (source / FILES_DIRECTORY).rename(target / FILES_DIRECTORY)
+        except OSError as error:
+            if error.errno not in IMMOVABLE:
+                raise
+    for entry in [source / TEMPORARY_MARKER, *records]:
         if os.path.lexists(entry):
             entry.rename(target / entry.name)
 
 
-def discard(aside: Path | None) -> None:
-    """Remove for good what was set aside.
+def discard(aside: Aside | None) -> None:
+    """Remove for good what was set aside, and what of it had to stay in its place.
 
     :raises OSError: something could not be removed.
     """
-    if aside is not None:
-        shutil.rmtree(aside)
+    if aside is None:
+        return
+    if not aside.inside:
+        shutil.rmtree(aside.place)
+        return
+    left = list(aside.path.iterdir()) if aside.whole else [aside.path / FILES_DIRECTORY]
+    for entry in left:
+        if entry != aside.place:
+            _remove(entry)
+    # Last, so that what is left is known for what it is.
+    shutil.rmtree(aside.place)
+    if aside.whole:
+        remove_if_empty([aside.path])
+
+
+def _remove(place: Path) -> None:
+    """Remove whatever there is, but nothing behind a link."""
+    if not place.is_dir() or place.is_symlink():
+        place.unlink(missing_ok=True)
+        return
+    try:
+        shutil.rmtree(place)
+    except OSError as error:
+        # A mount point stays, empty.
+        if error.errno != errno.EBUSY or not place.is_mount():
+            raise
 
 
 def remove_what_was_made(path: Path) -> None:
