@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 from gns3server.errors import Conflict, FilesFailed, advice
-from gns3server.files.durable import make_directory, sync_directory, sync_file
+from gns3server.files.durable import make_directory, sync_directory, sync_file, write_new
 from gns3server.files.reasons import DIRECTORY_REMEDY, obstacle, remedy
 from gns3server.files.safe_open import MISSING, directory_beneath
 from gns3server.storage.file_check import salvage
@@ -145,7 +145,7 @@ def mark_temporary(path: Path, temporary: bool) -> None:
         return
     try:
         if temporary:
-            marker.write_text("1")
+            write_new(marker, b"1")
             sync_file(marker)
         else:
             marker.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gns3server.errors import advice
+from gns3server.files.durable import write_new
 from gns3server.running.identity import Handle, open_child
 from gns3server.running.logs import open_log
 from gns3server.running.procfs import RUN_ID_VARIABLE
@@ -108,7 +109,7 @@ def _write_files(spec: LaunchSpec) -> None:
         for name, content in spec.files.items():
             # Written beside, then renamed: a crash must not leave half a script to be run.
             beside = directory / f".{name}.new"
-            beside.write_bytes(content)
+            write_new(beside, content)
             beside.replace(directory / name)
     except OSError as error:
         raise LaunchFailed(f"cannot write to the directory {spec.cwd}: {_advice(error)}") from error

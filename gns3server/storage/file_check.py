@@ -9,6 +9,7 @@ closing any descriptor of it would end SQLite's locks on it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -44,6 +45,9 @@ FileState = tuple[tuple[int, int, int], ...]
 
 BUSY_SECONDS = 0.5
 """How long to wait for another process that has the file open."""
+
+LARGEST = 1024**3
+"""Bytes of a database or its log: it is read into memory, and may come from anywhere."""
 
 COPY_STEP = 1024 * 1024
 
@@ -184,8 +188,7 @@ def check_file(
     :raises NoRoomToExamine: nothing could be found out.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise OSError("it is not a regular file")
+        _check_kind(path)
         in_the_way = obstacle(path.parent, *_files(path))
         if in_the_way is not None:
             raise in_the_way
@@ -213,12 +216,27 @@ def state_of(path: Path) -> FileState:
 def salvage(path: Path, sql: str) -> list[Any]:
     """The rows of a query on a damaged file, or none if they cannot be read."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return []
+        _check_kind(path)
         with closing(_in_memory(path)) as connection:
             return connection.execute(sql).fetchall()
     except (OSError, sqlite3.Error, NoRoomToExamine):
         return []
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse what must not be opened, or does not fit into memory.
+
+    :raises OSError: it is missing, or no database that a server can have written.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("it is not a regular file")
+    for file in _files(path):
+        with suppress(FileNotFoundError):
+            status = file.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(f"{file.name} is not a regular file")
+            if status.st_size > LARGEST:
+                raise OSError(errno.EFBIG, f"{file.name} has more than {LARGEST // 1024**2} MiB")
 
 
 def lock_holder(path: Path) -> int | None:

@@ -16,6 +16,7 @@ from file_trees import fill
 
 from gns3server.storage.file_check import (
     COPY_TRIES,
+    LARGEST,
     DatabaseError,
     DatabaseLocked,
     DatabaseMissing,
@@ -331,6 +332,25 @@ def test_a_copy_that_was_overtaken_is_made_again(tmp_path, wal):
         ):
             check_file(path, PROJECT_MIGRATIONS, read_project)
         assert len(copies) == COPY_TRIES
+
+
+@pytest.mark.parametrize("name", ["project.db", "project.db-wal"])
+def test_a_file_that_does_not_fit_into_memory_is_refused(tmp_path, name):
+    path = build(tmp_path / "project.db")
+    with (tmp_path / name).open("ab") as stream:
+        # A hole: it takes no room on the disk.
+        stream.truncate(LARGEST + 1)
+    with pytest.raises(DatabaseError, match=f"{name} has more than 1024 MiB"):
+        check_file(path, PROJECT_MIGRATIONS, read_project)
+    assert salvage(path, "SELECT name FROM node") == []
+
+
+def test_a_log_that_is_a_pipe_is_refused(tmp_path):
+    path = build(tmp_path / "project.db", wal=False)
+    os.mkfifo(tmp_path / "project.db-wal")
+    with pytest.raises(DatabaseError, match=r"project\.db-wal is not a regular file"):
+        check_file(path, PROJECT_MIGRATIONS, read_project)
+    assert salvage(path, "SELECT name FROM node") == []
 
 
 def test_what_can_be_salvaged(tmp_path):

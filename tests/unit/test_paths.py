@@ -159,6 +159,14 @@ OURS_BELOW = {"project-files/toy", "project-files/toy/disk"}
 THEIRS = {"letter.txt", "photos", "photos/project.db", "my-project.db"}
 
 
+@pytest.mark.parametrize("obstacle", [os.mkfifo, lambda path: path.symlink_to("precious")])
+def test_what_is_in_the_way_of_the_marker_is_not_written_to(tmp_path, obstacle):
+    obstacle(tmp_path / ".gns3_temporary")
+    paths.mark_temporary(tmp_path, True)
+    assert names_below(tmp_path) == {".gns3_temporary"}
+    assert (tmp_path / ".gns3_temporary").read_text() == "1"
+
+
 @pytest.fixture
 def lab(tmp_path):
     """A directory with files of ours and files of somebody else."""

@@ -412,6 +412,24 @@ async def test_says_why_a_program_cannot_be_started(
     assert reason in failure.value.reason
 
 
+@pytest.mark.parametrize("obstacle", [os.mkfifo, lambda path: path.symlink_to("../precious")])
+async def test_what_is_in_the_way_of_its_files_is_not_written_to(
+    start: Start,
+    make_spec: MakeSpec,
+    tcp_port: Port,
+    tmp_path: Path,
+    obstacle: Callable[[Path], None],
+) -> None:
+    (tmp_path / "node").mkdir()
+    (tmp_path / "precious").write_text("precious")
+    obstacle(tmp_path / "node" / ".script.new")
+    body = f"print(open('script').read(), flush=True); a = tcp({tcp_port.number}); rest()"
+    run: LocalRun = await start(make_spec(body, files={"script": b"text"}, ports=(tcp_port,)))
+    assert (await run.log_tail()).strip() == "text"
+    assert (tmp_path / "precious").read_text() == "precious"
+    await run.stop()
+
+
 async def test_says_why_a_directory_cannot_be_used(
     spawn: Start, make_spec: MakeSpec, tmp_path: Path
 ) -> None:
