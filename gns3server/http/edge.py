@@ -27,7 +27,7 @@ from gns3server.http.media_types import answer_type, body_type
 from gns3server.http.parsing import make_loader
 from gns3server.http.queries import read_integer, read_query
 from gns3server.http.queueing import find_node, read_in_line
-from gns3server.http.request_log import ID, ROUTE, USER, begin, log_outcome, request_ids
+from gns3server.http.request_log import FACTS, RequestFacts, log_outcome, request_ids
 from gns3server.http.routing import JSON, Call, FailedPlugin, Handler, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.http.upgrades import Upgrades
@@ -70,8 +70,8 @@ def make_middleware(
         if isinstance(error, PluginFault):
             bug = error.__cause__ if isinstance(error.__cause__, Exception) else None
             error = PluginFault(
-                f"{reason} It is noted in the server's log as {request[ID]}: tell the plugin's "
-                "authors."
+                f"{reason} It is noted in the server's log as {request[FACTS].id}: tell the "
+                "plugin's authors."
             )
         response = answers.respond(request, error)
         log_outcome(request, response, reason, bug=bug)
@@ -79,7 +79,8 @@ def make_middleware(
 
     @web.middleware
     async def edge(request: web.Request, handler: Endpoint) -> web.StreamResponse:
-        begin(request, next(ids), routes.get(request.match_info.route))
+        facts = RequestFacts(next(ids), routes.get(request.match_info.route))
+        request[FACTS] = facts
         try:
             cast("Connection", request.protocol).begin(request)
             gatekeeper.check(request.scheme, header(request, "Host"), header(request, "Origin"))
@@ -90,7 +91,7 @@ def make_middleware(
                 response: web.StreamResponse = web.Response(status=204, headers=PREFLIGHT)
             else:
                 if request.match_info.http_exception is None:
-                    request[USER] = authenticate(authenticator, request)
+                    facts.user = authenticate(authenticator, request)
                     check_expectation(request)
                 response = await handler(request)
         except Exception as error:
@@ -125,7 +126,7 @@ def authenticate(authenticator: Authenticator, request: web.Request) -> str:
 
     :raises Unauthorized: the caller may not.
     """
-    route = request.get(ROUTE)
+    route = request[FACTS].route
     if route is not None and route.websocket and TICKET in request.query:
         return authenticator.redeem(request.query[TICKET])
     return authenticator.check(header(request, "Authorization"))
@@ -159,8 +160,8 @@ def _router_error(
 
 def _bug(request: web.Request) -> LabError:
     return LabError(
-        f"The server failed to carry out this request; it is noted in its log as {request[ID]}. "
-        "Please report it with that part of the log."
+        "The server failed to carry out this request; it is noted in its log as "
+        f"{request[FACTS].id}. Please report it with that part of the log."
     )
 
 

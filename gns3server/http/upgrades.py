@@ -15,7 +15,7 @@ from gns3server.calls import LimitedCalls
 from gns3server.errors import LabError, UpgradeRequired
 from gns3server.http import endless
 from gns3server.http.connections import Connection
-from gns3server.http.request_log import ID
+from gns3server.http.request_log import FACTS
 from gns3server.http.routing import Call
 from gns3server.http.websockets import (
     DONE,
@@ -92,7 +92,8 @@ class Upgrades:
             work.cancel()
             await asyncio.wait({work}, timeout=PATIENCE)
         if not work.done():
-            log.error("%s: the handler of %s does not end", call.request[ID], call.route.plain_path)
+            name = call.request[FACTS].id
+            log.error("%s: the handler of %s does not end", name, call.route.plain_path)
 
 
 async def _handle(call: Call) -> None:
@@ -106,7 +107,7 @@ def _outcome(call: Call, work: asyncio.Task[Any]) -> Close:
     error = work.exception()
     if error is None:
         return Close(DONE)
-    name = call.request[ID]
+    name = call.request[FACTS].id
     if isinstance(error, LabError):
         log.info("%s: the websocket was ended: %s", name, error.log or error.message)
         return Close(REFUSED + error.status, error.message)
