@@ -53,12 +53,14 @@ class Database:
     """One open file; only the writer thread uses the connection.
 
     :param inode: which file it is, by whatever name; ``None`` while there is none.
+    :param log: the same of its log.
     :param found: what was read from it when it was opened.
     """
 
     path: Path
     connection: sqlite3.Connection | None = None
     inode: tuple[int, int] | None = None
+    log: tuple[int, int] | None = None
     found: Any = None
 
     def take_found(self) -> Any:
@@ -140,8 +142,7 @@ class DatabaseThread:
     def _claim(self, database: Database) -> None:
         """Refuse a file that is open under another name: in one process, SQLite's locks do not."""
         with suppress(OSError), self._claiming:
-            status = database.path.stat()
-            inode = (status.st_dev, status.st_ino)
+            inode = _inode(database.path)
             if database.inode == inode:
                 return
             if inode in self._inodes:
@@ -326,6 +327,7 @@ def _open(database: Database, migrations: Migrations) -> None:
             # Takes the exclusive lock now, not at the first change.
             connection.executescript("BEGIN IMMEDIATE; COMMIT")
             upgrade(connection, database.path, migrations)
+            database.log = _inode(f"{database.path}-wal")
             # Only now: a script that rebuilds a table must not set off its ON DELETE.
             connection.execute("PRAGMA foreign_keys = ON")
         except BaseException:
@@ -383,22 +385,29 @@ def _check_in_place(database: Database) -> None:
 
     :raises StorageFailed: the file or its log was removed or replaced.
     """
-    path, what = database.path, ""
+    what = ""
+    place: Path | str = database.path
     try:
-        status = path.stat()
-        if (status.st_dev, status.st_ino) != database.inode:
-            what = f"{path} is not the file any more that this server has opened"
-        elif not os.path.lexists(f"{path}-wal"):
-            what = f"{path}-wal was removed"
+        for place, opened in (
+            (database.path, database.inode),
+            (f"{database.path}-wal", database.log),
+        ):
+            if _inode(place) != opened:
+                what = f"{place} is not the file any more that this server has opened"
     except (FileNotFoundError, NotADirectoryError):
-        what = f"{missing_part(path)} was removed"
+        what = f"{missing_part(Path(place))} was removed"
     except OSError as error:
-        what = f"{path} cannot be found any more: {error.strerror}"
+        what = f"{place} cannot be found any more: {error.strerror}"
     if what:
         raise StorageFailed(
             f"The change was not written, because {what}; nothing was changed. Move back what was "
             "there. To put a copy there instead, close the project or stop the server first."
         )
+
+
+def _inode(path: Path | str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def _follow_up(job: _Job, row: int) -> None:

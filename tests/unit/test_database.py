@@ -200,6 +200,12 @@ def without_log(path):
     return f"{path}-wal was removed"
 
 
+def with_another_log(path):
+    shutil.copy(f"{path}-wal", f"{path}-wal.copy")
+    os.replace(f"{path}-wal.copy", f"{path}-wal")
+    return f"{path}-wal is not the file any more that this server has opened"
+
+
 def no_directory(path):
     shutil.rmtree(path.parent)
     path.parent.touch()
@@ -207,7 +213,8 @@ def no_directory(path):
 
 
 @pytest.mark.parametrize(
-    "take_away", [removed, removed_with_its_directory, replaced, without_log, no_directory]
+    "take_away",
+    [removed, removed_with_its_directory, replaced, without_log, with_another_log, no_directory],
 )
 async def test_a_file_that_lost_its_place_takes_no_change(thread, tmp_path, take_away):
     (tmp_path / "lab").mkdir()
