@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from gns3server.errors import Conflict, Forbidden, NotFound, Unavailable
+from gns3server.errors import Conflict, Forbidden, NotFound
 from gns3server.files.safe_open import MISSING, OpenFile, Outside, open_file
 from gns3server.running.threads import SeparateThreads
 from gns3server.storage.stores import PROJECT_FILE
@@ -107,7 +107,7 @@ async def opened(directory: Path, path: str, threads: SeparateThreads) -> AsyncI
     :raises Forbidden: the path leads out of the project, or to something hidden,
         or cannot be a path at all.
     :raises NotFound: there is no such file.
-    :raises Unavailable: the disk does not answer.
+    :raises Conflict: the disk that it is on does not answer.
     """
     opening = partial(_open_served, directory, path)
     with _answering(path):
@@ -121,7 +121,7 @@ def _answering(path: str) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise Unavailable(
+        raise Conflict(
             f"The file {path[:200]!r} cannot be read, because the disk that it is on does not "
             "answer: see whether that is in order, and try again."
         ) from error
@@ -184,8 +184,7 @@ async def opened_for_following(
     :param confined_to: directories that the file must be below; anywhere if ``None``.
     :raises Forbidden: it is not below them, or is one of the server's records.
     :raises NotFound: there is no such file.
-    :raises Conflict: it is a directory or cannot be opened.
-    :raises Unavailable: the disk does not answer.
+    :raises Conflict: it is a directory or cannot be opened, or its disk does not answer.
     """
     opening = partial(_open_anywhere, location, state, confined_to)
     with _answering(location):

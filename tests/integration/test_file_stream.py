@@ -162,7 +162,7 @@ async def test_followers_of_a_file_that_does_not_answer_hold_up_nobody(
                     await session.get(f"{server.url}{ROUTE}", json=body) for _ in range(10)
                 ]
                 # Once a read hangs, others that would hang as well are refused.
-                assert [each.status for each in followers] == [200] + 9 * [503]
+                assert [each.status for each in followers] == [200] + 9 * [409]
                 async with following(server, __file__) as stream:
                     assert await stream.readexactly(5) == b'"""Fi'
                 assert (await server.client.post("/v1/projects", {})).status == 201
