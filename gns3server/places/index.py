@@ -80,6 +80,20 @@ class ProjectIndex:
             )
         return found[0] if found else None
 
+    async def offer(self) -> None:
+        """Say in the log which projects in the directory for projects are on no record."""
+        location = self._config.current.projects_path
+        async with self._searching:
+            taken = self.paths | {path for _, path in self._claims}
+            found = await asyncio.to_thread(paths.copied_projects, location, taken)
+        for path, project_id in found:
+            if project_id not in self._index:
+                log.info(
+                    "%s holds project %s, which is on no record: to take it in, open it by its id",
+                    path,
+                    project_id,
+                )
+
     def of(self, project_id: str) -> ProjectPlace:
         """The stored place of an open project."""
         return self._index[project_id]

@@ -176,12 +176,28 @@ def find_project(projects: Path, project_id: str, taken: Collection[Path]) -> li
     return found
 
 
+def copied_projects(projects: Path, taken: Collection[Path]) -> list[tuple[Path, str]]:
+    """The directories that hold projects on no record, and the ids of these.
+
+    :param projects: the directory that is searched, as by :func:`find_project`.
+    :param taken: directories of known projects.
+    """
+    places = islice(_project_directories(projects, "", taken), MOST_SEARCHED)
+    return [
+        (place, owner)
+        for place in places
+        for (owner,) in salvage(place / PROJECT_FILE, "SELECT id FROM project")
+        if isinstance(owner, str)
+    ]
+
+
 def _project_directories(projects: Path, first: str, taken: Collection[Path]) -> Iterator[Path]:
     """Directories with records, but for those that are taken: one of a certain name first."""
     real = Path(os.path.realpath(projects))
 
     def candidates() -> Iterator[str]:
-        yield first
+        if first:
+            yield first
         with contextlib.suppress(OSError):
             yield from sorted(name for name in os.listdir(real) if name != first)
 

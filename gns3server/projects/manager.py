@@ -139,6 +139,7 @@ class ProjectManager:
             except Exception as error:
                 self.damaged.note(place, error)
         await purge(self.location, self._index.paths, self.machine)
+        await self._index.offer()
 
     async def _where(self, place: ProjectPlace) -> ProjectPlace:
         try:

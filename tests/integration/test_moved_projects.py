@@ -80,7 +80,10 @@ async def test_a_damaged_project_that_is_moved_back_elsewhere_is_opened(
         assert (await client.get("/v1/projects/damaged")).json == []
 
 
-async def test_a_project_that_was_copied_in_is_taken_in_by_its_id(make_projects, serving, tmp_path):
+async def test_a_project_that_was_copied_in_is_offered_and_taken_in_by_its_id(
+    make_projects, serving, tmp_path, caplog
+):
+    caplog.set_level("INFO")
     await make_projects()
     (tmp_path / "other").mkdir()
     shutil.copytree(tmp_path / "projects" / ID, tmp_path / "other" / "my lab")
@@ -91,6 +94,8 @@ async def test_a_project_that_was_copied_in_is_taken_in_by_its_id(make_projects,
     }
     async with serving(**settings) as server:
         client = server.client
+        offer = f"{tmp_path}/other/my lab holds project {ID}, which is on no record"
+        assert offer in caplog.text
         answer = await client.post("/v1/projects", {"project_id": ID})
         assert (answer.status, answer.json["name"]) == (201, "lab")
         assert answer.json["path"] == str(tmp_path / "other" / "my lab")
