@@ -36,6 +36,7 @@ from gns3server.running.gate import StartGate
 from gns3server.running.local_machine import LocalMachine
 from gns3server.running.machine import Machine
 from gns3server.running.runtime import runtime_base
+from gns3server.running.threads import SeparateThreads
 from gns3server.server import Server
 from gns3server.settings.errors import SettingsError
 from gns3server.settings.live import LiveSettings
@@ -45,6 +46,12 @@ from gns3server.storage.state_lock import lock_state
 from gns3server.storage.stores import ServerStore
 
 log = logging.getLogger(__name__)
+
+MOST_READERS = 64
+"""Files that clients name, and that are read at the same time; further ones wait."""
+
+READY_READERS = 2
+"""Threads for that which are there even if the server's user may start no more."""
 
 WATCH_SECONDS = 0.5
 """How often the configuration files are looked at; one that changes counts at the next look."""
@@ -242,8 +249,12 @@ async def _core(
             host.reports,
             host.note,
             stop,
+            SeparateThreads("reader", MOST_READERS, ready=READY_READERS),
         )
-        yield server, tasks
+        try:
+            yield server, tasks
+        finally:
+            server.readers.close()
 
 
 def callers(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:

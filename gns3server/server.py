@@ -16,6 +16,7 @@ from gns3server.nodes.registry import Registry
 from gns3server.nodes.store import Store
 from gns3server.projects.manager import ProjectManager
 from gns3server.running.machine import Machine
+from gns3server.running.threads import SeparateThreads
 from gns3server.settings.live import LiveSettings
 from gns3server.settings.schema import Settings
 from gns3server.storage.event_log import Translate
@@ -35,6 +36,7 @@ class Server:
     :param plugins: a report of each plugin, as its wire object's fields.
     :param plugin_mistake: notes a plugin's mistake: the plugin's name, where it was, and the error.
     :param stopping: set it to end the server.
+    :param readers: threads that read files which clients name, and which may never answer.
     :param undescribed: the plugins that are left out of the API document, which they would break.
     """
 
@@ -47,6 +49,7 @@ class Server:
     plugins: Callable[[], list[Mapping[str, Any]]]
     plugin_mistake: Callable[[str, str, Exception], None]
     stopping: asyncio.Event
+    readers: SeparateThreads
     undescribed: set[str] = field(default_factory=set)
 
     @property

@@ -40,6 +40,16 @@ def missing_directories(path: Path) -> list[Path]:
     return [place for place in (path, *path.parents) if not os.path.exists(place)]
 
 
+def write_new(path: Path, content: bytes) -> None:
+    """Write a new file. Whatever has its name, even a link or a pipe, is removed and not opened.
+
+    :raises OSError: as the file system says.
+    """
+    path.unlink(missing_ok=True)
+    with path.open("xb") as stream:
+        stream.write(content)
+
+
 def stage(directory: Path, files: Mapping[str, bytes]) -> None:
     """Write the new content beside each file, durably; :func:`replace` puts it in place.
 

@@ -11,8 +11,9 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 HASH_STEP = 16 * 1024 * 1024
@@ -38,7 +39,7 @@ class OpenFile:
 
     A thread may still be about to read when the request that asked for it is
     given up. The lock keeps it from reading whatever gets the number of the
-    closed descriptor next.
+    closed descriptor next: then the thread closes the file.
 
     :param path: where the file really is.
     """
@@ -46,6 +47,7 @@ class OpenFile:
     def __init__(self, descriptor: int, path: Path) -> None:
         self.path = path
         self._descriptor = descriptor
+        self._closing = False
         self._lock = threading.Lock()
 
     def read(self, position: int, size: int) -> bytes:
@@ -53,33 +55,53 @@ class OpenFile:
 
         :raises OSError: it cannot be read, or is closed.
         """
-        with self._lock:
-            return os.pread(self._number(), size, position)
+        with self._use() as descriptor:
+            return os.pread(descriptor, size, position)
 
     def status(self) -> os.stat_result:
         """What the operating system knows of it. Blocks.
 
         :raises OSError: it is closed.
         """
-        with self._lock:
-            return os.fstat(self._number())
+        with self._use() as descriptor:
+            return os.fstat(descriptor)
 
     def close(self) -> None:
-        """Close it, after any read under way. Idempotent. Blocks."""
-        with self._lock:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-                self._descriptor = -1
+        """Close it, at once or after a read that is under way. Idempotent."""
+        self._closing = True
+        self._close_unless_used()
 
-    def _number(self) -> int:
-        if self._descriptor < 0:
-            raise OSError(errno.EBADF, "the file is closed")
-        return self._descriptor
+    @contextmanager
+    def _use(self) -> Iterator[int]:
+        try:
+            with self._lock:
+                if self._closing:
+                    raise OSError(errno.EBADF, "the file is closed")
+                yield self._descriptor
+        finally:
+            if self._closing:
+                self._close_unless_used()
 
-    async def md5(self, between: Callable[[], None] = lambda: None) -> str:
+    def _close_unless_used(self) -> None:
+        # Whoever uses it meanwhile looks, after that, whether it is to be closed.
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._descriptor >= 0:
+                    os.close(self._descriptor)
+                    self._descriptor = -1
+            finally:
+                self._lock.release()
+
+    async def md5(
+        self,
+        between: Callable[[], None] = lambda: None,
+        *,
+        run: Callable[[Callable[[], int]], Awaitable[int]] = asyncio.to_thread,
+    ) -> str:
         """The MD5 sum of the whole content, in hexadecimal.
 
         :param between: called between two steps; what it raises ends the work.
+        :param run: calls a function that blocks off the loop.
         :raises OSError: the file cannot be read.
         """
         # Clients tell files apart by it; it protects nothing.
@@ -91,7 +113,7 @@ class OpenFile:
             return len(content)
 
         position = 0
-        while size := await asyncio.to_thread(step, position):
+        while size := await run(partial(step, position)):
             between()
             position += size
         return total.hexdigest()
@@ -137,8 +159,7 @@ def open_beneath(directory: Path, name: str) -> OpenFile:
     with directory_beneath(directory, place.parent) as parent:
         found = os.open(parent / place.name, PLACE)
         try:
-            # So as not to wait for a program that has a lease on it.
-            return _open_found(found, place, os.O_NONBLOCK)
+            return _open_found(found, place)
         finally:
             os.close(found)
 
@@ -201,13 +222,15 @@ def _name_usual_path(error: OSError, handle: str, place: Path) -> None:
             setattr(error, attribute, f"{place}{name.removeprefix(handle)}")
 
 
-def _open_found(found: int, place: Path, flags: int = 0) -> OpenFile:
+def _open_found(found: int, place: Path) -> OpenFile:
     mode = os.fstat(found).st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "it is not a regular file", str(place))
-    return OpenFile(os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | flags), place)
+    # So as not to wait for a program that has a lease on it, nor for what a file of /proc will say.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    return OpenFile(os.open(f"/proc/self/fd/{found}", flags), place)
 
 
 def is_plain_name(name: str) -> bool:

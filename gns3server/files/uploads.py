@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gns3server.files.durable import make_directory, sync_directory
+from gns3server.files.safe_open import open_file
 
 PREFIX = ".upload-"
 """The start of the names of unfinished files: hidden, so that no list shows them."""
@@ -165,10 +166,13 @@ def read_checksum(path: Path) -> str | None:
     A sum that is older than the file's last change belongs to the content before it.
     """
     try:
-        with checksum_file(path).open("rb") as stream:
-            if os.fstat(stream.fileno()).st_mtime_ns < path.stat().st_ctime_ns:
+        file = open_file(checksum_file(path))
+        try:
+            if file.status().st_mtime_ns < path.stat().st_ctime_ns:
                 return None
-            text = stream.read(64).decode("ascii").strip()
+            text = file.read(0, 64).decode("ascii").strip()
+        finally:
+            file.close()
     except (OSError, UnicodeError):
         return None
     return text if MD5.fullmatch(text) else None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
@@ -10,6 +13,9 @@ from aiohttp.http import HttpVersion11
 from gns3server.files.safe_open import OpenFile
 from gns3server.http.edge import has_gone
 from gns3server.http.routing import OCTETS, Call
+from gns3server.projects.project_files import read_apart
+
+T = TypeVar("T")
 
 CHUNK = 256 * 1024
 """Bytes that are read and sent in one go."""
@@ -42,14 +48,17 @@ def piecewise(call: Call, media_type: str) -> web.StreamResponse:
 
 async def send(call: Call, file: OpenFile) -> web.StreamResponse:
     """Send a file as it is now; what is appended meanwhile is left out."""
-    size = (await asyncio.to_thread(file.status)).st_size
+    size = (await _read(call, file, file.status)).st_size
     response = piecewise(call, OCTETS)
     await response.prepare(call.request)
     if call.request.method == "HEAD":
         return response
     position = 0
     while position < size:
-        content = await _read(call, file, position, min(CHUNK, size - position))
+        with _broken_off(call, file):
+            content = await _read(
+                call, file, partial(file.read, position, min(CHUNK, size - position))
+            )
         if not content:
             break
         await response.write(content)
@@ -68,13 +77,21 @@ async def follow(call: Call, file: OpenFile) -> web.StreamResponse:
     await response.prepare(call.request)
     position = 0
     while not call.ending.is_set():
-        content = await _read(call, file, position, CHUNK)
+        try:
+            with _broken_off(call, file, unless=(BlockingIOError, TimeoutError)):
+                content, size = await _read(call, file, partial(_read_on, file, position))
+        except BlockingIOError:
+            content, size = b"", position
+        except TimeoutError:
+            # The disk may answer later.
+            check_still_there(call.request)
+            continue
         if content:
             await response.write(content)
             position += len(content)
             continue
         check_still_there(call.request)
-        if (await asyncio.to_thread(file.status)).st_size < position:
+        if size < position:
             position = 0
         else:
             await call.ending.wait(LOOK_SECONDS)
@@ -82,13 +99,28 @@ async def follow(call: Call, file: OpenFile) -> web.StreamResponse:
     return response
 
 
-async def _read(call: Call, file: OpenFile, position: int, size: int) -> bytes:
-    """Read on, or break the connection: the answer has begun and cannot become an error any more.
+def _read_on(file: OpenFile, position: int) -> tuple[bytes, int]:
+    """What comes next in a file, and how long the file is."""
+    content = file.read(position, CHUNK)
+    return content, position if content else file.status().st_size
+
+
+async def _read(call: Call, file: OpenFile, function: Callable[[], T]) -> T:
+    return await read_apart(call.server.readers, file.path, function)
+
+
+@contextmanager
+def _broken_off(
+    call: Call, file: OpenFile, *, unless: tuple[type[OSError], ...] = ()
+) -> Iterator[None]:
+    """Break the connection if a file cannot be read on: it is too late for an error as answer.
 
     :raises ConnectionResetError: the file can no longer be read.
     """
     try:
-        return await asyncio.to_thread(file.read, position, size)
+        yield
+    except unless:
+        raise
     except OSError as error:
         if call.request.transport is not None:
             call.request.transport.abort()

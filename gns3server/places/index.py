@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from gns3server.errors import FilesFailed
+from gns3server.errors import Conflict, FilesFailed
 from gns3server.files.durable import missing_directories
+from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
 from gns3server.places import paths
 from gns3server.settings.live import LiveSettings
 from gns3server.storage.rows import ProjectPlace
@@ -28,6 +29,7 @@ class ProjectIndex:
         self._records = records
         self._index: dict[str, ProjectPlace] = {}
         self._claims: list[tuple[str, Path]] = []
+        self._searching = asyncio.Lock()
 
     async def load(self) -> list[ProjectPlace]:
         """Read what earlier servers have stored, and undo deletions that were not completed."""
@@ -44,6 +46,53 @@ class ProjectIndex:
     def get(self, project_id: str) -> ProjectPlace | None:
         """The stored place of a project; ``None`` if it is not known."""
         return self._index.get(project_id)
+
+    async def now(self, project_id: str) -> ProjectPlace | None:
+        """Where a known project is now: on record, or elsewhere if that directory is gone.
+
+        Then it is looked for by its id in the directory for projects.
+
+        :raises gns3server.errors.Conflict: several directories hold it.
+        """
+        place = self._index.get(project_id)
+        if place is None or await asyncio.to_thread(os.path.lexists, place.path):
+            return place
+        found = await self.copied_in(project_id)
+        if found is None:
+            return place
+        log.info("project %s is in %s now, and no longer in %s", place.id, found, place.path)
+        return replace(place, path=found, given=str(found))
+
+    async def copied_in(self, project_id: str) -> Path | None:
+        """The directory with a project in the directory for projects, if no project is known there.
+
+        :raises gns3server.errors.Conflict: several directories hold it.
+        """
+        location = self._config.current.projects_path
+        async with self._searching:
+            # None of these may be opened here: it would end SQLite's locks on it.
+            taken = self.paths | {path for _, path in self._claims}
+            found = await asyncio.to_thread(paths.find_project, location, project_id, taken)
+        if len(found) > 1:
+            raise Conflict(
+                f"Project {project_id} is in several directories: {', '.join(map(str, found))}. "
+                f"Rename the right one to {location / project_id}."
+            )
+        return found[0] if found else None
+
+    async def offer(self) -> None:
+        """Say in the log which projects in the directory for projects are on no record."""
+        location = self._config.current.projects_path
+        async with self._searching:
+            taken = self.paths | {path for _, path in self._claims}
+            found = await asyncio.to_thread(paths.copied_projects, location, taken)
+        for path, project_id in found:
+            if project_id not in self._index:
+                log.info(
+                    "%s holds project %s, which is on no record: to take it in, open it by its id",
+                    path,
+                    project_id,
+                )
 
     def of(self, project_id: str) -> ProjectPlace:
         """The stored place of an open project."""
@@ -76,7 +125,7 @@ class ProjectIndex:
 
     @asynccontextmanager
     async def claimed(
-        self, project_id: str, path: Path, given: str, *, make: bool = True
+        self, project_id: str, path: Path, given: str, *, make: bool = True, moved: bool = False
     ) -> AsyncIterator[ProjectPlace]:
         """Keep other projects out of a directory while it is being taken into use.
 
@@ -85,6 +134,7 @@ class ProjectIndex:
         :param given: how the client has written it.
         :param make: the directory is made if it is missing, and removed again if the context
             fails.
+        :param moved: the directory on record was moved there as it is.
         :raises gns3server.errors.Conflict: it has, or would have, files of another project.
         :raises gns3server.errors.FilesFailed: it cannot be made.
         """
@@ -96,12 +146,13 @@ class ProjectIndex:
         paths.check_apart(path, others)
         claim = (project_id, path)
         missing: list[Path] = []
-        self._claims.append(claim)
+        async with self._searching:
+            self._claims.append(claim)
         try:
             if make:
                 missing = await asyncio.to_thread(self._missing, path)
             made = make and await asyncio.to_thread(paths.make_project_directory, path)
-            recorded = known is not None and known.path == path and known.made_directory
+            recorded = known is not None and (known.path == path or moved) and known.made_directory
             yield ProjectPlace(
                 id=project_id,
                 path=path,
@@ -159,21 +210,22 @@ class ProjectIndex:
             aside = await asyncio.to_thread(paths.set_aside, place.id, place.path, whole)
         except OSError as error:
             raise FilesFailed(
-                f"Project {place.id} could not be deleted: {error}. It is still there: make "
-                f"{place.path} and its parent writable, then delete it again."
+                f"Project {place.id} could not be deleted: {error}. It is still there. "
+                f"{remedy(error, place.path, DIRECTORY_REMEDY)} Then delete it again."
             ) from error
         try:
             await self.remove(place.id)
         except BaseException:
-            await asyncio.to_thread(paths.bring_back, place.path, aside, whole)
+            await asyncio.to_thread(paths.bring_back, aside)
             raise
         await let_go()
         try:
             await asyncio.to_thread(paths.discard, aside)
         except OSError as error:
+            where = place.path if aside is None or aside.inside else aside.place
             raise FilesFailed(
                 f"Project {place.id} was deleted, but some of its files could not be removed: "
-                f"{error}. They are in {aside}: remove them by hand."
+                f"{error}. They are in {where}: remove them by hand."
             ) from error
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gns3server.errors import FilesFailed
+from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
 from gns3server.files.safe_open import is_plain_name
 from gns3server.places.paths import FILES_DIRECTORY, MOVING
 
@@ -67,7 +68,7 @@ def convert(legacy: LegacyNode, new_directory: Path) -> None:
     except OSError as error:
         raise FilesFailed(
             f"The files of VM {legacy.name!r} could not be moved to their new place: {error}. "
-            "Make the project's directory writable and try again."
+            f"{remedy(error, new_directory, DIRECTORY_REMEDY)} Then try again."
         ) from error
 
 

@@ -6,18 +6,22 @@ All functions block: call them off the loop.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import pwd
 import shutil
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from gns3server.errors import Conflict, FilesFailed, advice
-from gns3server.files.durable import make_directory, sync_directory, sync_file
+from gns3server.files.durable import make_directory, sync_directory, sync_file, write_new
+from gns3server.files.reasons import DIRECTORY_REMEDY, obstacle, remedy
 from gns3server.files.safe_open import MISSING, directory_beneath
+from gns3server.storage.file_check import salvage
 from gns3server.storage.stores import PROJECT_FILE
 
 log = logging.getLogger(__name__)
@@ -27,11 +31,17 @@ TEMPORARY_MARKER = ".gns3_temporary"
 DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
 """What the names of a database's files end with (SQLite, "Temporary Files")."""
 
+MOST_SEARCHED = 256
+"""Directories of no known project that are looked into for a project, at most."""
+
 LONGEST = 4095
 """Bytes of a path, which Linux does not take longer (PATH_MAX, without the byte at its end)."""
 
 DELETED = ".gns3_deleted-"
 """The start of the names of hidden directories that hold files to be removed."""
+
+IMMOVABLE = (errno.EXDEV, errno.EBUSY)
+"""How the kernel says that a directory cannot be renamed, whatever the user's rights are."""
 
 MOVING = ".gns3_moving-"
 """The start of the names of hidden directories through which files of a project are moved."""
@@ -98,15 +108,19 @@ def make_project_directory(path: Path) -> bool:
     try:
         ours = not path.exists() or _is_empty(path)
         make_directory(path)
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(f"{path} is not writable")
+        in_the_way = obstacle(path)
+        if in_the_way is not None:
+            raise in_the_way
     except OSError as error:
         raise FilesFailed(
             f"The project directory {path} cannot be made or used: "
-            + (advice(error) or f"{error}. Make it writable for the server's user")
-            + ", or choose another path."
+            f"{advice(error) or _with_remedy(error, path)}, or choose another path."
         ) from error
     return ours
+
+
+def _with_remedy(error: OSError, path: Path) -> str:
+    return f"{error}. {remedy(error, path, DIRECTORY_REMEDY).removesuffix('.')}"
 
 
 def _is_empty(path: Path) -> bool:
@@ -131,7 +145,7 @@ def mark_temporary(path: Path, temporary: bool) -> None:
         return
     try:
         if temporary:
-            marker.write_text("1")
+            write_new(marker, b"1")
             sync_file(marker)
         else:
             marker.unlink(missing_ok=True)
@@ -142,8 +156,57 @@ def mark_temporary(path: Path, temporary: bool) -> None:
             marker.unlink(missing_ok=True)
         raise FilesFailed(
             f"The mark of a temporary project in {path} cannot be changed: "
-            f"{advice(error) or f'{error}. Make the directory writable'}."
+            f"{advice(error) or _with_remedy(error, path)}."
         ) from error
+
+
+def find_project(projects: Path, project_id: str, taken: Collection[Path]) -> list[Path]:
+    """The directories in which the records of a project are, by its id.
+
+    :param projects: the directory that is searched, but for links and what is below.
+    :param taken: directories of other projects, which are left alone.
+    :returns: only the one that has the id as its name, if there is one.
+    """
+    found: list[Path] = []
+    for place in islice(_project_directories(projects, project_id, taken), MOST_SEARCHED):
+        if (project_id,) in salvage(place / PROJECT_FILE, "SELECT id FROM project"):
+            found.append(place)
+            if place.name == project_id:
+                break
+    return found
+
+
+def copied_projects(projects: Path, taken: Collection[Path]) -> list[tuple[Path, str]]:
+    """The directories that hold projects on no record, and the ids of these.
+
+    :param projects: the directory that is searched, as by :func:`find_project`.
+    :param taken: directories of known projects.
+    """
+    places = islice(_project_directories(projects, "", taken), MOST_SEARCHED)
+    return [
+        (place, owner)
+        for place in places
+        for (owner,) in salvage(place / PROJECT_FILE, "SELECT id FROM project")
+        if isinstance(owner, str)
+    ]
+
+
+def _project_directories(projects: Path, first: str, taken: Collection[Path]) -> Iterator[Path]:
+    """Directories with records, but for those that are taken: one of a certain name first."""
+    real = Path(os.path.realpath(projects))
+
+    def candidates() -> Iterator[str]:
+        if first:
+            yield first
+        with contextlib.suppress(OSError):
+            yield from sorted(name for name in os.listdir(real) if name != first)
+
+    for place in map(real.joinpath, candidates()):
+        records = place / PROJECT_FILE
+        # What is behind a link is where its owner wants it.
+        linked = place.is_symlink() or records.is_symlink()
+        if place not in taken and not linked and records.is_file():
+            yield place
 
 
 def temporary_leftovers(projects: Path, keep: Collection[Path]) -> list[Path]:
@@ -162,14 +225,36 @@ def temporary_leftovers(projects: Path, keep: Collection[Path]) -> list[Path]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Files of a project that are out of the way, before they are removed.
+
+    :param place: the directory that they are in now.
+    :param path: the project's directory.
+    :param whole: all of that directory is ours.
+    """
+
+    place: Path
+    path: Path
+    whole: bool
+
+    @property
+    def inside(self) -> bool:
+        """Whether they are still in the project's directory, and some of them in their places."""
+        return self.place.parent == self.path
+
+
 def aside_of(project_id: str, path: Path, whole: bool) -> Path:
-    """Where the files of a project are while it is being deleted."""
+    """Where the files of a project are while it is being deleted, unless they cannot leave it."""
     name = f"{DELETED}{uuid.UUID(project_id).hex}"
     return path.with_name(name) if whole else path / name
 
 
-def set_aside(project_id: str, path: Path, whole: bool) -> Path | None:
-    """Take a project's files out of the way in one step, before they are removed.
+def set_aside(project_id: str, path: Path, whole: bool) -> Aside | None:
+    """Take a project's files out of the way, before they are removed.
+
+    A directory that cannot be renamed, as it is a mount point or of another layer of an overlay,
+    stays where it is: then it is enough that the records are out of the way.
 
     :param whole: the whole directory is ours; otherwise only what we put into it is taken.
     :returns: where they are now, for :func:`bring_back` or :func:`discard`;
@@ -178,33 +263,42 @@ def set_aside(project_id: str, path: Path, whole: bool) -> Path | None:
     """
     if not path.is_dir():
         return None
-    aside = aside_of(project_id, path, whole)
-    if aside.is_dir():
+    if whole:
+        try:
+            return _set_aside(Aside(aside_of(project_id, path, whole=True), path, whole))
+        except OSError as error:
+            if error.errno not in IMMOVABLE:
+                raise
+    return _set_aside(Aside(aside_of(project_id, path, whole=False), path, whole))
+
+
+def _set_aside(aside: Aside) -> Aside:
+    if aside.place.is_dir():
         # From an earlier project with this id, whose files could not be removed.
-        discard(aside)
+        shutil.rmtree(aside.place)
     try:
-        if whole:
-            path.rename(aside)
+        if aside.inside:
+            aside.place.mkdir()
+            _move(aside.path, aside.place)
         else:
-            aside.mkdir()
-            _move(path, aside)
-        sync_directory(aside.parent)
+            aside.path.rename(aside.place)
+        sync_directory(aside.place.parent)
     except OSError:
-        if aside.is_dir():
-            bring_back(path, aside, whole)
+        if aside.place.is_dir():
+            bring_back(aside)
         raise
     return aside
 
 
-def bring_back(path: Path, aside: Path | None, whole: bool) -> None:
+def bring_back(aside: Aside | None) -> None:
     """Undo :func:`set_aside`."""
     if aside is None:
         return
-    if whole:
-        aside.rename(path)
-        return
-    _move(aside, path)
-    aside.rmdir()
+    if aside.inside:
+        _move(aside.place, aside.path)
+        aside.place.rmdir()
+    else:
+        aside.place.rename(aside.path)
 
 
 def bring_back_interrupted(project_id: str, path: Path, whole: bool) -> bool:
@@ -214,29 +308,61 @@ def bring_back_interrupted(project_id: str, path: Path, whole: bool) -> bool:
 
     :raises OSError: its files cannot be moved.
     """
-    aside = aside_of(project_id, path, whole)
-    if os.path.lexists(path / PROJECT_FILE) or not os.path.lexists(aside / PROJECT_FILE):
-        return False
-    bring_back(path, aside, whole)
-    sync_directory(aside.parent)
-    return True
+    for beside in (True, False) if whole else (False,):
+        aside = Aside(aside_of(project_id, path, beside), path, whole)
+        if os.path.lexists(path / PROJECT_FILE) or not os.path.lexists(aside.place / PROJECT_FILE):
+            continue
+        bring_back(aside)
+        sync_directory(aside.place.parent)
+        return True
+    return False
 
 
 def _move(source: Path, target: Path) -> None:
     """Move what we put into a project's directory, its records last."""
     records = sorted(source.glob(f"{PROJECT_FILE}*"), reverse=True)
-    for entry in [source / FILES_DIRECTORY, source / TEMPORARY_MARKER, *records]:
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            (source / FILES_DIRECTORY).rename(target / FILES_DIRECTORY)
+        except OSError as error:
+            if error.errno not in IMMOVABLE:
+                raise
+    for entry in [source / TEMPORARY_MARKER, *records]:
         if os.path.lexists(entry):
             entry.rename(target / entry.name)
 
 
-def discard(aside: Path | None) -> None:
-    """Remove for good what was set aside.
+def discard(aside: Aside | None) -> None:
+    """Remove for good what was set aside, and what of it had to stay in its place.
 
     :raises OSError: something could not be removed.
     """
-    if aside is not None:
-        shutil.rmtree(aside)
+    if aside is None:
+        return
+    if not aside.inside:
+        shutil.rmtree(aside.place)
+        return
+    left = list(aside.path.iterdir()) if aside.whole else [aside.path / FILES_DIRECTORY]
+    for entry in left:
+        if entry != aside.place:
+            _remove(entry)
+    # Last, so that what is left is known for what it is.
+    shutil.rmtree(aside.place)
+    if aside.whole:
+        remove_if_empty([aside.path])
+
+
+def _remove(place: Path) -> None:
+    """Remove whatever there is, but nothing behind a link."""
+    if not place.is_dir() or place.is_symlink():
+        place.unlink(missing_ok=True)
+        return
+    try:
+        shutil.rmtree(place)
+    except OSError as error:
+        # A mount point stays, empty.
+        if error.errno != errno.EBUSY or not place.is_mount():
+            raise
 
 
 def remove_what_was_made(path: Path) -> None:

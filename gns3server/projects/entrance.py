@@ -44,12 +44,14 @@ class Entrance:
         given: str | None = None,
         chosen: bool,
         make: bool = True,
+        moved: bool = False,
     ) -> AsyncIterator[ProjectPlace]:
         """Keep room for a project, and its directory for it alone, while the context lasts.
 
         :param given: what answers show as the path, if that is not ``path``.
         :param chosen: a client has named the path.
         :param make: the directory is made if it is missing.
+        :param moved: the directory on record was moved there as it is.
         :raises Forbidden: a client has named the path, and the server is not local.
         :raises Conflict: there is no room, the path cannot be a project's, or its records cannot be
             used.
@@ -61,7 +63,9 @@ class Entrance:
         try:
             real, known = await self._index.resolve(path), self._index.get(project_id)
             try:
-                async with self._index.claimed(project_id, real, given or path, make=make) as place:
+                async with self._index.claimed(
+                    project_id, real, given or path, make=make, moved=moved
+                ) as place:
                     yield place
             except DatabaseError as error:
                 if known is not None and known.path == real:

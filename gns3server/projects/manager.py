@@ -130,7 +130,8 @@ class ProjectManager:
 
     async def open_known(self) -> None:
         """Open the projects that were open when the last server ended; a bad one harms no other."""
-        wanted = [place for place in await self._index.load() if place.open]
+        known = [place for place in await self._index.load() if place.open]
+        wanted = [await self._where(place) for place in known]
         # One after the other: of two that name the same port, always the same one gets it.
         for place, loading in read_ahead(self.databases, wanted):
             try:
@@ -138,6 +139,14 @@ class ProjectManager:
             except Exception as error:
                 self.damaged.note(place, error)
         await purge(self.location, self._index.paths, self.machine)
+        await self._index.offer()
+
+    async def _where(self, place: ProjectPlace) -> ProjectPlace:
+        try:
+            return await self._index.now(place.id) or place
+        except Conflict:
+            # It is said to be missing where it was.
+            return place
 
     def start_always_on(self) -> None:
         """Start the nodes that are always on; to be called when the server listens."""
@@ -163,7 +172,8 @@ class ProjectManager:
         known = self._index.get(project_id)
         if known is None or path is None or project_id in self.damaged:
             return known is not None
-        return known.path == await self._index.resolve(path)
+        here = await self._index.now(project_id) or known
+        return here.path == await self._index.resolve(path)
 
     async def create(
         self,
@@ -185,7 +195,9 @@ class ProjectManager:
         async with self.alone_with(wanted):
             if await self.is_known(wanted):
                 raise Conflict(f"Project {wanted} already exists: open it, or choose another id.")
-            return await self.make(wanted, name=name, path=path, temporary=temporary)
+            return await self.make(
+                wanted, name=name, path=path, temporary=temporary, copied=project_id is not None
+            )
 
     async def open(self, project_id: str) -> Project:
         """Open a project that is closed; an open project is left alone.
@@ -212,17 +224,21 @@ class ProjectManager:
         name: str | None = None,
         path: str | None = None,
         temporary: bool = False,
+        copied: bool = True,
     ) -> Project:
         """Make a project. The caller must hold its id, which must not be on record.
 
-        Records of it that are already in the directory are taken over: labs get copied.
+        Records of it that are already in the directory are taken over: labs get copied. Without a
+        path they are looked for in the directory for projects, whatever the name of the copy is.
 
+        :param copied: there may be such records.
         :raises Forbidden: a path was given and the server is not local.
         :raises Conflict: the path cannot be a project's, or there are too many projects.
         :raises FilesFailed: the directory cannot be made.
         """
-        default = str(self.location / project_id)
         chosen = path is not None
+        there = await self._index.copied_in(project_id) if copied and not chosen else None
+        default = str(there or self.location / project_id)
         async with self._entrance.admit(project_id, path or default, chosen=chosen) as place:
             loading = load_records(self.databases, place)
             return await self._open(place, loading, name=name, temporary=temporary)
@@ -238,15 +254,17 @@ class ProjectManager:
         :raises Forbidden: a path was given and the server is not local.
         :raises Conflict: its records are damaged, or there are too many projects.
         """
-        known = self._index.get(project_id)
+        known = await self._index.now(project_id)
         if known is None:
             raise NotFound(f"This server has no project {project_id}: create it first.")
+        chosen = path not in (None, known.given, str(known.path))
         async with self._entrance.admit(
             project_id,
             path or str(known.path),
             given=path or known.given,
-            chosen=path is not None,
+            chosen=chosen,
             make=False,
+            moved=not chosen,
         ) as place:
             loading = load_records(self.databases, place, expected=True)
             return await self._open(place, loading, name=name)

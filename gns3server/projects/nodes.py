@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gns3server.errors import Conflict, FilesFailed, NotFound
+from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
 from gns3server.nodes import lifecycle
 from gns3server.nodes.node import Change, Node
 from gns3server.nodes.node_type import NodeType, Numbers
@@ -246,7 +247,7 @@ class ProjectNodes:
         except OSError as error:
             raise FilesFailed(
                 f"The directory of the deleted VM {node_id} could not be removed: {error}. "
-                "Make it writable and commit again."
+                f"{remedy(error, directory, DIRECTORY_REMEDY)} Then commit again."
             ) from error
         async with self._project.change() as change:
             change.forget_removed_node(node_id)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from gns3server.errors import Conflict, StorageFailed
+from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node import Node
 from gns3server.nodes.parked import ParkedNode
@@ -161,10 +162,10 @@ async def _finish_files(project: Project, stored: StoredProject) -> None:
         try:
             await project.machine.place_files(directory, project.path, contents)
         except OSError as error:
+            help_text = remedy(error, directory, DIRECTORY_REMEDY)
             raise StorageFailed(
                 f"Project {project.id} cannot be opened, because a changed file of VM {node_id} "
-                f"cannot be put in place: {error}. Free some disk space, or make the directory "
-                "writable, and try again."
+                f"cannot be put in place: {error}. {help_text} Then try again."
             ) from error
         async with project.change(fact=True) as change:
             change.files_replaced(node_id)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from gns3server.errors import Conflict, Forbidden, NotFound
 from gns3server.files.safe_open import MISSING, OpenFile, Outside, open_file
+from gns3server.running.threads import SeparateThreads
 from gns3server.storage.stores import PROJECT_FILE
+
+T = TypeVar("T")
+
+READ_SECONDS = 3.0
+"""How long one read of a file may take; a disk of the network may not answer at all."""
 
 UNLISTED_SUFFIX = ".ghost"
 """Memory of emulated routers: large, and useless to clients (contract 2.4)."""
@@ -44,22 +51,44 @@ def is_text(name: str) -> bool:
     return True
 
 
+async def read_apart(threads: SeparateThreads, place: Path | str, function: Callable[[], T]) -> T:
+    """Call a function that reads a file in a thread that nobody else waits for.
+
+    :param place: the file. However often it is asked for, it takes one thread if it hangs.
+    :raises TimeoutError: there was no answer in time.
+    :raises OSError: what the function raises.
+    """
+    return await threads.run(function, key=str(place), limit=READ_SECONDS)
+
+
+@asynccontextmanager
+async def _opened(
+    threads: SeparateThreads, place: Path | str, function: Callable[[], OpenFile]
+) -> AsyncIterator[OpenFile]:
+    """The file that a function opens, which is closed with the context."""
+    file = await threads.run(function, key=str(place), limit=READ_SECONDS, dropped=OpenFile.close)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
 async def list_files(
-    directory: Path, between: Callable[[], None] = lambda: None
+    directory: Path, threads: SeparateThreads, between: Callable[[], None] = lambda: None
 ) -> list[Mapping[str, str]]:
     """Path and MD5 sum of each file (FILE-02); one that cannot be read is left out.
 
+    :param threads: read the files.
     :param between: called from time to time; an exception that it raises ends the work.
     """
     found: list[Mapping[str, str]] = []
-    for path in await asyncio.to_thread(lambda: list(names(directory))):
+    for path in await threads.run(lambda: list(names(directory)), key=str(directory)):
         between()
+        read = partial(read_apart, threads, directory / path)
         try:
-            file = await asyncio.to_thread(_open, directory, path, hidden=True)
-            try:
-                found.append({"path": path, "md5sum": await file.md5(between)})
-            finally:
-                await asyncio.to_thread(file.close)
+            opening = partial(_open, directory, path, hidden=True)
+            async with _opened(threads, directory / path, opening) as file:
+                found.append({"path": path, "md5sum": await file.md5(between, run=read)})
         except (OSError, Outside):
             # Gone meanwhile, not readable, not a regular file, or a link out of the project.
             continue
@@ -67,22 +96,35 @@ async def list_files(
 
 
 @asynccontextmanager
-async def opened(directory: Path, path: str) -> AsyncIterator[OpenFile]:
+async def opened(directory: Path, path: str, threads: SeparateThreads) -> AsyncIterator[OpenFile]:
     """A file of the project, open.
 
     Names that begin with a dot at the top of the project are hidden (contract 2.4,
     FILE-06): marks of the server. Deeper down they are an emulator's own files and
     part of the lab.
 
+    :param threads: read the file.
     :raises Forbidden: the path leads out of the project, or to something hidden,
         or cannot be a path at all.
     :raises NotFound: there is no such file.
+    :raises Conflict: the disk that it is on does not answer.
     """
-    file = await asyncio.to_thread(_open_served, directory, path)
+    opening = partial(_open_served, directory, path)
+    with _answering(path):
+        async with _opened(threads, directory / path, opening) as file:
+            yield file
+
+
+@contextmanager
+def _answering(path: str) -> Iterator[None]:
+    """Say so if a disk does not answer."""
     try:
-        yield file
-    finally:
-        await asyncio.to_thread(file.close)
+        yield
+    except TimeoutError as error:
+        raise Conflict(
+            f"The file {path[:200]!r} cannot be read, because the disk that it is on does not "
+            "answer: see whether that is in order, and try again."
+        ) from error
 
 
 def _open_served(directory: Path, path: str) -> OpenFile:
@@ -133,21 +175,21 @@ def _refused(path: str) -> Forbidden:
 
 @asynccontextmanager
 async def opened_for_following(
-    location: str, *, state: Path, confined_to: Iterable[Path] | None
+    location: str, threads: SeparateThreads, *, state: Path, confined_to: Iterable[Path] | None
 ) -> AsyncIterator[OpenFile]:
     """A file of this machine, open.
 
+    :param threads: read the file.
     :param state: the server's own directory, from which nothing is read.
     :param confined_to: directories that the file must be below; anywhere if ``None``.
     :raises Forbidden: it is not below them, or is one of the server's records.
     :raises NotFound: there is no such file.
-    :raises Conflict: it is a directory or cannot be opened.
+    :raises Conflict: it is a directory or cannot be opened, or its disk does not answer.
     """
-    file = await asyncio.to_thread(_open_anywhere, location, state, confined_to)
-    try:
-        yield file
-    finally:
-        await asyncio.to_thread(file.close)
+    opening = partial(_open_anywhere, location, state, confined_to)
+    with _answering(location):
+        async with _opened(threads, location, opening) as file:
+            yield file
 
 
 def _open_anywhere(location: str, state: Path, confined_to: Iterable[Path] | None) -> OpenFile:

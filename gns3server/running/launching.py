@@ -10,13 +10,17 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from gns3server.errors import advice
+from gns3server.files.durable import write_new
 from gns3server.running.identity import Handle, open_child
 from gns3server.running.logs import open_log
 from gns3server.running.procfs import RUN_ID_VARIABLE
 from gns3server.running.runs import LaunchFailed
+from gns3server.running.sockets import bound_sockets
 from gns3server.running.spec import LaunchSpec, Port
 
 PR_SET_TIMERSLACK = 29  # linux/prctl.h
@@ -47,7 +51,19 @@ def unblock_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def launch(spec: LaunchSpec, run_id: str, base_env: Mapping[str, str]) -> Handle:
+class Launched(NamedTuple):
+    """A program that was started.
+
+    :param main: its process, a child of ours to be reaped, and a pidfd to be closed.
+    :param bound_before: inodes of the sockets that others had bound to its ports before: of other
+        address families, so that they are not in its way.
+    """
+
+    main: Handle
+    bound_before: frozenset[int]
+
+
+def launch(spec: LaunchSpec, run_id: str, base_env: Mapping[str, str]) -> Launched:
     """Start the program of a spec, in a session of its own.
 
     It starts clean: no signal is ignored (see :func:`catch_ignored_signals`) or blocked (see
@@ -56,12 +72,15 @@ def launch(spec: LaunchSpec, run_id: str, base_env: Mapping[str, str]) -> Handle
     :param spec: what to start, and where.
     :param run_id: identifies its processes, in their environment.
     :param base_env: its environment, before the spec's own variables.
-    :returns: the process, a child of ours to be reaped, and a pidfd to be closed.
     :raises LaunchFailed: nothing was started, or what was has been killed.
     """
     _write_files(spec)
     for port in spec.ports:
         _check_free(port)
+    try:
+        bound = bound_sockets(spec.ports)
+    except OSError as error:
+        raise LaunchFailed(f"the kernel does not list its sockets: {_advice(error)}") from error
     environment = {**base_env, **spec.env, RUN_ID_VARIABLE: run_id}
     popen = _popen(spec, environment)
     try:
@@ -74,7 +93,7 @@ def launch(spec: LaunchSpec, run_id: str, base_env: Mapping[str, str]) -> Handle
     popen.returncode = 0
     if child is None:
         raise LaunchFailed(f"{spec.argv[0]} was reaped by something other than this server")
-    return child
+    return Launched(child, frozenset(chain.from_iterable(bound.values())))
 
 
 def in_use(place: Port | str) -> str:
@@ -95,7 +114,7 @@ def _write_files(spec: LaunchSpec) -> None:
         for name, content in spec.files.items():
             # Written beside, then renamed: a crash must not leave half a script to be run.
             beside = directory / f".{name}.new"
-            beside.write_bytes(content)
+            write_new(beside, content)
             beside.replace(directory / name)
     except OSError as error:
         raise LaunchFailed(f"cannot write to the directory {spec.cwd}: {_advice(error)}") from error

@@ -101,9 +101,9 @@ class LocalRunner:
         await asyncio.to_thread(self._spawner.shutdown)
 
     async def _spawn(self, spec: LaunchSpec, run_id: str) -> LocalRun:
-        main = await self._in_thread(launch, spec, run_id, self._base_env)
+        main, bound_before = await self._in_thread(launch, spec, run_id, self._base_env)
         log.debug("process %d runs %s in %s", main.identity.pid, shlex.join(spec.argv), spec.cwd)
-        return self._watch(spec, run_id, [main], RunState.STARTING)
+        return self._watch(spec, run_id, [main], RunState.STARTING, bound_before)
 
     async def _adopt(
         self, spec: LaunchSpec, run_id: str, processes: tuple[ProcessIdentity, ...]
@@ -123,9 +123,22 @@ class LocalRunner:
         return None
 
     def _watch(
-        self, spec: LaunchSpec, run_id: str, essential: list[Handle], state: RunState
+        self,
+        spec: LaunchSpec,
+        run_id: str,
+        essential: list[Handle],
+        state: RunState,
+        bound_before: frozenset[int] = frozenset(),
     ) -> LocalRun:
-        run = LocalRun(spec, run_id, essential, state, reader=self._reader, hurry=self._hurry)
+        run = LocalRun(
+            spec,
+            run_id,
+            essential,
+            state,
+            bound_before=bound_before,
+            reader=self._reader,
+            hurry=self._hurry,
+        )
         self._runs.add(run)
         if self._log_keeper is None or self._log_keeper.done():
             self._log_keeper = asyncio.create_task(self._keep_logs())

@@ -18,6 +18,7 @@ from gns3server.running.local import LocalRunner
 from gns3server.running.local_run import LocalRun
 from gns3server.running.machine import FileStamp, Machine
 from gns3server.running.spec import LaunchSpec
+from gns3server.running.threads import SeparateThreads
 
 
 class LocalMachine(Machine):
@@ -47,9 +48,13 @@ class LocalMachine(Machine):
         self._search_path = search_path
         self._files = SmallFiles()
         self._runner = LocalRunner(base_env)
+        self._resolver = network.Resolver(ready=1)
+        self._tools = SeparateThreads("tool", tools.MOST_TOOLS)
 
     async def close(self) -> None:
         """Finish stops that have begun, then let go of all other runs without stopping them."""
+        self._resolver.close()
+        self._tools.close()
         await self._runner.close()
         await asyncio.to_thread(runtime.remove_base, self.runtime)
 
@@ -89,12 +94,12 @@ class LocalMachine(Machine):
         env: Mapping[str, str] | None = None,
     ) -> tools.ToolResult:
         env = self._base_env if env is None else env
-        return await tools.run_tool(argv, limit=limit, cwd=cwd, env=env)
+        return await tools.run_tool(argv, limit=limit, cwd=cwd, env=env, threads=self._tools)
 
     # The network ---------------------------------------------------------------------
 
     async def resolve_ipv4(self, host: str) -> str:
-        return await network.resolve_ipv4(host)
+        return await self._resolver.resolve_ipv4(host)
 
     async def list_interfaces(self) -> Sequence[Mapping[str, str]]:
         return await asyncio.to_thread(network.list_interfaces)

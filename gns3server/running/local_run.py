@@ -64,6 +64,7 @@ class LocalRun:
     :param essential: the processes whose end is the end of the run, as far as known,
         main first; their pidfds are the run's from now on.
     :param state: ``STARTING``, or ``READY`` for one that was adopted.
+    :param bound_before: inodes of sockets that others had bound to its ports before the start.
     :param reader: finds out when it is ready, and which processes belong to it.
     :param hurry: once set, processes are killed without being given time to end.
     """
@@ -75,6 +76,7 @@ class LocalRun:
         essential: Sequence[Handle],
         state: RunState,
         *,
+        bound_before: frozenset[int],
         reader: KernelReader,
         hurry: asyncio.Event,
     ) -> None:
@@ -82,6 +84,7 @@ class LocalRun:
         self.log_path = Path(spec.cwd, spec.log_name)
         self._run_id = run_id
         self._state = state
+        self._bound_before = bound_before
         self._reader = reader
         self._hurry = hurry
         self._watched = WatchedProcesses(reader, [run_id])
@@ -122,7 +125,12 @@ class LocalRun:
             return
         spec = self.spec
         question = ReadinessQuery(
-            self._main.identity, self._run_id, spec.ports, spec.children, spec.sockets
+            self._main.identity,
+            self._run_id,
+            spec.ports,
+            spec.children,
+            spec.sockets,
+            self._bound_before,
         )
         answered: asyncio.Future[Port | str | None] = asyncio.get_running_loop().create_future()
         if self._is(RunState.STARTING):

@@ -10,6 +10,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from gns3server.files.durable import write_new
+
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -51,7 +53,7 @@ def bound_log(path: Path, limit: int) -> bool:
     tail = _read_tail(path, limit)
     beside = path.with_name(f".{path.name}.new")
     try:
-        beside.write_bytes(tail)
+        write_new(beside, tail)
         beside.replace(older_part(path))
     except OSError:
         with suppress(OSError):

@@ -9,8 +9,16 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Mapping
+from functools import partial
 
 from gns3server.errors import Conflict
+from gns3server.running.threads import SeparateThreads
+
+LOOKUP_SECONDS = 6.0
+"""How long a lookup may take. Resolvers ask the second name server after five (resolv.conf(5))."""
+
+MOST_LOOKUPS = 32
+"""Names that are looked up at the same time; further ones wait."""
 
 
 def list_interfaces() -> list[Mapping[str, str]]:
@@ -50,24 +58,54 @@ async def is_interface_up(name: str) -> bool:
     return await asyncio.to_thread(look)
 
 
-async def resolve_ipv4(host: str) -> str:
-    """The IPv4 address of ``host`` in dotted form.
+class Resolver:
+    """Finds the addresses of hosts, apart from all other work: name servers may not answer.
 
-    An emulator may accept addresses only and silently replace a name with 127.0.0.1
-    (contract 5.6), so names are resolved before they reach an emulator.
+    The system's resolver cannot be interrupted, and waits for ten seconds and more.
 
-    :raises Conflict: the name has no IPv4 address.
+    :param ready: how many threads are started now.
+    :raises OSError: they cannot be started.
     """
-    try:
-        return str(ipaddress.IPv4Address(host))
-    except ValueError:
-        pass
-    try:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, None, family=socket.AF_INET, type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError, ValueError) as error:
-        raise Conflict(
-            f"Host {host!r} has no IPv4 address that this server can find ({error}): "
-            "check the name, or give the address."
-        ) from error
+
+    def __init__(self, ready: int = 0) -> None:
+        self._threads = SeparateThreads("lookup", MOST_LOOKUPS, ready=ready)
+
+    def close(self) -> None:
+        """Begin no more lookups, and wait for none."""
+        self._threads.close()
+
+    async def resolve_ipv4(self, host: str) -> str:
+        """The IPv4 address of ``host`` in dotted form.
+
+        An emulator may accept addresses only and silently replace a name with 127.0.0.1
+        (contract 5.6), so names are resolved before they reach an emulator.
+
+        :raises Conflict: the name has no IPv4 address, or no name server answers in time.
+        """
+        try:
+            return str(ipaddress.IPv4Address(host))
+        except ValueError:
+            pass
+        try:
+            return await self._threads.run(partial(_look_up, host), key=host, limit=LOOKUP_SECONDS)
+        except TimeoutError as error:
+            raise Conflict(
+                f"Host {host!r} was not found, because no name server has answered within "
+                f"{LOOKUP_SECONDS:g} seconds: give the address, or correct the name servers of "
+                "the server's machine (/etc/resolv.conf)."
+            ) from error
+        except (OSError, UnicodeError, ValueError) as error:
+            raise Conflict(
+                f"Host {host!r} has no IPv4 address that this server can find ({error}): "
+                "check the name, or give the address."
+            ) from error
+
+
+async def resolve_ipv4(host: str) -> str:
+    """Find one address; see :meth:`Resolver.resolve_ipv4`."""
+    return await Resolver().resolve_ipv4(host)
+
+
+def _look_up(host: str) -> str:
+    found = socket.getaddrinfo(host, None, family=socket.AF_INET, type=socket.SOCK_DGRAM)
     return str(found[0][4][0])

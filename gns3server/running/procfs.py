@@ -164,6 +164,21 @@ def socket_inodes(pid: int) -> set[int]:
     return found
 
 
+def hides_descriptors(pid: int) -> bool:
+    """Whether a process does not show us its descriptors.
+
+    So it is with one that has more rights than this process: by capabilities of its file
+    (capabilities(7)) or as another user (set-user-ID). Its environment cannot be read either.
+    """
+    try:
+        os.listdir(f"/proc/{pid}/fd")
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def socket_owners(inodes: Collection[int]) -> dict[int, set[int]]:
     """Return the numbers of the processes that hold sockets open, by the sockets' inodes.
 

@@ -12,8 +12,10 @@ from gns3server.running.identity import Handle, ProcessIdentity, close_all, open
 from gns3server.running.procfs import (
     ProcessStat,
     ProcessTable,
+    hides_descriptors,
     run_id_carriers,
     socket_inodes,
+    socket_owners,
 )
 from gns3server.running.sockets import bound_sockets, listening_unix_sockets
 from gns3server.running.spec import Port
@@ -27,6 +29,8 @@ class ReadinessQuery:
     """What one start waits for, and what has been found so far.
 
     :param missing: what was missing at the last look, for a message.
+    :param bound_before: inodes of sockets that were bound before its program was started: none of
+        them is its own, and none is in its way.
     :param foreign: ports that another process had bound at the last look.
     :param settled: inodes of the sockets that were found to be the run's own.
     """
@@ -36,6 +40,7 @@ class ReadinessQuery:
     ports: tuple[Port, ...]
     children: int
     sockets: tuple[str, ...] = ()
+    bound_before: frozenset[int] = frozenset()
     missing: str = "not looked at yet"
     foreign: set[Place] = field(default_factory=set)
     settled: set[int] = field(default_factory=set)
@@ -98,6 +103,10 @@ class ReadinessScan:
             family = self._wider_family(question, family)
             owned = self._owned(question.main.pid, family)
             strange = {place for place, found in held.items() if found.isdisjoint(owned)}
+        if strange and any(map(hides_descriptors, self._pids(question.main.pid, family))):
+            # Bound since the start, and by nobody who can be seen: by the one who hides.
+            seen = socket_owners(inodes)
+            strange = {place for place in strange if held[place] <= seen.keys()}
         repeated = strange & question.foreign
         question.foreign = strange
         if repeated:
@@ -110,8 +119,10 @@ class ReadinessScan:
     def _bound(self, question: ReadinessQuery, place: Place) -> set[int]:
         """Return the inodes of the sockets that are bound there."""
         if isinstance(place, Port):
-            return self._sockets.get(place, set())
-        return self._unix[question.main.pid].get(place, set())
+            found = self._sockets.get(place, set())
+        else:
+            found = self._unix[question.main.pid].get(place, set())
+        return found - question.bound_before
 
     def _family(self, question: ReadinessQuery) -> list[ProcessStat]:
         main = question.main
@@ -129,11 +140,11 @@ class ReadinessScan:
 
     def _owned(self, main: int, family: list[ProcessStat]) -> dict[int, int]:
         """Which of the family (a pid) holds each socket (an inode)."""
-        return {
-            inode: pid
-            for pid in (main, *(stat.pid for stat in family))
-            for inode in socket_inodes(pid)
-        }
+        return {inode: pid for pid in self._pids(main, family) for inode in socket_inodes(pid)}
+
+    @staticmethod
+    def _pids(main: int, family: list[ProcessStat]) -> tuple[int, ...]:
+        return (main, *(stat.pid for stat in family))
 
     def _ready(
         self, question: ReadinessQuery, family: list[ProcessStat], owned: dict[int, int]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import selectors
 import signal
@@ -11,10 +10,17 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, cast
+
+from gns3server.errors import Exhausted
+from gns3server.running.threads import SeparateThreads
 
 TOOL_SECONDS = 5.0
 """How many seconds they may take unless another limit is given."""
+
+MOST_TOOLS = 32
+"""How many run at the same time on one machine; further ones wait."""
 
 OUTPUT_LIMIT = 1024 * 1024
 """Bytes of output that are kept; the rest is read and dropped."""
@@ -49,6 +55,7 @@ async def run_tool(
     limit: float = TOOL_SECONDS,
     cwd: str | None = None,
     env: Mapping[str, str] | None = None,
+    threads: SeparateThreads | None = None,
 ) -> ToolResult:
     """Run a short program to its end and return what it printed, errors included.
 
@@ -60,9 +67,16 @@ async def run_tool(
     :param limit: seconds that it may take; then it and its process group are killed.
     :param cwd: its working directory; None is the server's own.
     :param env: its whole environment; None is the server's own.
+    :param threads: what watches over it, and bounds how many run at the same time; its own thread
+        by default.
     :raises ToolFailed: it cannot be started or takes too long.
     """
-    return await asyncio.to_thread(_run, tuple(argv), limit, cwd, env)
+    # Not with those of everybody: a slow program must not keep files from being read.
+    threads = threads or SeparateThreads("tool", 1)
+    try:
+        return await threads.run(partial(_run, tuple(argv), limit, cwd, env))
+    except Exhausted as error:
+        raise ToolFailed(f"cannot run {argv[0]}: {error.message}") from error
 
 
 def find_program(name_or_path: str, search_path: str) -> str | None:

@@ -14,6 +14,9 @@ from gns3server.settings.server import SECTION, SERVER_SETTINGS
 ENVIRONMENT_PREFIX = "GNS3_"
 """A variable ``GNS3_<SECTION>_<KEY>`` sets that key of that section."""
 
+LARGEST = 1024 * 1024
+"""Bytes of a settings file; it is read each time it changes."""
+
 NO = frozenset({"0", "false", "no", "off"})
 
 Sections = Mapping[str, Mapping[str, str]]
@@ -146,7 +149,9 @@ def _read(path: Path, old: Sections) -> Sections | None:
     with open(descriptor, "rb") as stream:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
-        content = stream.read()
+        content = stream.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise SettingsError(f"{path} has more than {LARGEST // 1024} KiB: it is no settings file.")
     new = parse(path, content)
     # Half a password would be taken for a whole one.
     if old and new and new != old and not content.endswith(b"\n"):

@@ -17,6 +17,7 @@ from typing import Any
 from gns3server.errors import Conflict, StorageFailed
 from gns3server.events import Event
 from gns3server.files import durable
+from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
 from gns3server.files.safe_open import directory_beneath
 from gns3server.storage.database import Statement
 from gns3server.storage.event_log import EventLog
@@ -314,8 +315,8 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
             await asyncio.to_thread(stage)
         except OSError as error:
             raise StorageFailed(
-                f"The files of VM {name!r} cannot be written: {error}. Nothing was changed: "
-                "free some disk space, or make the directory writable, and try again."
+                f"The files of VM {name!r} cannot be written: {error}. Nothing was changed. "
+                f"{remedy(error, directory, DIRECTORY_REMEDY)} Then try again."
             ) from error
 
     def _place(self) -> None:

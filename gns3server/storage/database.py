@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import queue
 import sqlite3
 import threading
@@ -23,7 +24,6 @@ from typing import Any, TypeVar
 from gns3server.errors import StorageFailed
 from gns3server.storage.file_check import (
     BUSY_SECONDS,
-    NO_ROOM_REMEDY,
     Columns,
     DatabaseError,
     DatabaseMissing,
@@ -32,9 +32,11 @@ from gns3server.storage.file_check import (
     Reader,
     check_file,
     columns_after,
+    missing_part,
     primary_code,
     refusal,
     state_of,
+    true_reason,
 )
 from gns3server.storage.migrations import Migrations, copy_database, upgrade
 
@@ -51,12 +53,14 @@ class Database:
     """One open file; only the writer thread uses the connection.
 
     :param inode: which file it is, by whatever name; ``None`` while there is none.
+    :param log: the same of its log.
     :param found: what was read from it when it was opened.
     """
 
     path: Path
     connection: sqlite3.Connection | None = None
     inode: tuple[int, int] | None = None
+    log: tuple[int, int] | None = None
     found: Any = None
 
     def take_found(self) -> Any:
@@ -138,8 +142,7 @@ class DatabaseThread:
     def _claim(self, database: Database) -> None:
         """Refuse a file that is open under another name: in one process, SQLite's locks do not."""
         with suppress(OSError), self._claiming:
-            status = database.path.stat()
-            inode = (status.st_dev, status.st_ino)
+            inode = _inode(database.path)
             if database.inode == inode:
                 return
             if inode in self._inodes:
@@ -324,6 +327,7 @@ def _open(database: Database, migrations: Migrations) -> None:
             # Takes the exclusive lock now, not at the first change.
             connection.executescript("BEGIN IMMEDIATE; COMMIT")
             upgrade(connection, database.path, migrations)
+            database.log = _inode(f"{database.path}-wal")
             # Only now: a script that rebuilds a table must not set off its ON DELETE.
             connection.execute("PRAGMA foreign_keys = ON")
         except BaseException:
@@ -348,6 +352,7 @@ def _commit_together(database: Database, jobs: list[_Job]) -> None:
     applied: list[tuple[_Job, int]] = []
     try:
         connection = _connection(database)
+        _check_in_place(database)
         connection.execute("BEGIN IMMEDIATE")
         for job in jobs:
             connection.execute("SAVEPOINT change")
@@ -373,6 +378,38 @@ def _commit_together(database: Database, jobs: list[_Job]) -> None:
         _follow_up(job, row)
 
 
+def _check_in_place(database: Database) -> None:
+    """Refuse to write to a file that nobody would find again.
+
+    SQLite itself goes on with a file that has lost its name.
+
+    :raises StorageFailed: the file or its log was removed or replaced.
+    """
+    what = ""
+    place: Path | str = database.path
+    try:
+        for place, opened in (
+            (database.path, database.inode),
+            (f"{database.path}-wal", database.log),
+        ):
+            if _inode(place) != opened:
+                what = f"{place} is not the file any more that this server has opened"
+    except (FileNotFoundError, NotADirectoryError):
+        what = f"{missing_part(Path(place))} was removed"
+    except OSError as error:
+        what = f"{place} cannot be found any more: {error.strerror}"
+    if what:
+        raise StorageFailed(
+            f"The change was not written, because {what}; nothing was changed. Move back what was "
+            "there. To put a copy there instead, close the project or stop the server first."
+        )
+
+
+def _inode(path: Path | str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
 def _follow_up(job: _Job, row: int) -> None:
     settle = partial(job.done.set_result, None)
     try:
@@ -395,13 +432,16 @@ def _roll_back(database: Database) -> None:
 def _explain(database: Database, error: Exception) -> Exception:
     if not isinstance(error, sqlite3.Error):
         return error
-    remedy = f"{NO_ROOM_REMEDY} Then try again."
-    if primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    reason, remedy = str(error), ""
+    known = true_reason(database.path, error)
+    if known is not None:
+        reason, remedy = known[0], f"{known[1]} Then try again."
+    elif primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         remedy = (
             "The file is damaged: copy the files of the project that you want to keep, then "
             "delete it, or put back a sound copy of the file while no server runs."
         )
     elif not isinstance(error, sqlite3.OperationalError):
         return error
-    what = f"The change could not be written to {database.path} ({error}); nothing was changed."
+    what = f"The change could not be written to {database.path} ({reason}); nothing was changed."
     return StorageFailed(f"{what} {remedy}")

@@ -9,6 +9,7 @@ closing any descriptor of it would end SQLite's locks on it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -22,6 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, TypeVar
 
 from gns3server.errors import Conflict
+from gns3server.files.reasons import obstacle, remedy
 from gns3server.storage.migrations import (
     Migrations,
     NewerVersion,
@@ -44,6 +46,9 @@ FileState = tuple[tuple[int, int, int], ...]
 BUSY_SECONDS = 0.5
 """How long to wait for another process that has the file open."""
 
+LARGEST = 1024**3
+"""Bytes of a database or its log: it is read into memory, and may come from anywhere."""
+
 COPY_STEP = 1024 * 1024
 
 COPY_TRIES = 5
@@ -52,7 +57,14 @@ COPY_TRIES = 5
 LOG_HEADER = 32
 """Bytes at the start of a write-ahead log; changed when it is begun anew (fileformat2.html)."""
 
-NO_ROOM_REMEDY = "Free some disk space, or make the directory writable."
+NO_ROOM_REMEDY = "Free some disk space."
+
+DISK_REMEDY = (
+    "Free some disk space, or see whether the system's log (dmesg) tells of a failing disk."
+)
+
+FILE_ENDS = ("", "-wal", "-journal")
+"""What the names of the files end with that belong to a database."""
 
 DISK_CODES = (
     sqlite3.SQLITE_FULL,
@@ -86,8 +98,9 @@ class DatabaseMissing(DatabaseError):
     """409: there is no such file."""
 
     def __init__(self, path: Path) -> None:
-        missing = next((p for p in reversed(path.parents) if not p.exists()), path)
-        super().__init__(missing, "is missing", "Put it back, or mount the disk that it is on.")
+        super().__init__(
+            missing_part(path), "is missing", "Put it back, or mount the disk that it is on."
+        )
 
 
 class DatabaseLocked(DatabaseError):
@@ -102,25 +115,46 @@ class DatabaseLocked(DatabaseError):
         self.pid = pid
 
 
+def missing_part(path: Path) -> Path:
+    """What is missing of a path that does not exist: the directory highest up, or the file."""
+    return next((p for p in reversed(path.parents) if not os.path.exists(p)), path)
+
+
 class NoRoomToExamine(Exception):
     """A file with a write-ahead log could not be copied: nothing is known about it."""
 
 
 def refusal(path: Path, error: Exception) -> DatabaseError:
     """The error to raise for a file that cannot be used, given what the attempt raised."""
-    reason, remedy = str(error), "Put a sound copy in its place, from a backup for instance."
-    if isinstance(error, OSError):
-        other = f" ({error.filename})" if error.filename not in (None, str(path)) else ""
-        reason = f"{error.strerror or error}{other}"
-        remedy = "Make it a regular file that the server's user may read and write."
-    elif isinstance(error, NewerVersion):
-        remedy = "Use the gns3server that wrote it, or a newer one."
-    elif isinstance(error, sqlite3.Error):
-        if primary_code(error) == sqlite3.SQLITE_BUSY:
-            return DatabaseLocked(path, None)
-        if primary_code(error) in DISK_CODES:
-            remedy = NO_ROOM_REMEDY
-    return DatabaseError(path, f"cannot be used: {reason}", remedy)
+    if isinstance(error, sqlite3.Error) and primary_code(error) == sqlite3.SQLITE_BUSY:
+        return DatabaseLocked(path, None)
+    reason, help_text = str(error), "Put a sound copy in its place, from a backup for instance."
+    if isinstance(error, NewerVersion):
+        help_text = "Use the gns3server that wrote it, or a newer one."
+    elif isinstance(error, OSError | sqlite3.Error):
+        reason, help_text = true_reason(path, error) or (reason, help_text)
+    return DatabaseError(path, f"cannot be used: {reason}", help_text)
+
+
+def true_reason(path: Path, error: OSError | sqlite3.Error) -> tuple[str, str] | None:
+    """Why a file cannot be used, and what helps; ``None`` if the fault is in the file. Blocks.
+
+    SQLite calls most of what goes wrong a disk error.
+    """
+    if isinstance(error, sqlite3.Error):
+        code = primary_code(error)
+        if code not in DISK_CODES:
+            return None
+        known = obstacle(path.parent, *_files(path))
+        if code == sqlite3.SQLITE_FULL or known is None:
+            return str(error), NO_ROOM_REMEDY if code == sqlite3.SQLITE_FULL else DISK_REMEDY
+        error = known
+    other = f" ({error.filename})" if error.filename not in (None, str(path)) else ""
+    return f"{error.strerror or error}{other}", remedy(error, path)
+
+
+def _files(path: Path) -> list[Path]:
+    return [path.with_name(path.name + end) for end in FILE_ENDS]
 
 
 def primary_code(error: sqlite3.Error) -> int:
@@ -154,8 +188,10 @@ def check_file(
     :raises NoRoomToExamine: nothing could be found out.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise OSError("it is not a regular file")
+        _check_kind(path)
+        in_the_way = obstacle(path.parent, *_files(path))
+        if in_the_way is not None:
+            raise in_the_way
         _wait_for_lock(path, user)
         with closing(_in_memory(path)) as connection:
             return _check(connection, migrations, read, model)
@@ -180,12 +216,27 @@ def state_of(path: Path) -> FileState:
 def salvage(path: Path, sql: str) -> list[Any]:
     """The rows of a query on a damaged file, or none if they cannot be read."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return []
+        _check_kind(path)
         with closing(_in_memory(path)) as connection:
             return connection.execute(sql).fetchall()
     except (OSError, sqlite3.Error, NoRoomToExamine):
         return []
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse what must not be opened, or does not fit into memory.
+
+    :raises OSError: it is missing, or no database that a server can have written.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("it is not a regular file")
+    for file in _files(path):
+        with suppress(FileNotFoundError):
+            status = file.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(f"{file.name} is not a regular file")
+            if status.st_size > LARGEST:
+                raise OSError(errno.EFBIG, f"{file.name} has more than {LARGEST // 1024**2} MiB")
 
 
 def lock_holder(path: Path) -> int | None:

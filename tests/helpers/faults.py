@@ -177,6 +177,18 @@ def few_descriptors(left: int = 0) -> Iterator[None]:
                 os.close(descriptor)
 
 
+@contextmanager
+def no_threads() -> Iterator[None]:
+    """Let this process start no threads, as for a user who has as many processes as allowed."""
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        yield
+
+
 # Records ------------------------------------------------------------------------------------
 
 

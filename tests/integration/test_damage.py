@@ -287,6 +287,57 @@ async def test_a_project_that_another_process_has_is_opened_when_that_is_done(se
             assert (await client.get(DAMAGED)).json == []
 
 
+# While it is open -------------------------------------------------------------------------
+
+
+async def test_a_project_whose_directory_is_removed_says_so_at_the_first_change(serving, lab):
+    async with serving() as server:
+        client, node = server.client, f"{PROJECT}/toy/vms/{NODE}"
+        assert (await client.post(f"{node}/start")).status == 204
+        shutil.rmtree(lab)
+        for method, path, body in (
+            ("PUT", node, {"name": "renamed"}),
+            ("POST", f"{PROJECT}/toy/vms", {"name": "new"}),
+            ("PUT", PROJECT, {"name": "renamed"}),
+            ("DELETE", node, None),
+        ):
+            answer = await client.request(method, path, body)
+            assert answer.status == 507, path
+            assert f"{lab} was removed" in answer.json["message"]
+            assert "nothing was changed" in answer.json["message"]
+        assert (await client.get(node)).json["name"] == "PC"
+        assert (await client.post(f"{node}/stop")).status == 204
+        # A start would have run something that nobody would find again.
+        assert (await client.post(f"{node}/start")).status == 507
+        assert not lab.exists()
+        assert (await client.post(f"/v1/projects/{FINE}/toy/vms", {"name": "new"})).status == 201
+        assert (await client.post(f"{PROJECT}/close")).status == 204
+        answer = await client.post("/v1/projects", {"project_id": ID})
+        assert (answer.status, f"{lab} is missing" in answer.json["message"]) == (409, True)
+        assert (await client.delete(PROJECT)).status == 204
+
+
+async def test_a_state_directory_that_is_removed_is_noticed_at_the_first_change(
+    serving, lab, gns3_settings
+):
+    async with serving() as server:
+        client, state = server.client, gns3_settings.state_path
+        state.rename(lab.parent / "aside")
+        for method, path, body in (
+            ("POST", "/v1/projects", {"name": "new"}),
+            ("POST", f"{PROJECT}/close", None),
+            ("DELETE", PROJECT, None),
+        ):
+            answer = await client.request(method, path, body)
+            assert answer.status == 507, path
+            assert f"{state} was removed" in answer.json["message"]
+        assert not [*gns3_settings.projects_path.glob("*")]
+        # The project itself is sound, and still open.
+        assert (await client.put(PROJECT, {"name": "renamed"})).status == 200
+        (lab.parent / "aside").rename(state)
+        assert (await client.post("/v1/projects", {"name": "new"})).status == 201
+
+
 # Repairing --------------------------------------------------------------------------------
 
 

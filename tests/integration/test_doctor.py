@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 from api_calls import new_project
-from faults import without_strays
+from faults import failing, without_strays
 
 from gns3server.__main__ import main
 from gns3server.http.client import Client
@@ -333,6 +334,26 @@ async def test_a_running_server_is_not_disturbed(doctor, toy_process, nodes, gns
         found = await doctor()
         assert len(re.findall(r"toy '\w+'", found.section("Projects"))) == 2
         assert (await client.post(f"{TOYS}/{toy['vm_id']}/stop")).status == 204
+
+
+async def test_what_a_program_that_hides_its_descriptors_has_bound_is_not_called_a_strangers(
+    environ, monkeypatch, capsys, toy_process, nodes
+):
+    async with toy_process("--keep-nodes") as server:
+        await new_project(server.client, project_id=LAB, name="lab")
+        toy = await make_toy(server.client, name="runs", start=True)
+        (pid,) = nodes()
+        without_strays(monkeypatch)
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        # As one with capabilities does to an ordinary user.
+        with failing("listdir", Path(f"/proc/{pid}/fd"), errno.EACCES):
+            await asyncio.to_thread(main, ["doctor"])
+        found = Examined(0, capsys.readouterr().out)
+        port = found.line("Reserved ports", f"TCP port {toy['console']}")
+        assert port.endswith("bound by a process that does not show what it has open")
+        assert not port.startswith("! ")
+        assert (await server.client.post(f"{TOYS}/{toy['vm_id']}/stop")).status == 204
 
 
 def test_a_new_machine_is_in_order_and_stays_as_it_is(environ, monkeypatch, tmp_path, capsys):

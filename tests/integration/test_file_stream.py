@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
-from faults import failing, impatient
+from faults import before, failing, impatient
 
 ROUTE = "/v1/files/stream"
 
@@ -144,3 +145,47 @@ async def test_a_file_that_cannot_be_read_on_breaks_the_stream_off(server, tmp_p
         assert await stream.readexactly(5) == b"hello"
         with failing("pread", file), pytest.raises(aiohttp.ClientError):
             await stream.read()
+
+
+async def test_followers_of_a_file_that_does_not_answer_hold_up_nobody(
+    gns3_serving, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("gns3server.projects.project_files.READ_SECONDS", 0.2)
+    file, answers = tmp_path / "on a dead disk", threading.Event()
+    file.write_bytes(b"hello")
+    beginning = set(threading.enumerate())
+    with before("pread", file, answers.wait):
+        async with aiohttp.ClientSession() as session:
+            async with gns3_serving(plugins=[]) as server:
+                body = {"location": str(file)}
+                followers = [
+                    await session.get(f"{server.url}{ROUTE}", json=body) for _ in range(10)
+                ]
+                # Once a read hangs, others that would hang as well are refused.
+                assert [each.status for each in followers] == [200] + 9 * [409]
+                async with following(server, __file__) as stream:
+                    assert await stream.readexactly(5) == b'"""Fi'
+                assert (await server.client.post("/v1/projects", {})).status == 201
+            # The server has ended although the read has not.
+            assert await followers[0].read() == b""
+        answers.set()
+        for thread in set(threading.enumerate()) - beginning:
+            if thread.name == "reader":
+                thread.join()
+    assert open_here(file) == 0
+
+
+async def test_a_disk_that_answers_late_does_not_break_the_stream_off(
+    server, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("gns3server.projects.project_files.READ_SECONDS", 0.05)
+    file, answers = tmp_path / "on a slow disk", threading.Event()
+    file.write_bytes(b"hello")
+    with before("pread", file, answers.wait, only=1):
+        async with following(server, file) as stream:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await stream.readexactly(5)
+            answers.set()
+            assert await stream.readexactly(5) == b"hello"
+    await until_closed(server.client, file)

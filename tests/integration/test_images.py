@@ -137,6 +137,14 @@ async def test_without_an_image_there_is_no_checksum(images, tmp_path):
         assert await images.md5(path) is None
 
 
+async def test_what_is_no_file_is_not_taken_for_a_checksum(images, tmp_path):
+    (tmp_path / "image").write_bytes(b"hello")
+    os.mkfifo(tmp_path / "image.md5sum")
+    # A pipe that nobody writes to would be waited for.
+    assert await images.md5(tmp_path / "image") == md5(b"hello")
+    assert (tmp_path / "image.md5sum").read_text() == md5(b"hello")
+
+
 @pytest.mark.statement("IMG-07")
 async def test_a_checksum_can_be_forgotten_even_if_there_is_none(images, tmp_path):
     (tmp_path / "image.md5sum").write_text("0" * 32)

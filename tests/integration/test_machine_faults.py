@@ -223,9 +223,7 @@ async def test_a_file_system_becomes_read_only(serve, nodes, mounted, gns3_setti
         client = server.client
         await do(client, f"{other}/start")
         await fails(client, "POST", "/v1/projects", 500, "the file system is read-only", body={})
-        await fails(
-            client, "GET", lost, 409, str(path / "project.db"), "make the directory writable"
-        )
+        await fails(client, "GET", lost, 409, str(path / "project.db"), "mount -o remount,rw")
     assert contents(path) == before
     async with serve() as server:
         await do(server.client, f"{toy}/start")

@@ -249,3 +249,18 @@ async def test_files_that_cannot_be_removed_are_named(client, server, project):
     (left,) = server.settings.projects_path.iterdir()
     assert f"They are in {left}" in answer.json["message"]
     assert (await client.get(project)).status == 404
+
+
+@pytest.mark.parametrize("end", ["delete", "close"])
+async def test_a_project_that_is_a_mount_point_can_be_deleted(client, small_disk, end):
+    answer = await create(client, small_disk, temporary=end == "close")
+    assert answer.status == 201
+    project = f"/v1/projects/{answer.json['project_id']}"
+    toy = await client.post(f"{project}/toy/vms", {"name": "toy", "note": "text"})
+    assert toy.status == 201
+    if end == "delete":
+        assert (await client.delete(project)).status == 204
+    else:
+        assert (await client.post(f"{project}/close")).status == 204
+    assert [*small_disk.iterdir()] == []
+    assert (await client.get("/v1/projects")).json == []

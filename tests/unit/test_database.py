@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from faults import full_disk, held
@@ -175,6 +177,70 @@ async def test_a_disk_that_is_full_is_survived(thread, small_disk):
     await thread.commit(database, (INSERT, (3, "x" * 10_000)))
     assert await ids(thread, database) == [1, 3]
     await thread.close_database(database)
+
+
+def removed(path):
+    path.unlink()
+    return f"{path} was removed"
+
+
+def removed_with_its_directory(path):
+    shutil.rmtree(path.parent)
+    return f"{path.parent} was removed"
+
+
+def replaced(path):
+    shutil.copy(path, f"{path}.copy")
+    os.replace(f"{path}.copy", path)
+    return f"{path} is not the file any more that this server has opened"
+
+
+def without_log(path):
+    Path(f"{path}-wal").unlink()
+    return f"{path}-wal was removed"
+
+
+def with_another_log(path):
+    shutil.copy(f"{path}-wal", f"{path}-wal.copy")
+    os.replace(f"{path}-wal.copy", f"{path}-wal")
+    return f"{path}-wal is not the file any more that this server has opened"
+
+
+def no_directory(path):
+    shutil.rmtree(path.parent)
+    path.parent.touch()
+    return f"{path} was removed"
+
+
+@pytest.mark.parametrize(
+    "take_away",
+    [removed, removed_with_its_directory, replaced, without_log, with_another_log, no_directory],
+)
+async def test_a_file_that_lost_its_place_takes_no_change(thread, tmp_path, take_away):
+    (tmp_path / "lab").mkdir()
+    database = await thread.open(tmp_path / "lab" / "test.db", [TABLES])
+    await thread.commit(database, (INSERT, (1, "x")))
+    reason = take_away(database.path)
+    for _ in range(2):
+        with pytest.raises(StorageFailed) as failed:
+            await thread.commit(database, (INSERT, (2, "x")))
+        assert reason in failed.value.message
+        assert "nothing was changed" in failed.value.message
+    assert await ids(thread, database) == [1]
+    await thread.close_database(database)
+
+
+async def test_a_file_that_is_back_in_its_place_takes_changes_again(thread, tmp_path):
+    (tmp_path / "lab").mkdir()
+    database = await thread.open(tmp_path / "lab" / "test.db", [TABLES])
+    (tmp_path / "lab").rename(tmp_path / "moved")
+    with pytest.raises(StorageFailed):
+        await thread.commit(database, (INSERT, (1, "x")))
+    (tmp_path / "moved").rename(tmp_path / "lab")
+    await thread.commit(database, (INSERT, (2, "x")))
+    await thread.close_database(database)
+    database = await thread.open(tmp_path / "lab" / "test.db", [TABLES])
+    assert await ids(thread, database) == [2]
 
 
 async def test_a_failure_of_one_file_leaves_the_others_alone(thread, database, tmp_path):

@@ -1,12 +1,14 @@
 """Files are looked into without a trace, and nothing in them is believed unseen."""
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from faults import before, full_disk, temporary_files_in
@@ -14,6 +16,7 @@ from file_trees import fill
 
 from gns3server.storage.file_check import (
     COPY_TRIES,
+    LARGEST,
     DatabaseError,
     DatabaseLocked,
     DatabaseMissing,
@@ -217,9 +220,37 @@ def test_what_is_missing_is_named(tmp_path):
         check_file(tmp_path / "a" / "b" / "project.db", PROJECT_MIGRATIONS, read_project)
 
 
-def test_a_file_that_may_not_be_read_is_named(tmp_path):
-    path = build(tmp_path / "project.db")
-    path.chmod(0)
+@pytest.fixture
+def public():
+    """A directory that every user may search; those of pytest are closed."""
+    with TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
+
+
+FORBIDDEN = "project.db cannot be used: Permission denied"
+
+
+@pytest.mark.parametrize(
+    ("closed", "mode", "reason"),
+    [
+        ("project.db", 0, FORBIDDEN),
+        ("project.db", 0o400, FORBIDDEN),
+        ("project.db-wal", 0o400, rf"{FORBIDDEN} \(.*/project\.db-wal\)"),
+        ("", 0o555, rf"{FORBIDDEN} \(.*/lab\)"),
+        ("", 0, FORBIDDEN),
+    ],
+)
+def test_a_permission_that_is_missing_is_called_so(public, closed, mode, reason):
+    (public / "lab").mkdir()
+    path = build(public / "lab" / "project.db")
+    path.with_name("project.db-wal").touch()
+    place = path.parent / closed if closed else path.parent
+    if os.getuid() == 0:
+        # The program below runs as another user, who has all but this place.
+        for other in {path.parent, *path.parent.iterdir()} - {place}:
+            os.chown(other, 65534, 65534)
+    place.chmod(mode)
     program = (
         "import sys; from pathlib import Path; from gns3server.storage.file_check import *;"
         "from gns3server.storage.stores import PROJECT_MIGRATIONS;"
@@ -227,12 +258,30 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path):
         "import os; os.getuid() or os.setuid(65534);"
         "check_file(Path(sys.argv[1]), PROJECT_MIGRATIONS, read_project)"
     )
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
     result = subprocess.run(
         [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
     )
-    assert "project.db cannot be used: Permission denied. Make it a regular file" in result.stderr
+    place.chmod(0o700)
+    assert re.search(reason, result.stderr)
+    # It is root's if root runs the tests, and another user the program.
+    mends = [f"chmod u+x {place}", f"chmod u+rwX {place}", f"chmod o+x {place}"]
+    mends.append(f"{place} belongs to root: give it to the server's user (chown ")
+    assert any(mend in result.stderr for mend in mends)
+
+
+def test_a_file_system_that_is_read_only_is_called_so(tmp_path, monkeypatch):
+    path = build(tmp_path / "project.db")
+    ask = os.statvfs
+
+    def answer(place):
+        disk = list(ask(place))
+        disk[8] |= os.ST_RDONLY
+        return os.statvfs_result(disk)
+
+    monkeypatch.setattr(os, "statvfs", answer)
+    with pytest.raises(DatabaseError, match="Read-only file system") as refused:
+        check_file(path, PROJECT_MIGRATIONS, read_project)
+    assert "mount -o remount,rw" in refused.value.remedy
 
 
 def test_who_has_a_file_is_named(tmp_path):
@@ -283,6 +332,25 @@ def test_a_copy_that_was_overtaken_is_made_again(tmp_path, wal):
         ):
             check_file(path, PROJECT_MIGRATIONS, read_project)
         assert len(copies) == COPY_TRIES
+
+
+@pytest.mark.parametrize("name", ["project.db", "project.db-wal"])
+def test_a_file_that_does_not_fit_into_memory_is_refused(tmp_path, name):
+    path = build(tmp_path / "project.db")
+    with (tmp_path / name).open("ab") as stream:
+        # A hole: it takes no room on the disk.
+        stream.truncate(LARGEST + 1)
+    with pytest.raises(DatabaseError, match=f"{name} has more than 1024 MiB"):
+        check_file(path, PROJECT_MIGRATIONS, read_project)
+    assert salvage(path, "SELECT name FROM node") == []
+
+
+def test_a_log_that_is_a_pipe_is_refused(tmp_path):
+    path = build(tmp_path / "project.db", wal=False)
+    os.mkfifo(tmp_path / "project.db-wal")
+    with pytest.raises(DatabaseError, match=r"project\.db-wal is not a regular file"):
+        check_file(path, PROJECT_MIGRATIONS, read_project)
+    assert salvage(path, "SELECT name FROM node") == []
 
 
 def test_what_can_be_salvaged(tmp_path):

@@ -3,6 +3,7 @@
 import errno
 import os
 import pwd
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,14 @@ OURS_BELOW = {"project-files/toy", "project-files/toy/disk"}
 THEIRS = {"letter.txt", "photos", "photos/project.db", "my-project.db"}
 
 
+@pytest.mark.parametrize("obstacle", [os.mkfifo, lambda path: path.symlink_to("precious")])
+def test_what_is_in_the_way_of_the_marker_is_not_written_to(tmp_path, obstacle):
+    obstacle(tmp_path / ".gns3_temporary")
+    paths.mark_temporary(tmp_path, True)
+    assert names_below(tmp_path) == {".gns3_temporary"}
+    assert (tmp_path / ".gns3_temporary").read_text() == "1"
+
+
 @pytest.fixture
 def lab(tmp_path):
     """A directory with files of ours and files of somebody else."""
@@ -187,7 +196,7 @@ def test_a_removal_can_be_undone(lab, whole, tmp_path):
     before = names_below(tmp_path)
     aside = paths.set_aside(ID, lab, whole)
     assert names_below(tmp_path) != before
-    paths.bring_back(lab, aside, whole)
+    paths.bring_back(aside)
     assert names_below(tmp_path) == before
 
 
@@ -224,6 +233,48 @@ def test_a_removal_that_fails_halfway_leaves_everything_where_it_was(lab):
     assert names_below(lab) == before
 
 
+@contextmanager
+def only_files_move(error):
+    """Directories that no user may rename: mount points, or a lower layer of an overlay."""
+    with failing("rename", "lab", error), failing("rename", "project-files", error):
+        yield
+
+
+@pytest.mark.parametrize("error", [errno.EXDEV, errno.EBUSY])
+def test_a_directory_that_cannot_be_moved_is_removed_in_its_place(lab, tmp_path, error):
+    before = names_below(tmp_path)
+    with only_files_move(error):
+        aside = paths.set_aside(ID, lab, whole=True)
+        assert not (lab / "project.db").exists()
+        assert (lab / "project-files" / "toy" / "disk").exists()
+        paths.bring_back(aside)
+        assert names_below(tmp_path) == before
+        aside = paths.set_aside(ID, lab, whole=True)
+        assert paths.bring_back_interrupted(ID, lab, whole=True)
+        assert names_below(tmp_path) == before
+        paths.discard(paths.set_aside(ID, lab, whole=True))
+    assert names_below(tmp_path) == set()
+
+
+def test_of_a_mount_point_that_is_a_project_nothing_is_left_in_it(lab, tmp_path):
+    with only_files_move(errno.EBUSY), failing("rmdir", "lab", errno.EBUSY):
+        paths.discard(paths.set_aside(ID, lab, whole=True))
+    assert names_below(tmp_path) == {"lab"}
+
+
+def test_ours_go_in_their_place_from_a_directory_that_is_not(lab):
+    with failing("rename", "project-files", errno.EXDEV):
+        paths.discard(paths.set_aside(ID, lab, whole=False))
+    assert names_below(lab) == THEIRS
+
+
+def test_a_directory_that_may_not_be_moved_stays_as_it_is(lab):
+    before = names_below(lab)
+    with failing("rename", "lab", errno.EACCES), pytest.raises(PermissionError):
+        paths.set_aside(ID, lab, whole=True)
+    assert names_below(lab) == before
+
+
 def test_a_directory_with_the_longest_name_can_be_removed(tmp_path):
     lab = tmp_path / ("x" * 255)
     lab.mkdir()
@@ -244,7 +295,7 @@ def test_links_are_removed_and_what_they_point_at_stays(lab, whole, tmp_path):
 
 def test_nothing_there_is_nothing_to_remove(tmp_path):
     aside = paths.set_aside(ID, tmp_path / "missing", whole=True)
-    paths.bring_back(tmp_path / "missing", aside, whole=True)
+    paths.bring_back(aside)
     paths.discard(aside)
     assert names_below(tmp_path) == set()
 

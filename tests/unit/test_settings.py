@@ -377,6 +377,14 @@ def put_a_loop_there(path: Path) -> None:
     path.symlink_to(path)
 
 
+def test_a_file_that_can_be_no_settings_is_not_read_whole(tmp_path):
+    path = tmp_path / "gns3_server.conf"
+    with path.open("wb") as stream:
+        stream.truncate(2**40)
+    with pytest.raises(SettingsError, match="more than 1024 KiB"):
+        load({}, files=(path,))
+
+
 @pytest.mark.parametrize(
     "accident", [remove, empty, put_a_directory_there, put_a_pipe_there, put_a_loop_there]
 )

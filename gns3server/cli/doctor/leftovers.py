@@ -198,11 +198,25 @@ def _unknown_projects(survey: Survey, location: Path) -> Iterator[Leftover]:
             continue
         owners = owners_of(path / PROJECT_FILE)
         what = "No project on record has this directory."
-        if owners:
-            what += f" It holds project {', '.join(owners)}: open that by its id and this path."
-        yield Leftover(path, what)
+        yield Leftover(path, " ".join([what, *(_copied(survey, owner) for owner in owners)]))
         for room in _rooms(path, MOVING):
             yield Leftover(room, "A move to this directory was not finished.")
+
+
+def _copied(survey: Survey, project_id: str) -> str:
+    """What to do with a directory that holds a project which is not on record there."""
+    known = next((p.path for p in survey.projects if p.place.id == project_id), None)
+    if known is None:
+        return (
+            f"It holds project {project_id}: to take that in, open it by its id, without a path "
+            f'(POST /v1/projects with {{"project_id": "{project_id}"}}).'
+        )
+    if os.path.lexists(known):
+        return (
+            f"It holds a copy of project {project_id}, which is in {known}: to use the copy "
+            "instead, close the project and move that directory away, then open it by its id."
+        )
+    return f"It holds project {project_id}, which was in {known}: open it by its id."
 
 
 # Other directories --------------------------------------------------------------------

@@ -9,11 +9,12 @@ from gns3server.cli.doctor.processes import bound_ports, command_line, working_d
 from gns3server.cli.doctor.report import Finding, Section
 from gns3server.cli.doctor.survey import Survey
 from gns3server.nodes.registry import Registry
-from gns3server.running.procfs import run_id_carriers
+from gns3server.running.procfs import hides_descriptors, run_id_carriers
 from gns3server.running.spec import Port
 from gns3server.storage.rows import StoredProject
 
 ALLOCATED = "allocation"
+RUNS = "process"
 
 Uses = dict[str, list[str]]
 """Why a port is reserved: its purposes, by owner."""
@@ -27,12 +28,19 @@ def reserved_ports(survey: Survey, registry: Registry) -> Section:
     reserved = _collect(survey, registry)
     bound = bound_ports()
     ours = _our_processes(survey)
+    # A start takes what one of them has bound for the node's own.
+    hides = any(map(hides_descriptors, ours))
     entries = []
     for port in sorted(reserved, key=lambda port: (port.kind, port.number)):
         uses = (f"{' and '.join(words)} of {whose}" for whose, words in reserved[port].items())
         text = f"{port}: {', '.join(uses)}"
         if port not in bound:
             entries.append(Finding(f"{text}; not bound"))
+            continue
+        if not bound[port] and hides and any(RUNS in each for each in reserved[port].values()):
+            entries.append(
+                Finding(f"{text}; bound by a process that does not show what it has open")
+            )
             continue
         entries.append(_bound(text, bound[port], ours, reserved[port]))
     return Section("Reserved ports", entries)
@@ -96,6 +104,6 @@ def _uses(
     for run in stored.runs:
         if survey.goes_on(run):
             for port in run.spec.ports:
-                yield port.kind, port.number, "process", names.get(run.owner.id, run.owner.id)
+                yield port.kind, port.number, RUNS, names.get(run.owner.id, run.owner.id)
     for number in stored.allocated_ports:
         yield "udp", number, ALLOCATED, f"project {stored.id}"

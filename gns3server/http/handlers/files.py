@@ -18,12 +18,13 @@ FILES = "/v1/projects/{project_id}/files"
 
 async def list_all(call: Call) -> list[Mapping[str, str]]:
     """Every file of a project, with its MD5 sum."""
-    return await list_files(call.project.path, partial(check_still_there, call.request))
+    between = partial(check_still_there, call.request)
+    return await list_files(call.project.path, call.server.readers, between)
 
 
 async def fetch(call: Call) -> web.StreamResponse:
     """One file of a project."""
-    async with opened(call.project.path, call.path["path"]) as file:
+    async with opened(call.project.path, call.path["path"], call.server.readers) as file:
         return await send(call, file)
 
 
@@ -38,7 +39,7 @@ async def stream(call: Call) -> web.StreamResponse:
     confined_to = None if settings.server.local else served
     location = call.body["location"]
     async with opened_for_following(
-        location, state=settings.state_path, confined_to=confined_to
+        location, call.server.readers, state=settings.state_path, confined_to=confined_to
     ) as file:
         return await follow(call, file)
 

@@ -53,8 +53,8 @@ async def create(call: Call) -> Mapping[str, Any]:
         if project is None and await manager.is_known(project_id, given["path"]):
             project = await manager.bring_in(project_id, **given)
         elif project is None:
-            temporary = values.get("temporary", False)
-            project = await manager.make(project_id, **given, temporary=temporary)
+            temporary, copied = values.get("temporary", False), bool(values.get("id"))
+            project = await manager.make(project_id, **given, temporary=temporary, copied=copied)
         return describe(call.server, project)
 
 

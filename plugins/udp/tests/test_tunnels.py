@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import threading
+
 import pytest
 
 STRANGE = 4242
@@ -127,3 +131,52 @@ async def test_names_of_hosts_are_kept_as_given(lab):
     answer = await lab.plug(toy, STRANGE, rhost="a..b")
     assert answer.status == 409
     assert "a..b" in answer.json["message"]
+
+
+@pytest.fixture
+def name_server(monkeypatch):
+    """Name servers that do not answer for any name until an event is set.
+
+    Returns the event, and a semaphore that is released by each lookup that has begun.
+    """
+    answers, begun = threading.Event(), threading.Semaphore(0)
+
+    def look_up(*_, **__):
+        begun.release()
+        answers.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    yield answers, begun
+    answers.set()
+
+
+async def test_while_name_servers_do_not_answer_nobody_else_waits(make_lab, name_server):
+    answers, begun = name_server
+    async with make_lab() as lab:
+        toys = [await lab.toy() for _ in range(24)]
+        plugging = [
+            asyncio.ensure_future(lab.plug(toy, STRANGE + 20 * n, rhost=f"host{n}.lab.example"))
+            for n, toy in enumerate(toys)
+        ]
+        for _ in toys:
+            await asyncio.to_thread(begun.acquire)
+        # Requests that need files, records and directories, on the same server.
+        other = await lab.another()
+        assert (await other.plug(await other.toy(), STRANGE - 1)).status == 201
+        assert (await lab.client.get(f"{other.project}/files")).status == 200
+        assert not any(each.done() for each in plugging)
+    # The server has ended although no lookup has.
+    assert not answers.is_set()
+    await asyncio.gather(*plugging, return_exceptions=True)
+
+
+async def test_a_name_that_no_server_answers_for_is_refused_in_time(lab, name_server, monkeypatch):
+    monkeypatch.setattr("gns3server.running.network.LOOKUP_SECONDS", 0.1)
+    answer = await lab.plug(await lab.toy(), STRANGE, rhost="other.lab.example")
+    assert answer.status == 409
+    assert (
+        "'other.lab.example' was not found, because no name server has answered"
+        in (answer.json["message"])
+    )
+    assert not lab.pool.holders(STRANGE)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gns3server.running.logs import bound_log, log_tail, older_part, open_log
 from gns3server.running.spec import LaunchSpec, Port
 
@@ -64,6 +66,19 @@ def test_what_is_no_file_is_neither_read_nor_cut(tmp_path: Path) -> None:
         bound_log(path, 0)
         assert log_tail(path, 100) == ""
         path.rename(tmp_path / make.__name__)
+
+
+@pytest.mark.parametrize("obstacle", [os.mkfifo, lambda path: path.symlink_to("precious")])
+def test_what_is_in_the_way_of_a_cut_is_not_written_to(
+    tmp_path: Path, obstacle: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"x" * 100)
+    (tmp_path / "precious").write_text("precious")
+    obstacle(tmp_path / ".log.new")
+    assert bound_log(path, 10)
+    assert log_tail(path, 100) == "x" * 10
+    assert (tmp_path / "precious").read_text() == "precious"
 
 
 async def test_a_flood_is_kept_within_its_bound(

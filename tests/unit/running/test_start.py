@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import failing
 from waiting import settled
 
 from gns3server.running import launching
@@ -19,6 +21,7 @@ from gns3server.running.local import LocalRunner
 from gns3server.running.local_run import LocalRun
 from gns3server.running.procfs import processes, run_id_carriers, socket_inodes
 from gns3server.running.reader import KernelReader
+from gns3server.running.readiness import look
 from gns3server.running.runs import LaunchFailed
 from gns3server.running.spec import LaunchSpec, Port
 
@@ -57,18 +60,21 @@ rest()
     await run.stop()
 
 
+SLOW = """
+open({begun!r}, "w").close()
+open({go_on!r}).close()
+a = tcp({port})
+rest()
+"""
+
+
 async def test_waits_for_a_slow_one(
     spawn: Start, make_spec: MakeSpec, tcp_port: Port, tmp_path: Path, reader: KernelReader
 ) -> None:
     begun, go_on = tmp_path / "begun", tmp_path / "go_on"
     os.mkfifo(begun)
     os.mkfifo(go_on)
-    body = f"""
-open({str(begun)!r}, "w").close()
-open({str(go_on)!r}).close()
-a = tcp({tcp_port.number})
-rest()
-"""
+    body = SLOW.format(begun=str(begun), go_on=str(go_on), port=tcp_port.number)
     run: LocalRun = await spawn(make_spec(body, ports=(tcp_port,)))
     ready = asyncio.create_task(run.ready())
     await asyncio.to_thread(begun.read_bytes)
@@ -166,6 +172,74 @@ async def test_sees_a_port_taken_by_another_after_the_spawn(
             await run.ready()
     assert failure.value.reason.startswith(f"{udp_port} is in use by another process of this ")
     assert run.exit is None
+    await run.stop()
+
+
+@pytest.mark.parametrize("hides", [False, True])
+async def test_believes_nobody_but_the_processes_of_the_run(
+    *,
+    spawn: Start,
+    make_spec: MakeSpec,
+    tcp_port: Port,
+    tmp_path: Path,
+    looks: Any,
+    hides: bool,
+) -> None:
+    rounds, loop = asyncio.Queue[None](), asyncio.get_running_loop()
+
+    def counted(*arguments: Any) -> Any:
+        answers = look(*arguments)
+        loop.call_soon_threadsafe(rounds.put_nowait, None)
+        return answers
+
+    looks.look = counted
+    begun, go_on = tmp_path / "begun", tmp_path / "go_on"
+    os.mkfifo(begun)
+    os.mkfifo(go_on)
+    body = SLOW.format(begun=str(begun), go_on=str(go_on), port=tcp_port.number)
+    # It is in nobody's way: the program binds IPv4 addresses.
+    with socket.socket(socket.AF_INET6) as foreign:
+        foreign.bind(("::1", tcp_port.number))
+        foreign.listen()
+        run: LocalRun = await spawn(make_spec(body, ports=(tcp_port,)))
+        with hiding(run.pid) if hides else nullcontext():
+            ready = asyncio.create_task(run.ready())
+            await asyncio.to_thread(begun.read_bytes)
+            # At the second look, a port that another process has taken would be refused.
+            for _ in range(3):
+                await rounds.get()
+            assert not ready.done()
+            await asyncio.to_thread(go_on.write_bytes, b"")
+            await ready
+        await run.stop()
+
+
+def hiding(pid: int) -> AbstractContextManager[object]:
+    """A process that does not show its descriptors, like one with capabilities does to users."""
+    return failing("listdir", Path(f"/proc/{pid}/fd"), errno.EACCES)
+
+
+async def test_a_program_that_hides_its_descriptors_can_be_started(
+    spawn: Start, make_spec: MakeSpec, tcp_port: Port, udp_port: Port
+) -> None:
+    body = f"fork(rest); a = tcp({tcp_port.number}); b = udp({udp_port.number}); rest()"
+    run: LocalRun = await spawn(make_spec(body, ports=(tcp_port, udp_port), children=1))
+    with hiding(run.pid):
+        await run.ready()
+    assert len(run.processes) == 2
+    await run.stop()
+
+
+async def test_sees_a_port_taken_by_another_although_the_program_hides_its_descriptors(
+    spawn: Start, make_spec: MakeSpec, tcp_port: Port, udp_port: Port
+) -> None:
+    body = f"a = tcp({tcp_port.number}); rest()"
+    run: LocalRun = await spawn(make_spec(body, ports=(tcp_port, udp_port), ready_limit=50))
+    with hiding(run.pid), socket.socket(type=socket.SOCK_DGRAM) as foreign:
+        foreign.bind(("0.0.0.0", udp_port.number))
+        with pytest.raises(LaunchFailed) as failure:
+            await run.ready()
+    assert failure.value.reason.startswith(f"{udp_port} is in use by another process of this ")
     await run.stop()
 
 
@@ -336,6 +410,24 @@ async def test_says_why_a_program_cannot_be_started(
         await spawn(LaunchSpec(argv=(str(program),), cwd=str(tmp_path / "node")))
     assert str(program) in failure.value.reason
     assert reason in failure.value.reason
+
+
+@pytest.mark.parametrize("obstacle", [os.mkfifo, lambda path: path.symlink_to("../precious")])
+async def test_what_is_in_the_way_of_its_files_is_not_written_to(
+    start: Start,
+    make_spec: MakeSpec,
+    tcp_port: Port,
+    tmp_path: Path,
+    obstacle: Callable[[Path], None],
+) -> None:
+    (tmp_path / "node").mkdir()
+    (tmp_path / "precious").write_text("precious")
+    obstacle(tmp_path / "node" / ".script.new")
+    body = f"print(open('script').read(), flush=True); a = tcp({tcp_port.number}); rest()"
+    run: LocalRun = await start(make_spec(body, files={"script": b"text"}, ports=(tcp_port,)))
+    assert (await run.log_tail()).strip() == "text"
+    assert (tmp_path / "precious").read_text() == "precious"
+    await run.stop()
 
 
 async def test_says_why_a_directory_cannot_be_used(

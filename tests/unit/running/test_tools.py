@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,25 @@ async def test_does_not_wait_for_what_it_leaves_behind() -> None:
     result = await run_tool([*PYTHON, code], limit=60, env={RUN_ID_VARIABLE: run_id})
     assert result.output == "done\n"
     await all_gone(run_id)
+
+
+async def test_slow_programs_hold_up_nothing_else(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    argv = ["/bin/cat", str(tmp_path / "pipe")]
+    tools = [asyncio.create_task(run_tool(argv, limit=600)) for _ in range(40)]
+    await asyncio.sleep(0)
+    # This is what reads everybody's files.
+    assert await asyncio.gather(*(asyncio.to_thread(abs, -1) for _ in range(50))) == [1] * 50
+    assert not any(tool.done() for tool in tools)
+    while not all(tool.done() for tool in tools):
+        await asyncio.to_thread(open_and_close, tmp_path / "pipe")
+    assert [tool.result().code for tool in tools] == [0] * 40
+
+
+def open_and_close(pipe: Path) -> None:
+    """Let everybody go on who waits for a pipe; nobody may."""
+    with suppress(OSError):
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
 
 
 async def test_keeps_a_bounded_part_of_the_output() -> None:
