@@ -129,9 +129,17 @@ class Unavailable(LabError):
 
 
 class StorageFailed(LabError):
-    """507: the change could not be written to disk; nothing has changed."""
+    """507: the change could not be written to disk; nothing has changed.
+
+    :param certain: whether that is so. If the disk fails even while a change is taken back,
+        a later start may find it.
+    """
 
     status = 507
+
+    def __init__(self, message: str, *, certain: bool = True) -> None:
+        super().__init__(message)
+        self.certain = certain
 
 
 ADVICE = {
@@ -140,6 +148,7 @@ ADVICE = {
     errno.ENFILE: "the machine has no file descriptor left: raise fs.file-max",
     errno.ENOMEM: "the machine has no memory left: stop something",
     errno.ENOSPC: "the disk is full: make room on it",
+    errno.EIO: "the disk has failed: look at the kernel's log (dmesg), and save what you can",
     errno.EDQUOT: "the disk quota is used up: make room",
     errno.EROFS: "the file system is read-only: make it writable again (mount -o remount,rw)",
 }

@@ -139,7 +139,8 @@ def mark_temporary(path: Path, temporary: bool) -> None:
     except OSError as error:
         # A marker left behind would make a later start remove the project.
         if temporary:
-            marker.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                marker.unlink(missing_ok=True)
         raise FilesFailed(
             f"The mark of a temporary project in {path} cannot be changed: "
             f"{advice(error) or f'{error}. Make the directory writable'}."
@@ -174,10 +175,12 @@ def set_aside(project_id: str, path: Path, whole: bool) -> Path | None:
     :param whole: the whole directory is ours; otherwise only what we put into it is taken.
     :returns: where they are now, for :func:`bring_back` or :func:`discard`;
         ``None`` when there was nothing.
-    :raises OSError: they cannot be moved; they are where they were.
+    :raises OSError: they cannot be moved; they are where they were, unless the error says
+        otherwise.
     """
     if not path.is_dir():
         return None
+    bring_back_interrupted(project_id, path, whole)
     aside = aside_of(project_id, path, whole)
     if aside.is_dir():
         # From an earlier project with this id, whose files could not be removed.
@@ -187,11 +190,16 @@ def set_aside(project_id: str, path: Path, whole: bool) -> Path | None:
             path.rename(aside)
         else:
             aside.mkdir()
-            _move(path, aside)
+            _move(path, aside, _records(path))
         sync_directory(aside.parent)
-    except OSError:
-        if aside.is_dir():
-            bring_back(path, aside, whole)
+    except OSError as error:
+        try:
+            if aside.is_dir():
+                bring_back(path, aside, whole)
+        except OSError as second:
+            raise OSError(
+                f"{error}. Files of it are in {aside} until the server is started again"
+            ) from second
         raise
     return aside
 
@@ -203,40 +211,61 @@ def bring_back(path: Path, aside: Path | None, whole: bool) -> None:
     if whole:
         aside.rename(path)
         return
-    _move(aside, path)
+    _move(aside, path, reversed(_records(aside)))
     aside.rmdir()
 
 
 def bring_back_interrupted(project_id: str, path: Path, whole: bool) -> bool:
     """Undo a :func:`set_aside` that a crash interrupted; returns whether there was one.
 
-    The records are moved last in both directions, so they tell where the project is.
+    The records tell where the project is: they are moved last in both directions, and what is
+    left of a project whose removal was interrupted has them still.
 
     :raises OSError: its files cannot be moved.
     """
     aside = aside_of(project_id, path, whole)
-    if os.path.lexists(path / PROJECT_FILE) or not os.path.lexists(aside / PROJECT_FILE):
+    here = os.path.lexists(path / PROJECT_FILE)
+    if aside.is_symlink() or here is os.path.lexists(aside / PROJECT_FILE):
+        return False
+    # A whole directory is moved in one step.
+    if here and (whole or not aside.is_dir()):
         return False
     bring_back(path, aside, whole)
     sync_directory(aside.parent)
     return True
 
 
-def _move(source: Path, target: Path) -> None:
+def _records(directory: Path) -> list[Path]:
+    """The records in a directory, each before its log.
+
+    They are moved away in this order, and back in the reverse: so a file that is in its place has
+    its log beside it, whenever that is interrupted.
+    """
+    return sorted(directory.glob(f"{PROJECT_FILE}*"))
+
+
+def _move(source: Path, target: Path, records: Iterable[Path]) -> None:
     """Move what we put into a project's directory, its records last."""
-    records = sorted(source.glob(f"{PROJECT_FILE}*"), reverse=True)
     for entry in [source / FILES_DIRECTORY, source / TEMPORARY_MARKER, *records]:
         if os.path.lexists(entry):
             entry.rename(target / entry.name)
 
 
 def discard(aside: Path | None) -> None:
-    """Remove for good what was set aside.
+    """Remove for good what was set aside, its records last.
 
     :raises OSError: something could not be removed.
     """
-    if aside is not None:
-        shutil.rmtree(aside)
+    if aside is None:
+        return
+    if aside.is_symlink():
+        # Not ours: a lab has brought it along.
+        aside.unlink()
+        return
+    for entry in list(aside.iterdir()):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+    shutil.rmtree(aside)
 
 
 def remove_what_was_made(path: Path) -> None:

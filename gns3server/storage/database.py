@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gns3server.errors import StorageFailed
+from gns3server.errors import LabError, StorageFailed
 from gns3server.storage.file_check import (
     BUSY_SECONDS,
     NO_ROOM_REMEDY,
@@ -44,6 +44,9 @@ T = TypeVar("T")
 
 Statement = tuple[str, Sequence[Any]]
 """One SQL statement and its parameters."""
+
+NOT_WHOLE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+"""How a commit fails whose last page has not been written: it will not be taken for one."""
 
 
 @dataclass(eq=False)
@@ -183,7 +186,8 @@ class DatabaseThread:
         :param placing: called off the loop when the change is durable, but before ``told``.
         :param told: called on the loop before this returns, in the order of the commits, with the
             row id that the last statement inserted.
-        :raises StorageFailed: nothing has changed. OSError: ``placing`` failed, after the change.
+        :raises StorageFailed: nothing has changed, or that is not certain and the error says so.
+            LabError: ``placing`` failed, after the change.
         :raises asyncio.CancelledError: only once it is known whether the change was made.
         """
         job = _Job(database, statements, placing=placing)
@@ -330,6 +334,7 @@ def _copy(database: Database, path: Path) -> None:
 def _commit_together(database: Database, jobs: list[_Job]) -> None:
     """Commit several changes at once. One that fails by itself does not fail the others."""
     applied: list[tuple[_Job, int]] = []
+    complete = False
     try:
         connection = _connection(database)
         connection.execute("BEGIN IMMEDIATE")
@@ -345,10 +350,14 @@ def _commit_together(database: Database, jobs: list[_Job]) -> None:
             else:
                 applied.append((job, cursor.lastrowid or 0))
             connection.execute("RELEASE change")
+        complete = True
         connection.execute("COMMIT")
     except Exception as error:
         _roll_back(database)
-        failure = _explain(database, error)
+        doubt = ""
+        if complete and getattr(error, "sqlite_errorcode", None) not in NOT_WHOLE:
+            doubt = _take_back(_connection(database))
+        failure = _explain(database, error, doubt)
         for job in jobs:
             if not job.done.done():
                 job.done.set_exception(failure)
@@ -362,7 +371,7 @@ def _follow_up(job: _Job, row: int) -> None:
     try:
         if job.placing is not None:
             job.placing()
-    except OSError as error:
+    except LabError as error:
         settle = partial(job.done.set_exception, error)
     if job.told is not None:
         job.told(row)
@@ -376,7 +385,27 @@ def _roll_back(database: Database) -> None:
             database.connection.rollback()
 
 
-def _explain(database: Database, error: Exception) -> Exception:
+def _take_back(connection: sqlite3.Connection) -> str:
+    """See to it that nobody finds a commit that has failed.
+
+    When a sync has failed, SQLite has already written the whole commit to its log, and would find
+    it there when the file is opened the next time. Another commit is written over it, which
+    changes nothing: to what it is, the version of the tables.
+
+    :returns: empty if it is certain that nothing has changed; otherwise what people should know.
+    """
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute(f"PRAGMA user_version = {version}")
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_IOERR_FSYNC:
+            return "whether it is there will be known when the server is started again"
+        # It is written over, and found so unless the machine itself goes down.
+        return "it was taken back, but after a loss of power it may be there all the same"
+    return ""
+
+
+def _explain(database: Database, error: Exception, doubt: str) -> Exception:
     if not isinstance(error, sqlite3.Error):
         return error
     remedy = f"{NO_ROOM_REMEDY} Then try again."
@@ -387,5 +416,6 @@ def _explain(database: Database, error: Exception) -> Exception:
         )
     elif not isinstance(error, sqlite3.OperationalError):
         return error
-    what = f"The change could not be written to {database.path} ({error}); nothing was changed."
-    return StorageFailed(f"{what} {remedy}")
+    outcome = doubt or "nothing was changed"
+    what = f"The change could not be written to {database.path} ({error}); {outcome}."
+    return StorageFailed(f"{what} {remedy}", certain=not doubt)
