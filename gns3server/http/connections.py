@@ -239,6 +239,8 @@ class Acceptor:
             lingering_time=LINGER,
             max_line_size=ADDRESS_LIMIT,
             max_field_size=HEADER_LIMIT,
+            # See unpacking: what is refused is not unpacked.
+            auto_decompress=False,
         )
 
     def no_more(self, error: OSError) -> None:

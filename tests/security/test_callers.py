@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import gzip
 import hmac
+import uuid
 from dataclasses import replace
 
 import pytest
-from aiohttp.compression_utils import ZLibDecompressor
 from faults import before
+
+from gns3server.http.unpacking import Unpacker
 
 HOSTS = [
     "localhost:80@evil.example",
@@ -114,14 +116,14 @@ async def test_a_refused_login_ends_its_connection(raw, lab, password, method):
 @pytest.fixture
 def unpacked(monkeypatch):
     """How large the pieces are that have been unpacked of bodies."""
-    sizes, unpack = [], ZLibDecompressor.decompress_sync
+    sizes, unpack = [], Unpacker.step
 
-    def watched(*arguments, **options):
-        content = unpack(*arguments, **options)
+    def watched(*arguments):
+        content, left = unpack(*arguments)
         sizes.append(len(content))
-        return content
+        return content, left
 
-    monkeypatch.setattr(ZLibDecompressor, "decompress_sync", watched)
+    monkeypatch.setattr(Unpacker, "step", watched)
     return sizes
 
 
@@ -143,9 +145,19 @@ async def test_no_body_is_unpacked_of_somebody_without_the_password(raw, passwor
     writer.close()
 
 
-async def test_of_what_comes_with_the_head_little_is_unpacked(raw, password, unpacked):
+async def test_nothing_is_unpacked_of_what_comes_with_the_head(raw, password, unpacked):
     assert (await raw.talk(BOMB_HEAD + BOMB)).startswith(b"HTTP/1.1 401 ")
-    assert sum(unpacked) < 1_000_000
+    assert unpacked == []
+
+
+async def test_nothing_is_unpacked_of_what_is_refused(raw, unpacked):
+    """There is no such path, no such project, and nobody may call from there."""
+    path = BOMB_HEAD.replace(b"/v1/projects ", b"/v1/nothing ")
+    project = BOMB_HEAD.replace(b"/v1/projects ", f"/v1/projects/{uuid.uuid4()}/toy/vms ".encode())
+    origin = BOMB_HEAD.replace(b"\r\n\r\n", b"\r\nOrigin: http://evil.example\r\n\r\n")
+    for head, status in ((path, 404), (project, 404), (origin, 403)):
+        assert (await raw.send(head + BOMB)).status == status
+    assert unpacked == []
 
 
 # What reaches a header of an answer -------------------------------------------------
