@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+LONGEST_MESSAGE = 128 * 1024
+"""Characters of a message. It may quote what a client has sent, or what a program has said."""
+
 
 class LabError(Exception):
     """An error that a client is told about.
@@ -25,6 +28,8 @@ class LabError(Exception):
     headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, message: str, *, log: str | None = None) -> None:
+        if len(message) > LONGEST_MESSAGE:
+            message = f"{message[:LONGEST_MESSAGE]}... ({len(message)} characters)"
         super().__init__(message)
         self.message = message
         self.log = log

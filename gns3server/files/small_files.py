@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gns3server.files.safe_open import MISSING, OpenFile, open_beneath
 
-LARGEST = 16 * 1024 * 1024
+LARGEST = 2 * 1024 * 1024
 """The most bytes that a file may have to be read: as many as the request body that brings it."""
 
 MOST_KEPT_BYTES = 16 * 1024

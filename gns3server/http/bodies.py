@@ -13,8 +13,9 @@ from gns3server.errors import BodyTooLarge, ExpectationFailed, InvalidRequest, R
 from gns3server.http.routing import Call
 from gns3server.http.unpacking import content_coding, unpacked
 
-BODY_LIMIT = 16 * 1024 * 1024
-"""The most bytes that a body read whole may have."""
+BODY_LIMIT = 2 * 1024 * 1024
+"""The most bytes that a body read whole may have, and so what a client can make answers, events
+and records hold at once. A file of a node, which a body brings along, may have as many."""
 
 READ_LIMIT = 30.0
 """Seconds that a body read whole, or the next piece of one read in pieces, may take to arrive."""

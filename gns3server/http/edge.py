@@ -23,6 +23,7 @@ from gns3server.http.connections import Connection
 from gns3server.http.encoding import encode
 from gns3server.http.endless import EndlessStreams
 from gns3server.http.error_answers import ErrorAnswers, RouterError, out_of_service
+from gns3server.http.lists import LongList, encoded
 from gns3server.http.media_types import answer_type, body_type
 from gns3server.http.parsing import make_loader
 from gns3server.http.queries import read_integer, read_query
@@ -30,6 +31,7 @@ from gns3server.http.queueing import find_node, read_in_line
 from gns3server.http.request_log import ID, ROUTE, USER, begin, log_outcome, request_ids
 from gns3server.http.routing import JSON, Call, FailedPlugin, Handler, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
+from gns3server.http.sending import has_gone, send_pieces
 from gns3server.http.upgrades import Upgrades
 from gns3server.nodes import lifecycle
 from gns3server.server import Server
@@ -110,11 +112,6 @@ def header(request: web.Request, name: str) -> str | None:
     """The value of a header. Several are joined into one that means nothing, so no check passes."""
     values = request.headers.getall(name, None)
     return None if values is None else ", ".join(values)
-
-
-def has_gone(request: web.Request) -> bool:
-    """Whether the client that should read the answer has gone."""
-    return request.transport is None or request.transport.is_closing()
 
 
 def authenticate(authenticator: Authenticator, request: web.Request) -> str:
@@ -208,6 +205,8 @@ def make_endpoint(
         if route.stream or route.websocket:
             response: web.StreamResponse = result
             return response
+        if isinstance(result, LongList):
+            return await send_pieces(call, JSON, encoded(result, dump))
         return respond(route.status, dump(result))
 
     return endpoint

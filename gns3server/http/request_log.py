@@ -13,7 +13,7 @@ import orjson
 from aiohttp import web
 
 from gns3server.http.encoding import compact
-from gns3server.http.parsing import PARSED
+from gns3server.http.parsing import PARSED, repeated
 from gns3server.http.routing import JSON, Route
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,9 @@ BEGAN: web.RequestKey[float] = web.RequestKey("began")
 
 CONTENT_CHARACTERS = 2000
 """How much of a body the log shows."""
+
+MOST_READ = 1024 * 1024
+"""Bytes of an answer whose beginning the log shows: of a longer one it would take too long."""
 
 
 def request_ids() -> Iterator[str]:
@@ -78,7 +81,7 @@ def log_outcome(
 def log_content(request: web.Request, response: web.StreamResponse) -> None:
     """Log the request's and the answer's content, if it is JSON."""
     if request.get(PARSED):
-        log.debug("%s asked %s", request[ID], compact(request[PARSED])[:CONTENT_CHARACTERS])
+        log.debug("%s asked %s", request[ID], compact(repeated(request))[:CONTENT_CHARACTERS])
     body = getattr(response, "body", None)
-    if isinstance(body, bytes) and response.content_type == JSON:
+    if isinstance(body, bytes) and response.content_type == JSON and len(body) <= MOST_READ:
         log.debug("%s answered %s", request[ID], compact(orjson.loads(body))[:CONTENT_CHARACTERS])

@@ -24,6 +24,9 @@ UUID_PATTERN = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 UUID_TEXT = re.compile(UUID_PATTERN, re.ASCII)
 
+NAME_LENGTH = 16 * 1024
+"""Characters of a name, an address or a path. They are in lists, events, messages and the log."""
+
 NO_NUL = r"^[^\u0000]*$"
 """A text without a NUL character, in the words of JSON Schema."""
 
@@ -102,8 +105,8 @@ class Text(fields.String):
 
 
 def name_field(**kwargs: Any) -> Text:
-    """A text that is not empty."""
-    return Text(validate=validate.Length(min=1), **kwargs)
+    """A text that is not empty, of up to :data:`NAME_LENGTH` characters."""
+    return Text(validate=validate.Length(min=1, max=NAME_LENGTH), **kwargs)
 
 
 def port_field(**kwargs: Any) -> fields.Integer:
