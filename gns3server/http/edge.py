@@ -11,10 +11,12 @@ from aiohttp import web
 
 from gns3server.errors import (
     Exhausted,
+    InvalidRequest,
     LabError,
     NotFound,
     PluginFault,
     RequestTimeout,
+    Unauthorized,
     advice,
 )
 from gns3server.http.access import TICKET, Authenticator
@@ -83,7 +85,9 @@ def make_middleware(
     async def edge(request: web.Request, handler: Endpoint) -> web.StreamResponse:
         begin(request, next(ids), routes.get(request.match_info.route))
         try:
-            cast("Connection", request.protocol).begin(request)
+            connection = cast("Connection", request.protocol)
+            connection.begin(request)
+            check_method(request)
             gatekeeper.check(request.scheme, header(request, "Host"), header(request, "Origin"))
             if not request.raw_path.startswith(("/", "*")):
                 # The target names the server as well, and then Host is ignored (RFC 9112).
@@ -91,9 +95,10 @@ def make_middleware(
             if gatekeeper.is_preflight(request.method, request.headers):
                 response: web.StreamResponse = web.Response(status=204, headers=PREFLIGHT)
             else:
-                if request.match_info.http_exception is None:
-                    request[USER] = authenticate(authenticator, request)
-                    check_expectation(request)
+                # Before anything else is told, even that there is no such path.
+                request[USER] = await authenticate(authenticator, request)
+                connection.vouch()
+                check_expectation(request)
                 response = await handler(request)
         except Exception as error:
             known = _known_error(request, error, failed_plugins)
@@ -114,7 +119,16 @@ def header(request: web.Request, name: str) -> str | None:
     return None if values is None else ", ".join(values)
 
 
-def authenticate(authenticator: Authenticator, request: web.Request) -> str:
+def check_method(request: web.Request) -> None:
+    """Refuse the method of proxies: what comes after it would not be HTTP.
+
+    :raises InvalidRequest: it is that.
+    """
+    if request.method == "CONNECT":
+        raise InvalidRequest("This server is no proxy, so CONNECT is not possible.", request={})
+
+
+async def authenticate(authenticator: Authenticator, request: web.Request) -> str:
     """Check that the caller of a request may call; returns the user's name.
 
     Browsers have no way to send a password with a request for a websocket: there, and only
@@ -125,7 +139,16 @@ def authenticate(authenticator: Authenticator, request: web.Request) -> str:
     route = request.get(ROUTE)
     if route is not None and route.websocket and TICKET in request.query:
         return authenticator.redeem(request.query[TICKET])
-    return authenticator.check(header(request, "Authorization"))
+    credentials, guesses = header(request, "Authorization"), authenticator.guesses
+    if credentials is None:
+        return authenticator.check(None)
+    if not cast("Connection", request.protocol).vouched:
+        await guesses.before(request.remote)
+    try:
+        return authenticator.check(credentials)
+    except Unauthorized:
+        await guesses.wrong(request.remote)
+        raise
 
 
 def _known_error(

@@ -60,8 +60,9 @@ class ErrorAnswers:
         body = self._shaped(request, error) or encoded_body(request, error)
         response = web.Response(body=body, status=error.status, headers={"Content-Type": JSON})
         response.headers.update(error.headers)
-        if isinstance(error, Unauthorized):
+        if isinstance(error, Unauthorized) or request.method == "CONNECT":
             # From a caller that may not call no body is accepted: what comes now is not even read.
+            # Nor is what follows a CONNECT, which need not be HTTP.
             request.protocol.close()
             response.force_close()
         return response
