@@ -104,9 +104,19 @@ class Text(fields.String):
         return text
 
 
+class ShortText(Text):
+    """A text of up to :data:`NAME_LENGTH` characters."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if len(text) > NAME_LENGTH:
+            raise ValidationError(f"must not have more than {NAME_LENGTH} characters")
+        return text
+
+
 def name_field(**kwargs: Any) -> Text:
-    """A text that is not empty, of up to :data:`NAME_LENGTH` characters."""
-    return Text(validate=validate.Length(min=1, max=NAME_LENGTH), **kwargs)
+    """A text that is not empty, and not longer than names need to be."""
+    return ShortText(validate=validate.Length(min=1), **kwargs)
 
 
 def port_field(**kwargs: Any) -> fields.Integer:

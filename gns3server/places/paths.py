@@ -17,6 +17,7 @@ from pathlib import Path
 
 from gns3server.errors import Conflict, FilesFailed, advice
 from gns3server.files.durable import make_directory, sync_directory, sync_file
+from gns3server.files.private import DIRECTORY_MODE, keep_private, opener
 from gns3server.files.safe_open import MISSING, directory_beneath
 from gns3server.storage.stores import PROJECT_FILE
 
@@ -109,6 +110,16 @@ def make_project_directory(path: Path) -> bool:
     return ours
 
 
+def close_to_others(path: Path, whole: bool) -> None:
+    """Keep other users out of what we have put into a project's directory.
+
+    :param whole: the directory itself is ours as well.
+    """
+    keep_private(path / FILES_DIRECTORY)
+    if whole:
+        keep_private(path)
+
+
 def _is_empty(path: Path) -> bool:
     """Whether nothing of anybody's is in a directory."""
     entries = list(islice(path.iterdir(), 2))
@@ -131,7 +142,8 @@ def mark_temporary(path: Path, temporary: bool) -> None:
         return
     try:
         if temporary:
-            marker.write_text("1")
+            with open(marker, "w", opener=opener) as file:
+                file.write("1")
             sync_file(marker)
         else:
             marker.unlink(missing_ok=True)
@@ -189,7 +201,7 @@ def set_aside(project_id: str, path: Path, whole: bool) -> Path | None:
         if whole:
             path.rename(aside)
         else:
-            aside.mkdir()
+            aside.mkdir(DIRECTORY_MODE)
             _move(path, aside, _records(path))
         sync_directory(aside.parent)
     except OSError as error:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gns3server.errors import advice
+from gns3server.files.private import make_directories, opener
 from gns3server.running.identity import Handle, open_child
 from gns3server.running.logs import open_log
 from gns3server.running.procfs import RUN_ID_VARIABLE
@@ -86,11 +87,12 @@ def in_use(place: Port | str) -> str:
 def _write_files(spec: LaunchSpec) -> None:
     directory = Path(spec.cwd)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directories(directory)
         for name, content in spec.files.items():
             # Written beside, then renamed: a crash must not leave half a script to be run.
             beside = directory / f".{name}.new"
-            beside.write_bytes(content)
+            with open(beside, "wb", opener=opener) as file:
+                file.write(content)
             beside.replace(directory / name)
     except OSError as error:
         raise LaunchFailed(f"cannot write to the directory {spec.cwd}: {_advice(error)}") from error

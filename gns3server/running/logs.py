@@ -10,6 +10,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from gns3server.files.private import opener
+
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -24,7 +26,7 @@ def open_log(path: Path) -> int:
     # A new file, not a truncated one: anything that was put in its place (a link, a pipe) is not
     # written to, and a process that still has the old file open does not mix its output in.
     path.unlink(missing_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def older_part(path: Path) -> Path:
@@ -51,7 +53,8 @@ def bound_log(path: Path, limit: int) -> bool:
     tail = _read_tail(path, limit)
     beside = path.with_name(f".{path.name}.new")
     try:
-        beside.write_bytes(tail)
+        with open(beside, "wb", opener=opener) as file:
+            file.write(tail)
         beside.replace(older_part(path))
     except OSError:
         with suppress(OSError):

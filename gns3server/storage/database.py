@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gns3server.errors import LabError, StorageFailed
+from gns3server.files.private import keep_private, make_file
 from gns3server.storage.file_check import (
     BUSY_SECONDS,
     NO_ROOM_REMEDY,
@@ -301,7 +302,12 @@ def _finish(job: _Job, call: Callable[[Database], Any] | None) -> None:
 
 
 def _open(database: Database, migrations: Migrations) -> None:
+    path = database.path
     try:
+        make_file(path)
+        # SQLite gives its other files the rights of the first.
+        for each in (path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm"))):
+            keep_private(each)
         connection = sqlite3.connect(
             database.path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=64
         )
