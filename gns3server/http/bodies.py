@@ -15,7 +15,7 @@ from gns3server.http.unpacking import content_coding, unpacked
 
 BODY_LIMIT = 2 * 1024 * 1024
 """The most bytes that a body read whole may have, and so what a client can make answers, events
-and records hold at once. A file of a node, which a body brings along, may have as many."""
+and records hold at once. It is twice what a file of a node may have, which a body brings along."""
 
 READ_LIMIT = 30.0
 """Seconds that a body read whole, or the next piece of one read in pieces, may take to arrive."""

@@ -29,7 +29,7 @@ class Change:
 
     :param properties: values to store with the node, added to what is there.
     :param files: new content of files in the node's directory, by plain name.
-    :raises Conflict: a file is larger than could be read back.
+    :raises BodyTooLarge: a file is larger than could be read back.
     """
 
     properties: Mapping[str, Any] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Change:
     def __post_init__(self) -> None:
         for name, content in self.files.items():
             if len(content) > LARGEST:
-                raise Conflict(
+                raise BodyTooLarge(
                     f"The file {name!r} of a VM would have {len(content)} bytes, and nothing was "
                     f"changed: give it at most {LARGEST}."
                 )
@@ -271,7 +271,7 @@ class Node(NodeCore):
         """Content of a file in the node's directory, ``None`` when there is none.
 
         :raises Conflict: it exists but cannot be read, is not a regular file, is reached through
-            a link, or is larger than 2 MiB.
+            a link, or is larger than 1 MiB.
         """
         if name in self._coming_files:
             return self._coming_files[name]
