@@ -10,7 +10,7 @@ from aiohttp import web
 from gns3server.errors import InvalidRequest, LabError, Unauthorized, Unavailable
 from gns3server.http.encoding import MOST_REPEATED, encode
 from gns3server.http.families import ErrorShape, FailedRequest, is_below
-from gns3server.http.parsing import LENGTH, not_repeated, repeated
+from gns3server.http.parsing import LENGTH, PARSED, not_repeated, repeated
 from gns3server.http.request_log import ID, ROUTE
 from gns3server.http.routing import JSON, FailedPlugin
 
@@ -100,7 +100,8 @@ def usual_body(request: web.Request, error: LabError) -> dict[str, Any]:
     if isinstance(error, InvalidRequest):
         body["path"] = route.path if route else request.path
         # A body that is absent counts as the empty object.
-        body["request"] = repeated(request) if error.request is None else error.request
+        sent = repeated(request) if PARSED in request else {}
+        body["request"] = sent if error.request is None else error.request
     return body
 
 

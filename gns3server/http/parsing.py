@@ -79,9 +79,9 @@ async def _parse(request: web.Request) -> Any:
 
 
 def repeated(request: web.Request) -> Any:
-    """The body of a request that was refused, as answers repeat it; an absent one is ``{}``."""
+    """The body of a request that was refused, as answers repeat it; ``None`` without one."""
     length = request.get(LENGTH, 0)
-    return request.get(PARSED, {}) if length <= MOST_REPEATED else not_repeated(length)
+    return request.get(PARSED) if length <= MOST_REPEATED else not_repeated(length)
 
 
 def not_repeated(length: int) -> Any:
