@@ -29,7 +29,7 @@ class Change:
 
     :param properties: values to store with the node, added to what is there.
     :param files: new content of files in the node's directory, by plain name.
-    :raises BodyTooLarge: a file is larger than could be read back.
+    :raises Conflict: a file is larger than could be read back.
     """
 
     properties: Mapping[str, Any] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Change:
     def __post_init__(self) -> None:
         for name, content in self.files.items():
             if len(content) > LARGEST:
-                raise BodyTooLarge(
+                raise Conflict(
                     f"The file {name!r} of a VM would have {len(content)} bytes, and nothing was "
                     f"changed: give it at most {LARGEST}."
                 )

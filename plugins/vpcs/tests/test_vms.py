@@ -321,7 +321,7 @@ async def test_a_script_may_have_a_mebibyte_and_events_leave_it_out(lab):
     too_much = {"name": "PC", "startup_script": most + "x" * 2}
     for values in (too_much, {**too_much, "vm_id": str(uuid.uuid4())}):
         answer = await send("POST", pcs, **values)
-        assert answer.status == 413
+        assert answer.status == 409
         assert "startup.vpc" in answer.json["message"]
     async with lab.client.listen(f"{lab.project}/notifications") as events:
         assert (await anext(events))["action"] == "ping"
@@ -332,7 +332,7 @@ async def test_a_script_may_have_a_mebibyte_and_events_leave_it_out(lab):
             assert told["event"] == {k: v for k, v in pc.items() if k != "startup_script"}
     assert (await lab.client.get(pcs)).json == made
     first = f"{pcs}/{made[0]['vm_id']}"
-    assert (await send("PUT", first, startup_script=most + "x" * 2)).status == 413
+    assert (await send("PUT", first, startup_script=most + "x" * 2)).status == 409
     assert (await lab.client.get(first)).json == made[0]
 
 
