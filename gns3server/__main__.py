@@ -193,8 +193,8 @@ def run(config: LiveSettings, pid: Path | None, *, daemon: bool) -> int:
     from gns3server.storage.file_check import DatabaseError, DatabaseLocked
 
     raise_descriptor_limit()
-    if daemon:
-        os.umask(0o077)
+    # What the nodes write is for this user alone as well.
+    os.umask(0o077)
     try:
         # Before the daemon leaves the terminal: somebody can still read an error there.
         set_up_logging(config.current)

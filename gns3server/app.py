@@ -18,6 +18,7 @@ from gns3server.errors import advice
 from gns3server.events import EventBus
 from gns3server.files.durable import make_directory
 from gns3server.files.images import Images
+from gns3server.files.private import keep_private
 from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.curl_log import CurlLog
@@ -322,6 +323,8 @@ async def _records(settings: Settings) -> AsyncIterator[tuple[DatabaseThread, Se
     path = settings.state_path
     try:
         await asyncio.to_thread(make_directory, path)
+        if str(path) != settings.environ.get("HOME"):
+            await asyncio.to_thread(keep_private, path)
         lock = await asyncio.to_thread(lock_state, path)
     except OSError as error:
         raise OSError(

@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+LONGEST_MESSAGE = 128 * 1024
+"""Characters of a message. It may quote what a client has sent, or what a program has said."""
+
 
 class LabError(Exception):
     """An error that a client is told about.
@@ -25,6 +28,8 @@ class LabError(Exception):
     headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, message: str, *, log: str | None = None) -> None:
+        if len(message) > LONGEST_MESSAGE:
+            message = f"{message[:LONGEST_MESSAGE]}... ({len(message)} characters)"
         super().__init__(message)
         self.message = message
         self.log = log
@@ -129,9 +134,17 @@ class Unavailable(LabError):
 
 
 class StorageFailed(LabError):
-    """507: the change could not be written to disk; nothing has changed."""
+    """507: the change could not be written to disk; nothing has changed.
+
+    :param certain: whether that is so. If the disk fails even while a change is taken back,
+        a later start may find it.
+    """
 
     status = 507
+
+    def __init__(self, message: str, *, certain: bool = True) -> None:
+        super().__init__(message)
+        self.certain = certain
 
 
 ADVICE = {
@@ -140,6 +153,7 @@ ADVICE = {
     errno.ENFILE: "the machine has no file descriptor left: raise fs.file-max",
     errno.ENOMEM: "the machine has no memory left: stop something",
     errno.ENOSPC: "the disk is full: make room on it",
+    errno.EIO: "the disk has failed: look at the kernel's log (dmesg), and save what you can",
     errno.EDQUOT: "the disk quota is used up: make room",
     errno.EROFS: "the file system is read-only: make it writable again (mount -o remount,rw)",
 }

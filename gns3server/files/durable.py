@@ -10,6 +10,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from gns3server.files.private import make_directories, opener
+
 STAGED_SUFFIX = ".new"
 
 
@@ -28,10 +30,8 @@ def sync_file(path: Path) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and its missing parents, durably."""
-    missing = missing_directories(path)
-    path.mkdir(parents=True, exist_ok=True)
-    for made in missing:
+    """Make a directory and its missing parents, durably, for this user alone."""
+    for made in make_directories(path):
         sync_directory(made.parent)
 
 
@@ -46,7 +46,7 @@ def write_new(path: Path, content: bytes) -> None:
     :raises OSError: as the file system says.
     """
     path.unlink(missing_ok=True)
-    with path.open("xb") as stream:
+    with open(path, "xb", opener=opener) as stream:
         stream.write(content)
 
 
@@ -62,7 +62,7 @@ def stage(directory: Path, files: Mapping[str, bytes]) -> None:
         staged = directory / (name + STAGED_SUFFIX)
         # One of our own from before, or something a lab brought along: a link or a pipe.
         staged.unlink(missing_ok=True)
-        with staged.open("xb") as stream:
+        with open(staged, "xb", opener=opener) as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from gns3server.errors import BodyTooLarge, Conflict, Forbidden, InvalidRequest, StorageFailed
+from gns3server.errors import (
+    BodyTooLarge,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    StorageFailed,
+    advice,
+)
+from gns3server.files.durable import sync_directory
 from gns3server.files.safe_open import OpenFile, open_file
 from gns3server.files.uploads import (
     CHECKSUM_SUFFIX,
@@ -219,6 +227,14 @@ class Images:
                 write_checksum(target, incoming.md5)
             except OSError as error:
                 log.info("the checksum of %s is not kept: %s", target, error)
+            try:
+                sync_directory(target.parent)
+            except OSError as error:
+                raise StorageFailed(
+                    f"The image {target.name!r} is in place, but may not survive a loss of power: "
+                    f"{advice(error) or error}. Upload it again once the disk works.",
+                    certain=False,
+                ) from error
 
     def _check_size(self, name: str, size: int) -> None:
         limit = self._config.current.server.max_image_size

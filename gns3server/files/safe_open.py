@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from gns3server.files.private import DIRECTORY_MODE
+
 HASH_STEP = 16 * 1024 * 1024
 """Bytes that are hashed in one go off the loop. Those threads serve the
 whole server, so none may be busy for as long as a disk image takes."""
@@ -202,7 +204,7 @@ def directory_beneath(root: Path, directory: Path, *, make: bool = False) -> Ite
 def _make(name: str, parent: int) -> None:
     """Make a directory, durably, unless there is something of that name."""
     try:
-        os.mkdir(name, dir_fd=parent)
+        os.mkdir(name, DIRECTORY_MODE, dir_fd=parent)
     except FileExistsError:
         return
     readable = os.open(f"/proc/self/fd/{parent}", os.O_RDONLY | os.O_CLOEXEC)

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from gns3server.files.safe_open import MISSING, OpenFile, open_beneath
 
-LARGEST = 16 * 1024 * 1024
-"""The most bytes that a file may have to be read: as many as the request body that brings it."""
+LARGEST = 1024 * 1024
+"""The most bytes that a file may have to be read. Requests that bring one can be twice as long, for
+what JSON needs besides."""
 
 MOST_KEPT_BYTES = 16 * 1024
 """The most bytes of a file that is kept, and read on the event loop. Larger files are read in a

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from gns3server.files.durable import make_directory, sync_directory
+from gns3server.files.durable import make_directory
 from gns3server.files.safe_open import open_file
 
 PREFIX = ".upload-"
@@ -80,7 +80,9 @@ class Incoming:
             self.size += len(content)
 
     def place(self, target: Path, mode: int) -> None:
-        """Put the whole file in its place, durably, in one step; what was there is replaced.
+        """Put the whole file in its place in one step; what was there is replaced.
+
+        It is durable once the directory is synced.
 
         :raises OSError: it cannot be put there.
         """
@@ -91,7 +93,6 @@ class Incoming:
             make_directory(target.parent)
             os.replace(self._path, target)
             self._end()
-            sync_directory(target.parent)
 
     def discard(self) -> None:
         """Give it up, after any write under way; does nothing once it is in place."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gns3server.errors import Conflict, Unauthorized
+from gns3server.http.guesses import Guesses
 from gns3server.settings.live import LiveSettings
 
 TICKET = "ticket"
@@ -57,7 +58,13 @@ class Authenticator:
 
     def __init__(self, config: LiveSettings) -> None:
         self._config = config
+        self.guesses = Guesses()
         self._tickets: list[Ticket] = []
+
+    @property
+    def asks(self) -> bool:
+        """Whether a login is required."""
+        return bool(self._wanted())
 
     def check(self, credentials: str | None) -> str:
         """Check the ``Authorization`` header of a request; returns the user's name.

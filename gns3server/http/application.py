@@ -154,7 +154,8 @@ async def listening(
     runner = web.AppRunner(application, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
-        async with accepting(cast("web.Server", runner.server), host, port, tls) as address:
+        server, asks = cast("web.Server", runner.server), lambda: application[AUTHENTICATOR].asks
+        async with accepting(server, host, port, tls, asks) as address:
             yield address
     finally:
         await runner.cleanup()

@@ -11,9 +11,11 @@ from aiohttp.http import HttpProcessingError, HttpVersion11
 
 from gns3server.errors import BodyTooLarge, ExpectationFailed, InvalidRequest, RequestTimeout
 from gns3server.http.routing import Call
+from gns3server.http.unpacking import content_coding, unpacked
 
-BODY_LIMIT = 16 * 1024 * 1024
-"""The most bytes that a body read whole may have."""
+BODY_LIMIT = 2 * 1024 * 1024
+"""The most bytes that a body read whole may have, and so what a client can make answers, events
+and records hold at once. It is twice what a file of a node may have, which a body brings along."""
 
 READ_LIMIT = 30.0
 """Seconds that a body read whole, or the next piece of one read in pieces, may take to arrive."""
@@ -57,19 +59,29 @@ async def ask_for_body(request: web.Request) -> None:
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The whole body, whatever its transfer coding.
+    """The whole body, whatever its transfer and content coding.
 
     :raises BodyTooLarge: over :data:`BODY_LIMIT`.
     :raises RequestTimeout: it took longer than :data:`READ_LIMIT`, or the client went away.
     :raises InvalidRequest: its transfer or content coding is broken.
     """
+    coding = content_coding(request) if request.body_exists else ""
     body = await _receive(request) if request.can_read_body else b""
-    if not body and request.body_exists and request.content.total_compressed_bytes:
-        # The beginning of something: an absent body would be carried out.
-        raise InvalidRequest(
-            "The request's body is compressed, and nothing is in it: send all of it, or none."
-        )
-    return body
+    if not coding:
+        return body
+    whole = bytearray()
+    try:
+        async for content in unpacked(_one(body), coding):
+            whole += content
+            if len(whole) > BODY_LIMIT:
+                raise _too_large()
+    except ValueError as error:
+        raise _unreadable(error) from error
+    return bytes(whole)
+
+
+async def _one(piece: bytes) -> AsyncIterator[bytes]:
+    yield piece
 
 
 async def _receive(request: web.Request) -> bytes:
@@ -77,9 +89,7 @@ async def _receive(request: web.Request) -> bytes:
         async with asyncio.timeout(READ_LIMIT):
             return await request.read()
     except web.HTTPRequestEntityTooLarge as error:
-        raise BodyTooLarge(
-            f"The request's body is over the limit of {BODY_LIMIT} bytes: send less at once."
-        ) from error
+        raise _too_large() from error
     except web.RequestPayloadError as error:
         raise _unreadable(error) from error
     except ConnectionError as error:
@@ -94,10 +104,23 @@ async def raw_body(call: Call) -> AsyncIterator[bytes]:
     """The body of a request of a ``raw`` route, in pieces. Of any size: the limit is the caller's.
 
     :raises RequestTimeout: nothing has come for a while.
-    :raises InvalidRequest: it is not coded as its headers say.
+    :raises InvalidRequest: it is not coded as its headers say, or something of it is missing.
     :raises ConnectionError: the client has gone.
     """
-    while piece := await _patiently(call.request.content.readany()):
+    coding, pieces = content_coding(call.request), _arriving(call.request)
+    if not coding:
+        async for piece in pieces:
+            yield piece
+        return
+    try:
+        async for piece in unpacked(pieces, coding):
+            yield piece
+    except ValueError as error:
+        raise _unreadable(error) from error
+
+
+async def _arriving(request: web.Request) -> AsyncIterator[bytes]:
+    while piece := await _patiently(request.content.readany()):
         yield piece
 
 
@@ -111,6 +134,8 @@ async def form_parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
             "The body must be a form with a file: send it as multipart/form-data, as the form "
             "on this page does, or with curl -F."
         )
+    if content_coding(request):
+        raise InvalidRequest("The form is compressed: send it as it is.")
     reader = await _patiently(request.multipart())
     while (part := await _patiently(reader.next())) is not None:
         if not isinstance(part, BodyPartReader):
@@ -141,6 +166,12 @@ async def _patiently(work: Awaitable[T]) -> T:
         ) from error
     except UNREADABLE as error:
         raise _unreadable(error) from error
+
+
+def _too_large() -> BodyTooLarge:
+    return BodyTooLarge(
+        f"The request's body is over the limit of {BODY_LIMIT} bytes: send less at once."
+    )
 
 
 def _unreadable(error: Exception) -> InvalidRequest:

@@ -10,10 +10,11 @@ import asyncio
 import logging
 import re
 import resource
+import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -53,12 +54,23 @@ HEADER_LIMIT = 8190
 WAITING_CONNECTIONS = 1024
 """Connections that may wait in the kernel to be accepted."""
 
+MOST_STRANGERS = 256
+"""Connections of those who have not shown the password yet, if one is asked for."""
+
+ACCEPT_AGAIN = 1.0
+"""Seconds after which it is tried again to accept connections, when that was not possible."""
+
 QUOTED = re.compile(r":? *(?:b['\"]|bytearray\().*")
 """What aiohttp quotes of a request, as Python writes bytes."""
 
 FULL = (
     "As many connections are open as this server can have: close some, or raise the limit of its "
     "open files (ulimit -n)."
+)
+
+BLANKS = (
+    "This cannot be read as an HTTP/1.0 or HTTP/1.1 request: there are two blanks in a row in its "
+    "first line."
 )
 
 LATE = (
@@ -73,9 +85,15 @@ class Connection(web.RequestHandler):
     One timer per connection looks at a clock now and then: a request costs no timer.
     """
 
-    def __init__(self, manager: web.Server, **options: Any) -> None:
+    def __init__(
+        self, manager: web.Server, *, vouched_for: Callable[[Connection], object], **options: Any
+    ) -> None:
         super().__init__(manager, **options)
+        self._vouched_for = vouched_for
         self._answering = False
+        self._line = b""
+        self.vouched = False
+        """Whether somebody with the right password has sent a request on it."""
         self._body: StreamReader | None = None
         self._given_up = False
         self._head_due: float | None = None
@@ -95,11 +113,39 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Take in data: if no request is under way, it begins the head of one."""
         between = not self._answering and (self._body is None or self._body.is_eof())
+        if not between:
+            # The beginning of the next head may be in it.
+            self._line = b"\n"
+        elif data and not self._is_first_line_fine(data):
+            self._give_up(HTTPStatus.BAD_REQUEST, BLANKS)
+            return
         super().data_received(data)
         if between and data:
             self._head_seen = True
             if self._head_due is None:
                 self._await_head()
+
+    def _is_first_line_fine(self, data: bytes) -> bool:
+        """Look for what the parser overlooks in the first line of a head, and proxies do not."""
+        if b"\n" in self._line:
+            return True
+        # Blank lines before it do not count.
+        self._line = (self._line + data[: ADDRESS_LIMIT + HEADER_LIMIT]).lstrip(b"\r\n")
+        self._line = self._line[: ADDRESS_LIMIT + HEADER_LIMIT]
+        return b"  " not in self._line.partition(b"\n")[0]
+
+    def _give_up(self, status: HTTPStatus, message: str) -> None:
+        """Say why no request is read any more, and hang up."""
+        if self.transport is not None:
+            self.transport.write(_plain_answer(status, message))
+        self._given_up = True
+        self.force_close()
+
+    def vouch(self) -> None:
+        """Note that somebody may call who has sent a request on it."""
+        if not self.vouched:
+            self.vouched = True
+            self._vouched_for(self)
 
     def begin(self, request: web.Request) -> None:
         """Note that a whole head has arrived.
@@ -110,6 +156,7 @@ class Connection(web.RequestHandler):
             raise RequestTimeout(LATE)
         self._head_due = None
         self._head_seen = False
+        self._line = b""
         self._answering = True
         self._body = request.content
 
@@ -189,9 +236,10 @@ class Connection(web.RequestHandler):
             self._head_timer = loop.call_soon(self._check_head, turns - 1)
         else:
             if self._head_seen:
-                self.transport.write(_plain_answer(HTTPStatus.REQUEST_TIMEOUT, LATE))
+                self._give_up(HTTPStatus.REQUEST_TIMEOUT, LATE)
+            else:
+                self.force_close()
             self._given_up = True
-            self.force_close()
 
     def _watch_reader(self, waiting: int | None = None) -> None:
         """Cut the client off if it has read nothing since ``waiting`` bytes were waiting for it."""
@@ -207,33 +255,83 @@ class Connection(web.RequestHandler):
         self._stall_timer = loop.call_later(STALL_LIMIT, self._watch_reader, now)
 
 
-class Refusal(asyncio.Protocol):
-    """The protocol of a connection over the limit."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say so, and hang up."""
-        if isinstance(transport, asyncio.Transport):
-            transport.write(_plain_answer(HTTPStatus.SERVICE_UNAVAILABLE, FULL))
-        transport.close()
-
-
 class Acceptor:
-    """Makes a protocol for each connection that asyncio has accepted.
+    """Takes the connections of one server, and no more of them than it can have.
 
     Half of the file descriptors are for connections: if none were left, no node could start
-    and no change could get to the disk.
+    and no change could get to the disk. A connection counts from the moment it is accepted, and
+    thus while TLS is being agreed upon.
+
+    :param asks: tells whether a login is required. Then those who have not shown the password
+        have a few places of their own: of too many, the oldest is cut off.
     """
 
-    def __init__(self, manager: web.Server) -> None:
+    def __init__(
+        self, manager: web.Server, tls: ssl.SSLContext | None, asks: Callable[[], bool]
+    ) -> None:
         self._manager = manager
+        self._tls = tls
+        self._asks = asks
         self._limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+        self._most_strangers = min(MOST_STRANGERS, self._limit // 2)
         self._short = False
+        self._strangers: dict[Connection, None] = {}
+        self._arriving: dict[Connection, asyncio.Task[None]] = {}
 
-    def __call__(self) -> asyncio.Protocol:
-        """A protocol for one more connection."""
-        self._short = False
-        if len(self._manager.connections) >= self._limit:
-            return Refusal()
+    async def accept(self, listener: socket.socket) -> None:
+        """Accept connections for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, _ = await loop.sock_accept(listener)
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                self._no_more(error)
+                await asyncio.sleep(ACCEPT_AGAIN)
+                continue
+            self._short = False
+            if len(self._manager.connections) + len(self._arriving) >= self._limit:
+                self._refuse(accepted)
+                continue
+            connection = self._connection()
+            self._arriving[connection] = loop.create_task(self._take_in(connection, accepted))
+            self._strangers[connection] = None
+            if len(self._strangers) > self._most_strangers and self._asks():
+                self._cut_off(next(iter(self._strangers)))
+
+    def close(self) -> None:
+        """Give up what is still being agreed upon."""
+        for task in self._arriving.values():
+            task.cancel()
+
+    async def _take_in(self, connection: Connection, accepted: socket.socket) -> None:
+        """Agree with a client upon TLS, if that is wanted."""
+        loop, limit = asyncio.get_running_loop(), HEAD_LIMIT if self._tls else None
+        try:
+            # What goes wrong in an agreement is the client's matter.
+            with suppress(OSError):
+                await loop.connect_accepted_socket(
+                    lambda: connection, accepted, ssl=self._tls, ssl_handshake_timeout=limit
+                )
+        finally:
+            del self._arriving[connection]
+            if connection.transport is None:
+                self._forget(connection)
+            else:
+                connection.lost.add_done_callback(lambda _: self._forget(connection))
+
+    def _cut_off(self, stranger: Connection) -> None:
+        self._forget(stranger)
+        if stranger in self._arriving:
+            self._arriving[stranger].cancel()
+        elif stranger.transport is not None:
+            stranger.transport.abort()
+
+    def _forget(self, connection: Connection) -> None:
+        self._strangers.pop(connection, None)
+
+    def _connection(self) -> Connection:
         return Connection(
             self._manager,
             loop=asyncio.get_running_loop(),
@@ -242,10 +340,19 @@ class Acceptor:
             lingering_time=LINGER,
             max_line_size=ADDRESS_LIMIT,
             max_field_size=HEADER_LIMIT,
+            # See unpacking: what is refused is not unpacked.
+            auto_decompress=False,
+            vouched_for=self._forget,
         )
 
-    def no_more(self, error: OSError) -> None:
-        """Log once that no connection can be accepted; asyncio tries again every second."""
+    def _refuse(self, accepted: socket.socket) -> None:
+        """Say that there is no room, where that can be said at once, and hang up."""
+        with accepted, suppress(OSError):
+            if self._tls is None:
+                accepted.send(_plain_answer(HTTPStatus.SERVICE_UNAVAILABLE, FULL))
+
+    def _no_more(self, error: OSError) -> None:
+        """Log once that no connection can be accepted; it is tried again every second."""
         if not self._short:
             self._short = True
             log.error(
@@ -256,56 +363,43 @@ class Acceptor:
 
 @asynccontextmanager
 async def accepting(
-    manager: web.Server, host: str, port: int, tls: ssl.SSLContext | None
+    manager: web.Server,
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None,
+    asks: Callable[[], bool],
 ) -> AsyncIterator[tuple[str, int]]:
     """Accept connections while the context lasts, on every address that a host name has.
 
     Yields the first address, and its port.
 
+    :param asks: tells whether a login is required.
     :raises OSError: one cannot be bound; the text says which.
     """
-    loop, acceptor = asyncio.get_running_loop(), Acceptor(manager)
+    loop, acceptor = asyncio.get_running_loop(), Acceptor(manager, tls, asks)
     try:
-        # One is accepted per turn of the loop: it is counted before the next ones come. And
-        # without file descriptors asyncio tries once a second, and no more often.
-        listener = await loop.create_server(acceptor, host, port, ssl=tls, backlog=1)
+        bound = await loop.create_server(asyncio.Protocol, host, port, start_serving=False)
     except OSError as error:
         raise OSError(
             f"it cannot listen on {host or 'all addresses'}, port {port}: {error}. Stop what "
             "uses the port, or choose another address (host) or port."
         ) from error
-    with _errors_told_to(acceptor):
-        try:
-            for each in listener.sockets:
-                # ``backlog`` also set how many connections may wait in the kernel.
-                with each.dup() as same:
-                    same.listen(WAITING_CONNECTIONS)
-            address, bound, *_ = listener.sockets[0].getsockname()
-            yield address, bound
-        finally:
-            listener.close()
-
-
-@contextmanager
-def _errors_told_to(acceptor: Acceptor) -> Iterator[None]:
-    """Have asyncio report connections that it cannot accept; it would log every attempt."""
-    loop = asyncio.get_running_loop()
-    usual = loop.get_exception_handler()
-
-    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if isinstance(error, OSError) and "socket" in context:
-            acceptor.no_more(error)
-        elif usual is not None:
-            usual(loop, context)
-        else:
-            loop.default_exception_handler(context)
-
-    loop.set_exception_handler(handle)
+    listeners = [each.dup() for each in bound.sockets]
+    tasks = [loop.create_task(acceptor.accept(each)) for each in listeners]
     try:
-        yield
+        for each in listeners:
+            each.setblocking(False)
+            each.listen(WAITING_CONNECTIONS)
+        address, number, *_ = listeners[0].getsockname()
+        yield address, number
     finally:
-        loop.set_exception_handler(usual)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for each in listeners:
+            each.close()
+        bound.close()
+        acceptor.close()
 
 
 def _unreadable(error: HttpProcessingError) -> str:

@@ -13,7 +13,7 @@ from gns3server.http.access import TICKET
 from gns3server.http.encoding import compact
 from gns3server.http.parsing import PARSED
 from gns3server.http.request_log import FACTS
-from gns3server.log.rotation import MIB
+from gns3server.log.rotation import MIB, append_to
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class CurlLog:
         self._size = size
         try:
             # Unbuffered: what was accepted is on record when it is carried out.
-            self._file = path.open("ab", buffering=0)
+            self._file = append_to(path)
         except OSError as error:
             raise OSError(
                 f"the record of requests cannot be written: {error}. Choose another file for "

@@ -11,10 +11,12 @@ from aiohttp import web
 
 from gns3server.errors import (
     Exhausted,
+    InvalidRequest,
     LabError,
     NotFound,
     PluginFault,
     RequestTimeout,
+    Unauthorized,
     advice,
 )
 from gns3server.http.access import TICKET, Authenticator
@@ -23,6 +25,7 @@ from gns3server.http.connections import Connection
 from gns3server.http.encoding import encode
 from gns3server.http.endless import EndlessStreams
 from gns3server.http.error_answers import ErrorAnswers, RouterError, out_of_service
+from gns3server.http.lists import LongList, encoded
 from gns3server.http.media_types import answer_type, body_type
 from gns3server.http.parsing import make_loader
 from gns3server.http.queries import read_integer, read_query
@@ -30,6 +33,7 @@ from gns3server.http.queueing import find_node, read_in_line
 from gns3server.http.request_log import FACTS, RequestFacts, log_outcome, request_ids
 from gns3server.http.routing import JSON, Call, FailedPlugin, Handler, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
+from gns3server.http.sending import has_gone, send_pieces
 from gns3server.http.upgrades import Upgrades, asks_for_websocket
 from gns3server.nodes import lifecycle
 from gns3server.server import Server
@@ -82,7 +86,9 @@ def make_middleware(
         facts = RequestFacts(next(ids), routes.get(request.match_info.route))
         request[FACTS] = facts
         try:
-            cast("Connection", request.protocol).begin(request)
+            connection = cast("Connection", request.protocol)
+            connection.begin(request)
+            check_method(request)
             gatekeeper.check(request.scheme, header(request, "Host"), header(request, "Origin"))
             if not request.raw_path.startswith(("/", "*")):
                 # The target names the server as well, and then Host is ignored (RFC 9112).
@@ -90,9 +96,10 @@ def make_middleware(
             if gatekeeper.is_preflight(request.method, request.headers):
                 response: web.StreamResponse = web.Response(status=204, headers=PREFLIGHT)
             else:
-                if request.match_info.http_exception is None:
-                    facts.user = authenticate(authenticator, request)
-                    check_expectation(request)
+                # Before anything else is told, even that there is no such path.
+                facts.user = await authenticate(authenticator, request)
+                connection.vouch()
+                check_expectation(request)
                 response = await handler(request)
         except Exception as error:
             known = _known_error(request, error, failed_plugins)
@@ -113,12 +120,16 @@ def header(request: web.Request, name: str) -> str | None:
     return None if values is None else ", ".join(values)
 
 
-def has_gone(request: web.Request) -> bool:
-    """Whether the client that should read the answer has gone."""
-    return request.transport is None or request.transport.is_closing()
+def check_method(request: web.Request) -> None:
+    """Refuse the method of proxies: what comes after it would not be HTTP.
+
+    :raises InvalidRequest: it is that.
+    """
+    if request.method == "CONNECT":
+        raise InvalidRequest("This server is no proxy, so CONNECT is not possible.", request={})
 
 
-def authenticate(authenticator: Authenticator, request: web.Request) -> str:
+async def authenticate(authenticator: Authenticator, request: web.Request) -> str:
     """Check that the caller of a request may call; returns the user's name.
 
     Browsers have no way to send a password with a request for a websocket: there, and only
@@ -129,7 +140,16 @@ def authenticate(authenticator: Authenticator, request: web.Request) -> str:
     route = request[FACTS].route
     if route is not None and takes_ticket(route, request) and TICKET in request.query:
         return authenticator.redeem(request.query[TICKET])
-    return authenticator.check(header(request, "Authorization"))
+    credentials, guesses = header(request, "Authorization"), authenticator.guesses
+    if credentials is None:
+        return authenticator.check(None)
+    if not cast("Connection", request.protocol).vouched:
+        await guesses.before(request.remote)
+    try:
+        return authenticator.check(credentials)
+    except Unauthorized:
+        await guesses.wrong(request.remote)
+        raise
 
 
 def takes_ticket(route: Route, request: web.Request) -> bool:
@@ -216,6 +236,8 @@ def make_endpoint(
         if route.stream or route.websocket:
             response: web.StreamResponse = result
             return response
+        if isinstance(result, LongList):
+            return await send_pieces(call, JSON, encoded(result, dump))
         return respond(route.status, dump(result))
 
     return endpoint

@@ -24,6 +24,9 @@ LONG_INTEGER = re.compile(rb"[0-9]{19}")
 SURELY_FLAT = 200
 """Values with no more brackets than this cannot be nested too deeply to be encoded again."""
 
+MOST_REPEATED = 256 * 1024
+"""The most bytes of a body that an answer repeats."""
+
 MOST_VALUES = 10_000
 """The most values in a body: checking more of them for mistakes would hold up everybody."""
 
@@ -85,7 +88,7 @@ def decode(body: bytes) -> Any:
             # Integers of more than 64 bits have become floating-point numbers.
             value = json.loads(body)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
-        text = body.decode(errors="replace")
+        text = body[:MOST_REPEATED].decode(errors="replace")
         raise InvalidRequest(
             f"Invalid JSON: {error}. Send a JSON object, or no body at all.",
             request={"malformed_json": text},

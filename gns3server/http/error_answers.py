@@ -8,11 +8,14 @@ from typing import Any
 from aiohttp import web
 
 from gns3server.errors import InvalidRequest, LabError, Unauthorized, Unavailable
-from gns3server.http.encoding import encode
+from gns3server.http.encoding import MOST_REPEATED, encode
 from gns3server.http.families import ErrorShape, FailedRequest, is_below
-from gns3server.http.parsing import PARSED
+from gns3server.http.parsing import LENGTH, PARSED, not_repeated, repeated
 from gns3server.http.request_log import FACTS
 from gns3server.http.routing import JSON, FailedPlugin
+
+LONGEST_ANSWER = 4 * MOST_REPEATED
+"""Bytes of an error's answer."""
 
 PATH_CHARACTERS = 200
 """How much of a path that nobody has is repeated."""
@@ -54,11 +57,12 @@ class ErrorAnswers:
 
     def respond(self, request: web.Request, error: LabError) -> web.Response:
         """The answer that reports an error."""
-        body = self._shaped(request, error) or encode(usual_body(request, error))
+        body = self._shaped(request, error) or encoded_body(request, error)
         response = web.Response(body=body, status=error.status, headers={"Content-Type": JSON})
         response.headers.update(error.headers)
-        if isinstance(error, Unauthorized):
+        if isinstance(error, Unauthorized) or request.method == "CONNECT":
             # From a caller that may not call no body is accepted: what comes now is not even read.
+            # Nor is what follows a CONNECT, which need not be HTTP.
             request.protocol.close()
             response.force_close()
         return response
@@ -77,7 +81,7 @@ class ErrorAnswers:
             method=request.method,
             path=request.path,
             route=facts.route.path if facts.route else "",
-            body=request.get(PARSED),
+            body=repeated(request),
         )
         try:
             body = shape.render(error, failed)
@@ -96,8 +100,19 @@ def usual_body(request: web.Request, error: LabError) -> dict[str, Any]:
     if isinstance(error, InvalidRequest):
         body["path"] = route.path if route else request.path
         # A body that is absent counts as the empty object.
-        body["request"] = request.get(PARSED, {}) if error.request is None else error.request
+        sent = repeated(request) if PARSED in request else {}
+        body["request"] = sent if error.request is None else error.request
     return body
+
+
+def encoded_body(request: web.Request, error: LabError) -> bytes:
+    """The JSON of :func:`usual_body`, which does not become much longer than what it repeats."""
+    values = usual_body(request, error)
+    body = encode(values)
+    if len(body) <= LONGEST_ANSWER:
+        return body
+    # Blanks of nested values, or characters that JSON escapes.
+    return encode({**values, "request": not_repeated(request.get(LENGTH, 0))})
 
 
 def out_of_service(plugin: FailedPlugin) -> Unavailable:

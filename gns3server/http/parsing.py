@@ -11,12 +11,15 @@ from marshmallow import Schema, ValidationError
 
 from gns3server.errors import InvalidRequest
 from gns3server.http.bodies import read_body
-from gns3server.http.encoding import decode
+from gns3server.http.encoding import MOST_REPEATED, decode
 from gns3server.http.routing import OneOf, Route
 from gns3server.server import Server
 
 PARSED: web.RequestKey[Any] = web.RequestKey("parsed")
 """The parsed body, repeated to the client when it does not fit."""
+
+LENGTH: web.RequestKey[int] = web.RequestKey("length")
+"""How many bytes the body had."""
 
 Loader = Callable[[web.Request], Awaitable[Mapping[str, Any]]]
 
@@ -68,9 +71,22 @@ async def _load_one_of(server: Server, shape: OneOf, request: web.Request) -> Ma
 
 
 async def _parse(request: web.Request) -> Any:
-    value = decode(await read_body(request))
+    body = await read_body(request)
+    request[LENGTH] = len(body)
+    value = decode(body)
     request[PARSED] = value
     return value
+
+
+def repeated(request: web.Request) -> Any:
+    """The body of a request that was refused, as answers repeat it; ``None`` without one."""
+    length = request.get(LENGTH, 0)
+    return request.get(PARSED) if length <= MOST_REPEATED else not_repeated(length)
+
+
+def not_repeated(length: int) -> Any:
+    """What stands for a body of this many bytes in an answer that would be too long with it."""
+    return {"not_repeated": f"{length} bytes, which are more than an answer repeats"}
 
 
 def _validate(schema: Schema, values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 
 from gns3server.http.encoding import compact
-from gns3server.http.parsing import PARSED
+from gns3server.http.parsing import PARSED, repeated
 from gns3server.http.routing import JSON, Route
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,9 @@ FACTS: web.RequestKey[RequestFacts] = web.RequestKey("facts")
 
 CONTENT_CHARACTERS = 2000
 """How much of a body the log shows."""
+
+MOST_READ = 1024 * 1024
+"""Bytes of an answer whose beginning the log shows: of a longer one it would take too long."""
 
 
 def request_ids() -> Iterator[str]:
@@ -88,7 +91,7 @@ def log_content(request: web.Request, response: web.StreamResponse) -> None:
     """Log the request's and the answer's content, if it is JSON."""
     facts = request[FACTS]
     if request.get(PARSED):
-        log.debug("%s asked %s", facts.id, compact(request[PARSED])[:CONTENT_CHARACTERS])
+        log.debug("%s asked %s", facts.id, compact(repeated(request))[:CONTENT_CHARACTERS])
     body = getattr(response, "body", None)
-    if isinstance(body, bytes) and response.content_type == JSON:
+    if isinstance(body, bytes) and response.content_type == JSON and len(body) <= MOST_READ:
         log.debug("%s answered %s", facts.id, compact(orjson.loads(body))[:CONTENT_CHARACTERS])

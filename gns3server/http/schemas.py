@@ -24,6 +24,9 @@ UUID_PATTERN = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 UUID_TEXT = re.compile(UUID_PATTERN, re.ASCII)
 
+NAME_LENGTH = 16 * 1024
+"""Characters of a name, an address or a path. They are in lists, events, messages and the log."""
+
 NO_NUL = r"^[^\u0000]*$"
 """A text without a NUL character, in the words of JSON Schema."""
 
@@ -101,9 +104,19 @@ class Text(fields.String):
         return text
 
 
+class ShortText(Text):
+    """A text of up to :data:`NAME_LENGTH` characters."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if len(text) > NAME_LENGTH:
+            raise ValidationError(f"must not have more than {NAME_LENGTH} characters")
+        return text
+
+
 def name_field(**kwargs: Any) -> Text:
-    """A text that is not empty."""
-    return Text(validate=validate.Length(min=1), **kwargs)
+    """A text that is not empty, and not longer than names need to be."""
+    return ShortText(validate=validate.Length(min=1), **kwargs)
 
 
 def port_field(**kwargs: Any) -> fields.Integer:

@@ -44,7 +44,7 @@ class Gatekeeper:
             self.check_host(host)
         if origin is None or origin in self._origins:
             return
-        if origin.lower() != f"{scheme}://{host or ''}".lower():
+        if not host or origin.lower() != f"{scheme}://{host}".lower():
             raise Forbidden(
                 f"Requests from the web site {origin!r} are refused: a page elsewhere must not "
                 "drive this server. Add the origin to allowed_origins in the settings to allow it."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
@@ -11,7 +11,6 @@ from aiohttp import web
 from aiohttp.http import HttpVersion11
 
 from gns3server.files.safe_open import OpenFile
-from gns3server.http.edge import has_gone
 from gns3server.http.routing import OCTETS, Call
 from gns3server.projects.project_files import read_apart
 
@@ -22,6 +21,11 @@ CHUNK = 256 * 1024
 
 LOOK_SECONDS = 0.1
 """How often a file that is followed is looked at for more (contract 2.5)."""
+
+
+def has_gone(request: web.Request) -> bool:
+    """Whether the client that should read the answer has gone."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def check_still_there(request: web.Request) -> None:
@@ -43,6 +47,28 @@ def piecewise(call: Call, media_type: str) -> web.StreamResponse:
         response.enable_chunked_encoding()
     else:
         response.force_close()
+    return response
+
+
+async def send_pieces(
+    call: Call, media_type: str, pieces: AsyncIterator[bytes]
+) -> web.StreamResponse:
+    """Send what is made while it is sent, at the speed at which the client reads."""
+    response = piecewise(call, media_type)
+    await response.prepare(call.request)
+    if call.request.method == "HEAD":
+        return response
+    try:
+        async for piece in pieces:
+            await response.write(piece)
+    except ConnectionError:
+        raise
+    except Exception as error:
+        # The answer has begun, and cannot become an error any more.
+        if call.request.transport is not None:
+            call.request.transport.abort()
+        raise ConnectionResetError(f"the rest of the answer could not be made: {error}") from error
+    await response.write_eof()
     return response
 
 

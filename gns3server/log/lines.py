@@ -12,6 +12,13 @@ UNPRINTABLE = re.compile(
 """What ends a line, steers a terminal, reorders or hides text, or is not text at all."""
 
 
+LONGEST_LINE = 10_000
+"""Characters of a record before they are escaped: no client can fill the log with a few."""
+
+LONGEST_TRACEBACK = 50_000
+"""Characters of a traceback."""
+
+
 class OneLine(logging.Formatter):
     """Makes one line of each record, and indents the lines of a traceback below it.
 
@@ -22,7 +29,7 @@ class OneLine(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (as logging names it)
         """The record itself, as one line."""
-        return escape(super().formatMessage(record))
+        return escape(shortened(super().formatMessage(record), LONGEST_LINE))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
         """A traceback, each line of it indented."""
@@ -33,6 +40,14 @@ class OneLine(logging.Formatter):
         return indent(super().formatStack(stack_info))
 
 
+def shortened(text: str, most: int) -> str:
+    """A text of about so many characters at most: its beginning and its end."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]} ... {len(text) - 2 * half} characters are left out ... {text[-half:]}"
+
+
 def escape(text: str) -> str:
     """A text without any character of :data:`UNPRINTABLE`."""
     return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
@@ -40,4 +55,5 @@ def escape(text: str) -> str:
 
 def indent(text: str) -> str:
     """Lines that cannot be taken for records."""
-    return "\n".join(f"    {escape(line)}" for line in text.split("\n"))
+    lines = shortened(text, LONGEST_TRACEBACK).split("\n")
+    return "\n".join(f"    {escape(line)}" for line in lines)

@@ -7,8 +7,10 @@ print a traceback for each such record, and leave incomplete lines.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +21,19 @@ MIB = 1024 * 1024
 
 KEPT = 3
 """How many full files are kept beside the one that is written to."""
+
+
+def append_to(path: Path) -> io.FileIO:
+    """Open a file to append to it, unbuffered. If it is this user's, nobody else may read it.
+
+    :raises OSError: it cannot be opened.
+    """
+    file = io.FileIO(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
+    found = os.fstat(file.fileno())
+    if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_mode & 0o077:
+        with suppress(OSError):
+            os.fchmod(file.fileno(), stat.S_IMODE(found.st_mode) & ~0o077)
+    return file
 
 
 class LogHandler(logging.Handler):
@@ -62,7 +77,7 @@ class LogFile:
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
         self._limit = size * MIB
-        self._file = path.open("ab", buffering=0)
+        self._file = append_to(path)
 
     def write(self, text: str) -> None:
         """Append one line, whole or not at all.
@@ -90,7 +105,7 @@ class LogFile:
             for newer, older in reversed([*pairwise(names)]):
                 if newer.exists():
                     newer.replace(older)
-            new = self._path.open("ab", buffering=0)
+            new = append_to(self._path)
         except OSError:
             self._file.truncate(0)
         else:

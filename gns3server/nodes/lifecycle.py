@@ -10,7 +10,7 @@ from typing import Any
 
 from gns3server.errors import Conflict, LabError
 from gns3server.nodes.nio import Nio
-from gns3server.nodes.node import Change, Node
+from gns3server.nodes.node import Change, Node, check_properties
 from gns3server.nodes.states import NodeState, check_move
 from gns3server.ports import Use
 from gns3server.storage.rows import NodeRow
@@ -197,6 +197,7 @@ async def update(node: Node, values: Mapping[str, Any]) -> dict[str, Any]:
         console=values.get("console") or node.console,
         properties={**node.properties, **prepared.properties},
     )
+    check_properties(node, row.properties)
     ports, holder = node.machine.ports.tcp, node.holder(Use.CONSOLE)
     async with node.project.change() as change:
         if row.console is not None and row.console != node.console:

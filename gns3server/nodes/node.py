@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gns3server.errors import Conflict, warn_of_old_name
+from gns3server.errors import BodyTooLarge, Conflict, warn_of_old_name
 from gns3server.files.images import Images
 from gns3server.files.small_files import LARGEST
 from gns3server.nodes.limits import core_code
@@ -41,6 +42,24 @@ class Change:
                     f"The file {name!r} of a VM would have {len(content)} bytes, and nothing was "
                     f"changed: give it at most {LARGEST}."
                 )
+
+
+PROPERTIES_BYTES = 512 * 1024
+"""How long the properties of a node may be, as JSON: they are kept in memory. Longer texts belong
+into files."""
+
+
+def check_properties(node: NodeCore, properties: Mapping[str, Any]) -> None:
+    """Check that a node can have these properties.
+
+    :raises BodyTooLarge: they are too long.
+    """
+    size = len(json.dumps(dict(properties)))
+    if size > PROPERTIES_BYTES:
+        raise BodyTooLarge(
+            f"The values of {node.title} would have {size} bytes, and nothing was changed: give "
+            f"them at most {PROPERTIES_BYTES} together."
+        )
 
 
 class Node(NodeCore):
@@ -252,7 +271,7 @@ class Node(NodeCore):
         """Content of a file in the node's directory, ``None`` when there is none.
 
         :raises Conflict: it exists but cannot be read, is not a regular file, is reached through
-            a link, or is larger than 16 MiB.
+            a link, or is larger than 1 MiB.
         """
         if name in self._coming_files:
             return self._coming_files[name]

@@ -24,6 +24,15 @@ from gns3server.storage.rows import NodeRow, Owner
 log = logging.getLogger(__name__)
 
 
+LONG_TEXT = 16 * 1024
+"""Characters of a text that is left out of events. Each event is kept in the project's log and in
+the queues of its listeners: whoever wants a whole script asks for the node."""
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, str) and len(value) > LONG_TEXT
+
+
 class NodeCore:
     """The core's part of every node. Authors extend :class:`~gns3server.nodes.node.Node`.
 
@@ -124,7 +133,8 @@ class NodeCore:
     def view_event(
         self, change: str, values: Mapping[str, Any], *, state: NodeState | None = None
     ) -> Event:
-        """An event with what is shown of the node."""
+        """An event with what is shown of the node, but without its long texts."""
+        values = {name: value for name, value in values.items() if not _is_long(value)}
         if state is not None and not self.type.always_on:
             values = {**values, "state": state}
         view = replace(self.view(), state=state or self.state, values=values)

@@ -19,8 +19,8 @@ class NodeView:
     :param properties: the values of the fields that its type has added.
     :param pids: the processes that run for it on its machine, its program first.
     :param wires: what is plugged in, by adapter and port.
-    :param values: its :meth:`~gns3server.nodes.node.Node.snapshot`; in events only, and empty in
-        the event of its deletion.
+    :param values: its :meth:`~gns3server.nodes.node.Node.snapshot`, without texts of more than
+        16 Ki characters; in events only, and empty in the event of its deletion.
     """
 
     id: str

@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from gns3server.errors import Conflict, FilesFailed
+from gns3server.errors import Conflict, FilesFailed, StorageFailed
 from gns3server.files.durable import missing_directories
 from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
 from gns3server.places import paths
+from gns3server.places.paths import Aside
 from gns3server.settings.live import LiveSettings
 from gns3server.storage.rows import ProjectPlace
 from gns3server.storage.stores import ServerStore
@@ -215,8 +216,8 @@ class ProjectIndex:
             ) from error
         try:
             await self.remove(place.id)
-        except BaseException:
-            await asyncio.to_thread(paths.bring_back, aside)
+        except BaseException as error:
+            await self._stay(place, aside, error)
             raise
         await let_go()
         try:
@@ -227,6 +228,28 @@ class ProjectIndex:
                 f"Project {place.id} was deleted, but some of its files could not be removed: "
                 f"{error}. They are in {where}: remove them by hand."
             ) from error
+
+    async def _stay(
+        self, place: ProjectPlace, aside: paths.Aside | None, error: BaseException
+    ) -> None:
+        """Bring back the files of a project that could not be forgotten.
+
+        :raises FilesFailed: they cannot be moved.
+        """
+        try:
+            await asyncio.to_thread(paths.bring_back, aside)
+            if isinstance(error, StorageFailed) and not error.certain:
+                # A start that does not find the project on record must not take it for a
+                # leftover. One that does marks it again.
+                await asyncio.to_thread(paths.mark_temporary, place.path, False)
+        except OSError as second:
+            where = place.path if aside is None else aside.place
+            raise FilesFailed(
+                f"Project {place.id} could not be deleted: {error} Its files could not be put "
+                f"back: {second}. They are in {where} until the server is started again."
+            ) from second
+        except FilesFailed as second:
+            log.warning("project %s could not be deleted: %s", place.id, second)
 
 
 def _as_it_is_now(place: ProjectPlace) -> ProjectPlace:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gns3server.errors import Conflict, FilesFailed, advice
 from gns3server.files.durable import make_directory, sync_directory, sync_file, write_new
+from gns3server.files.private import DIRECTORY_MODE, keep_private
 from gns3server.files.reasons import DIRECTORY_REMEDY, obstacle, remedy
 from gns3server.files.safe_open import MISSING, directory_beneath
 from gns3server.storage.file_check import salvage
@@ -123,6 +124,16 @@ def _with_remedy(error: OSError, path: Path) -> str:
     return f"{error}. {remedy(error, path, DIRECTORY_REMEDY).removesuffix('.')}"
 
 
+def close_to_others(path: Path, whole: bool) -> None:
+    """Keep other users out of what we have put into a project's directory.
+
+    :param whole: the directory itself is ours as well.
+    """
+    keep_private(path / FILES_DIRECTORY)
+    if whole:
+        keep_private(path)
+
+
 def _is_empty(path: Path) -> bool:
     """Whether nothing of anybody's is in a directory."""
     entries = list(islice(path.iterdir(), 2))
@@ -153,7 +164,8 @@ def mark_temporary(path: Path, temporary: bool) -> None:
     except OSError as error:
         # A marker left behind would make a later start remove the project.
         if temporary:
-            marker.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                marker.unlink(missing_ok=True)
         raise FilesFailed(
             f"The mark of a temporary project in {path} cannot be changed: "
             f"{advice(error) or _with_remedy(error, path)}."
@@ -259,10 +271,12 @@ def set_aside(project_id: str, path: Path, whole: bool) -> Aside | None:
     :param whole: the whole directory is ours; otherwise only what we put into it is taken.
     :returns: where they are now, for :func:`bring_back` or :func:`discard`;
         ``None`` when there was nothing.
-    :raises OSError: they cannot be moved; they are where they were.
+    :raises OSError: they cannot be moved; they are where they were, unless the error says
+        otherwise.
     """
     if not path.is_dir():
         return None
+    bring_back_interrupted(project_id, path, whole)
     if whole:
         try:
             return _set_aside(Aside(aside_of(project_id, path, whole=True), path, whole))
@@ -275,17 +289,22 @@ def set_aside(project_id: str, path: Path, whole: bool) -> Aside | None:
 def _set_aside(aside: Aside) -> Aside:
     if aside.place.is_dir():
         # From an earlier project with this id, whose files could not be removed.
-        shutil.rmtree(aside.place)
+        _remove_aside(aside.place)
     try:
         if aside.inside:
-            aside.place.mkdir()
-            _move(aside.path, aside.place)
+            aside.place.mkdir(DIRECTORY_MODE)
+            _move(aside.path, aside.place, _records(aside.path))
         else:
             aside.path.rename(aside.place)
         sync_directory(aside.place.parent)
-    except OSError:
-        if aside.place.is_dir():
-            bring_back(aside)
+    except OSError as error:
+        try:
+            if aside.place.is_dir():
+                bring_back(aside)
+        except OSError as second:
+            raise OSError(
+                f"{error}. Files of it are in {aside.place} until the server is started again"
+            ) from second
         raise
     return aside
 
@@ -295,7 +314,7 @@ def bring_back(aside: Aside | None) -> None:
     if aside is None:
         return
     if aside.inside:
-        _move(aside.place, aside.path)
+        _move(aside.place, aside.path, reversed(_records(aside.place)))
         aside.place.rmdir()
     else:
         aside.place.rename(aside.path)
@@ -304,13 +323,18 @@ def bring_back(aside: Aside | None) -> None:
 def bring_back_interrupted(project_id: str, path: Path, whole: bool) -> bool:
     """Undo a :func:`set_aside` that a crash interrupted; returns whether there was one.
 
-    The records are moved last in both directions, so they tell where the project is.
+    The records tell where the project is: they are moved last in both directions, and what is
+    left of a project whose removal was interrupted has them still.
 
     :raises OSError: its files cannot be moved.
     """
     for beside in (True, False) if whole else (False,):
         aside = Aside(aside_of(project_id, path, beside), path, whole)
-        if os.path.lexists(path / PROJECT_FILE) or not os.path.lexists(aside.place / PROJECT_FILE):
+        here = os.path.lexists(path / PROJECT_FILE)
+        if aside.place.is_symlink() or here is os.path.lexists(aside.place / PROJECT_FILE):
+            continue
+        # A whole directory is moved in one step.
+        if here and (beside or not aside.place.is_dir()):
             continue
         bring_back(aside)
         sync_directory(aside.place.parent)
@@ -318,9 +342,17 @@ def bring_back_interrupted(project_id: str, path: Path, whole: bool) -> bool:
     return False
 
 
-def _move(source: Path, target: Path) -> None:
+def _records(directory: Path) -> list[Path]:
+    """The records in a directory, each before its log.
+
+    They are moved away in this order, and back in the reverse: so a file that is in its place has
+    its log beside it, whenever that is interrupted.
+    """
+    return sorted(directory.glob(f"{PROJECT_FILE}*"))
+
+
+def _move(source: Path, target: Path, records: Iterable[Path]) -> None:
     """Move what we put into a project's directory, its records last."""
-    records = sorted(source.glob(f"{PROJECT_FILE}*"), reverse=True)
     with contextlib.suppress(FileNotFoundError):
         try:
             (source / FILES_DIRECTORY).rename(target / FILES_DIRECTORY)
@@ -340,16 +372,28 @@ def discard(aside: Aside | None) -> None:
     if aside is None:
         return
     if not aside.inside:
-        shutil.rmtree(aside.place)
+        _remove_aside(aside.place)
         return
     left = list(aside.path.iterdir()) if aside.whole else [aside.path / FILES_DIRECTORY]
     for entry in left:
         if entry != aside.place:
             _remove(entry)
     # Last, so that what is left is known for what it is.
-    shutil.rmtree(aside.place)
+    _remove_aside(aside.place)
     if aside.whole:
         remove_if_empty([aside.path])
+
+
+def _remove_aside(place: Path) -> None:
+    """Remove a directory of files that were set aside, the records last."""
+    if place.is_symlink():
+        # Not ours: a lab has brought it along.
+        place.unlink()
+        return
+    for entry in list(place.iterdir()):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+    shutil.rmtree(place)
 
 
 def _remove(place: Path) -> None:

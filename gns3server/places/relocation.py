@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gns3server.errors import Conflict
 from gns3server.files.durable import sync_directory, sync_file
+from gns3server.files.private import DIRECTORY_MODE
 from gns3server.places.paths import MOVING
 from gns3server.storage.stores import PROJECT_FILE
 
@@ -43,7 +44,7 @@ class Relocation:
             top = Path(directory) == old
             return {name for name in names if top and name.startswith(PROJECT_FILE)}
 
-        self._room.mkdir()
+        self._room.mkdir(DIRECTORY_MODE)
         try:
             shutil.copytree(old, self.copy, symlinks=True, ignore=records)
         except shutil.Error as error:

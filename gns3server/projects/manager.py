@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gns3server.errors import Conflict, NotFound
+from gns3server.errors import Conflict, LabError, NotFound
 from gns3server.locks import FairLock, KeyedLocks, LockRequest
 from gns3server.nodes.holding import check_free, holding
 from gns3server.nodes.project_base import ProjectServices
@@ -408,6 +408,8 @@ class ProjectManager:
                     await self._end(project, keep_files=keep_files, open_again=open_again)
         except NotFound:
             pass
+        except LabError as error:
+            log.warning("project %s was not shut down properly: %s", project.id, error)
         except Exception:
             log.exception("project %s was not shut down properly", project.id)
 

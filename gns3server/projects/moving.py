@@ -52,7 +52,13 @@ async def move_project(
             await records.close()
             raise
     except BaseException as error:
-        await asyncio.to_thread(relocation.undo)
+        try:
+            await asyncio.to_thread(relocation.undo)
+        except OSError as second:
+            raise FilesFailed(
+                f"Project {project.id} could not be copied to {new.path}: {error}. It is still "
+                f"in {old.path}, but not everything could be removed from {new.path}: {second}."
+            ) from error
         if isinstance(error, OSError):
             raise FilesFailed(
                 f"Project {project.id} could not be copied to {new.path}: {error}. "

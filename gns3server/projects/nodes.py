@@ -12,7 +12,7 @@ from typing import Any
 from gns3server.errors import Conflict, FilesFailed, NotFound
 from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
 from gns3server.nodes import lifecycle
-from gns3server.nodes.node import Change, Node
+from gns3server.nodes.node import Change, Node, check_properties
 from gns3server.nodes.node_type import NodeType, Numbers
 from gns3server.nodes.project_base import ProjectBase, ProjectServices
 from gns3server.nodes.states import NodeState
@@ -160,6 +160,7 @@ class ProjectNodes:
         node.fresh = node.calls.is_overridden("created")
         prepared = await node.calls.run("prepare", values, expect=Change)
         node.properties.update(prepared.properties)
+        check_properties(node, node.properties)
         event = await node.event("created", files=prepared.files)
         async with self._project.change() as change:
             change.save_node(node.row(), prepared.files, node.directory)

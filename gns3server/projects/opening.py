@@ -76,6 +76,7 @@ async def open_project(
         )
         await project.open_events()
         await asyncio.to_thread(paths.mark_temporary, place.path, project.temporary)
+        await asyncio.to_thread(paths.close_to_others, place.path, place.made_directory)
         former = place.path if known is None else known.path
         await _restore(project, stored, shared.registry, former)
         if name not in (None, stored.name):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from gns3server.errors import NotFound
+from gns3server.errors import FilesFailed, NotFound
 from gns3server.locks import FairLock, KeyedLocks, LockRequest
 from gns3server.nodes.holding import held
 from gns3server.nodes.limits import check_outside
@@ -143,7 +143,9 @@ class Project(ProjectBase):
                 change.save_project(self.id, name, temporary)
                 change.then(partial(self._take, name, temporary))
         except BaseException:
-            await asyncio.to_thread(paths.mark_temporary, self.path, self.temporary)
+            # If that fails too, the next opening does it.
+            with suppress(FilesFailed):
+                await asyncio.to_thread(paths.mark_temporary, self.path, self.temporary)
             raise
 
     def _take(self, name: str | None, temporary: bool) -> None:

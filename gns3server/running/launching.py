@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from gns3server.errors import advice
 from gns3server.files.durable import write_new
+from gns3server.files.private import make_directories
 from gns3server.running.identity import Handle, open_child
 from gns3server.running.logs import open_log
 from gns3server.running.procfs import RUN_ID_VARIABLE
@@ -110,7 +111,7 @@ def in_use(place: Port | str) -> str:
 def _write_files(spec: LaunchSpec) -> None:
     directory = Path(spec.cwd)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directories(directory)
         for name, content in spec.files.items():
             # Written beside, then renamed: a crash must not leave half a script to be run.
             beside = directory / f".{name}.new"

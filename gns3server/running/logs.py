@@ -26,7 +26,7 @@ def open_log(path: Path) -> int:
     # A new file, not a truncated one: anything that was put in its place (a link, a pipe) is not
     # written to, and a process that still has the old file open does not mix its output in.
     path.unlink(missing_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def older_part(path: Path) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gns3server.errors import Conflict, StorageFailed
+from gns3server.errors import Conflict, FilesFailed, StorageFailed, advice
 from gns3server.events import Event
 from gns3server.files import durable
 from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
@@ -320,14 +320,28 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
             ) from error
 
     def _place(self) -> None:
-        for _, directory, files in self._files:
-            with directory_beneath(self._root, directory) as place:
-                durable.replace(place, files)
+        try:
+            for _, directory, files in self._files:
+                with directory_beneath(self._root, directory) as place:
+                    durable.replace(place, files)
+        except OSError as error:
+            raise self._left_undone("are not in place yet", error) from error
+
+    def _left_undone(self, what: str, error: OSError) -> FilesFailed:
+        """The error for files that are on record, and not as they should be on the disk."""
+        names = ", ".join(repr(row.name) for row, _, _ in self._files)
+        return FilesFailed(
+            f"The change of VM {names} is on record, but its files {what}: "
+            f"{advice(error) or error}. The next opening of the project writes them again."
+        )
 
     async def _forget_staged(self) -> None:
         statements: list[Statement] = []
         for row, directory, _ in self._files:
-            await asyncio.to_thread(durable.sync_directory, directory)
+            try:
+                await asyncio.to_thread(durable.sync_directory, directory)
+            except OSError as error:
+                raise self._left_undone("may not survive a loss of power", error) from error
             statements.append(("DELETE FROM staged_file WHERE node_id = ?", (row.id,)))
         try:
             await self._commit(*statements)

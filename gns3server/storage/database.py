@@ -21,7 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gns3server.errors import StorageFailed
+from gns3server.errors import LabError, StorageFailed
+from gns3server.files.private import keep_private, make_file
 from gns3server.storage.file_check import (
     BUSY_SECONDS,
     Columns,
@@ -46,6 +47,9 @@ T = TypeVar("T")
 
 Statement = tuple[str, Sequence[Any]]
 """One SQL statement and its parameters."""
+
+NOT_WHOLE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+"""How a commit fails whose last page has not been written: it will not be taken for one."""
 
 
 @dataclass(eq=False)
@@ -186,7 +190,8 @@ class DatabaseThread:
         :param placing: called off the loop when the change is durable, but before ``told``.
         :param told: called on the loop before this returns, in the order of the commits, with the
             row id that the last statement inserted.
-        :raises StorageFailed: nothing has changed. OSError: ``placing`` failed, after the change.
+        :raises StorageFailed: nothing has changed, or that is not certain and the error says so.
+            LabError: ``placing`` failed, after the change.
         :raises asyncio.CancelledError: only once it is known whether the change was made.
         """
         job = _Job(database, statements, placing=placing)
@@ -312,7 +317,12 @@ def _finish(job: _Job, call: Callable[[Database], Any] | None) -> None:
 
 
 def _open(database: Database, migrations: Migrations) -> None:
+    path = database.path
     try:
+        make_file(path)
+        # SQLite gives its other files the rights of the first.
+        for each in (path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm"))):
+            keep_private(each)
         connection = sqlite3.connect(
             database.path,
             timeout=BUSY_SECONDS,
@@ -350,6 +360,7 @@ def _copy(database: Database, path: Path) -> None:
 def _commit_together(database: Database, jobs: list[_Job]) -> None:
     """Commit several changes at once. One that fails by itself does not fail the others."""
     applied: list[tuple[_Job, int]] = []
+    complete = False
     try:
         connection = _connection(database)
         _check_in_place(database)
@@ -366,10 +377,14 @@ def _commit_together(database: Database, jobs: list[_Job]) -> None:
             else:
                 applied.append((job, cursor.lastrowid or 0))
             connection.execute("RELEASE change")
+        complete = True
         connection.execute("COMMIT")
     except Exception as error:
         _roll_back(database)
-        failure = _explain(database, error)
+        doubt = ""
+        if complete and getattr(error, "sqlite_errorcode", None) not in NOT_WHOLE:
+            doubt = _take_back(_connection(database))
+        failure = _explain(database, error, doubt)
         for job in jobs:
             if not job.done.done():
                 job.done.set_exception(failure)
@@ -415,7 +430,7 @@ def _follow_up(job: _Job, row: int) -> None:
     try:
         if job.placing is not None:
             job.placing()
-    except OSError as error:
+    except LabError as error:
         settle = partial(job.done.set_exception, error)
     if job.told is not None:
         job.told(row)
@@ -429,7 +444,27 @@ def _roll_back(database: Database) -> None:
             database.connection.rollback()
 
 
-def _explain(database: Database, error: Exception) -> Exception:
+def _take_back(connection: sqlite3.Connection) -> str:
+    """See to it that nobody finds a commit that has failed.
+
+    When a sync has failed, SQLite has already written the whole commit to its log, and would find
+    it there when the file is opened the next time. Another commit is written over it, which
+    changes nothing: to what it is, the version of the tables.
+
+    :returns: empty if it is certain that nothing has changed; otherwise what people should know.
+    """
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute(f"PRAGMA user_version = {version}")
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_IOERR_FSYNC:
+            return "whether it is there will be known when the server is started again"
+        # It is written over, and found so unless the machine itself goes down.
+        return "it was taken back, but after a loss of power it may be there all the same"
+    return ""
+
+
+def _explain(database: Database, error: Exception, doubt: str) -> Exception:
     if not isinstance(error, sqlite3.Error):
         return error
     reason, remedy = str(error), ""
@@ -443,5 +478,6 @@ def _explain(database: Database, error: Exception) -> Exception:
         )
     elif not isinstance(error, sqlite3.OperationalError):
         return error
-    what = f"The change could not be written to {database.path} ({reason}); nothing was changed."
-    return StorageFailed(f"{what} {remedy}")
+    outcome = doubt or "nothing was changed"
+    what = f"The change could not be written to {database.path} ({reason}); {outcome}."
+    return StorageFailed(f"{what} {remedy}", certain=not doubt)

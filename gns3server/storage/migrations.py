@@ -19,6 +19,7 @@ from itertools import count
 from pathlib import Path
 
 from gns3server.files.durable import sync_directory, sync_file
+from gns3server.files.private import make_file
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ def copy_database(connection: sqlite3.Connection, path: Path) -> None:
     part = path.with_name(path.name + PART_SUFFIX)
     try:
         part.unlink(missing_ok=True)
+        make_file(part)
         connection.execute("VACUUM INTO ?", (str(part),))
         sync_file(part)
         os.replace(part, path)

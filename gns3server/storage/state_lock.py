@@ -9,6 +9,8 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+from gns3server.files.private import opener
+
 LOCK_FILE = "server.lock"
 
 
@@ -25,7 +27,7 @@ def lock_state(directory: Path) -> int:
     :raises AlreadyRunning: another process holds the lock.
     :raises OSError: the file cannot be made or written.
     """
-    lock = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    lock = opener(str(directory / LOCK_FILE), os.O_RDWR | os.O_CREAT)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

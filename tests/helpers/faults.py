@@ -5,7 +5,8 @@ other. Three things reach the kernel, and each can be made to fail in its own wa
 
 * our code, through the functions of :mod:`os`: :func:`failing` and :func:`before` stand in
   front of them, for one path, whatever module calls them;
-* SQLite, by itself: :func:`read_only` makes it treat a file as one that it may not write;
+* SQLite, by itself: :func:`read_only` makes it treat a file as one that it may not write, and
+  :func:`break_syncs` has the kernel refuse to sync for it;
 * both, and every process that is started: :func:`full_disk` and :func:`few_descriptors` lower
   a limit of this process, and the kernel does the rest.
 
@@ -18,12 +19,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import errno
 import os
+import platform
 import pwd
 import re
 import resource
 import socket
+import struct
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -199,6 +203,39 @@ async def _opened(databases: DatabaseThread, path: Path) -> Database:
             if database.path == path:
                 return database
         await asyncio.sleep(0)
+
+
+SYNCS = {"x86_64": (74, 75), "aarch64": (82, 83)}
+"""The numbers of fsync and fdatasync (asm/unistd.h), by machine."""
+
+NO_NEW_PRIVILEGES, SET_SECCOMP, FILTER = 38, 22, 2
+"""Of prctl(2): what an ordinary user has to give up before it may filter system calls."""
+
+
+async def break_syncs(databases: DatabaseThread) -> None:
+    """Have every sync of the thread of databases fail from now on, for good, as on a bad disk.
+
+    The kernel does it, with a filter of system calls of that one thread (seccomp(2)).
+    """
+
+    def filter_calls(_: object) -> None:
+        load, jump_if_equal, answer = 0x20, 0x15, 0x06
+        fail, allow = 0x00050000 | errno.EIO, 0x7FFF0000
+        plain, data = SYNCS[platform.machine()]
+        steps = [
+            (load, 0, 0, 0),
+            (jump_if_equal, 1, 0, plain),
+            (jump_if_equal, 0, 1, data),
+            (answer, 0, 0, fail),
+            (answer, 0, 0, allow),
+        ]
+        code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+        program = struct.pack("HxxxxxxQ", len(steps), ctypes.addressof(code))
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) == 0
+        assert libc.prctl(SET_SECCOMP, FILTER, program, 0, 0) == 0, os.strerror(ctypes.get_errno())
+
+    await databases.read_with(next(iter(databases.opened)), filter_calls)
 
 
 @asynccontextmanager

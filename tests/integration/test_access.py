@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ssl
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import aiohttp
 import pytest
 
 from gns3server import app
+from gns3server.http import connections
 from gns3server.settings.errors import SettingsError
 from gns3server.settings.live import LiveSettings
 from gns3server.settings.schema import Settings
@@ -133,6 +136,66 @@ async def test_https(gns3_settings):
             assert answer.status == 200
         with pytest.raises(aiohttp.ClientError):
             await session.get(url.replace("https", "http"))
+
+
+@pytest.fixture
+def encrypted(gns3_settings):
+    """Settings of a server with HTTPS, and with a password."""
+    return replace(
+        gns3_settings,
+        server=replace(
+            gns3_settings.server,
+            ssl=True,
+            certfile=str(TLS / "test.pem"),
+            certkey=str(TLS / "test.key"),
+            auth=True,
+            user="me",
+            password="right",
+        ),
+    )
+
+
+async def ask_encrypted(running) -> int:
+    """Ask a server for something, on a new connection."""
+    trust = ssl.create_default_context(cafile=str(TLS / "test.pem"))
+    name, _, value = basic("me:right").partition(": ")
+    async with aiohttp.ClientSession(headers={name: value}) as session:
+        answer = await session.get(f"{running.url}/v1/version", ssl=trust)
+        return answer.status
+
+
+async def test_who_does_not_agree_upon_tls_is_cut_off(encrypted, monkeypatch):
+    monkeypatch.setattr(connections, "HEAD_LIMIT", 0.1)
+    async with app.serving(LiveSettings(lambda **_: encrypted), found=[]) as running:
+        idle = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(3)]
+        idle[1][1].write(b"nonsense")
+        idle[2][1].write(b"\x16\x03")
+        for reader, writer in idle:
+            with suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+
+
+async def test_who_does_not_agree_upon_tls_takes_nobodys_place(encrypted, monkeypatch):
+    monkeypatch.setattr(connections, "MOST_STRANGERS", 3)
+    async with app.serving(LiveSettings(lambda **_: encrypted), found=[]) as running:
+        idle = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(8)]
+        assert await ask_encrypted(running) == 200
+        # The first ones are cut off, long before their time is up.
+        for reader, _ in idle[:5]:
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+        for _, writer in idle:
+            writer.transport.abort()
+
+
+async def test_a_server_with_tls_ends_although_somebody_does_not_agree(encrypted):
+    async with app.serving(LiveSettings(lambda **_: encrypted), found=[]) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        assert await ask_encrypted(running) == 200
+    with suppress(ConnectionError):
+        assert await reader.read() == b""
+    writer.close()
 
 
 @pytest.mark.parametrize(

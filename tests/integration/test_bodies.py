@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import zlib
 from typing import Any
 
 import pytest
@@ -56,13 +57,36 @@ async def test_compressed_bodies_are_read(raw, vms):
     assert (answer.status, answer.json["name"]) == (201, "PC1")
 
 
-async def test_the_beginning_of_a_compressed_body_is_not_taken_for_none(raw, lab):
-    whole = gzip.compress(b'{"name": "PC1"}')
-    for length in (1, 10, 12, 20):
-        answer = await raw.request(
-            "POST", "/v1/projects", "Content-Encoding: gzip", body=whole[:length]
-        )
+CONTENT = b'{"name": "PC1"}'
+COMPRESSED = {
+    "gzip": gzip.compress(CONTENT),
+    "deflate": zlib.compress(CONTENT),
+    "Deflate": zlib.compress(CONTENT, wbits=-15),
+    "GZIP": gzip.compress(CONTENT[:5]) + gzip.compress(CONTENT[5:]),
+}
+"""The ways to compress: the third without its header, the fourth in two parts."""
+
+
+@pytest.mark.parametrize("coding", COMPRESSED)
+async def test_a_compressed_body_is_taken_whole_or_not_at_all(raw, lab, coding):
+    whole, header = COMPRESSED[coding], f"Content-Encoding: {coding}"
+    for length in range(1, len(whole)):
+        answer = await raw.request("POST", "/v1/projects", header, body=whole[:length])
         assert (length, answer.status, lab.projects.projects) == (length, 400, [])
+    chunked = "Transfer-Encoding: chunked"
+    for wrong in (b"0\r\n\r\n", b"1\r\n\x1f\r\n0\r\n\r\n"):
+        answer = await raw.request("POST", "/v1/projects", header, chunked, body=wrong)
+        assert (answer.status, lab.projects.projects) == (400, [])
+    wrong_sum = bytes([*whole[:-3], whole[-3] ^ 1, *whole[-2:]])
+    # Without a header there is no checksum either.
+    for wrong in (whole + b"x", *([wrong_sum] if coding != "Deflate" else [])):
+        assert (await raw.request("POST", "/v1/projects", header, body=wrong)).status == 400
+    assert (await raw.request("POST", "/v1/projects", header, body=whole)).status == 201
+
+
+async def test_no_body_is_none_whatever_it_says_of_its_coding(raw):
+    answer = await raw.request("POST", "/v1/projects", "Content-Encoding: gzip")
+    assert answer.status == 201
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"1", b'"name"'])
@@ -267,10 +291,10 @@ async def test_any_text_may_be_a_name(client, vms, name):
 
 
 async def test_a_body_over_the_limit_is_413(client, raw, vms):
-    filling = b"x" * (bodies.BODY_LIMIT - len(b'{"name": ""}'))
-    answer = await raw.request("POST", vms, body=b'{"name": "' + filling + b'"}')
+    blanks = b" " * (bodies.BODY_LIMIT - len(b'{"name": "x"}'))
+    answer = await raw.request("POST", vms, body=blanks + b'{"name": "x"}')
     assert answer.status == 201
-    answer = await raw.request("POST", vms, body=b'{"name": "x' + filling + b'"}')
+    answer = await raw.request("POST", vms, body=blanks + b' {"name": "x"}')
     assert answer.status == 413
     assert set(answer.json) == {"message", "status"}
     assert str(bodies.BODY_LIMIT) in answer.json["message"]

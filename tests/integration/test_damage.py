@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
@@ -392,13 +393,13 @@ async def test_a_closed_project_is_found_damaged_when_it_is_opened(serving, lab)
 
 @pytest.fixture
 async def leftover(gns3_settings) -> AsyncIterator[Callable[..., Any]]:
-    """Starts a process as a node's: with a run id and in a directory."""
+    """Starts a process as a node's: in a directory, with a run id that no other test has."""
     started = []
 
-    async def start(run_id: str, directory: Path) -> asyncio.subprocess.Process:
+    async def start(directory: Path, run_id: str | None = None) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", "import signal; print(flush=True); signal.pause()"),
-            env={**gns3_settings.environ, RUN_ID_VARIABLE: run_id},
+            env={**gns3_settings.environ, RUN_ID_VARIABLE: run_id or uuid.uuid4().hex},
             cwd=directory,
             stdout=asyncio.subprocess.PIPE,
         )
@@ -418,13 +419,14 @@ async def test_what_runs_in_a_damaged_project_goes_on_until_it_is_deleted(
     serving, lab, leftover, tmp_path
 ):
     directory = lab / "project-files" / "toy"
-    inside = await leftover("1" * 32, directory)
-    on_record = await leftover("2" * 32, tmp_path)
+    inside = await leftover(directory)
+    run_id = uuid.uuid4().hex
+    on_record = await leftover(tmp_path, run_id)
     anothers = [
-        await leftover("3" * 32, tmp_path),
-        await leftover("4" * 32, lab.parent / "fine"),
+        await leftover(tmp_path),
+        await leftover(lab.parent / "fine"),
     ]
-    row = f"'{'2' * 32}', 'node', '{NODE}', '{{}}', '[]'"
+    row = f"'{run_id}', 'node', '{NODE}', '{{}}', '[]'"
     sql(f"INSERT INTO run VALUES ({row})")(lab / "project.db")
     async with serving() as server:
         await check_contained(server.client, "not a stored launch spec")
@@ -435,7 +437,7 @@ async def test_what_runs_in_a_damaged_project_goes_on_until_it_is_deleted(
 
 
 async def test_what_runs_is_found_when_nothing_can_be_read_or_is_there(serving, lab, leftover):
-    await leftover("1" * 32, lab / "project-files" / "toy")
+    await leftover(lab / "project-files" / "toy")
     overwrite(0, 8192)(lab / "project.db")
     async with serving() as server:
         await check_contained(server.client, "not a database")

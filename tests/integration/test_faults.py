@@ -3,11 +3,14 @@
 import asyncio
 import errno
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from api_calls import new_project, new_toy
-from faults import failing, full_disk
+from faults import break_syncs, failing, full_disk
+from file_trees import copy_by_another_process
 
 BROKEN = {
     "ZeroDivisionError": "raise ZeroDivisionError('secret')",
@@ -100,7 +103,9 @@ ToyNode.prepare = prepare
 """
 
 
-async def test_a_change_is_made_although_a_file_of_it_is_not_in_place(gns3_serving, faulty_plugin):
+async def test_a_change_is_made_although_a_file_of_it_is_not_in_place(
+    gns3_serving, faulty_plugin, caplog
+):
     plugins = [faulty_plugin(NOTES_IN_FILES, name="toy", source="toy_emulator.py")]
     async with gns3_serving(plugins=plugins) as server:
         client = server.client
@@ -108,7 +113,10 @@ async def test_a_change_is_made_although_a_file_of_it_is_not_in_place(gns3_servi
         shown = (await client.get(toy)).json
         new = {"name": "new", "console": shown["console"] + 5, "note": "b"}
         with failing("replace", "note", errno.EPERM):
-            assert (await client.put(toy, new)).status == 500
+            answer = await client.put(toy, new)
+        assert answer.status == 500
+        assert "is on record, but its files are not in place yet" in answer.json["message"]
+        assert not any(record.exc_info for record in caplog.records)
         changed = (await client.get(toy)).json
         assert (changed["name"], changed["console"]) == ("new", new["console"])
         assert server.ports.tcp.holders(new["console"])
@@ -154,6 +162,80 @@ async def test_what_cannot_be_stored_is_not_done(
             assert server.processes() == {}
         assert (await client.post(f"{toy}/start")).status == 204
         assert [(await anext(events))["action"] for _ in range(2)] == ["ping", "vm.started"]
+
+
+async def as_they_are(server) -> dict[str, Any]:
+    """All that a server says of its projects, their nodes, and the files that these have."""
+    projects = (await server.client.get("/v1/projects")).json
+    nodes = {
+        path: (await server.client.get(path)).json
+        for path in (f"/v1/projects/{each['project_id']}/toy/vms" for each in projects)
+    }
+    return {"projects": projects, "nodes": nodes}
+
+
+@pytest.mark.parametrize(
+    "request_and_status",
+    [
+        (("POST", "{project}/toy/vms", {"name": "PC"}), 507),
+        (("PUT", "{toy}", {"name": "new"}), 507),
+        (("PUT", "{project}", {"name": "new"}), 507),
+        (("PUT", "{project}", {"temporary": True}), 507),
+        (("DELETE", "{toy}", None), 507),
+        (("DELETE", "{project}", None), 507),
+        (("DELETE", "{temporary}", None), 507),
+        (("POST", "{temporary}/close", None), 507),
+        (("POST", "/v1/projects", {"name": "another"}), 409),
+    ],
+)
+async def test_what_was_refused_when_a_sync_failed_is_not_there_after_a_kill(
+    gns3_serving, make_entry_point, tmp_path, request_and_status
+):
+    (method, path, body), status = request_and_status
+    plugins, killed = [make_entry_point("toy", "toy_emulator")], tmp_path.with_name("killed")
+    async with gns3_serving(plugins=plugins) as server:
+        client = server.client
+        project, temporary = [
+            await new_project(client, temporary=temporary) for temporary in (False, True)
+        ]
+        toy = await new_toy(client, project, note="a")
+        await new_toy(client, temporary, note="a")
+        before = await as_they_are(server)
+        await break_syncs(server.running.server.projects.databases)
+        names = {"project": project, "temporary": temporary, "toy": toy}
+        answer = await client.request(method, path.format(**names), body)
+        assert answer.status == status
+        assert await as_they_are(server) == before
+        # What a kill would leave.
+        await asyncio.to_thread(copy_by_another_process, tmp_path, killed)
+    await asyncio.to_thread(shutil.rmtree, tmp_path)
+    await asyncio.to_thread(killed.rename, tmp_path)
+    async with gns3_serving(plugins=plugins) as server:
+        assert await as_they_are(server) == before
+
+
+async def test_a_deletion_that_cannot_be_undone_says_where_the_files_are(
+    gns3_serving, make_entry_point, tmp_path
+):
+    plugins, foreign = [make_entry_point("toy", "toy_emulator")], tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "letter.txt").write_text("dear")
+    async with gns3_serving(plugins=plugins, keep_nodes=True) as server:
+        client = server.client
+        project = await new_project(client, path=str(foreign), temporary=True)
+        toy = await new_toy(client, project, note="a")
+        before = (await client.get(toy)).json
+        # The mark has gone aside when the records cannot follow, and cannot come back.
+        with failing("rename", "project.db"), failing("rename", ".gns3_temporary", only=2):
+            answer = await client.delete(project)
+        assert answer.status == 500
+        assert "is still there" in answer.json["message"]
+        assert ".gns3_deleted-" in answer.json["message"]
+        assert "Traceback" not in answer.json["message"]
+    async with gns3_serving(plugins=plugins) as server:
+        assert (await server.client.get(toy)).json == before
+        assert (await server.client.delete(project)).status == 204
+    assert [path.name for path in foreign.iterdir()] == ["letter.txt"]
 
 
 async def test_a_node_can_be_stopped_without_a_disk(client, make_toy, server):

@@ -284,6 +284,15 @@ async def test_a_disk_that_is_too_full_is_told_and_nothing_is_left(client, direc
     assert in_directory(directory) == ["x"]
 
 
+async def test_an_image_whose_directory_cannot_be_synced_is_there_and_said_to_be(client, directory):
+    directory.mkdir(parents=True)
+    with failing("fsync", directory, only=2):
+        answer = await client.request("POST", f"{ROUTE}/x", data=b"new")
+    assert answer.status == 507
+    assert "is in place, but may not survive a loss of power" in answer.json["message"]
+    assert (directory / "x").read_bytes() == b"new"
+
+
 async def test_of_uploads_at_the_same_time_one_wins_whole(client, directory, images):
     contents = [bytes([number]) * 1_500_000 for number in range(8)]
 

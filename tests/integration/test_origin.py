@@ -127,6 +127,12 @@ async def test_nobody_else_is_told(raw):
         assert "Access-Control-Allow-Methods" not in answer.headers
 
 
+async def test_an_origin_without_a_host_is_none_of_this_server(raw):
+    for origin in ("", "http://", "null"):
+        head = f"GET /v1/version HTTP/1.0\r\nOrigin: {origin}\r\n\r\n"
+        assert (await raw.send(head.encode())).status == 403
+
+
 async def test_programs_without_host_and_origin_are_no_browsers(raw):
     answer = await raw.send(b"GET /v1/version HTTP/1.0\r\n\r\n")
     assert answer.status == 200

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from raw_http import read_answer
 
 from gns3server.http import connections
 from gns3server.http.routing import PARAMETER
@@ -80,6 +81,42 @@ async def test_where_a_body_ends_must_be_beyond_doubt(raw, lab, headers):
     answers = await raw.talk("\r\n".join(lines).encode() + smuggled)
     assert statuses(answers) == [400]
     assert lab.projects.projects == []
+
+
+NO_REQUESTS = [
+    b"GET  /v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"\r\nGET  /v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /v1/version  HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET  /v1/version HTTP/1.0\r\n\r\n",
+    *(
+        b"CONNECT %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n{}%s%s\r\n"
+        % (target, length, VERSION, LAST)
+        for target in (b"localhost:80", b"/v1/version", b"/v1/projects")
+        for length in (b"", b"Content-Length: 2\r\n", b"Transfer-Encoding: chunked\r\n")
+    ),
+]
+
+
+@pytest.mark.parametrize("data", NO_REQUESTS)
+async def test_what_proxies_would_read_otherwise_is_refused(raw, data):
+    """Two blanks in the first line, and a CONNECT with or without a length, whatever follows."""
+    assert statuses(await raw.talk(data)) == [400]
+    reader, writer = await raw.connect()
+    # The same if the server reads the first blank before the second.
+    writer.write(data[:4])
+    await asyncio.sleep(0)
+    writer.write(data[4:])
+    assert statuses(await reader.read()) == [400]
+    writer.close()
+
+
+async def test_two_blanks_elsewhere_are_nothing_special(raw):
+    reader, writer = await raw.connect()
+    for _ in range(2):
+        writer.write(b"POST /v1/projects HTTP/1.1\r\nHost: localhost\r\nX:  y\r\n")
+        writer.write(b"Content-Length: 6\r\n\r\n{  }\r\n")
+        assert (await read_answer(reader)).status == 201
+    writer.close()
 
 
 # Connections ------------------------------------------------------------------------

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import hmac
+import uuid
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from aiohttp.compression_utils import ZLibDecompressor
 from faults import before
+from raw_http import RawClient, read_answer
+
+from gns3server.http import connections, guesses
+from gns3server.http.unpacking import Unpacker
 
 HOSTS = [
     "localhost:80@evil.example",
@@ -99,6 +105,112 @@ async def test_no_body_is_read_of_somebody_without_the_password(raw, password):
     writer.close()
 
 
+async def test_nothing_is_told_without_the_password(gns3_serving, faulty_plugin, make_entry_point):
+    broken = faulty_plugin("raise RuntimeError('a secret of the author')")
+    settings = {"auth": True, "user": "me", "password": "right", "strict_plugins": False}
+    plugins = [broken, make_entry_point("toy", "toy_emulator")]
+    async with gns3_serving(plugins=plugins, **settings) as server:
+        raw = RawClient(server.running.port)
+        project = f"/v1/projects/{uuid.uuid4()}"
+        told = set()
+        for method, path, status in (
+            ("GET", "/v1/nothing", 404),
+            ("GET", f"{project}/mine/vms", 503),
+            ("GET", f"{project}/toy/vms", 404),
+            ("PATCH", "/v1/version", 405),
+            ("OPTIONS", "/v1/version", 405),
+            ("GET", "/v1/projects/x", 400),
+        ):
+            refused = await raw.request(method, path)
+            assert refused.status == 401
+            told.add(refused.body)
+            assert (await raw.request(method, path, basic("me:right"))).status == status
+        assert len(told) == 1
+
+
+async def test_a_right_password_does_not_wait_for_wrong_ones(raw, password, monkeypatch):
+    # None of them is answered while this test lasts.
+    monkeypatch.setattr(guesses, "SPACING", 3600.0)
+    monkeypatch.setattr(guesses, "LONGEST_WAIT", 3600.0)
+    monkeypatch.setattr(guesses, "FREE", 3600.0)
+    wrong = f"GET /v1/version HTTP/1.1\r\nHost: localhost\r\n{basic('me:wrong')}\r\n\r\n"
+    waiting = [await raw.connect() for _ in range(20)]
+    for _, writer in waiting:
+        writer.write(wrong.encode())
+    assert (await raw.request("GET", "/v1/version", basic("me:right"))).status == 200
+    # Who shows nothing does not guess.
+    assert (await raw.request("GET", "/v1/version")).status == 401
+    for reader, writer in waiting:
+        assert not reader.at_eof()
+        writer.transport.abort()
+
+
+async def test_wrong_passwords_are_answered_one_after_the_other():
+    time, slept = 0.0, list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(round(seconds, 3))
+
+    limiter = guesses.Guesses(sleep, lambda: time)
+    for _ in range(3):
+        await limiter.before("192.0.2.1")
+        await limiter.wrong("192.0.2.1")
+    assert slept == [0.1, 0.2, 0.3]
+    # Others do not wait for them, whoever has an IPv6 network is one, and time passes.
+    await limiter.wrong("192.0.2.2")
+    await limiter.wrong("2001:db8::1%eth0")
+    await limiter.wrong("2001:db8::2")
+    time = 5.0
+    await limiter.wrong("192.0.2.1")
+    assert slept[3:] == [0.1, 0.1, 0.2, 0.1]
+    # Of a flood each has to wait before it is looked at, and no longer than that.
+    for _ in range(200):
+        await limiter.wrong("192.0.2.1")
+    assert slept[-1] == guesses.LONGEST_WAIT
+    await limiter.before("192.0.2.1")
+    assert slept[-1] == guesses.FREE
+    before = len(slept)
+    await limiter.before("192.0.2.3")
+    assert len(slept) == before
+    for number in range(2 * guesses.MOST_ADDRESSES):
+        await limiter.wrong(f"2001:db8:{number:x}::1")
+    assert len(limiter) == guesses.MOST_ADDRESSES
+
+
+async def test_who_has_shown_the_password_does_not_wait_in_a_flood(raw, password, monkeypatch):
+    reader, writer = await raw.connect()
+    request = f"GET /v1/version HTTP/1.1\r\nHost: localhost\r\n{basic('me:right')}\r\n\r\n".encode()
+    writer.write(request)
+    assert (await read_answer(reader)).status == 200
+
+    async def flooded(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(guesses.Guesses, "before", flooded)
+    writer.write(request)
+    assert (await read_answer(reader)).status == 200
+    writer.close()
+
+
+async def test_strangers_have_places_of_their_own(raw, password, monkeypatch, server):
+    few = 5
+    known = await raw.connect()
+    known[1].write(
+        f"GET /v1/version HTTP/1.1\r\nHost: localhost\r\n{basic('me:right')}\r\n\r\n".encode()
+    )
+    assert (await read_answer(known[0])).status == 200
+    strangers = [await raw.connect() for _ in range(connections.MOST_STRANGERS + few)]
+    # The oldest are cut off, and nobody else.
+    for reader, _ in strangers[:few]:
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+    assert (await raw.request("GET", "/v1/version", basic("me:right"))).status == 200
+    known[1].write(b"GET /v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert (await read_answer(known[0])).status == 401
+    for _, writer in (known, *strangers):
+        writer.transport.abort()
+
+
 @pytest.mark.parametrize("method", ["POST", "GET"])
 async def test_a_refused_login_ends_its_connection(raw, lab, password, method):
     head = f"{method} /v1/projects HTTP/1.1\r\nHost: localhost\r\n"
@@ -114,14 +226,14 @@ async def test_a_refused_login_ends_its_connection(raw, lab, password, method):
 @pytest.fixture
 def unpacked(monkeypatch):
     """How large the pieces are that have been unpacked of bodies."""
-    sizes, unpack = [], ZLibDecompressor.decompress_sync
+    sizes, unpack = [], Unpacker.step
 
-    def watched(*arguments, **options):
-        content = unpack(*arguments, **options)
+    def watched(*arguments):
+        content, left = unpack(*arguments)
         sizes.append(len(content))
-        return content
+        return content, left
 
-    monkeypatch.setattr(ZLibDecompressor, "decompress_sync", watched)
+    monkeypatch.setattr(Unpacker, "step", watched)
     return sizes
 
 
@@ -143,9 +255,19 @@ async def test_no_body_is_unpacked_of_somebody_without_the_password(raw, passwor
     writer.close()
 
 
-async def test_of_what_comes_with_the_head_little_is_unpacked(raw, password, unpacked):
+async def test_nothing_is_unpacked_of_what_comes_with_the_head(raw, password, unpacked):
     assert (await raw.talk(BOMB_HEAD + BOMB)).startswith(b"HTTP/1.1 401 ")
-    assert sum(unpacked) < 1_000_000
+    assert unpacked == []
+
+
+async def test_nothing_is_unpacked_of_what_is_refused(raw, unpacked):
+    """There is no such path, no such project, and nobody may call from there."""
+    path = BOMB_HEAD.replace(b"/v1/projects ", b"/v1/nothing ")
+    project = BOMB_HEAD.replace(b"/v1/projects ", f"/v1/projects/{uuid.uuid4()}/toy/vms ".encode())
+    origin = BOMB_HEAD.replace(b"\r\n\r\n", b"\r\nOrigin: http://evil.example\r\n\r\n")
+    for head, status in ((path, 404), (project, 404), (origin, 403)):
+        assert (await raw.send(head + BOMB)).status == status
+    assert unpacked == []
 
 
 # What reaches a header of an answer -------------------------------------------------

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+from faults import failing
 
-from gns3server.errors import StorageFailed
+from gns3server.errors import FilesFailed, StorageFailed
 from gns3server.events import Event, EventBus
 from gns3server.files import durable
 from gns3server.http.notifications import V1Translator, numbered, replayed
@@ -171,10 +172,24 @@ async def test_a_file_that_cannot_be_put_in_place_is_kept_on_record(store, tmp_p
 
     with monkeypatch.context() as patch:
         patch.setattr(durable, "replace", refuse)
-        with pytest.raises(PermissionError):
+        with pytest.raises(FilesFailed, match="VM 'PC' is on record, but its files are not in"):
             await carry_out(store, build)
     # The change is made, and the next opening puts the file in place.
     assert undone == ["memory"]
+    assert (await store.stored()).staged_files == {("toy", NODE): {"script": b"text"}}
+
+
+async def test_files_whose_directory_cannot_be_synced_are_kept_on_record(store, tmp_path):
+    def build(change: ProjectChange) -> None:
+        change.save_node(ROW, {"script": b"text"}, tmp_path / "files")
+
+    # The directory is synced when it is made, and once the file is in place.
+    with (
+        failing("fsync", tmp_path / "files", only=2),
+        pytest.raises(FilesFailed, match="may not survive a loss of power"),
+    ):
+        await carry_out(store, build)
+    assert (tmp_path / "files" / "script").read_bytes() == b"text"
     assert (await store.stored()).staged_files == {("toy", NODE): {"script": b"text"}}
 
 

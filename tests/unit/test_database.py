@@ -11,8 +11,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from faults import full_disk, held
-from file_trees import fill
+from faults import break_syncs, full_disk, held
+from file_trees import copy_by_another_process, fill
 
 from gns3server.errors import StorageFailed
 from gns3server.storage.database import Database, DatabaseThread
@@ -241,6 +241,77 @@ async def test_a_file_that_is_back_in_its_place_takes_changes_again(thread, tmp_
     await thread.close_database(database)
     database = await thread.open(tmp_path / "lab" / "test.db", [TABLES])
     assert await ids(thread, database) == [2]
+
+
+async def as_after_a_kill(path: Path) -> list[int]:
+    """What another server finds in a file, if this one were killed now."""
+    copy = path.parent.with_name("after a kill")
+    await asyncio.to_thread(copy_by_another_process, path.parent, copy)
+    other = DatabaseThread()
+    try:
+        return await ids(other, await other.open(copy / path.name, [TABLES]))
+    finally:
+        await other.close()
+        shutil.rmtree(copy)
+
+
+@pytest.mark.parametrize("rows", [1, 200])
+async def test_a_change_whose_sync_has_failed_is_not_found_after_a_kill(rows, tmp_path):
+    thread = DatabaseThread()
+    place = tmp_path / "records"
+    place.mkdir()
+    database = await thread.open(place / "test.db", [TABLES])
+    await thread.commit(database, (INSERT, (1, "x")))
+    await break_syncs(thread)
+    more = [(INSERT, (number, "x" * 500)) for number in range(2, 2 + rows)]
+    for changes in (more, [("DELETE FROM item", ())]):
+        with pytest.raises(StorageFailed) as failed:
+            await thread.commit(database, *changes)
+        assert not failed.value.certain
+        assert "taken back" in failed.value.message
+        assert await ids(thread, database) == [1]
+        assert await as_after_a_kill(database.path) == [1]
+    await thread.close()
+
+
+FAIL_ONCE = """
+import asyncio, sys
+from pathlib import Path
+from gns3server.errors import StorageFailed
+from gns3server.storage.database import DatabaseThread
+
+async def main():
+    thread, insert = DatabaseThread(), "INSERT INTO item VALUES (?, 'x')"
+    database = await thread.open(Path(sys.argv[1]), [sys.argv[2]])
+    for number in range(6):
+        try:
+            await thread.commit(database, (insert, (number,)))
+        except StorageFailed as error:
+            print(number, error.certain, error)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(("failing", "certain"), [("5", True), ("5..6", False)])
+def test_a_sync_that_fails_once_leaves_no_doubt(tmp_path, failing, certain):
+    path = tmp_path / "test.db"
+    inject = f"inject=fdatasync:error=EIO:when={failing}"
+    under = ["strace", "-f", "-o", "/dev/null", "-P", f"{path}-wal", "-e", inject]
+    ended = subprocess.run(
+        [*under, sys.executable, "-c", FAIL_ONCE, str(path), TABLES],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (told,) = ended.stdout.splitlines()
+    number, said, _ = told.split(" ", 2)
+    assert said == str(certain)
+    assert ("nothing was changed" in told) is certain
+    with closing(sqlite3.connect(path)) as connection:
+        found = {row[0] for row in connection.execute("SELECT id FROM item")}
+    # The disk works again: what comes later is kept, and the change that failed is not there.
+    assert found == {*range(6)} - {int(number)}
 
 
 async def test_a_failure_of_one_file_leaves_the_others_alone(thread, database, tmp_path):

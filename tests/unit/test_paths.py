@@ -3,12 +3,12 @@
 import errno
 import os
 import pwd
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from api_calls import ID
-from faults import failing, home_directory
+from faults import before, failing, home_directory
 from file_trees import names_below
 
 from gns3server.errors import Conflict, FilesFailed
@@ -273,6 +273,38 @@ def test_a_directory_that_may_not_be_moved_stays_as_it_is(lab):
     with failing("rename", "lab", errno.EACCES), pytest.raises(PermissionError):
         paths.set_aside(ID, lab, whole=True)
     assert names_below(lab) == before
+
+
+@pytest.mark.parametrize("moved", range(1, 5))
+def test_a_removal_that_stops_anywhere_can_be_undone(lab, moved, tmp_path):
+    before_it = names_below(tmp_path)
+
+    def stop() -> None:
+        # Neither out nor back from here on, as if the machine had gone down.
+        if len(calls) >= moved:
+            raise OSError(errno.EIO, "gone")
+
+    with before("rename", lab, stop) as calls, pytest.raises(OSError, match="gone"):
+        paths.set_aside(ID, lab, whole=False)
+    if (lab / "project.db").exists():
+        assert (lab / "project.db-wal").exists()
+    assert paths.bring_back_interrupted(ID, lab, whole=False) is (moved > 1)
+    with suppress(FileNotFoundError):
+        (lab / paths.aside_of(ID, lab, False)).rmdir()
+    assert names_below(tmp_path) == before_it
+
+
+def test_what_a_lab_has_brought_along_is_not_taken_for_a_removal(lab, tmp_path):
+    outside = tmp_path / "outside"
+    (outside / "project-files").mkdir(parents=True)
+    (outside / "project.db").write_text("another's")
+    paths.aside_of(ID, lab, whole=False).symlink_to(outside)
+    (lab / "project.db").unlink()
+    before_it = names_below(outside)
+    assert not paths.bring_back_interrupted(ID, lab, whole=False)
+    paths.discard(paths.set_aside(ID, lab, whole=False))
+    assert names_below(outside) == before_it
+    assert names_below(lab) == THEIRS
 
 
 def test_a_directory_with_the_longest_name_can_be_removed(tmp_path):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import Any
 
+from gns3server.http.lists import LongList, gather
 from gns3server.http.nio_shapes import NIO
 from gns3server.http.routing import Call, Route, Scope
 from gns3server.http.schemas import NodeShapes
@@ -33,10 +34,15 @@ async def create(node_type: NodeType, call: Call) -> Mapping[str, Any]:
     return await lifecycle.show(node)
 
 
-async def list_nodes(node_type: NodeType, call: Call) -> list[Mapping[str, Any]]:
+async def list_nodes(node_type: NodeType, call: Call) -> list[Mapping[str, Any]] | LongList:
     """All nodes of one type in a project."""
     nodes = [node for node in call.project.members if node.type is node_type]
-    return [await node.shown() for node in nodes]
+
+    async def shown() -> AsyncIterator[Mapping[str, Any]]:
+        for node in nodes:
+            yield await node.shown()
+
+    return await gather(shown())
 
 
 async def show(call: Call) -> Mapping[str, Any]:

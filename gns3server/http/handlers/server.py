@@ -30,7 +30,7 @@ async def check_version(call: Call) -> Mapping[str, Any]:
     """Compare a client's version with the server's (contract 1.8; the text is VER-03's)."""
     ours, theirs = call.server.settings.server.announced_version, call.body["version"]
     if ours != theirs:
-        raise Conflict(f"Client version {theirs} differs with server version {ours}")
+        raise Conflict(f"Client version {theirs[:200]} differs with server version {ours}")
     return {"version": ours}
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -307,6 +309,31 @@ async def test_a_new_pc_is_told_with_its_script(lab):
         assert await anext(events) == told
     async with lab.client.listen(f"{lab.project}/notifications?since=0") as events:
         assert [await anext(events), await anext(events)] == [{"action": "ping"}, told]
+
+
+async def test_a_script_may_have_a_mebibyte_and_events_leave_it_out(lab):
+    pcs, most = f"{lab.project}/vpcs/vms", "echo\n" * (1024 * 1024 // 5)
+
+    async def send(method, path, **values):
+        # A stream, because aiohttp warns of bodies of this size that are not.
+        return await lab.client.request(method, path, data=BytesIO(json.dumps(values).encode()))
+
+    too_much = {"name": "PC", "startup_script": most + "x" * 2}
+    for values in (too_much, {**too_much, "vm_id": str(uuid.uuid4())}):
+        answer = await send("POST", pcs, **values)
+        assert answer.status == 409
+        assert "startup.vpc" in answer.json["message"]
+    async with lab.client.listen(f"{lab.project}/notifications") as events:
+        assert (await anext(events))["action"] == "ping"
+        made = [(await send("POST", pcs, name="PC", startup_script=most)).json for _ in range(5)]
+        for pc in made:
+            assert pc["startup_script"] == most
+            told = await anext(events)
+            assert told["event"] == {k: v for k, v in pc.items() if k != "startup_script"}
+    assert (await lab.client.get(pcs)).json == made
+    first = f"{pcs}/{made[0]['vm_id']}"
+    assert (await send("PUT", first, startup_script=most + "x" * 2)).status == 409
+    assert (await lab.client.get(first)).json == made[0]
 
 
 @pytest.mark.statement("VPCS-23")
