@@ -41,7 +41,7 @@ from gns3server.settings.errors import SettingsError
 from gns3server.settings.live import LiveSettings
 from gns3server.settings.schema import Settings, host_names, split_list
 from gns3server.storage.database import DatabaseThread
-from gns3server.storage.state_lock import lock_state
+from gns3server.storage.state_lock import lock_state, note_address
 from gns3server.storage.stores import ServerStore
 
 log = logging.getLogger(__name__)
@@ -179,11 +179,13 @@ async def serving(
             _watching(config),
             listening(application, settings.server.host, settings.server.port, tls) as address,
         ):
+            running = RunningServer(
+                server, host, routes, streams, *address, encrypted=tls is not None
+            )
+            await asyncio.to_thread(note_address, settings.state_path, running.url)
             server.projects.start_always_on()
             try:
-                yield RunningServer(
-                    server, host, routes, streams, *address, encrypted=tls is not None
-                )
+                yield running
             finally:
                 await server.projects.shutdown(open_again=True)
                 server.bus.close()
@@ -269,6 +271,11 @@ def make_tls(settings: Settings) -> ssl.SSLContext | None:
     server = settings.server
     if not server.ssl:
         return None
+    if not server.certfile:
+        raise SettingsError(
+            "HTTPS needs a certificate, and none is given: --certfile FILE --certkey FILE (in PEM "
+            "format)"
+        )
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         certificate, key = (
@@ -277,9 +284,10 @@ def make_tls(settings: Settings) -> ssl.SSLContext | None:
         # A key with a passphrase fails: there may be nobody at a terminal to ask for it.
         context.load_cert_chain(certificate, key or None, password=lambda: "")
     except OSError as error:
+        key = f" and the key {server.certkey}" if server.certkey else ""
         raise SettingsError(
-            f"HTTPS is not possible with the certificate {server.certfile!r} and the key "
-            f"{server.certkey!r}: {error}. Set certfile and certkey to PEM files."
+            f"HTTPS is not possible with the certificate {server.certfile}{key}: "
+            f"{error.strerror or error}. Give files in PEM format: --certfile FILE --certkey FILE"
         ) from error
     return context
 
@@ -314,8 +322,8 @@ async def _records(settings: Settings) -> AsyncIterator[tuple[DatabaseThread, Se
         lock = await asyncio.to_thread(lock_state, path)
     except OSError as error:
         raise OSError(
-            f"its records in {path} cannot be kept: {advice(error) or error}, or choose another "
-            "state_path"
+            f"its records in {path} cannot be kept: {advice(error) or error}. Or choose another "
+            "directory for them: --state-path DIRECTORY"
         ) from error
     thread = DatabaseThread()
     try:

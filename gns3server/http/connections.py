@@ -7,9 +7,12 @@ does not read. asyncio accepts connections until no file descriptor is left for 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import re
 import resource
+import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -60,6 +63,13 @@ FULL = (
     "As many connections are open as this server can have: close some, or raise the limit of its "
     "open files (ulimit -n)."
 )
+
+UNBOUND = {
+    errno.EADDRINUSE: "Stop what uses the port, or choose another one: --port NUMBER",
+    errno.EADDRNOTAVAIL: "Give an address that this machine has: --host 127.0.0.1",
+    errno.EACCES: "Choose a port from 1024 on: --port NUMBER",
+}
+"""What to type if an address cannot be bound, by the kernel's error number."""
 
 LATE = (
     f"The head of the request did not arrive within {HEAD_LIMIT:.0f} seconds: connect again and "
@@ -268,8 +278,7 @@ async def accepting(
         listener = await loop.create_server(acceptor, host, port, ssl=tls, backlog=1)
     except OSError as error:
         raise OSError(
-            f"it cannot listen on {host or 'all addresses'}, port {port}: {error}. Stop what "
-            "uses the port, or choose another address (host) or port."
+            f"it cannot listen on {host or 'all addresses'}, port {port}: {_unbound(error)}."
         ) from error
     with _errors_told_to(acceptor):
         try:
@@ -281,6 +290,14 @@ async def accepting(
             yield address, bound
         finally:
             listener.close()
+
+
+def _unbound(error: OSError) -> str:
+    """Why an address cannot be bound, and what to type."""
+    if isinstance(error, socket.gaierror):
+        return f"this name is not known ({error.strerror}). Give an address: --host 127.0.0.1"
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return f"{reason}. {UNBOUND.get(error.errno or 0, 'Choose another one: --host, --port')}"
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Where the log goes: a file that cannot fill the disk, or a stream, and neither ever fails.
 
-A record that cannot be written (disk full, pipe closed) is lost. That is reported once on standard
-error, and in the log itself, as soon as it can be written again. The standard library's handlers
-print a traceback for each such record, and leave incomplete lines.
+A record that cannot be written (disk full, pipe closed, terminal stopped) is lost. That is reported
+once on standard error, and in the log itself, as soon as it can be written again. The standard
+library's handlers print a traceback for each such record, and leave incomplete lines.
 """
 
 from __future__ import annotations
@@ -15,45 +15,80 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
+from gns3server.log.unread import TextQueue, is_file, open_to_append, write_all
+
 MIB = 1024 * 1024
 
 KEPT = 3
 """How many full files are kept beside the one that is written to."""
 
 
-class LogHandler(logging.Handler):
-    """A handler that survives the failure of what it writes to.
+class Lines:
+    """Writes lines; where some could not be written, it notes how many are missing. Never fails.
 
     :param write: is given one line at a time, without its end; raises OSError or ValueError.
+    :param note: makes the line that says how many are missing.
     """
 
-    def __init__(self, write: Callable[[str], object]) -> None:
-        super().__init__()
+    def __init__(self, write: Callable[[str], object], note: Callable[[int], str]) -> None:
         self._write = write
+        self._note = note
         self._missing = 0
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, first noting how many are missing after a gap."""
-        try:
-            text = self.format(record)
-        except Exception:
-            self.handleError(record)
-            return
+    def write(self, line: str) -> None:
+        """Write a line, first noting how many are missing after a gap."""
         try:
             if self._missing:
-                gap = f"{self._missing} records are missing here: the log could not be written"
-                about = {"name": __name__, "levelname": "WARNING", "msg": gap}
-                self._write(self.format(logging.makeLogRecord(about)))
+                self._write(self._note(self._missing))
                 self._missing = 0
-            self._write(text)
+            self._write(line)
         except (OSError, ValueError) as error:
             if not self._missing:
                 _tell(error)
             self._missing += 1
 
 
+class LogHandler(logging.Handler):
+    """A handler that survives the failure of what it writes to.
+
+    :param write: is given one line at a time, without its end; raises OSError or ValueError.
+    :param waits: whether it may wait for a reader. Then a thread of its own writes, and the
+        records that come while too much waits are missing.
+    """
+
+    def __init__(self, write: Callable[[str], object], *, waits: bool = False) -> None:
+        super().__init__()
+        self._lines = Lines(write, self._note)
+        self._queue: TextQueue | None = None
+        if waits:
+            self._queue = TextQueue(self._lines.write)
+            self._lines = Lines(self._queue.put, self._note)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        try:
+            text = self.format(record)
+        except Exception:
+            self.handleError(record)
+        else:
+            self._lines.write(text)
+
+    def flush(self) -> None:
+        """Wait until everything is written, but not for ever."""
+        if self._queue is not None:
+            self._queue.drain()
+
+    def _note(self, missing: int) -> str:
+        gap = f"{missing} records are missing here: the log could not be written"
+        about = {"name": __name__, "levelname": "WARNING", "msg": gap}
+        return self.format(logging.makeLogRecord(about))
+
+
 class LogFile:
     """A file that is rotated when it is full: FILE, FILE.1, FILE.2, FILE.3.
+
+    A program that rotates logs may put it aside or remove it as well: the next line goes into a
+    new file.
 
     :param size: of each file, in MiB.
     :raises OSError: it cannot be opened.
@@ -62,7 +97,9 @@ class LogFile:
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
         self._limit = size * MIB
-        self._file = path.open("ab", buffering=0)
+        self._descriptor = open_to_append(path)
+        self.waits = not is_file(self._descriptor)
+        """Whether it is something else than a file, and writing may wait for a reader."""
 
     def write(self, text: str) -> None:
         """Append one line, whole or not at all.
@@ -70,18 +107,39 @@ class LogFile:
         :raises OSError: it could not be written.
         """
         line = f"{text}\n".encode(errors="backslashreplace")
-        # Anything that is not a regular file has the size 0.
-        size = os.fstat(self._file.fileno()).st_size
+        if self.waits:
+            write_all(self._descriptor, line)
+            return
+        size = self._find_end()
         if size and size + len(line) > self._limit:
             self._begin_another()
             size = 0
-        if self._file.write(line) != len(line):
-            self._file.truncate(size)
+        if os.write(self._descriptor, line) != len(line):
+            os.truncate(self._descriptor, size)
             raise OSError("its disk is full")
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        os.close(self._descriptor)
+
+    def _find_end(self) -> int:
+        """The size of the file of this name, which is opened if it is not ours."""
+        ours = os.fstat(self._descriptor)
+        try:
+            if os.path.samestat(os.stat(self._path), ours):
+                return ours.st_size
+        except FileNotFoundError:
+            pass
+        self._open_anew()
+        return os.fstat(self._descriptor).st_size
+
+    def _open_anew(self) -> None:
+        new = open_to_append(self._path)
+        if not is_file(new):
+            os.close(new)
+            raise OSError(f"{self._path} is no file any more")
+        os.close(self._descriptor)
+        self._descriptor = new
 
     def _begin_another(self) -> None:
         """Put the full file aside; if files cannot be renamed, it is emptied."""
@@ -90,12 +148,9 @@ class LogFile:
             for newer, older in reversed([*pairwise(names)]):
                 if newer.exists():
                     newer.replace(older)
-            new = self._path.open("ab", buffering=0)
+            self._open_anew()
         except OSError:
-            self._file.truncate(0)
-        else:
-            self._file.close()
-            self._file = new
+            os.truncate(self._descriptor, 0)
 
 
 def _tell(error: Exception) -> None:
@@ -103,8 +158,8 @@ def _tell(error: Exception) -> None:
     reason = getattr(error, "strerror", None) or error
     with suppress(OSError, ValueError):
         print(
-            f"gns3server: the log cannot be written ({reason}); records will be missing in it "
-            "until there is room on its disk",
+            f"gns3server: the log cannot be written ({reason}): records are missing in it until it "
+            "can be written again",
             file=sys.stderr,
             flush=True,
         )

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from gns3server.cli.doctor.report import Finding, Section
 from gns3server.files.uploads import RESERVE
+from gns3server.running.identity import read_boot_id
 from gns3server.running.sockets import netlink_sockets
 from gns3server.settings.schema import Settings
 
@@ -132,6 +133,11 @@ def _pidfd() -> str:
     return ""
 
 
+def _boot_id() -> str:
+    read_boot_id()
+    return ""
+
+
 def _sock_diag() -> str:
     list(netlink_sockets("tcp"))
     return ""
@@ -190,6 +196,9 @@ ONLY_SOME = "Only emulators that use it need it."
 CAPABILITIES = (
     Capability(
         "process file descriptors", _pidfd, "The server needs Linux 5.4 or later.", needed=True
+    ),
+    Capability(
+        "knowing processes again", _boot_id, "No node can be started without it.", needed=True
     ),
     Capability("listing sockets", _sock_diag, "Without it, starts take more CPU time."),
     Capability("ports below 1024", _privileged_port, ONLY_SOME),

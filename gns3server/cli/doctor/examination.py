@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 
 from gns3server import __version__
 from gns3server.cli.doctor.capabilities import directories, machine
@@ -14,6 +16,7 @@ from gns3server.cli.doctor.projects import projects
 from gns3server.cli.doctor.report import Finding, Section, problems, render
 from gns3server.cli.doctor.reserved import reserved_ports
 from gns3server.cli.doctor.survey import Survey, take_survey
+from gns3server.running.identity import read_boot_id
 from gns3server.settings.schema import Settings
 from gns3server.storage.state_lock import AlreadyRunning, lock_state
 
@@ -46,7 +49,7 @@ def run_doctor(settings: Settings, *, cleaning: bool) -> int:
 def check_file(settings: Settings) -> list[Section]:
     """Look at everything, and change nothing.
 
-    :raises OSError: the kernel does not list its processes or sockets.
+    :raises OSError: the kernel does not list its processes.
     """
     host, registry = load_plugins(settings)
     found = take_survey(settings)
@@ -54,11 +57,19 @@ def check_file(settings: Settings) -> list[Section]:
         _server(found),
         plugins(host),
         projects(found, registry),
-        reserved_ports(found, registry),
-        orphans(found),
+        _examined("Reserved ports", partial(reserved_ports, found, registry)),
+        _examined("Processes without an owner", partial(orphans, found)),
         leftovers(found),
         machine(),
     ]
+
+
+def _examined(title: str, examine: Callable[[], Section]) -> Section:
+    """A section, or why there is none: all others are shown nevertheless."""
+    try:
+        return examine()
+    except OSError as error:
+        return Section(title, [Finding(f"cannot be examined: {error}", problem=True)])
 
 
 def clean_alone(settings: Settings) -> Section:
@@ -74,6 +85,8 @@ def clean_alone(settings: Settings) -> Section:
         found = take_survey(settings)
         if found.server is not None:
             raise AlreadyRunning(f"{found.server_text} has the records open")
+        # Raises an error that says what hides it.
+        read_boot_id()
         # Without the list of projects, ours could not be told from another server's.
         return clean(found) if found.has_records and found.trouble is None else NOTHING
     finally:

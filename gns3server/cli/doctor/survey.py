@@ -6,6 +6,7 @@ A running server has its files locked; their content is read from copies.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -82,6 +83,7 @@ class Survey:
     :param has_records: whether there is a list of projects.
     :param carriers: the processes that carry a run id, by run id.
     :param table: all processes.
+    :param boot_id: the id of this boot; ``None`` if it is hidden.
     """
 
     settings: Settings
@@ -92,14 +94,14 @@ class Survey:
     projects: Sequence[KnownProject]
     carriers: Mapping[str, Sequence[ProcessStat]]
     table: ProcessTable
-    boot_id: str
+    boot_id: str | None
 
     def living(self, run: RunRow) -> list[int]:
         """The recorded processes of a run that are alive."""
         return [
             one.pid
             for one in run.processes
-            if one.boot_id == self.boot_id and self.table.holds(one.pid, one.start_time)
+            if self.boot_id in (None, one.boot_id) and self.table.holds(one.pid, one.start_time)
         ]
 
     def carrying(self, run_id: str) -> list[int]:
@@ -144,6 +146,10 @@ def take_survey(settings: Settings) -> Survey:
     except NoRoomToExamine as error:
         trouble = _no_room(file, error)
     projects = [_look_into(place, server) for place in places]
+    boot_id = None
+    # The machine's part of the report says that it is hidden.
+    with suppress(OSError):
+        boot_id = read_boot_id()
     return Survey(
         settings=settings,
         server=server,
@@ -153,7 +159,7 @@ def take_survey(settings: Settings) -> Survey:
         projects=projects,
         carriers=carriers,
         table=processes(),
-        boot_id=read_boot_id(),
+        boot_id=boot_id,
     )
 
 
