@@ -321,9 +321,10 @@ async def _records(settings: Settings) -> AsyncIterator[tuple[DatabaseThread, Se
         await asyncio.to_thread(make_directory, path)
         lock = await asyncio.to_thread(lock_state, path)
     except OSError as error:
+        reason = advice(error) or error.strerror or error
         raise OSError(
-            f"its records in {path} cannot be kept: {advice(error) or error}. Or choose another "
-            "directory for them: --state-path DIRECTORY"
+            f"its records in {path} cannot be kept: {reason}. Or choose another directory for "
+            "them: --state-path DIRECTORY"
         ) from error
     thread = DatabaseThread()
     try:

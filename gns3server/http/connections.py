@@ -278,7 +278,7 @@ async def accepting(
         listener = await loop.create_server(acceptor, host, port, ssl=tls, backlog=1)
     except OSError as error:
         raise OSError(
-            f"it cannot listen on {host or 'all addresses'}, port {port}: {_unbound(error)}."
+            f"it cannot listen on {host or 'all addresses'}, port {port}: {why_unbound(error)}"
         ) from error
     with _errors_told_to(acceptor):
         try:
@@ -292,7 +292,7 @@ async def accepting(
             listener.close()
 
 
-def _unbound(error: OSError) -> str:
+def why_unbound(error: OSError) -> str:
     """Why an address cannot be bound, and what to type."""
     if isinstance(error, socket.gaierror):
         return f"this name is not known ({error.strerror}). Give an address: --host 127.0.0.1"

@@ -26,7 +26,8 @@ KEPT = 3
 class Lines:
     """Writes lines; where some could not be written, it notes how many are missing. Never fails.
 
-    :param write: is given one line at a time, without its end; raises OSError or ValueError.
+    :param write: is given one line at a time, or two, without the last one's end; raises OSError or
+        ValueError if it does not write them all.
     :param note: makes the line that says how many are missing.
     """
 
@@ -37,15 +38,16 @@ class Lines:
 
     def write(self, line: str) -> None:
         """Write a line, first noting how many are missing after a gap."""
+        # At once: there may be room for the note alone.
+        text = f"{self._note(self._missing)}\n{line}" if self._missing else line
         try:
-            if self._missing:
-                self._write(self._note(self._missing))
-                self._missing = 0
-            self._write(line)
+            self._write(text)
         except (OSError, ValueError) as error:
             if not self._missing:
                 _tell(error)
             self._missing += 1
+        else:
+            self._missing = 0
 
 
 class LogHandler(logging.Handler):

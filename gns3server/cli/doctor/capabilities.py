@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gns3server.cli.doctor.report import Finding, Section
+from gns3server.cli.writable import check_writable, existing
 from gns3server.files.uploads import RESERVE
 from gns3server.running.identity import read_boot_id
 from gns3server.running.sockets import netlink_sockets
@@ -85,28 +86,21 @@ def directories(settings: Settings) -> Iterator[Finding]:
                 problem=True,
                 advice="Run the doctor as that user: else processes without a record are not seen.",
             )
-        place = next(place for place in (path, *path.parents) if place.is_dir())
-        free = shutil.disk_usage(place).free
-        text = f"{name}: {path}, {free // MEBIBYTE} MiB free"
-        if place != path:
-            text += "; it is created when it is needed"
+        place = existing(path)
         try:
-            _write_in(place)
+            free = shutil.disk_usage(place).free
+            check_writable(path)
         except OSError as error:
-            advice = "Make it writable for the server's user."
-            yield Finding(f"{text}; cannot be written to: {error.strerror}", True, advice)
-        else:
-            full = free < RESERVE
-            yield Finding(text, problem=full, advice="Free some disk space." if full else "")
-
-
-def _write_in(directory: Path) -> None:
-    try:
-        # A file without a name, which is gone once it is closed.
-        os.close(os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
-            raise
+            advice = f"Make it a directory that the server's user may write to, or change {name}."
+            yield Finding(f"{name}: {path}; cannot be used: {error.strerror}", True, advice)
+            continue
+        later = "" if place == path else "; it is created when it is needed"
+        full = free < RESERVE
+        yield Finding(
+            f"{name}: {path}, {free // MEBIBYTE} MiB free{later}",
+            problem=full,
+            advice="Free some disk space." if full else "",
+        )
 
 
 def _limit(what: str, number: int, wanted: int = 0) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from functools import partial
 
@@ -16,6 +17,7 @@ from gns3server.cli.doctor.projects import projects
 from gns3server.cli.doctor.report import Finding, Section, problems, render
 from gns3server.cli.doctor.reserved import reserved_ports
 from gns3server.cli.doctor.survey import Survey, take_survey
+from gns3server.http.connections import why_unbound
 from gns3server.running.identity import read_boot_id
 from gns3server.settings.schema import Settings
 from gns3server.storage.state_lock import AlreadyRunning, lock_state
@@ -117,8 +119,27 @@ def _server(survey: Survey) -> Section:
                 advice="Nothing is changed; the server's files are read from copies.",
             )
         )
-    elif survey.has_records:
-        entries.append(Finding("no server is running"))
-    else:
-        entries.append(Finding("no server has used this state_path yet"))
+        return Section("Server", entries)
+    said = (
+        "no server is running" if survey.has_records else "no server has used this state_path yet"
+    )
+    entries += [Finding(said), _address(settings.server.host, settings.server.port)]
     return Section("Server", entries)
+
+
+def _address(host: str, port: int) -> Finding:
+    """Whether a server could listen where the settings say."""
+    text = f"address: {host}, port {port}"
+    try:
+        for family, kind, number, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind, number) as probe:
+                # As for the server's own sockets.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+    except OSError as error:
+        return Finding(f"{text}; a server cannot listen there: {why_unbound(error)}", problem=True)
+    return Finding(f"{text}; free")
