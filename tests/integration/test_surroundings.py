@@ -128,17 +128,6 @@ async def test_whoever_has_read_enough_may_stop_reading(run, command):
     assert (process.returncode, err) == (141, b"")
 
 
-async def test_a_demo_that_nobody_watches_ends_with_its_nodes(run, environ):
-    reader, writer = os.pipe()
-    process = await run("demo", out=writer)
-    os.close(writer)
-    await asyncio.to_thread(os.read, reader, 1)
-    os.close(reader)
-    _, err = await process.communicate()
-    assert (process.returncode, err) == (141, b"")
-    assert processes_of(environ["GNS3_TEST_ID"]) == {}
-
-
 @pytest.mark.parametrize("command", [("doctor",), ("plugins",), ("settings",), ("--help",)])
 async def test_a_disk_that_is_full_is_said(run, command):
     full = os.open("/dev/full", os.O_WRONLY)
