@@ -368,6 +368,9 @@ def read_arguments(arguments: "list[str]") -> "tuple[str, list[str]]":
         "command", choices=("demo", "test", "serve"), help="what to run after setup"
     )
     parser.add_argument("further", nargs=argparse.REMAINDER, help="arguments to pass on")
+    if not arguments:
+        parser.print_help()
+        parser.exit()
     parsed = parser.parse_args(arguments)
     return parsed.command, parsed.further[parsed.further[:1] == ["--"] :]
 

@@ -170,6 +170,7 @@ async def serving(
             gatekeeper,
             Authenticator(config),
             host.failures,
+            culprit=host.culprit,
             streams=streams,
             error_shapes=host.error_shapes(),
             record=curl_log,

@@ -71,7 +71,8 @@ def _examined(title: str, examine: Callable[[], Section]) -> Section:
     try:
         return examine()
     except OSError as error:
-        return Section(title, [Finding(f"cannot be examined: {error}", problem=True)])
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return Section(title, [Finding(f"cannot be examined: {what}", problem=True)])
 
 
 def clean_alone(settings: Settings) -> Section:
