@@ -146,15 +146,16 @@ def explain(log: Path) -> str:
 
 def vpcs_setting() -> "str | None":
     """The path of VPCS, read as the server does: from the environment, else the last file."""
-    user = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    user = os.path.expanduser("~/.config")
+    folders = dict.fromkeys(("/etc/xdg", user, os.environ.get("XDG_CONFIG_HOME") or user))
     names = ("/GNS3.conf", "/GNS3/gns3_server.conf")
-    files = [folder + name for folder in ("/etc/xdg", user) for name in names]
+    files = [folder + name for folder in folders for name in names]
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     with contextlib.suppress(UnicodeDecodeError, configparser.Error):  # the server will complain
-        parser.read([*files, "gns3_server.conf"], encoding="utf-8")
+        parser.read([*files, "gns3_server.conf"], encoding="utf-8-sig")
     path = parser.get("VPCS", "vpcs_path", fallback="")
     path = os.environ.get("GNS3_VPCS_VPCS_PATH") or path
-    return os.path.expanduser(path) if "/" in path else None
+    return os.path.expanduser(os.path.expandvars(path)) if "/" in path else None
 
 
 def missing_packages(programs: "tuple[str, ...]") -> "list[str]":

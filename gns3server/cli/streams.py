@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from gns3server.log.unread import TextQueue, is_file, write_all
 
@@ -62,6 +62,11 @@ class Output(io.TextIOBase):
     def encoding(self) -> str:  # type: ignore[override]  # typeshed has a plain attribute
         """The encoding of the text."""
         return self._stream.encoding
+
+    @property
+    def buffer(self) -> BinaryIO:
+        """The stream of bytes below, which may wait."""
+        return self._stream.buffer
 
     def fileno(self) -> int:
         """The descriptor that is written to."""

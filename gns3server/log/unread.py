@@ -93,7 +93,12 @@ def open_to_append(path: os.PathLike[str]) -> int:
     :raises OSError: it cannot be opened.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOCTTY | os.O_CLOEXEC
-    descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            error.strerror = "nobody reads this pipe"
+        raise
     os.set_blocking(descriptor, True)
     return descriptor
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ from api_calls import new_project
 from faults import without_strays
 
 from gns3server.__main__ import main
+from gns3server.cli.doctor import survey
 from gns3server.http.client import Client
 from gns3server.places.paths import DELETED, MOVING
 from gns3server.places.relocation import REPLACED
@@ -382,6 +384,7 @@ async def test_the_address_is_free_if_a_server_could_listen_there(doctor, run):
     assert line.startswith("! ")
     reason = line.partition("cannot listen there: ")[2]
     assert f"port {port}: {reason}\n" in out.decode()
+    assert "HTTPS needs a certificate" in (await doctor("--ssl")).line("Server", "^ +! HTTPS")
     assert "port 0; free" in (await doctor("--port", "0")).line("Server", "^ +address:")
 
 
@@ -390,6 +393,27 @@ async def test_a_directory_that_cannot_be_made_is_no_directory(doctor, name):
     found = await doctor(**{f"GNS3_SERVER_{name.upper()}": "/dev/null/x"})
     line = found.line("Server", f"{name}: /dev/null/x; cannot be used: Not a directory")
     assert line.startswith("! ")
+
+
+async def test_a_project_that_could_not_be_changed_is_not_in_order(
+    toy_process, environ, monkeypatch, tmp_path, capsys
+):
+    async with toy_process() as server:
+        await new_project(server.client, project_id=LAB, name="lab")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    # Root may write everywhere, and the tests may be root's.
+    monkeypatch.setattr(survey, "check_writable", refuse)
+    await asyncio.to_thread(main, ["doctor"])
+    found = Examined(1, capsys.readouterr().out)
+    line = found.line("Projects", LAB)
+    assert line.startswith("! ")
+    assert "its directory cannot be written to (Permission denied) Make" in line
 
 
 async def test_a_port_that_is_bound_elsewhere_is_in_nobodys_way(doctor, toy_process):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from gns3server import __version__
+from gns3server.app import make_tls
 from gns3server.cli.doctor.capabilities import directories, machine
 from gns3server.cli.doctor.cleaning import clean
 from gns3server.cli.doctor.leftovers import leftovers
@@ -20,6 +21,7 @@ from gns3server.cli.doctor.reserved import reserved_ports
 from gns3server.cli.doctor.survey import Survey, take_survey
 from gns3server.http.connections import why_unbound
 from gns3server.running.identity import read_boot_id
+from gns3server.settings.errors import SettingsError
 from gns3server.settings.schema import Settings
 from gns3server.storage.state_lock import AlreadyRunning, lock_state
 
@@ -124,10 +126,15 @@ def _server(survey: Survey) -> Section:
             )
         )
         return Section("Server", entries)
-    said = (
-        "no server is running" if survey.has_records else "no server has used this state_path yet"
-    )
-    entries += [Finding(said), _address(settings.server.host, settings.server.port)]
+    if survey.has_records:
+        entries.append(Finding("no server is running"))
+    else:
+        entries.append(Finding("no server has used this state_path yet"))
+    entries.append(_address(settings.server.host, settings.server.port))
+    try:
+        make_tls(settings)
+    except SettingsError as error:
+        entries.append(Finding(str(error), problem=True))
     return Section("Server", entries)
 
 
