@@ -21,12 +21,10 @@ def open_closed_streams() -> None:
 
     Otherwise the first files that are opened would become standard output and standard error.
     """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            # The lowest free number is taken, which is this one.
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    # Each takes the lowest number that is free.
+    while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(null, True)
+    os.close(null)
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115

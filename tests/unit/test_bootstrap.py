@@ -162,6 +162,30 @@ def test_alone_it_shows_what_it_can_do(machine):
     assert outcome.calls == []
 
 
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_it_needs_no_streams(closed):
+    argv = ["sh", "-c", f'exec "$0" "$1" {closed}', sys.executable, str(BOOTSTRAP)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_whoever_has_read_enough_may_stop_reading():
+    reader, writer = os.pipe()
+    os.close(reader)
+    # Unbuffered, argparse itself keeps quiet.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, str(BOOTSTRAP)],
+        env=environment,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 # Set-up, and set-up again
 
 
