@@ -285,9 +285,9 @@ def make_tls(settings: Settings) -> ssl.SSLContext | None:
         # A key with a passphrase fails: there may be nobody at a terminal to ask for it.
         context.load_cert_chain(certificate, key or None, password=lambda: "")
     except OSError as error:
-        key = f" and the key {server.certkey}" if server.certkey else ""
+        with_key = f" and the key {server.certkey}" if server.certkey else ""
         raise SettingsError(
-            f"HTTPS is not possible with the certificate {server.certfile}{key}: "
+            f"HTTPS is not possible with the certificate {server.certfile}{with_key}: "
             f"{error.strerror or error}. Give files in PEM format: --certfile FILE --certkey FILE"
         ) from error
     return context
