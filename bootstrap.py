@@ -159,7 +159,8 @@ def explain(log: Path) -> str:
 def vpcs_setting() -> "str | None":
     """The path of VPCS, read as the server does: from the environment, else the last file."""
     user = os.path.expanduser("~/.config")
-    folders = dict.fromkeys(("/etc/xdg", user, os.environ.get("XDG_CONFIG_HOME") or user))
+    xdg = os.environ.get("XDG_CONFIG_HOME", "")
+    folders = dict.fromkeys(("/etc/xdg", user, xdg if xdg.startswith("/") else user))
     names = ("/GNS3.conf", "/GNS3/gns3_server.conf")
     files = [folder + name for folder in folders for name in names]
     parser = configparser.ConfigParser(interpolation=None, strict=False)

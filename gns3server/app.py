@@ -39,6 +39,7 @@ from gns3server.running.runtime import runtime_base
 from gns3server.server import Server
 from gns3server.settings.errors import SettingsError
 from gns3server.settings.live import LiveSettings
+from gns3server.settings.paths import xdg_directory
 from gns3server.settings.schema import Settings, host_names, split_list
 from gns3server.storage.database import DatabaseThread
 from gns3server.storage.state_lock import lock_state, note_address
@@ -355,7 +356,9 @@ async def local_machine(config: LiveSettings, registry: Registry) -> AsyncIterat
     machine = LocalMachine(
         settings.program_environment,
         search_path=settings.search_path,
-        runtime=runtime_base(settings.state_path, settings.environ.get("XDG_RUNTIME_DIR")),
+        runtime=runtime_base(
+            settings.state_path, xdg_directory(settings.environ, "XDG_RUNTIME_DIR")
+        ),
         ports=make_ports(settings, registry),
         gate=StartGate(settings.server.max_starting),
         images=Images(config, registry.image_kinds),

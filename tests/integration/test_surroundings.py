@@ -72,7 +72,7 @@ async def test_output_that_nobody_reads_keeps_nobody_waiting(run, environ, unrea
 CLOSED = {0: "<&-", 1: ">&-", 2: "2>&-"}
 
 
-@pytest.mark.parametrize("closed", [(1,), (0,), (1, 2), (0, 1, 2), (2,)])
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])
 async def test_closed_streams_are_the_null_device(run, closed, tmp_path, until):
     log = tmp_path / "log"
     closing = " ".join(CLOSED[number] for number in closed)
