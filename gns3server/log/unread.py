@@ -36,15 +36,18 @@ class TextQueue:
         self._thread: threading.Thread | None = None
 
     def put(self, text: str) -> None:
-        """Have a text written. Never blocks.
+        """Have a text written. Blocks only if no thread can be started, which has to be told.
 
-        :raises OSError: too much waits already, or no thread can be started.
+        :raises OSError: too much waits already.
         """
         with self._changed:
             if self._waiting and self._waiting + len(text) > MOST_WAITING:
                 raise BlockingIOError(errno.EAGAIN, "nobody reads it")
             if self._thread is None:
                 self._thread = self._start()
+            if self._thread is None:
+                self._write(text)
+                return
             self._texts.append(text)
             self._waiting += len(text)
             self._changed.notify_all()
@@ -54,12 +57,12 @@ class TextQueue:
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting, END_SECONDS)
 
-    def _start(self) -> threading.Thread:
+    def _start(self) -> threading.Thread | None:
         thread = threading.Thread(target=self._run, name="output", daemon=True)
         try:
             thread.start()
-        except RuntimeError as error:
-            raise OSError(errno.EAGAIN, str(error)) from error
+        except RuntimeError:
+            return None
         return thread
 
     def _run(self) -> None:

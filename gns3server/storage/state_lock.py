@@ -51,7 +51,7 @@ def note_address(directory: Path, url: str) -> None:
     """Add to what the lock says where its holder, which is this process, listens. Blocks."""
     # Only who cannot start reads it: no reason to fail.
     with contextlib.suppress(OSError), (directory / LOCK_FILE).open("a") as lock:
-        lock.write(f"which listens on {url}\n")
+        lock.write(f"serving {url}\n")
 
 
 def state_owner(directory: Path) -> str:

@@ -273,7 +273,7 @@ async def test_a_second_server_is_told_of_the_first_and_how_to_run_beside_it(
         assert second.returncode == 1
         said = out.decode()
         assert f"process {process.pid} since " in said
-        assert f"listens on {url}" in said
+        assert f", serving {url}. Use that server" in said
         assert "--state-path DIRECTORY --port NUMBER" in said
         beside = ("--state-path", str(tmp_path / "other"), "--port", "0")
         async with running(*beside) as (_, other, _), Client(other) as client:

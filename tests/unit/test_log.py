@@ -6,6 +6,7 @@ import logging
 import os
 import resource
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -214,6 +215,17 @@ def test_a_pipe_that_another_program_has_made_nonblocking_loses_nothing():
     with open(reader) as stream:
         assert stream.readline() == f"{LINE * 5}\n"
     os.close(writer)
+
+
+def test_without_a_thread_the_log_is_written_all_the_same(monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    lines: list[str] = []
+    logger = logger_to(lines.append, waits=True)
+    logger.critical("no more processes")
+    assert lines == ["no more processes"]
 
 
 def test_nor_is_standard_error_needed(logger, disks, tmp_path, monkeypatch):
