@@ -57,6 +57,18 @@ def say(text: str, end: str = "\n") -> None:
     print("[bootstrap] " + text, end=end, flush=True)
 
 
+def open_closed_streams() -> None:
+    """Give streams that are closed the null device, before a file of ours gets their numbers."""
+    while True:
+        null = os.open(os.devnull, os.O_RDWR)
+        if null > 2:
+            os.close(null)
+            break
+        os.set_inheritable(null, True)
+    sys.stdout = sys.stdout or os.fdopen(os.dup(1), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.dup(2), "w")
+
+
 def silently(command: "list[str]") -> int:
     nothing = subprocess.DEVNULL
     try:
@@ -146,15 +158,17 @@ def explain(log: Path) -> str:
 
 def vpcs_setting() -> "str | None":
     """The path of VPCS, read as the server does: from the environment, else the last file."""
-    user = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    user = os.path.expanduser("~/.config")
+    xdg = os.environ.get("XDG_CONFIG_HOME", "")
+    folders = dict.fromkeys(("/etc/xdg", user, xdg if xdg.startswith("/") else user))
     names = ("/GNS3.conf", "/GNS3/gns3_server.conf")
-    files = [folder + name for folder in ("/etc/xdg", user) for name in names]
+    files = [folder + name for folder in folders for name in names]
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     with contextlib.suppress(UnicodeDecodeError, configparser.Error):  # the server will complain
-        parser.read([*files, "gns3_server.conf"], encoding="utf-8")
+        parser.read([*files, "gns3_server.conf"], encoding="utf-8-sig")
     path = parser.get("VPCS", "vpcs_path", fallback="")
     path = os.environ.get("GNS3_VPCS_VPCS_PATH") or path
-    return os.path.expanduser(path) if "/" in path else None
+    return os.path.expanduser(os.path.expandvars(path)) if "/" in path else None
 
 
 def missing_packages(programs: "tuple[str, ...]") -> "list[str]":
@@ -368,13 +382,17 @@ def read_arguments(arguments: "list[str]") -> "tuple[str, list[str]]":
         "command", choices=("demo", "test", "serve"), help="what to run after setup"
     )
     parser.add_argument("further", nargs=argparse.REMAINDER, help="arguments to pass on")
+    if not arguments:
+        parser.print_help()
+        sys.stdout.flush()
+        parser.exit()
     parsed = parser.parse_args(arguments)
     return parsed.command, parsed.further[parsed.further[:1] == ["--"] :]
 
 
 def main(arguments: "list[str]") -> int:
-    command, further = read_arguments(arguments)
     try:
+        command, further = read_arguments(arguments)
         if not sys.platform.startswith("linux"):
             raise Problem("This server runs on Linux only; this is %s." % sys.platform)
         python = better_python(sys.version_info[:3], has_ensurepip())
@@ -387,6 +405,9 @@ def main(arguments: "list[str]") -> int:
     except Problem as problem:
         print("\n%s" % problem, file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
         print("\n%s.\nI need a folder with room that I may write to." % error, file=sys.stderr)
         return 1
@@ -397,4 +418,5 @@ def main(arguments: "list[str]") -> int:
 
 
 if __name__ == "__main__":
+    open_closed_streams()
     sys.exit(main(sys.argv[1:]))

@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gns3server.cli.arguments import parse
-from gns3server.cli.daemon import go_into_background, pid_file
+from gns3server.cli.daemon import Launch, go_into_background, pid_file
+from gns3server.cli.first_process import leave_first_place
+from gns3server.cli.streams import open_closed_streams, print_patiently, printing, write_text
 from gns3server.log.lines import OneLine
 from gns3server.log.rotation import LogFile, LogHandler
+from gns3server.log.unread import is_file
 from gns3server.settings.errors import SettingsError
 from gns3server.settings.live import LiveSettings
 from gns3server.settings.paths import absolute
@@ -49,7 +52,7 @@ def set_up_logging(settings: Settings) -> None:
 
     :raises OSError: the log cannot be written there; the text says what to do.
     """
-    server = settings.server
+    server, out = settings.server, sys.stdout
     handler: logging.Handler
     if server.log:
         try:
@@ -58,24 +61,30 @@ def set_up_logging(settings: Settings) -> None:
             raise OSError(
                 f"the log cannot be written: {error}. Choose another file for --log"
             ) from error
-        handler = LogHandler(file.write)
+        handler = LogHandler(file.write, waits=file.waits)
     elif server.quiet:
         handler = logging.NullHandler()
     else:
-        handler = LogHandler(partial(print, file=sys.stdout, flush=True))
+        handler = LogHandler(
+            lambda line: write_text(out, f"{line}\n"), waits=not is_file(out.fileno())
+        )
     level = logging.DEBUG if server.debug else logging.INFO
     handler.setFormatter(OneLine(FORMAT))
     logging.basicConfig(level=level, handlers=[handler])
 
 
-async def serve(config: LiveSettings, modules: PluginModules, must_end: Callable[[], None]) -> None:
+async def serve(
+    config: LiveSettings, modules: PluginModules, must_end: Callable[[], None], launch: Launch
+) -> None:
     """Serve until a signal or a shutdown request ends it.
 
     :param modules: is told which modules belong to which plugin.
     :param must_end: is called once the end has begun; also by the signal handlers.
+    :param launch: is told that the server listens.
     """
     # Imported late: it would slow down the other commands and --help.
     from gns3server.app import serving
+    from gns3server.cli.notify import READY, STOPPING, notify
     from gns3server.cli.startup_report import report_start, report_warnings
     from gns3server.cli.watchdog import Watchdog
     from gns3server.cli.workers import Workers
@@ -88,7 +97,12 @@ async def serve(config: LiveSettings, modules: PluginModules, must_end: Callable
         log.info("%s received: the server is stopping", number.name)
         stop.set()
 
+    # Whoever started it may have blocked them.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     for number in SIGNALS:
+        # As nohup and the jobs of scripts want it.
+        if signal.getsignal(number) is signal.SIG_IGN:
+            continue
         loop.add_signal_handler(number, end, number)
         # The loop still receives the signal; this handler is for when the loop is stuck.
         signal.signal(number, lambda *_: must_end())
@@ -102,8 +116,11 @@ async def serve(config: LiveSettings, modules: PluginModules, must_end: Callable
             await asyncio.to_thread(report_start, config.current, server.url, plugins)
             await asyncio.to_thread(warn, config.current)
             config.after_reload = warn
+            notify(config.current.environ, READY)
+            launch.succeeded()
             await stop.wait()
             must_end()
+            notify(config.current.environ, STOPPING)
             keeps = config.current.server.keep_nodes
             log.info("stopping; nodes go on running" if keeps else "stopping all nodes")
     log.info("stopped")
@@ -137,36 +154,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     :param argv: its arguments; those of the process by default.
     """
     if argv is None:
+        open_closed_streams()
         speak_utf8()
     try:
-        flags = parse(argv, plugin_settings)
+        with printing():
+            flags = parse(argv, plugin_settings)
         command, daemon, pid, cleaning = (
             flags.pop(name, None) for name in ("command", "daemon", "pid", "clean")
         )
         if cleaning and command != "doctor":
             raise SettingsError("--clean goes with doctor")
+        if (daemon or pid) and command != "serve":
+            raise SettingsError(f"{'--daemon' if daemon else '--pid'} goes with serve")
         config = LiveSettings(partial(load, os.environ, flags))
         pid_path = absolute(pid) if pid else None
+        if command == "serve":
+            return run(config, pid_path, daemon=bool(daemon))
+        with printing():
+            return report(command, config.current, cleaning=bool(cleaning))
     except SettingsError as error:
         print(f"gns3server: {error}", file=sys.stderr)
         return 2
+
+
+def report(command: str, settings: Settings, *, cleaning: bool) -> int:
+    """Run one of the commands that print something and end; returns the exit code.
+
+    :raises SettingsError: an option means nothing to it.
+    """
     if command == "plugins":
         from gns3server.cli.doctor.plugins import show_plugins
 
-        return show_plugins(config.current)
+        return show_plugins(settings)
     if command == "doctor":
         from gns3server.cli.doctor.examination import run_doctor
 
-        return run_doctor(config.current, cleaning=bool(cleaning))
+        return run_doctor(settings, cleaning=cleaning)
     if command == "settings":
         from gns3server.cli.show_settings import show_settings
 
-        return show_settings(config.current)
-    if command == "demo":
-        from gns3server.cli.demo import run_demo
+        return show_settings(settings)
+    from gns3server.cli.demo import run_demo
 
-        return run_demo(config.current)
-    return run(config, pid_path, daemon=bool(daemon))
+    return run_demo(settings)
 
 
 def plugin_settings() -> list[Setting]:
@@ -195,22 +225,26 @@ def run(config: LiveSettings, pid: Path | None, *, daemon: bool) -> int:
     raise_descriptor_limit()
     # What the nodes write is for this user alone as well.
     os.umask(0o077)
+    launch = Launch()
     try:
-        # Before the daemon leaves the terminal: somebody can still read an error there.
-        set_up_logging(config.current)
+        leave_first_place()
         if daemon:
-            go_into_background()
+            launch = go_into_background()
+        print_patiently()
+        set_up_logging(config.current)
         modules = PluginModules()
         with EventLoop(modules) as loop, pid_file(pid):
-            loop.run(serve(config, modules, loop.must_end))
+            loop.run(serve(config, modules, loop.must_end, launch))
     except DatabaseLocked as error:
-        log.critical("the server cannot run: %s Or choose another state_path", error)
+        why = f"{error} Or choose another directory: --state-path DIRECTORY"
     except DatabaseError as error:
-        log.critical("the server cannot run: %s %s", error, WITHOUT_RECORDS)
+        why = f"{error} {WITHOUT_RECORDS}"
     except (OSError, PluginFailed, SettingsError, AlreadyRunning) as error:
-        log.critical("the server cannot run: %s", error)
+        why = str(error)
     else:
         return 0
+    log.critical("the server cannot run: %s", why)
+    launch.failed(f"the server cannot run: {why}")
     return 1
 
 

@@ -41,9 +41,10 @@ from gns3server.running.threads import SeparateThreads
 from gns3server.server import Server
 from gns3server.settings.errors import SettingsError
 from gns3server.settings.live import LiveSettings
+from gns3server.settings.paths import xdg_directory
 from gns3server.settings.schema import Settings, host_names, split_list
 from gns3server.storage.database import DatabaseThread
-from gns3server.storage.state_lock import lock_state
+from gns3server.storage.state_lock import lock_state, note_address
 from gns3server.storage.stores import ServerStore
 
 log = logging.getLogger(__name__)
@@ -178,6 +179,7 @@ async def serving(
             gatekeeper,
             Authenticator(config),
             host.failures,
+            culprit=host.culprit,
             streams=streams,
             error_shapes=host.error_shapes(),
             record=curl_log,
@@ -187,11 +189,13 @@ async def serving(
             _watching(config),
             listening(application, settings.server.host, settings.server.port, tls) as address,
         ):
+            running = RunningServer(
+                server, host, routes, streams, *address, encrypted=tls is not None
+            )
+            await asyncio.to_thread(note_address, settings.state_path, running.url)
             server.projects.start_always_on()
             try:
-                yield RunningServer(
-                    server, host, routes, streams, *address, encrypted=tls is not None
-                )
+                yield running
             finally:
                 await server.projects.shutdown(open_again=True)
                 server.bus.close()
@@ -281,6 +285,11 @@ def make_tls(settings: Settings) -> ssl.SSLContext | None:
     server = settings.server
     if not server.ssl:
         return None
+    if not server.certfile:
+        raise SettingsError(
+            "HTTPS needs a certificate, and none is given: --certfile FILE --certkey FILE (in PEM "
+            "format)"
+        )
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         certificate, key = (
@@ -289,9 +298,10 @@ def make_tls(settings: Settings) -> ssl.SSLContext | None:
         # A key with a passphrase fails: there may be nobody at a terminal to ask for it.
         context.load_cert_chain(certificate, key or None, password=lambda: "")
     except OSError as error:
+        with_key = f" and the key {server.certkey}" if server.certkey else ""
         raise SettingsError(
-            f"HTTPS is not possible with the certificate {server.certfile!r} and the key "
-            f"{server.certkey!r}: {error}. Set certfile and certkey to PEM files."
+            f"HTTPS is not possible with the certificate {server.certfile}{with_key}: "
+            f"{error.strerror or error}. Give files in PEM format: --certfile FILE --certkey FILE"
         ) from error
     return context
 
@@ -327,9 +337,10 @@ async def _records(settings: Settings) -> AsyncIterator[tuple[DatabaseThread, Se
             await asyncio.to_thread(keep_private, path)
         lock = await asyncio.to_thread(lock_state, path)
     except OSError as error:
+        reason = advice(error) or error.strerror or error
         raise OSError(
-            f"its records in {path} cannot be kept: {advice(error) or error}, or choose another "
-            "state_path"
+            f"its records in {path} cannot be kept: {reason}. Or choose another directory for "
+            "them: --state-path DIRECTORY"
         ) from error
     thread = DatabaseThread()
     try:
@@ -359,7 +370,9 @@ async def local_machine(config: LiveSettings, registry: Registry) -> AsyncIterat
     machine = LocalMachine(
         settings.program_environment,
         search_path=settings.search_path,
-        runtime=runtime_base(settings.state_path, settings.environ.get("XDG_RUNTIME_DIR")),
+        runtime=runtime_base(
+            settings.state_path, xdg_directory(settings.environ, "XDG_RUNTIME_DIR")
+        ),
         ports=make_ports(settings, registry),
         gate=StartGate(settings.server.max_starting),
         images=Images(config, registry.image_kinds),

@@ -52,6 +52,13 @@ def entry_point(name: str, module: str) -> EntryPoint:
     return EntryPoint(name=name, value=module, group=GROUP)
 
 
+def pytest_configure():
+    """Have programs of tests react to signals, even if the tests run in the background."""
+    from gns3server.running.launching import catch_ignored_signals
+
+    catch_ignored_signals()
+
+
 @pytest.fixture
 def make_entry_point():
     """Makes entry points: ``make_entry_point("toy", "toy_emulator")``."""
@@ -168,15 +175,17 @@ def environ(gns3_settings):
 
 @pytest.fixture
 def run(environ, tmp_path):
-    """Starts the program with arguments; ``limit`` is of its file descriptors."""
+    """Starts the program with arguments, from a shell that first runs ``shell``."""
 
-    async def run(*args: str, limit: int = 0, **more: str) -> asyncio.subprocess.Process:
-        shell = ("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh") if limit else ()
+    async def run(
+        *args: str, shell: str = "", out: int = asyncio.subprocess.PIPE, **more: str
+    ) -> asyncio.subprocess.Process:
+        begin = ("sh", "-c", f'{shell}; exec "$@"', "sh") if shell else ()
         return await asyncio.create_subprocess_exec(
-            *(*shell, sys.executable, "-m", "gns3server", *args),
+            *(*begin, sys.executable, "-m", "gns3server", *args),
             env={**environ, **more},
             cwd=tmp_path,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=out,
             stderr=asyncio.subprocess.PIPE,
         )
 
@@ -188,8 +197,8 @@ def running(run):
     """A program that serves: gives the process, where it listens, and what it printed so far."""
 
     @asynccontextmanager
-    async def running(*args: str, limit: int = 0, **more: str):
-        process = await run(*args, limit=limit, **more)
+    async def running(*args: str, shell: str = "", **more: str):
+        process = await run(*args, shell=shell, **more)
         printed = ""
         while "listens on" not in printed or "consoles of emulators" not in printed:
             line = (await process.stdout.readline()).decode()

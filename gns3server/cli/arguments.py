@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby, takewhile
 from typing import Any
 
@@ -106,8 +106,11 @@ def parse(
         near = nearest(strange[0], _options(parser))
         parser.error(
             f"unrecognized arguments: {' '.join(strange)}"
-            + (f": did you mean {near}?" if near else "")
+            + (f": did you mean {near}?" if near else "; --help lists all options")
         )
+    if given_value := _switched(parser, given):
+        name, _, value = given_value.partition("=")
+        parser.error(f"{name} takes no value: leave out ={value}")
     return vars(parser.parse_args(given))
 
 
@@ -143,12 +146,23 @@ def _command(text: str) -> str:
     )
 
 
-def _options(parser: argparse.ArgumentParser) -> Collection[str]:
+def _options(parser: argparse.ArgumentParser) -> Mapping[str, argparse.Action]:
     return parser._option_string_actions  # noqa: SLF001  argparse has no other list of them
 
 
 def _unknown(parser: argparse.ArgumentParser, given: Sequence[str]) -> list[str]:
-    """The long options that the parser does not know; it would take their values for commands."""
-    before_end = takewhile(lambda text: text != "--", given)
-    names = [text.partition("=")[0] for text in before_end if text.startswith("--")]
+    """The options that the parser does not know; it would take their values for commands."""
+    names = [
+        text.partition("=")[0] if text.startswith("--") else text[:2]
+        for text in takewhile(lambda text: text != "--", given)
+        # A number below 0 is a value, and so is a dash alone.
+        if text.startswith("-") and text[1:2] not in "0123456789"
+    ]
     return [name for name in names if name not in _options(parser)]
+
+
+def _switched(parser: argparse.ArgumentParser, given: Sequence[str]) -> str:
+    """The first option that takes no value and is given one, with what was given."""
+    switches = {name for name, one in _options(parser).items() if one.nargs == 0}
+    values = (text for text in given if "=" in text and text.partition("=")[0] in switches)
+    return next(values, "")

@@ -17,6 +17,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gns3server.consoles.client import ConsoleClient
+from gns3server.settings.errors import SettingsError
+from gns3server.settings.server import SECTION, SERVER_SETTINGS
 
 if TYPE_CHECKING:
     from gns3server.http.client import Client
@@ -26,6 +28,12 @@ PLUGINS = ("udp", "vpcs")
 CONSOLES = (5101, 5199)
 UDP = (20101, 20299)
 """Ports that a server with the default settings does not give out."""
+
+CHOSEN = ("host", "port", "ssl", "certfile", "certkey", "record", "state_path")
+"""Settings that the demo chooses itself."""
+
+UNUSED = ("log", "quiet", "debug", "keep_nodes")
+"""Settings that mean nothing to it."""
 
 PROMPT = "VPCS> "
 REPLY = re.compile(r"icmp_seq=\d+ .*time=")
@@ -122,7 +130,17 @@ async def session(settings: Settings) -> int:
 
 
 def run_demo(settings: Settings) -> int:
-    """Run the demo; returns the exit code, 0 when all pings were answered."""
+    """Run the demo; returns the exit code, 0 when all pings were answered.
+
+    :raises SettingsError: an option means nothing to it.
+    """
+    given = settings.flags.get(SECTION, {})
+    for setting in SERVER_SETTINGS:
+        if setting.name in given and setting.name in (*CHOSEN, *UNUSED):
+            raise SettingsError(
+                f"{setting.flags[-1]} does not go with demo, which uses a free port of 127.0.0.1 "
+                "and temporary directories: leave it out"
+            )
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     with tempfile.TemporaryDirectory(prefix="gns3server-demo-") as directory:
         server = replace(

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gns3server import __version__
+from gns3server.cli.writable import check_writable
 from gns3server.settings.schema import Settings, split_list
 from gns3server.settings.server import SECTION
 from gns3server.settings.unknown import Known, unknown_names
@@ -51,10 +52,28 @@ def report_warnings(url: str, known: Callable[[], Known], settings: Settings) ->
     """
     for warning in (
         *settings.warnings,
+        *unusable_directories(settings),
         *unknown_names(settings, known()),
         *security_warnings(settings, url),
     ):
         log.warning("%s", warning)
+
+
+def unusable_directories(settings: Settings) -> Iterator[str]:
+    """A sentence for each directory that clients will need and that cannot be used. Blocks."""
+    for name, path in (
+        ("project_directory", settings.projects_path)
+        if settings.server.project_directory
+        else ("projects_path", settings.projects_path),
+        ("images_path", settings.images_path),
+    ):
+        try:
+            check_writable(path)
+        except OSError as error:
+            yield (
+                f"{name} is {path}, which cannot be used: {error.strerror}. Make it a directory "
+                f"that this user may write to, or change {name}"
+            )
 
 
 def security_warnings(settings: Settings, url: str, user_id: int | None = None) -> Iterator[str]:

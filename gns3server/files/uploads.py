@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import threading
 import uuid
 from collections.abc import Iterator
@@ -29,6 +30,9 @@ MD5 = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 
 RESERVE = 64 * 1024 * 1024
 """Bytes of the disk that uploads leave free: labs must go on being recorded."""
+
+COPIED_AT_ONCE = 1024 * 1024
+"""Bytes that are in memory while a file is copied to another disk."""
 
 
 class Incoming:
@@ -63,7 +67,7 @@ class Incoming:
             make_directory(self._directory)
             remove_remains(self._directory)
             self._descriptor, self._path = make_hidden(self._directory)
-            self._check_room(expected)
+            _check_room(self._descriptor, expected)
 
     def write(self, content: bytes) -> None:
         """Append.
@@ -72,7 +76,7 @@ class Incoming:
         """
         with self._lock:
             self._check_open()
-            self._check_room(len(content))
+            _check_room(self._descriptor, len(content))
             left = memoryview(content)
             while left:
                 left = left[os.write(self._descriptor, left) :]
@@ -91,7 +95,14 @@ class Incoming:
             os.fchmod(self._descriptor, mode)
             os.fsync(self._descriptor)
             make_directory(target.parent)
-            os.replace(self._path, target)
+            try:
+                os.replace(self._path, target)
+            except OSError as error:
+                # Each kind of images may be on a disk of its own, and come after the file.
+                if error.errno != errno.EXDEV:
+                    raise
+                self._copy(target, mode)
+                self._path.unlink()
             self._end()
 
     def discard(self) -> None:
@@ -100,6 +111,22 @@ class Incoming:
             if not self._ended and self._descriptor >= 0:
                 self._path.unlink(missing_ok=True)
             self._end()
+
+    def _copy(self, target: Path, mode: int) -> None:
+        """Put the file in its place on another disk."""
+        descriptor, new = make_hidden(target.parent)
+        try:
+            _check_room(descriptor, self.size)
+            with self._path.open("rb") as source, open(descriptor, "wb", closefd=False) as copy:
+                shutil.copyfileobj(source, copy, COPIED_AT_ONCE)
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+            os.replace(new, target)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
 
     def _end(self) -> None:
         if self._descriptor >= 0:
@@ -111,10 +138,15 @@ class Incoming:
         if self._ended:
             raise OSError(errno.EBADF, "the upload was given up")
 
-    def _check_room(self, size: int) -> None:
-        disk = os.fstatvfs(self._descriptor)
-        if disk.f_bavail * disk.f_frsize < size + RESERVE:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+def _check_room(descriptor: int, size: int) -> None:
+    """Check that the disk of a file has room for more.
+
+    :raises OSError: it is too full.
+    """
+    disk = os.fstatvfs(descriptor)
+    if disk.f_bavail * disk.f_frsize < size + RESERVE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def make_hidden(directory: Path) -> tuple[int, Path]:

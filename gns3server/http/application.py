@@ -54,6 +54,7 @@ def make_application(
     authenticator: Authenticator,
     failed_plugins: Mapping[str, FailedPlugin],
     *,
+    culprit: Callable[[Exception], str | None],
     streams: EndlessStreams,
     error_shapes: Sequence[ErrorShape] = (),
     record: Callable[[web.Request], None] | None = None,
@@ -61,16 +62,17 @@ def make_application(
     """An application that serves exactly ``routes``.
 
     :param failed_plugins: live: the plugins whose routes answer 503 meanwhile, and why.
+    :param culprit: tells the plugin that an error comes from, if it comes from one.
     :param streams: the registry that endless streams join.
     :param record: notes every accepted request, if the settings want that.
     """
     routes = tuple(routes)
     known: dict[web.AbstractRoute, Route] = {}
     answers = ErrorAnswers(error_shapes, failed_plugins, server.plugin_mistake)
-    application = web.Application(
-        middlewares=[make_middleware(gatekeeper, authenticator, known, failed_plugins, answers)],
-        client_max_size=BODY_LIMIT,
+    edge = make_middleware(
+        gatekeeper, authenticator, known, failed_plugins, answers, culprit=culprit
     )
+    application = web.Application(middlewares=[edge], client_max_size=BODY_LIMIT)
     application[ROUTE_TABLE] = routes
     application[ERROR_SHAPES] = tuple(error_shapes)
     application[AUTHENTICATOR] = authenticator

@@ -7,7 +7,9 @@ does not read. asyncio accepts connections until no file descriptor is left for 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import re
 import resource
 import socket
@@ -72,6 +74,13 @@ BLANKS = (
     "This cannot be read as an HTTP/1.0 or HTTP/1.1 request: there are two blanks in a row in its "
     "first line."
 )
+
+UNBOUND = {
+    errno.EADDRINUSE: "Stop what uses the port, or choose another one: --port NUMBER",
+    errno.EADDRNOTAVAIL: "Give an address that this machine has: --host 127.0.0.1",
+    errno.EACCES: "Choose a port from 1024 on: --port NUMBER",
+}
+"""What to type if an address cannot be bound, by the kernel's error number."""
 
 LATE = (
     f"The head of the request did not arrive within {HEAD_LIMIT:.0f} seconds: connect again and "
@@ -381,8 +390,7 @@ async def accepting(
         bound = await loop.create_server(asyncio.Protocol, host, port, start_serving=False)
     except OSError as error:
         raise OSError(
-            f"it cannot listen on {host or 'all addresses'}, port {port}: {error}. Stop what "
-            "uses the port, or choose another address (host) or port."
+            f"it cannot listen on {host or 'all addresses'}, port {port}: {why_unbound(error)}"
         ) from error
     listeners = [each.dup() for each in bound.sockets]
     tasks = [loop.create_task(acceptor.accept(each)) for each in listeners]
@@ -400,6 +408,14 @@ async def accepting(
             each.close()
         bound.close()
         acceptor.close()
+
+
+def why_unbound(error: OSError) -> str:
+    """Why an address cannot be bound, and what to type."""
+    if isinstance(error, socket.gaierror):
+        return f"this name is not known ({error.strerror}). Give an address: --host 127.0.0.1"
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return f"{reason}. {UNBOUND.get(error.errno or 0, 'Choose another one: --host, --port')}"
 
 
 def _unreadable(error: HttpProcessingError) -> str:

@@ -61,11 +61,14 @@ def make_middleware(
     routes: Mapping[web.AbstractRoute, Route],
     failed_plugins: Mapping[str, FailedPlugin],
     answers: ErrorAnswers,
+    *,
+    culprit: Callable[[Exception], str | None],
 ) -> Any:
     """The middleware that checks the caller, names the request, maps errors and logs.
 
     :param routes: our routes by those that aiohttp resolves requests to.
     :param answers: makes the answers of errors.
+    :param culprit: tells the plugin that an error comes from, if it comes from one.
     """
     ids = request_ids()
 
@@ -103,10 +106,13 @@ def make_middleware(
                 response = await handler(request)
         except Exception as error:
             known = _known_error(request, error, failed_plugins)
+            if known is None and (plugin := culprit(error)) is not None:
+                known = PluginFault(f"The plugin {plugin!r} failed to carry out this request.")
+                known.__cause__ = error
             if known is not None:
                 return refuse(request, known)
             response = answers.respond(request, _bug(request))
-            log_outcome(request, response, "this is a bug of the server or a plugin", bug=error)
+            log_outcome(request, response, "this is a bug of the server", bug=error)
             return response
         log_outcome(request, response)
         return response

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 from marshmallow import Schema
 
 from gns3server.files.images import ImageKind
+from gns3server.running.machine import Machine
 
 CAPABILITIES = frozenset({"suspend"})
 """What a node type may be able to do beyond start, stop and reload."""
@@ -69,6 +70,8 @@ class NodeType:
         states and events. There is one: ``suspend``.
     :param image_kinds: kinds of image files it uses.
     :param text_files: files that its objects show.
+    :param examine: says what its nodes run on a machine, such as the path and version of a program,
+        or raises what their start would raise. ``gns3server doctor`` asks it.
     :param context: whatever the plugin's nodes share, such as its configuration.
     :param legacy_directory: pattern of its directory in projects from before 1.3.
     """
@@ -90,6 +93,7 @@ class NodeType:
     image_kinds: tuple[ImageKind, ...] = ()
     text_files: tuple[TextFile, ...] = ()
     legacy_directory: str = ""
+    examine: Callable[[Machine], Awaitable[str]] | None = None
     context: Any = None
 
     @property

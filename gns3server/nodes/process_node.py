@@ -149,7 +149,8 @@ class ProcessNode(Node, ABC):
         run = self.run
         if run is None or not run.ending or self.state is NodeState.STOPPING:
             return
-        what = trouble(await run.ended())
+        main, end = run.processes[:1], await run.ended()
+        what = trouble(end, main_first=end.first in main)
         await run.stop()
         if what:
             what = f"{self.title} has stopped by itself: {what}.{await run.log_tail()}"
@@ -215,16 +216,19 @@ class ProcessNode(Node, ABC):
                 log.warning("the socket directory of VM %s was not removed: %s", self.id, error)
 
 
-def trouble(end: Exit) -> str:
+def trouble(end: Exit, *, main_first: bool) -> str:
     """What clients are told of an end that nobody asked for; empty when all was well.
 
     A program that ends with code 0 was told to by its user. The code of an
     adopted process cannot be known and counts as 0.
+
+    :param main_first: whether the main process has ended first: no other's code is known.
     """
+    code = end.code or 0
+    by = f"signal {-code} ({signal.strsignal(-code)}) ended" if code < 0 else ""
     if end.outlived:
-        return "one of its processes ended, and the others were stopped"
-    if end.code in (None, 0):
-        return ""
-    if end.code < 0:
-        return f"signal {-end.code} ({signal.strsignal(-end.code)}) ended it"
-    return f"its program ended with code {end.code}"
+        one = f"{by} one of its processes" if by and main_first else "one of its processes ended"
+        return f"{one}, and the others were stopped"
+    if by:
+        return f"{by} it"
+    return f"its program ended with code {code}" if code else ""

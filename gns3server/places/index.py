@@ -229,9 +229,7 @@ class ProjectIndex:
                 f"{error}. They are in {where}: remove them by hand."
             ) from error
 
-    async def _stay(
-        self, place: ProjectPlace, aside: paths.Aside | None, error: BaseException
-    ) -> None:
+    async def _stay(self, place: ProjectPlace, aside: Aside | None, error: BaseException) -> None:
         """Bring back the files of a project that could not be forgotten.
 
         :raises FilesFailed: they cannot be moved.

@@ -82,6 +82,7 @@ class PluginHost:
         self._caller = Caller(call_seconds)
         self._handlers = Handlers()
         self._modules = PluginModules() if modules is None else modules
+        self.culprit = self._modules.culprit
         self._manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
         self._manager.add_hookspecs(hookspecs)
         self._registry = Registry()

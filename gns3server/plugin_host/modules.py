@@ -35,6 +35,14 @@ class PluginModules:
             module = module.rpartition(".")[0]
         return None
 
+    def culprit(self, error: BaseException) -> str | None:
+        """The plugin that an error comes from: the innermost one that it went through."""
+        for frame, _ in steps_of_error(error.__traceback__):
+            plugin = self.plugin_of(frame.f_globals.get("__name__") or "")
+            if plugin is not None:
+                return plugin
+        return None
+
     def place(self, steps: Iterable[Step]) -> str:
         """Where some code is, in words: the plugin, the function, the file and line.
 

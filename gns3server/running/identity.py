@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from gns3server.running.procfs import ProcessStat, may_carry, read_bytes, read_stat
 
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
@@ -42,7 +44,14 @@ def read_boot_id() -> str:
 
     :raises OSError: it cannot be read.
     """
-    return read_bytes("/proc/sys/kernel/random/boot_id").decode().strip()
+    try:
+        return read_bytes(BOOT_ID).decode().strip()
+    except FileNotFoundError as error:
+        raise OSError(
+            f"{BOOT_ID} is hidden, and without it no process could be known again after a restart. "
+            "Give the server a /proc with all of it: no ProcSubset=pid (systemd), no subset=pid "
+            "(mount)"
+        ) from error
 
 
 def open_child(pid: int) -> Handle | None:

@@ -77,7 +77,7 @@ def launch(spec: LaunchSpec, run_id: str, base_env: Mapping[str, str]) -> Launch
     """
     _write_files(spec)
     for port in spec.ports:
-        _check_free(port)
+        check_free(port)
     try:
         bound = bound_sockets(spec.ports)
     except OSError as error:
@@ -121,8 +121,11 @@ def _write_files(spec: LaunchSpec) -> None:
         raise LaunchFailed(f"cannot write to the directory {spec.cwd}: {_advice(error)}") from error
 
 
-def _check_free(port: Port) -> None:
-    """Raise LaunchFailed when a port cannot be bound on all addresses right now."""
+def check_free(port: Port) -> None:
+    """Check that a port can be bound on all addresses right now.
+
+    :raises LaunchFailed: it cannot; the text says what to do.
+    """
     kind = socket.SOCK_STREAM if port.kind == "tcp" else socket.SOCK_DGRAM
     try:
         with socket.socket(socket.AF_INET, kind) as probe:

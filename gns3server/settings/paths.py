@@ -20,6 +20,15 @@ def home_of(environ: Mapping[str, str]) -> str:
     return environ.get("HOME") or _home_on_record(None)
 
 
+def xdg_directory(environ: Mapping[str, str], name: str) -> str | None:
+    """The directory that a variable names, if it is to be followed.
+
+    A relative one is not valid and has to be ignored (XDG Base Directory Specification).
+    """
+    path = environ.get(name, "")
+    return path if path.startswith("/") else None
+
+
 def expand(path: str, environ: Mapping[str, str]) -> str:
     """A path with ``~``, ``~user`` and variables expanded; a relative one stays relative.
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gns3server.settings.errors import SettingsError
-from gns3server.settings.paths import absolute, expand, home_of
+from gns3server.settings.paths import absolute, expand, home_of, xdg_directory
 from gns3server.settings.server import SECTION, SERVER_SETTINGS, ServerSettings
 from gns3server.settings.sources import Sections, config_files, read_files, variable_prefix
 
@@ -87,7 +87,7 @@ class Settings:
     @property
     def state_path(self) -> Path:
         """The directory of the server's own records."""
-        base = self.environ.get("XDG_STATE_HOME") or "~/.local/state"
+        base = xdg_directory(self.environ, "XDG_STATE_HOME") or "~/.local/state"
         return self.expand(self.server.state_path or f"{base}/gns3server")
 
     @property

@@ -130,7 +130,11 @@ class ServerSettings:
     project_directory: str = setting("", "overrides projects_path", path=True)
     images_path: str = setting("~/GNS3/images", "where emulator images are kept", path=True)
     state_path: str = setting(
-        "", "the server's own records; XDG state directory by default", path=True, fixed=True
+        "",
+        "directory of the server's own records; XDG state directory by default",
+        path=True,
+        fixed=True,
+        flags="--state-path",
     )
     console_start_port_range: int = setting(
         2000, "first TCP port for consoles", most=65535, fixed=True

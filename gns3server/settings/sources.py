@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gns3server.settings.errors import SettingsError
-from gns3server.settings.paths import home_of
+from gns3server.settings.paths import home_of, xdg_directory
 from gns3server.settings.server import SECTION, SERVER_SETTINGS
 
 ENVIRONMENT_PREFIX = "GNS3_"
@@ -36,7 +36,7 @@ def config_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
     home = Path(home_of(environ)) / ".config"
     # Clients leave user and password in ~/.config, wherever XDG_CONFIG_HOME may point: if they
     # were not read there, a server that should ask for them would be open.
-    user = dict.fromkeys((home, Path(environ.get("XDG_CONFIG_HOME") or home)))
+    user = dict.fromkeys((home, Path(xdg_directory(environ, "XDG_CONFIG_HOME") or home)))
     return (
         *(
             path

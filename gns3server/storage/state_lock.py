@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shlex
@@ -35,7 +36,8 @@ def lock_state(directory: Path) -> int:
             who = _read_owner(lock)
             raise AlreadyRunning(
                 f"another server uses {directory}: {who or 'a process that is just starting'}. "
-                "Stop it first, or choose another state_path for this one"
+                "Use that server, or stop it; or start this one in addition, with a directory and "
+                "a port of its own: --state-path DIRECTORY --port NUMBER"
             ) from None
         since = datetime.now().astimezone().isoformat(" ", "seconds")
         os.truncate(lock, 0)
@@ -45,6 +47,13 @@ def lock_state(directory: Path) -> int:
         os.close(lock)
         raise
     return lock
+
+
+def note_address(directory: Path, url: str) -> None:
+    """Add to what the lock says where its holder, which is this process, listens. Blocks."""
+    # Only who cannot start reads it: no reason to fail.
+    with contextlib.suppress(OSError), (directory / LOCK_FILE).open("a") as lock:
+        lock.write(f"serving {url}\n")
 
 
 def state_owner(directory: Path) -> str:
@@ -63,4 +72,5 @@ def state_owner(directory: Path) -> str:
 
 
 def _read_owner(lock: int) -> str:
-    return os.pread(lock, 4096, 0).decode(errors="replace").strip()
+    lines = os.pread(lock, 4096, 0).decode(errors="replace").strip().splitlines()
+    return ", ".join(lines)

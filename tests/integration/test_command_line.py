@@ -71,12 +71,29 @@ async def test_a_port_that_is_taken_ends_it_with_an_error(run):
     assert "Traceback" not in out + err
 
 
-async def test_a_second_server_on_the_same_records_ends_with_an_error(running, run):
-    async with running():
-        code, out, err = await finish(await run())
-    assert code == 1
-    assert "state_path" in out
-    assert "Traceback" not in out + err
+@pytest.mark.parametrize(
+    ("args", "more", "wanted"),
+    [
+        (("--ssl",), {}, "needs a certificate, and none is given: --certfile FILE --certkey FILE"),
+        (("--ssl", "--certfile", "no.pem"), {}, "the certificate no.pem: No such file"),
+        (("--host", "nobody.invalid"), {}, "this name is not known"),
+        (("--host", "192.0.2.1"), {}, "Give an address that this machine has: --host 127.0.0.1"),
+        (("--state-path", "/dev/null/x"), {}, "for them: --state-path DIRECTORY"),
+    ],
+)
+async def test_what_keeps_it_from_serving_is_said_with_what_to_type(run, args, more, wanted):
+    code, out, err = await finish(await run(*args, **more))
+    assert (code, err) == (1, "")
+    assert wanted in out
+    for internal in ("Traceback", "[Errno", "Error(", "''"):
+        assert internal not in out
+
+
+@pytest.mark.parametrize("name", ["projects_path", "images_path"])
+async def test_a_directory_that_cannot_be_used_is_said_at_the_start(running, name):
+    # It is warned of before what the fixture waits for.
+    async with running(**{f"GNS3_SERVER_{name.upper()}": "/dev/null/x"}) as (_, _, printed):
+        assert f"{name} is /dev/null/x, which cannot be used: Not a directory" in printed
 
 
 async def test_without_its_list_of_projects_it_ends_with_an_error_and_nothing_is_lost(
@@ -109,7 +126,14 @@ async def test_without_its_list_of_projects_it_ends_with_an_error_and_nothing_is
         (("--port", "many"), {}, "command line: the setting port must be a whole number"),
         (("--nonsense",), {}, "unrecognized arguments"),
         (("--prot", "8080"), {}, "unrecognized arguments: --prot: did you mean --port?"),
+        (("-p", "8080"), {}, "unrecognized arguments: -p; --help lists all options"),
+        (("--local=no",), {}, "--local takes no value: leave out =no"),
+        (("--port", "-5"), {}, "port must be 0 to 65535, not -5"),
         (("setings",), {}, "there is no command 'setings': did you mean settings?"),
+        (("demo", "--port", "8080"), {}, "--port does not go with demo"),
+        (("demo", "--debug"), {}, "--debug does not go with demo"),
+        (("doctor", "--daemon"), {}, "--daemon goes with serve"),
+        (("plugins", "--pid", "x"), {}, "--pid goes with serve"),
         ((), {"GNS3_SERVER_LOG": "~nobody-at-all/x"}, "there is no user 'nobody-at-all'"),
         (("--live",), {}, "usage: gns3server"),
     ],

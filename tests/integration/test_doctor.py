@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import sys
 import uuid
@@ -22,9 +23,11 @@ from api_calls import new_project
 from faults import failing, without_strays
 
 from gns3server.__main__ import main
+from gns3server.cli.doctor import survey
 from gns3server.http.client import Client
 from gns3server.places.paths import DELETED, MOVING
 from gns3server.places.relocation import REPLACED
+from gns3server.running import identity
 from gns3server.running.procfs import RUN_ID_VARIABLE
 
 pytestmark = pytest.mark.heavy
@@ -374,6 +377,76 @@ def test_a_new_machine_is_in_order_and_stays_as_it_is(environ, monkeypatch, tmp_
     ):
         line = found.line("This machine", f"^  +{name}")
         assert re.fullmatch(rf"{name}: (yes\b.*|no \(.+\) .+)", line)
+
+
+def test_where_this_boot_cannot_be_told_the_rest_is_shown(environ, monkeypatch, tmp_path, capsys):
+    without_strays(monkeypatch)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    # As ProcSubset=pid of systemd does.
+    monkeypatch.setattr(identity, "BOOT_ID", str(tmp_path / "hidden"))
+    found = Examined(main(["doctor"]), capsys.readouterr().out)
+    assert found.code == 1
+    line = found.line("This machine", "knowing processes again")
+    assert line.startswith(f"! knowing processes again: no ({tmp_path / 'hidden'} is hidden")
+    assert "ProcSubset=pid" in line
+    assert found.text.endswith("Not in order: 1, marked with an exclamation mark above.\n")
+
+
+async def test_the_address_is_free_if_a_server_could_listen_there(doctor, run):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        found = await doctor("--port", port)
+        process = await run("--port", port)
+        out, _ = await process.communicate()
+    line = found.line("Server", "address: 127.0.0.1, port")
+    assert line.startswith("! ")
+    reason = line.partition("cannot listen there: ")[2]
+    assert f"port {port}: {reason}\n" in out.decode()
+    assert "HTTPS needs a certificate" in (await doctor("--ssl")).line("Server", "^ +! HTTPS")
+    assert "port 0; free" in (await doctor("--port", "0")).line("Server", "^ +address:")
+
+
+@pytest.mark.parametrize("name", ["projects_path", "images_path", "state_path"])
+async def test_a_directory_that_cannot_be_made_is_no_directory(doctor, name):
+    found = await doctor(**{f"GNS3_SERVER_{name.upper()}": "/dev/null/x"})
+    line = found.line("Server", f"{name}: /dev/null/x; cannot be used: Not a directory")
+    assert line.startswith("! ")
+
+
+async def test_a_project_that_could_not_be_changed_is_not_in_order(
+    toy_process, environ, monkeypatch, tmp_path, capsys
+):
+    async with toy_process() as server:
+        await new_project(server.client, project_id=LAB, name="lab")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    # Root may write everywhere, and the tests may be root's.
+    monkeypatch.setattr(survey, "check_writable", refuse)
+    await asyncio.to_thread(main, ["doctor"])
+    found = Examined(1, capsys.readouterr().out)
+    line = found.line("Projects", LAB)
+    assert line.startswith("! ")
+    assert "its directory cannot be written to (Permission denied) Make" in line
+
+
+async def test_a_port_that_is_bound_elsewhere_is_in_nobodys_way(doctor, toy_process):
+    async with toy_process() as server:
+        await new_project(server.client, project_id=LAB, name="lab")
+        toy = await make_toy(server.client)
+    with socket.create_server(("::1", toy["console"]), family=socket.AF_INET6):
+        line = (await doctor()).line("Reserved ports", f"TCP port {toy['console']}:")
+    assert "which is not ours" in line
+    assert not line.startswith("!")
+    with socket.create_server(("127.0.0.2", toy["console"])):
+        line = (await doctor()).line("Reserved ports", f"TCP port {toy['console']}:")
+    assert line.startswith("! ")
 
 
 async def test_nodes_of_a_missing_plugin_and_a_failed_plugin_are_told(doctor, toy_process, toys_at):

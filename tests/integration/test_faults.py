@@ -41,6 +41,8 @@ def check_fault(answer, caplog, kind: str) -> None:
     assert answer.headers["Content-Type"] == "application/json"
     assert set(answer.json) == {"message", "status"}
     message = answer.json["message"]
+    assert "The plugin 'toy'" in message
+    assert "tell the plugin's authors" in message
     for word in ("secret", "Traceback", "File", kind):
         assert word not in message
     number = re.search(r"[0-9a-f]{6}-\d+", message)

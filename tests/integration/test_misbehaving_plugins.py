@@ -57,6 +57,18 @@ async def test_a_handler_that_fails_is_named(serve_bad):
         assert await server.says("ValueError: not to be told")
 
 
+async def test_an_error_of_a_plugins_own_names_the_plugin_too(serve_bad):
+    async with serve_bad() as server:
+        answer = await server.client.post("/v1/bad/ways/fail-oddly")
+        assert answer.status == 500
+        message = answer.json["message"]
+        assert message.startswith("The plugin 'bad' failed to carry out this request. It is noted")
+        assert message.endswith("tell the plugin's authors.")
+        for internal in ("not to be told", "OddError", "report it"):
+            assert internal not in message
+        assert await server.says("OddError: not to be told")
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("way", ["wait", "swallow"])
 async def test_a_handler_that_hangs_is_given_up(serve_bad, method, way):

@@ -9,6 +9,7 @@ import io
 import os
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from faults import failing, impatient
@@ -158,6 +159,38 @@ async def test_a_form_as_a_program_makes_it_is_stored(client, images):
     answer = await client.request("POST", UPLOAD, data=form)
     assert answer.status == 302
     assert (images.path / "disks" / "d\u00efsk 1.img").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("kind_first", [True, False])
+async def test_each_kind_may_be_on_a_disk_of_its_own(client, images, kind_first):
+    rom = images.path / "ROM"
+    rom.mkdir(parents=True)
+    fields = [field("type", "ROM"), field("file", "content", "x")]
+    rename = os.replace
+
+    def between_disks(source, target):
+        if Path(source).parent != Path(target).parent:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        rename(source, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", between_disks)
+        answer = await send(client, *(fields if kind_first else reversed(fields)))
+    assert answer.status == 302
+    assert (rom / "x").read_text() == "content"
+    assert (rom / "x").stat().st_mode & 0o111
+    assert stored(images) == ["ROM/x", "ROM/x.md5sum"]
+
+
+async def test_what_does_not_fit_on_the_other_disk_leaves_nothing_there(client, images):
+    rom = images.path / "ROM"
+    rom.mkdir(parents=True)
+    (rom / "x").write_text("old")
+    with failing("replace", "x", errno.EXDEV), failing("fsync", rom, errno.ENOSPC):
+        answer = await send(client, field("file", "new", "x"), field("type", "ROM"))
+    assert answer.status == 507
+    assert (rom / "x").read_text() == "old"
+    assert stored(images) == ["ROM/x"]
 
 
 @pytest.mark.statement("UPL-03")

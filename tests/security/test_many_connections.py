@@ -59,7 +59,7 @@ async def test_thousands_of_idle_connections_hold_up_nobody(running, raw_client)
 
 async def test_connections_leave_descriptors_for_the_work(running, raw_client):
     limit = 256
-    async with running("--local", limit=limit) as (process, url, _):
+    async with running("--local", shell=f"ulimit -n {limit}") as (process, url, _):
         raw = raw_client(int(url.rpartition(":")[2]))
         reader, writer = await raw.connect()
         writer.write(b"GET /v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -134,12 +134,21 @@ async def fail() -> None:
     raise ValueError("not to be told")
 
 
+class OddError(Exception):
+    """An error that only this plugin knows."""
+
+
+async def fail_oddly() -> None:
+    """Raise what the server could not take for a mistake."""
+    raise OddError("not to be told")
+
+
 WAYS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         *(leave_server, interrupt, cancel, wait, swallow, leave_task, leave_callback),
         *(leave_deaf_task, stop_loop, leave_thread, hang_in_threads, leave_executor),
-        *(use_executor, hang_at_exit, misbehave_not, fail),
+        *(use_executor, hang_at_exit, misbehave_not, fail, fail_oddly),
     )
 }
 

@@ -154,6 +154,38 @@ def test_parses_on_old_pythons():
     ast.parse(BOOTSTRAP.read_text(), feature_version=(3, 6))
 
 
+def test_alone_it_shows_what_it_can_do(machine):
+    outcome = machine.run()
+    assert outcome.code == 0
+    assert outcome.output.startswith("usage: bootstrap.py [-h] {demo,test,serve}")
+    assert "What follows the command is passed on" in outcome.output
+    assert outcome.calls == []
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_it_needs_no_streams(closed):
+    argv = ["sh", "-c", f'exec "$0" "$1" {closed}', sys.executable, str(BOOTSTRAP)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_whoever_has_read_enough_may_stop_reading():
+    reader, writer = os.pipe()
+    os.close(reader)
+    # Unbuffered, argparse itself keeps quiet.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, str(BOOTSTRAP)],
+        env=environment,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 # Set-up, and set-up again
 
 
@@ -318,7 +350,7 @@ def test_package_that_brings_no_program_is_noticed(bare):
 # VPCS where the settings say
 
 
-@pytest.fixture(params=["environment", "file"])
+@pytest.fixture(params=["environment", "file", "file of another editor"])
 def configure(request, bare):
     def configure(path):
         if request.param == "environment":
@@ -326,7 +358,8 @@ def configure(request, bare):
         else:
             file = bare.home / ".config" / "GNS3" / "gns3_server.conf"
             file.parent.mkdir(parents=True)
-            file.write_text(f"[VPCS]\nvpcs_path = {path}\n")
+            mark = "" if request.param == "file" else "\ufeff"
+            file.write_text(f"{mark}[VPCS]\nvpcs_path = {path}\n")
 
     return configure
 

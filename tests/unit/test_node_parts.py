@@ -12,8 +12,11 @@ from gns3server.errors import Conflict
 from gns3server.files import durable as files
 from gns3server.nodes.nio import Nio, NioType
 from gns3server.nodes.node_type import Numbers
+from gns3server.nodes.process_node import trouble
 from gns3server.nodes.states import MOVES, WIRE_STATUS, NodeState, check_move
+from gns3server.running.identity import ProcessIdentity
 from gns3server.running.network import resolve_ipv4
+from gns3server.running.runs import Exit
 
 S = NodeState
 
@@ -30,6 +33,29 @@ ALLOWED = {
     (S.SUSPENDED, S.STOPPED),
     (S.STOPPING, S.STOPPED),
 }
+
+# Ends -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "main_first", "outlived", "told"),
+    [
+        (0, True, False, ""),
+        (None, True, False, ""),
+        (7, True, False, "its program ended with code 7"),
+        (-9, True, False, "signal 9 (Killed) ended it"),
+        (-9, True, True, "signal 9 (Killed) ended one of its processes, and the others were"),
+        # The signal is the server's own: it has stopped the main process then.
+        (-15, False, True, "one of its processes ended, and the others were stopped"),
+        (None, False, True, "one of its processes ended, and the others were stopped"),
+    ],
+)
+def test_an_end_names_the_signal_as_far_as_it_can_be_known(code, main_first, outlived, told):
+    end = Exit(code, ProcessIdentity(2, 1, "boot"), outlived)
+    said = trouble(end, main_first=main_first)
+    assert said.startswith(told)
+    assert bool(said) == bool(told)
+
 
 # States -----------------------------------------------------------------------------
 

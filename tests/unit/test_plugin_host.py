@@ -146,6 +146,8 @@ def test_a_failure_is_recorded_with_phase_and_message_and_nothing_is_installed(
 BAD_CLASSES = """
 from gns3server.plugin import ProcessNode, TextFile
 
+async def no_machine(): ...
+
 class Half(ProcessNode):
     async def start(self): ...
 
@@ -171,6 +173,8 @@ class Broken(MineObjectSchema):
         ("name=5", "5 cannot be part of a path"),
         ("title=None", "None as its title, which is not text"),
         ("name='mine-/'", "cannot be part of a path"),
+        ("examine=print", "its examine is awaited: write it with async def"),
+        ("examine=no_machine", "its examine cannot be called: let it take the machine"),
         ("lifecycle='sometimes'", "the lifecycle 'sometimes': write one of startable, always_on"),
         ("lifecycle='always_on', capabilities={'suspend'}", "is always on and cannot be suspended"),
         ("console=None", "None as its console: write True or False"),

@@ -15,6 +15,9 @@ from gns3server.cli.arguments import make_parser
 UNIT = Path(gns3server.__file__).parent / "systemd" / "gns3server.service"
 PROGRAM = "/opt/gns3server/bin/gns3server"
 
+HIDING = ("Private", "Dynamic", "RuntimeDir", "ProcSubset")
+"""How the names of settings begin that hide from a server what the one before has left."""
+
 
 def test_it_leaves_nodes_running_for_the_next_server():
     unit = configparser.ConfigParser(interpolation=None)
@@ -26,8 +29,11 @@ def test_it_leaves_nodes_running_for_the_next_server():
     assert make_parser().parse_args(flags).keep_nodes
     # Anything else ends the nodes together with the server.
     assert service["KillMode"] == "process"
+    # What the server tells, and only the server.
+    assert service["Type"] == "notify"
+    assert "NotifyAccess" not in service
     assert service["OOMPolicy"] == "continue"
-    assert not [name for name in service if name.startswith(("Private", "Dynamic", "RuntimeDir"))]
+    assert not [name for name in service if name.startswith(HIDING)]
     assert service["Environment"] == f"HOME=/var/lib/{service['StateDirectory']}"
 
 

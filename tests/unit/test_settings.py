@@ -77,6 +77,7 @@ def test_where_the_usual_files_are():
     assert [str(path) for path in home] == [*usual, "gns3_server.conf"]
     more = ["/x/GNS3.conf", "/x/GNS3/gns3_server.conf"]
     assert [str(path) for path in xdg] == [*usual, *more, "gns3_server.conf"]
+    assert config_files({"HOME": "/h", "XDG_CONFIG_HOME": "x"}) == home
 
 
 # Values ---------------------------------------------------------------------------
@@ -210,6 +211,7 @@ ROOT_HOME = pwd.getpwnam("root").pw_dir
         ({}, HOME, "images_path", "/h/GNS3/images"),
         ({}, HOME, "state_path", "/h/.local/state/gns3server"),
         ({}, {**HOME, "XDG_STATE_HOME": "/s"}, "state_path", "/s/gns3server"),
+        ({}, {**HOME, "XDG_STATE_HOME": "s"}, "state_path", "/h/.local/state/gns3server"),
         ({"state_path": "~/st"}, {**HOME, "XDG_STATE_HOME": "/s"}, "state_path", "/h/st"),
         ({"projects_path": "~"}, HOME, "projects_path", "/h"),
         ({"projects_path": "~root/y"}, HOME, "projects_path", f"{ROOT_HOME}/y"),

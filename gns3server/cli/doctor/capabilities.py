@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gns3server.cli.doctor.report import Finding, Section
+from gns3server.cli.writable import check_writable, existing
 from gns3server.files.uploads import RESERVE
+from gns3server.running.identity import read_boot_id
 from gns3server.running.sockets import netlink_sockets
 from gns3server.settings.schema import Settings
 
@@ -84,28 +86,21 @@ def directories(settings: Settings) -> Iterator[Finding]:
                 problem=True,
                 advice="Run the doctor as that user: else processes without a record are not seen.",
             )
-        place = next(place for place in (path, *path.parents) if place.is_dir())
-        free = shutil.disk_usage(place).free
-        text = f"{name}: {path}, {free // MEBIBYTE} MiB free"
-        if place != path:
-            text += "; it is created when it is needed"
+        place = existing(path)
         try:
-            _write_in(place)
+            free = shutil.disk_usage(place).free
+            check_writable(path)
         except OSError as error:
-            advice = "Make it writable for the server's user."
-            yield Finding(f"{text}; cannot be written to: {error.strerror}", True, advice)
-        else:
-            full = free < RESERVE
-            yield Finding(text, problem=full, advice="Free some disk space." if full else "")
-
-
-def _write_in(directory: Path) -> None:
-    try:
-        # A file without a name, which is gone once it is closed.
-        os.close(os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
-            raise
+            advice = f"Make it a directory that the server's user may write to, or change {name}."
+            yield Finding(f"{name}: {path}; cannot be used: {error.strerror}", True, advice)
+            continue
+        later = "" if place == path else "; it is created when it is needed"
+        full = free < RESERVE
+        yield Finding(
+            f"{name}: {path}, {free // MEBIBYTE} MiB free{later}",
+            problem=full,
+            advice="Free some disk space." if full else "",
+        )
 
 
 def _limit(what: str, number: int, wanted: int = 0) -> Finding:
@@ -129,6 +124,11 @@ def _pidfd() -> str:
             os.waitid(os.P_PIDFD, process, os.WEXITED | os.WNOHANG)
     finally:
         os.close(process)
+    return ""
+
+
+def _boot_id() -> str:
+    read_boot_id()
     return ""
 
 
@@ -190,6 +190,9 @@ ONLY_SOME = "Only emulators that use it need it."
 CAPABILITIES = (
     Capability(
         "process file descriptors", _pidfd, "The server needs Linux 5.4 or later.", needed=True
+    ),
+    Capability(
+        "knowing processes again", _boot_id, "No node can be started without it.", needed=True
     ),
     Capability("listing sockets", _sock_diag, "Without it, starts take more CPU time."),
     Capability("ports below 1024", _privileged_port, ONLY_SOME),

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Callable
+from functools import partial
 
 from gns3server import __version__
+from gns3server.app import make_tls
 from gns3server.cli.doctor.capabilities import directories, machine
 from gns3server.cli.doctor.cleaning import clean
 from gns3server.cli.doctor.leftovers import leftovers
 from gns3server.cli.doctor.orphans import orphans
 from gns3server.cli.doctor.plugins import load_plugins, plugins
+from gns3server.cli.doctor.programs import examine_programs
 from gns3server.cli.doctor.projects import projects
 from gns3server.cli.doctor.report import Finding, Section, problems, render
 from gns3server.cli.doctor.reserved import reserved_ports
 from gns3server.cli.doctor.survey import Survey, take_survey
+from gns3server.http.connections import why_unbound
+from gns3server.running.identity import read_boot_id
+from gns3server.settings.errors import SettingsError
 from gns3server.settings.schema import Settings
 from gns3server.storage.state_lock import AlreadyRunning, lock_state
 
@@ -46,19 +54,30 @@ def run_doctor(settings: Settings, *, cleaning: bool) -> int:
 def check_file(settings: Settings) -> list[Section]:
     """Look at everything, and change nothing.
 
-    :raises OSError: the kernel does not list its processes or sockets.
+    :raises OSError: the kernel does not list its processes.
     """
     host, registry = load_plugins(settings)
     found = take_survey(settings)
+    stored = [project.stored for project in found.projects if project.stored is not None]
+    used = {node.type for project in stored for node in project.nodes}
     return [
         _server(found),
-        plugins(host),
+        plugins(host, examine_programs(settings, registry, used)),
         projects(found, registry),
-        reserved_ports(found, registry),
-        orphans(found),
+        _examined("Reserved ports", partial(reserved_ports, found, registry)),
+        _examined("Processes without an owner", partial(orphans, found)),
         leftovers(found),
         machine(),
     ]
+
+
+def _examined(title: str, examine: Callable[[], Section]) -> Section:
+    """A section, or why there is none: all others are shown nevertheless."""
+    try:
+        return examine()
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return Section(title, [Finding(f"cannot be examined: {what}", problem=True)])
 
 
 def clean_alone(settings: Settings) -> Section:
@@ -74,6 +93,8 @@ def clean_alone(settings: Settings) -> Section:
         found = take_survey(settings)
         if found.server is not None:
             raise AlreadyRunning(f"{found.server_text} has the records open")
+        # Raises an error that says what hides it.
+        read_boot_id()
         # Without the list of projects, ours could not be told from another server's.
         return clean(found) if found.has_records and found.trouble is None else NOTHING
     finally:
@@ -104,8 +125,32 @@ def _server(survey: Survey) -> Section:
                 advice="Nothing is changed; the server's files are read from copies.",
             )
         )
-    elif survey.has_records:
+        return Section("Server", entries)
+    if survey.has_records:
         entries.append(Finding("no server is running"))
     else:
         entries.append(Finding("no server has used this state_path yet"))
+    entries.append(_address(settings.server.host, settings.server.port))
+    try:
+        make_tls(settings)
+    except SettingsError as error:
+        entries.append(Finding(str(error), problem=True))
     return Section("Server", entries)
+
+
+def _address(host: str, port: int) -> Finding:
+    """Whether a server could listen where the settings say."""
+    text = f"address: {host}, port {port}"
+    try:
+        for family, kind, number, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind, number) as probe:
+                # As for the server's own sockets.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+    except OSError as error:
+        return Finding(f"{text}; a server cannot listen there: {why_unbound(error)}", problem=True)
+    return Finding(f"{text}; free")

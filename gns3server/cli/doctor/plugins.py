@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from gns3server.cli.doctor.report import Finding, Section
 from gns3server.http.application import CORE_ROUTES
@@ -37,12 +38,16 @@ def show_plugins(settings: Settings) -> int:
     return 0 if all(plugin.phase is None for plugin in host.plugins) else 1
 
 
-def plugins(host: PluginHost) -> Section:
-    """The status of each plugin."""
+def plugins(host: PluginHost, programs: Mapping[str, Finding]) -> Section:
+    """The status of each plugin.
+
+    :param programs: what the nodes of a type run, by the name of the type.
+    """
     entries = []
     for plugin in host.plugins:
-        text = f"{plugin.name} {plugin.version or '-'}: {plugin.report()['status']}"
-        failed = plugin.phase is not None
+        report, failed = plugin.report(), plugin.phase is not None
+        text = f"{plugin.name} {plugin.version or '-'}: {report['status']}"
         advice = f"In {plugin.phase}: {plugin.message}. See gns3server plugins." if failed else ""
         entries.append(Finding(text, problem=failed, advice=advice))
+        entries += [programs[name] for name in report["node_types"] if name in programs]
     return Section("Plugins", entries)

@@ -75,7 +75,7 @@ def _state(survey: Survey, node: NodeRow, run: RunRow | None) -> str:
         return "starting or stopping"
     if not run.processes:
         return "stopped; a start was under way when the server ended"
-    if all(one.boot_id != survey.boot_id for one in run.processes):
+    if survey.boot_id and all(one.boot_id != survey.boot_id for one in run.processes):
         return "was started, and ended with an earlier boot of this machine"
     end = "ended" if not living else "lost a process"
     return f"was started, and has {end} while no server ran"

@@ -9,7 +9,9 @@ from gns3server.cli.doctor.processes import bound_ports, command_line, working_d
 from gns3server.cli.doctor.report import Finding, Section
 from gns3server.cli.doctor.survey import Survey
 from gns3server.nodes.registry import Registry
+from gns3server.running.launching import check_free
 from gns3server.running.procfs import hides_descriptors, run_id_carriers
+from gns3server.running.runs import LaunchFailed
 from gns3server.running.spec import Port
 from gns3server.storage.rows import StoredProject
 
@@ -42,7 +44,7 @@ def reserved_ports(survey: Survey, registry: Registry) -> Section:
                 Finding(f"{text}; bound by a process that does not show what it has open")
             )
             continue
-        entries.append(_bound(text, bound[port], ours, reserved[port]))
+        entries.append(_bound(text, port, bound[port], ours, reserved[port]))
     return Section("Reserved ports", entries)
 
 
@@ -58,17 +60,26 @@ def _our_processes(survey: Survey) -> set[int]:
     return ours
 
 
-def _bound(text: str, pids: set[int], ours: set[int], uses: Uses) -> Finding:
+def _bound(text: str, port: Port, pids: set[int], ours: set[int], uses: Uses) -> Finding:
     who = ", ".join(f"process {pid}" for pid in sorted(pids)) or "another user's process"
     if pids and pids <= ours:
         return Finding(f"{text}; bound by {who}")
     strangers = ", ".join(f"{pid} ({command_line(pid):.60})" for pid in sorted(pids - ours))
     who = f"process {strangers}" if strangers else who
-    # A port that is only allocated may be bound by its client itself.
-    problem = any(words != [ALLOCATED] for words in uses.values())
-    advice = "The node cannot start: end that process, or give the node another port."
     text = f"{text}; bound by {who}, which is not ours"
+    # A port that is only allocated may be bound by its client itself.
+    problem = any(words != [ALLOCATED] for words in uses.values()) and _is_in_the_way(port)
+    advice = "The node cannot start: end that process, or give the node another port."
     return Finding(text, problem=problem, advice=advice if problem else "")
+
+
+def _is_in_the_way(port: Port) -> bool:
+    """Whether a start would find a port taken; it may be bound on some other address only."""
+    try:
+        check_free(port)
+    except LaunchFailed:
+        return True
+    return False
 
 
 def _collect(survey: Survey, registry: Registry) -> dict[Port, Uses]:

@@ -5,11 +5,15 @@ A running server has its files locked; their content is read from copies.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from gns3server.cli.writable import check_writable
 from gns3server.projects.damaged import runs_of
 from gns3server.running.identity import read_boot_id
 from gns3server.running.procfs import ProcessStat, ProcessTable, processes, run_id_carriers
@@ -82,6 +86,7 @@ class Survey:
     :param has_records: whether there is a list of projects.
     :param carriers: the processes that carry a run id, by run id.
     :param table: all processes.
+    :param boot_id: the id of this boot; ``None`` if it is hidden.
     """
 
     settings: Settings
@@ -92,14 +97,14 @@ class Survey:
     projects: Sequence[KnownProject]
     carriers: Mapping[str, Sequence[ProcessStat]]
     table: ProcessTable
-    boot_id: str
+    boot_id: str | None
 
     def living(self, run: RunRow) -> list[int]:
         """The recorded processes of a run that are alive."""
         return [
             one.pid
             for one in run.processes
-            if one.boot_id == self.boot_id and self.table.holds(one.pid, one.start_time)
+            if self.boot_id in (None, one.boot_id) and self.table.holds(one.pid, one.start_time)
         ]
 
     def carrying(self, run_id: str) -> list[int]:
@@ -144,6 +149,10 @@ def take_survey(settings: Settings) -> Survey:
     except NoRoomToExamine as error:
         trouble = _no_room(file, error)
     projects = [_look_into(place, server) for place in places]
+    boot_id = None
+    # The machine's part of the report says that it is hidden.
+    with suppress(OSError):
+        boot_id = read_boot_id()
     return Survey(
         settings=settings,
         server=server,
@@ -153,7 +162,7 @@ def take_survey(settings: Settings) -> Survey:
         projects=projects,
         carriers=carriers,
         table=processes(),
-        boot_id=read_boot_id(),
+        boot_id=boot_id,
     )
 
 
@@ -173,8 +182,23 @@ def _look_into(place: ProjectPlace, server: int | None) -> KnownProject:
     try:
         read = partial(read_project_of, owner=place.id)
         stored = check_file(file, PROJECT_MIGRATIONS, read, user=server)
+        _check_changeable(file)
     except DatabaseError as error:
         return KnownProject(place, error, frozenset(runs_of(file, place.path)))
     except NoRoomToExamine as error:
         return KnownProject(place, _no_room(file, error), frozenset())
     return KnownProject(place, stored, frozenset(run.id for run in stored.runs))
+
+
+def _check_changeable(file: Path) -> None:
+    """Check that a server could write to a project's file; reading it shows nothing of that.
+
+    :raises DatabaseError: it could not.
+    """
+    if not os.access(file, os.W_OK):
+        raise refusal(file, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    try:
+        check_writable(file.parent)
+    except OSError as error:
+        reason = f"cannot be used: its directory cannot be written to ({error.strerror})"
+        raise DatabaseError(file, reason, "Make the directory writable.") from error

@@ -41,6 +41,7 @@ def gns3_config_schema() -> type[Schema]:
 @hookimpl
 def gns3_node_types(config: Mapping[str, Any]) -> list[NodeType]:
     """Offer one type: a PC with one Ethernet port."""
+    context = VpcsContext(config, BinaryProbe())
     return [
         NodeType(
             name="vpcs",
@@ -59,7 +60,8 @@ def gns3_node_types(config: Mapping[str, Any]) -> list[NodeType]:
             udp_companions=(RELAY_DISTANCE,),
             text_files=(TextFile(name=SCRIPT, text="startup_script", path="startup_script_path"),),
             legacy_directory="vpcs/pc-{id}",
-            context=VpcsContext(config, BinaryProbe()),
+            examine=context.describe,
+            context=context,
         )
     ]
 

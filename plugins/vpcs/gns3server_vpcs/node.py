@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gns3server.plugin import Change, Conflict, LaunchSpec, Port, ProcessNode
+from gns3server.plugin import Change, Conflict, LaunchSpec, Machine, Port, ProcessNode
 from gns3server_vpcs.binary import INSTALL_HINT, Binary, BinaryProbe
 from gns3server_vpcs.wires import wire
 
@@ -25,6 +25,25 @@ class VpcsContext:
 
     config: Mapping[str, Any]
     probe: BinaryProbe
+
+    async def binary(self, machine: Machine) -> Binary:
+        """The program that PCs on a machine run.
+
+        :raises Conflict: it is missing, or cannot be used.
+        """
+        configured = self.config["vpcs_path"]
+        path = await machine.find_program(configured)
+        if path is None:
+            raise Conflict(
+                f"the program {configured!r} was not found on its machine, or is not executable. "
+                f"{INSTALL_HINT}"
+            )
+        return await self.probe.examine(path, machine)
+
+    async def describe(self, machine: Machine) -> str:
+        """That program, in words; raises as :meth:`binary`."""
+        found = await self.binary(machine)
+        return f"{found.path}, version {found.version}"
 
 
 class VpcsNode(ProcessNode):
@@ -66,10 +85,9 @@ class VpcsNode(ProcessNode):
     async def _binary(self) -> Binary:
         context: VpcsContext = self.type.context
         try:
-            path = await self.find_program(context.config["vpcs_path"])
+            return await context.binary(self.machine)
         except Conflict as error:
-            raise Conflict(f"{error.message} {INSTALL_HINT}") from error
-        return await context.probe.examine(path, self.machine)
+            raise Conflict(f"VM {self.name!r} cannot be started: {error.message}") from error
 
     async def prepare(self, values: Mapping[str, Any]) -> Change:
         """Write the script if one is given, with the name filled in; otherwise rename inside it."""

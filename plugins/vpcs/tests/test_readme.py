@@ -66,7 +66,18 @@ class Newcomer:
 
     def at_shell(self, cwd: Path) -> Terminal:
         """Open a terminal with a shell."""
-        shell = ["env", "-C", str(cwd), "bash", "--norc", "--noprofile", "--noediting", "-i"]
+        # The tests may run in the background, where interrupts are ignored.
+        shell = [
+            "env",
+            "--default-signal",
+            "-C",
+            str(cwd),
+            "bash",
+            "--norc",
+            "--noprofile",
+            "--noediting",
+            "-i",
+        ]
         return Terminal([*self.enter, *shell], self.env, LIMIT)
 
     def run(self, command: str) -> str:
