@@ -200,6 +200,9 @@ class Document:
             responses[101] = answer(101, "The connection is a websocket from now on")
         else:
             responses[route.status] = self._success(route)
+            if 206 in route.errors:
+                content = responses[route.status]["content"]
+                responses[206] = {**answer(206, route.errors[206]), "content": content}
         return {str(status): responses[status] for status in sorted(responses)}
 
     def _shape_of(self, path: str) -> ErrorShape | None:
