@@ -44,8 +44,9 @@ as `{}`. A path that is not here answers 404, a method that a path does not have
 shape of every error. HEAD is there wherever GET is, except on streams that do not end. Each answer
 names its request in the header `X-Request-Id`, as the server's log does.
 
-The examples are about one lab, and work as they are in this order: create the project, create a node
-in it, plug a NIO in, start the node; then all others. What stops or removes something comes last.
+The examples are about one lab, and work as they are in this order: create the project, create a
+node in it, plug a NIO in, start the node; then all others. What stops or removes something comes
+last.
 """
 
 SECURITY: Sequence[Mapping[str, Any]] = ({}, {"basic": []})
