@@ -18,7 +18,7 @@ from gns3server.http.edge import header, make_endpoint, make_middleware
 from gns3server.http.endless import EndlessStreams
 from gns3server.http.error_answers import ErrorAnswers
 from gns3server.http.families import ERROR_SHAPES, ErrorShape
-from gns3server.http.handlers import browser, files, pages, projects, server, tickets
+from gns3server.http.handlers import browser, files, manual, pages, projects, server, tickets
 from gns3server.http.request_log import ID, ROUTE
 from gns3server.http.routing import PARAMETER, ROUTE_TABLE, FailedPlugin, Route
 from gns3server.http.security import Gatekeeper
@@ -27,6 +27,7 @@ from gns3server.server import Server
 CORE_ROUTES: tuple[Route, ...] = (
     *pages.ROUTES,
     *browser.ROUTES,
+    *manual.ROUTES,
     *server.ROUTES,
     *tickets.ROUTES,
     *projects.ROUTES,

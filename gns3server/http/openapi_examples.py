@@ -21,11 +21,9 @@ from gns3server.http.schemas import (
     UploadFormSchema,
     VersionCheckSchema,
 )
+from gns3server.http.static import INDEX, REST
 from gns3server.nodes.node_type import NodeType
 from gns3server.server import Server
-
-FILE = "path"
-"""The parameter that names a file of a project."""
 
 
 def node_example(node_type: str) -> str:
@@ -57,7 +55,9 @@ class Examples:
         if route.names_node and name == route.node_parameter:
             kind = self._types.get(route.node_type) if route.node_type else self._first()
             return None if kind is None else node_example(kind.name)
-        return self._file() if name == FILE and route.answer is None else None
+        if name == REST:
+            return self._file() if "project_id" in route.path_names else INDEX
+        return None
 
     def body(self, route: Route) -> Any:
         """The example of a route's body; ``None`` if there is none."""

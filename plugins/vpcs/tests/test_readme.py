@@ -37,6 +37,7 @@ README = ROOT / "README.rst"
 SESSION = ROOT / "docs" / "session.rst"
 PORTS = [("tcp", 8000), ("tcp", 2000), ("tcp", 2001), ("udp", 10000), ("udp", 10001)]
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "tests", "manual")
 LISTENS = r"listens on http://127\.0\.0\.1:8000"
 LIMIT = 120
 
@@ -113,14 +114,7 @@ def clone(newcomer: Newcomer) -> Path:
     """A copy of what a clone has, because pip leaves files in the folder that it installs from."""
     copy = newcomer.home / "clone"
     copy.mkdir()
-    names = ("README.rst", "LICENSE", "setup.cfg", "pyproject.toml", "gns3server", "plugins")
-    for name in names:
-        source = ROOT / name
-        if source.is_dir():
-            left_out = shutil.ignore_patterns("__pycache__", "*.egg-info", "build", "tests")
-            shutil.copytree(source, copy / name, ignore=left_out)
-        else:
-            shutil.copy(source, copy / name)
+    shutil.copytree(ROOT, copy, dirs_exist_ok=True, ignore=LEFT_OUT)
     return copy
 
 
@@ -146,6 +140,8 @@ def test_the_readme_from_top_to_bottom(newcomer: Newcomer, clone: Path) -> None:
         let_others_in(newcomer.home / "gns3-venv")
         server.type(install.text)
         server.expect(LISTENS)
+        page = newcomer.run("curl http://localhost:8000/manual/install.html")
+        assert "<h1>Installing and setting up" in page
         for number, block in enumerate(rest):
             if block.language == "sh" and block.text.startswith("telnet "):
                 use_console(shell, block.text, rest[number + 1])
