@@ -1,6 +1,7 @@
 """What ``setup.cfg`` cannot say: a build begins clean, and the manual is built with the package."""
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,9 @@ class BuildWithManual(build_py):
         """Build the package."""
         if (ROOT / "docs").is_dir():
             shutil.rmtree(MANUAL, ignore_errors=True)
-            if importlib.util.find_spec("sphinx"):
+            if os.environ.get("BUILD_WITHOUT_MANUAL"):
+                self.warn("the package is built without the manual, as BUILD_WITHOUT_MANUAL asks")
+            elif importlib.util.find_spec("sphinx"):
                 self.build_manual()
             else:
                 self.warn("Sphinx is not installed: the package is built without the manual")
