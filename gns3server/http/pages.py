@@ -70,7 +70,7 @@ IMAGES = """\
 """
 
 NO_PROJECT = """\
-<p>No project is open. The manual shows how to make one with four requests.</p>
+<p>No project is open. The manual shows how to make one.</p>
 """
 
 NO_PLUGIN = """\

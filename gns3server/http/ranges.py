@@ -17,6 +17,9 @@ UNIT = re.compile(r"bytes\s*=", re.IGNORECASE)
 
 ANY = "*"
 
+LAST_SECOND = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
+"""The last date that can be said to a client; a file may have any."""
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -33,9 +36,10 @@ class Version:
     @classmethod
     def of(cls, status: os.stat_result) -> Version:
         """The version of a file in a certain state."""
+        seconds = status.st_mtime_ns // 10**9
         return cls(
             tag=f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}",
-            modified=datetime.fromtimestamp(max(0, status.st_mtime_ns // 10**9), UTC),
+            modified=datetime.fromtimestamp(min(max(0, seconds), LAST_SECOND), UTC),
             size=status.st_size,
         )
 

@@ -281,6 +281,14 @@ async def test_a_file_that_the_client_has_is_not_sent_again(download, directory)
     assert answer.headers["Cache-Control"] == "no-cache"
 
 
+@pytest.mark.parametrize("seconds", [-(2**31), 0, 2**33, 2**40])
+async def test_a_file_may_have_any_date(download, directory, seconds):
+    os.utime(directory / "file", (seconds, seconds))
+    answer = await download("Range: bytes=0-3")
+    assert (answer.status, answer.body) == (206, CONTENT[:4])
+    assert answer.headers["Last-Modified"].endswith(" GMT")
+
+
 async def test_a_download_that_was_cut_off_is_gone_on_with(server, project, download, tmp_path):
     part = tmp_path / "file"
     part.write_bytes(CONTENT[:300_000])

@@ -76,6 +76,8 @@ def test_demo_shows_two_pcs_that_ping_each_other(fresh, tmp_path):
     assert done.returncode == 0, done.stdout
     assert "Creating .venv" in done.stdout
     assert len(REPLY.findall(done.stdout)) == 5, done.stdout
+    # What bootstrap.py installs has its manual as well.
+    assert (tmp_path / "copy" / "gns3server" / "manual" / "index.html").is_file()
     # The settings of a real server are not in its way.
     settings = "[Server]\nauth = yes\nuser = me\nssl = yes\nrecord = /nowhere/record\n"
     (tmp_path / "copy" / "gns3_server.conf").write_text(settings)
