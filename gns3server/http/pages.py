@@ -84,6 +84,9 @@ built. Install it again with <code>pip install .</code> in the folder of its sou
 Sphinx along, or read the manual in the folder <code>docs</code> there.</p>
 """
 
+MAX_PROJECTS = 100
+"""Projects that the first page shows at most."""
+
 MAX_NODES = 500
 """Nodes that the first page shows at most, of all projects together."""
 
@@ -129,6 +132,7 @@ class ShownProject:
 def home(
     version: str,
     projects: Sequence[ShownProject],
+    more: int,
     damaged: int,
     plugins: Sequence[Mapping[str, Any]],
     *,
@@ -136,24 +140,25 @@ def home(
 ) -> str:
     """The first page (HTTP-13).
 
+    :param more: how many projects are open besides these.
     :param damaged: how many projects cannot be opened.
     :param plugins: the report of each.
     """
     content = HOME.substitute(
         images=IMAGES if takes_images else "",
-        projects=_projects(projects, damaged),
+        projects=_projects(projects, more, damaged),
         plugins=_plugins(plugins),
     )
     return _page("GNS3 Server", content, version)
 
 
-def _projects(projects: Sequence[ShownProject], damaged: int) -> str:
+def _projects(projects: Sequence[ShownProject], more: int, damaged: int) -> str:
     left, items = MAX_NODES, list[str]()
     for project in projects:
         nodes = "".join(map(_node, project.nodes[:left]))
-        more = len(project.nodes) - left
-        if more > 0:
-            nodes += f"<li>and {more} more</li>\n"
+        unseen = len(project.nodes) - left
+        if unseen > 0:
+            nodes += f"<li>and {unseen} more</li>\n"
         left = max(0, left - len(project.nodes))
         running = sum(node.status != "stopped" for node in project.nodes)
         items.append(
@@ -161,6 +166,8 @@ def _projects(projects: Sequence[ShownProject], damaged: int) -> str:
             f"{running} of {len(project.nodes)} nodes run"
             + (f"\n<ul>\n{nodes}</ul>\n</li>\n" if nodes else "</li>\n")
         )
+    if more:
+        items.append(f'<li>and <a href="/v1/projects">{more} more</a></li>\n')
     shown = f"<ul>\n{''.join(items)}</ul>\n" if items else NO_PROJECT
     if damaged:
         number = f'<a href="/v1/projects/damaged">{damaged}</a>'

@@ -135,18 +135,23 @@ async def test_the_first_page_shows_plugins_projects_and_what_runs(
         assert b"None" not in page.body
 
 
-async def test_the_first_page_is_short_however_many_nodes_there_are(
+async def test_the_first_page_is_short_however_much_there_is(
     gns3_serving, make_entry_point, monkeypatch
 ):
     monkeypatch.setattr(pages, "MAX_NODES", 2)
+    monkeypatch.setattr(pages, "MAX_PROJECTS", 1)
     async with gns3_serving(plugins=[make_entry_point("toy", "toy_emulator")]) as server:
         project = await new_project(server.client)
         for number in range(5):
             await new_toy(server.client, project, name=f"n{number}")
+        for _ in range(4):
+            await new_project(server.client, name="another")
         page = (await server.client.get("/")).body.decode()
     assert "<li>n1, " in page
     assert "<li>n2, " not in page
     assert "<li>and 3 more</li>" in page
+    assert '<li>and <a href="/v1/projects">4 more</a></li>' in page
+    assert "another" not in page
 
 
 async def test_the_manual_is_there_or_the_page_says_how_to_get_it(client):

@@ -39,11 +39,12 @@ class Form:
 async def home(call: Call) -> web.StreamResponse:
     """The first page: what there is, and where to go on."""
     server = call.server
-    version, projects = server.settings.server.announced_version, server.projects
+    projects = list(server.projects.projects)
     page = pages.home(
-        version,
-        [_shown(project) for project in projects.projects],
-        len(list(projects.damaged)),
+        server.settings.server.announced_version,
+        [_shown(project) for project in projects[: pages.MAX_PROJECTS]],
+        len(projects[pages.MAX_PROJECTS :]),
+        len(list(server.projects.damaged)),
         server.plugins(),
         takes_images=bool(server.machine.images.kinds()),
     )
