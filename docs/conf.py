@@ -27,6 +27,7 @@ exclude_patterns = ["_build", "examples"]
 html_theme = "alabaster"
 html_theme_options = {"description": "Network labs over HTTP", "fixed_sidebar": True}
 html_show_sourcelink = False
+html_copy_source = False
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"

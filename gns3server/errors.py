@@ -102,6 +102,12 @@ class Conflict(LabError):
     status = 409
 
 
+class PreconditionFailed(LabError):
+    """412: what is asked for is no longer as the client wants it to be."""
+
+    status = 412
+
+
 class BodyTooLarge(LabError):
     """413: the request's body is over the limit."""
 
@@ -112,6 +118,19 @@ class UnsupportedMediaType(LabError):
     """415: the request's body has a media type that the route does not take."""
 
     status = 415
+
+
+class RangeNotSatisfiable(LabError):
+    """416: the file does not have the bytes that are asked for.
+
+    :param size: how many it has.
+    """
+
+    status = 416
+
+    def __init__(self, message: str, *, size: int) -> None:
+        super().__init__(message)
+        self.headers = {"Content-Range": f"bytes */{size}"}
 
 
 class ExpectationFailed(LabError):

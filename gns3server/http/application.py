@@ -21,6 +21,7 @@ from gns3server.http.families import ERROR_SHAPES, ErrorShape
 from gns3server.http.handlers import (
     browser,
     files,
+    manual,
     pages,
     projects,
     server,
@@ -35,6 +36,7 @@ from gns3server.server import Server
 CORE_ROUTES: tuple[Route, ...] = (
     *pages.ROUTES,
     *browser.ROUTES,
+    *manual.ROUTES,
     *server.ROUTES,
     *tickets.ROUTES,
     *projects.ROUTES,

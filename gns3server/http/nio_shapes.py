@@ -18,15 +18,16 @@ from gns3server.server import Server
 class NioUdpSchema(Schema):
     """A UDP tunnel: Ethernet frames go from ``lport`` here to ``rport`` at ``rhost``."""
 
-    lport = port_field(required=True)
-    rhost = name_field(required=True)
-    rport = port_field(required=True)
+    # Not of the usual range: no other lab can have reserved it.
+    lport = port_field(required=True, metadata={"example": 30000})
+    rhost = name_field(required=True, metadata={"example": "127.0.0.1"})
+    rport = port_field(required=True, metadata={"example": 30001})
 
 
 class NioTapSchema(Schema):
     """A TAP interface of the server's machine."""
 
-    tap_device = name_field(required=True)
+    tap_device = name_field(required=True, metadata={"example": "tap0"})
 
 
 class NioEthernetSchema(Schema):

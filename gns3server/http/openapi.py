@@ -25,6 +25,7 @@ from gns3server.http.openapi_answers import (
     problem,
     problems_of,
 )
+from gns3server.http.openapi_examples import Examples, with_example
 from gns3server.http.openapi_paths import links, operation_id, parameter
 from gns3server.http.openapi_schemas import Names, describe, node_id
 from gns3server.http.routing import JSON, OneOf, QueryParameter, Route
@@ -42,6 +43,10 @@ Bodies of requests are read as JSON whatever their content type says, and one th
 as `{}`. A path that is not here answers 404, a method that a path does not have 405, both in the
 shape of every error. HEAD is there wherever GET is, except on streams that do not end. Each answer
 names its request in the header `X-Request-Id`, as the server's log does.
+
+The examples are about one lab, and work as they are in this order: create the project, create a
+node in it, plug a NIO in, start the node; then all others. What stops or removes something comes
+last.
 """
 
 SECURITY: Sequence[Mapping[str, Any]] = ({}, {"basic": []})
@@ -106,12 +111,10 @@ class Document:
         # Of two for the same path, the narrower one counts.
         known = (shape for shape in shapes if shape.plugin not in without)
         self._shapes = sorted(known, key=lambda shape: len(shape.prefix), reverse=True)
-        self._hidden = {
-            nio_type
-            for report in server.plugins()
-            if report["name"] in without
-            for nio_type in report["nio_types"]
-        }
+        left_out = [report for report in server.plugins() if report["name"] in without]
+        self._hidden = {name for report in left_out for name in report["nio_types"]}
+        hidden_nodes = {name for report in left_out for name in report["node_types"]}
+        self._examples = Examples(server, hidden_nodes)
         self._names = Names()
         self._marshmallow = MarshmallowPlugin(schema_name_resolver=self._names.of)
         self._spec = APISpec(
@@ -170,7 +173,7 @@ class Document:
             "summary": route.summary,
             "tags": [route.tag],
             "parameters": [
-                *(parameter(route, name, rule) for name, rule in route.parameters),
+                *(self._parameter(route, name, rule) for name, rule in route.parameters),
                 *(query_parameter(name, p) for name, p in route.parameters_of_query.items()),
             ],
             "responses": self._responses(route),
@@ -181,10 +184,15 @@ class Document:
             operation["requestBody"] = self._request_body(route)
         return operation
 
+    def _parameter(self, route: Route, name: str, rule: str) -> dict[str, Any]:
+        example = self._examples.parameter(route, name, rule)
+        return with_example(parameter(route, name, rule), example)
+
     def _request_body(self, route: Route) -> dict[str, Any]:
         taken = (route.body_types or (route.body_type,)) if route.raw else (JSON,)
         schema = BYTES if route.body is None else self._schema(route.body)
-        body: dict[str, Any] = {"content": {name: {"schema": schema} for name in taken}}
+        described = with_example({"schema": schema}, self._examples.body(route))
+        body: dict[str, Any] = {"content": dict.fromkeys(taken, described)}
         if route.body is not None:
             body["required"] = not is_optional(route.body)
         return body
@@ -199,6 +207,9 @@ class Document:
             responses[101] = answer(101, "The connection is a websocket from now on")
         if not route.websocket:
             responses[route.status] = self._success(route)
+            if 206 in route.errors:
+                content = responses[route.status]["content"]
+                responses[206] = {**answer(206, route.errors[206]), "content": content}
         return {str(status): responses[status] for status in sorted(responses)}
 
     def _shape_of(self, path: str) -> ErrorShape | None:

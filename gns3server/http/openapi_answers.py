@@ -28,8 +28,10 @@ SHARED = {
 """Errors that are described once for all routes that say nothing else about them."""
 
 HEADERS: Mapping[int, Mapping[str, str]] = {
+    206: {"Content-Range": "Which part it is, and how long the whole is"},
     302: {"Location": "Where to go on"},
     401: {"WWW-Authenticate": "How to log in"},
+    416: {"Content-Range": "How long the whole is"},
 }
 """Headers that a client needs from an answer, by status."""
 

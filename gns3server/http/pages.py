@@ -1,10 +1,12 @@
-"""The two pages for people: plain, quick, and with nothing from other servers."""
+"""The pages for people: plain, quick, and with nothing from other servers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from string import Template
+from typing import Any
 
 from gns3server.files.images import MAX_LISTED, ImageKind
 
@@ -45,20 +47,48 @@ $content
 </html>
 """)
 
-HOME = """\
+HOME = Template("""\
 <p>This server builds, wires and runs network labs. Programs drive it with JSON over HTTP.
 These pages are for people:</p>
 <ul>
-<li><a href="/docs">Browse the API</a>, or fetch its <a href="/v1/openapi.json">description</a>
-for programs.</li>
-<li><a href="/upload">Upload images</a> for emulators to boot from.</li>
-<li><a href="/v1/plugins">See the plugins</a>: what this server can run, and what is wrong with
-any plugin that it could not use.</li>
-</ul>
+<li><a href="/manual/">Read the manual</a>: a first lab, all settings, what to do when something
+is wrong.</li>
+<li><a href="/docs">Browse the API</a> and try it out, or fetch its
+<a href="/v1/openapi.json">description</a> for programs.</li>
+$images</ul>
+<h2>Projects</h2>
+$projects
+<h2>Plugins</h2>
+$plugins
 <h2>Community</h2>
 <p>The server is free software, and so is each plugin that comes with it. The manual says how to
 write a plugin of your own, in one file.</p>
+""")
+
+IMAGES = """\
+<li><a href="/upload">Upload images</a> for emulators to boot from.</li>
 """
+
+NO_PROJECT = """\
+<p>No project is open. The manual shows how to make one.</p>
+"""
+
+NO_PLUGIN = """\
+<p>No plugin is installed, so there is nothing that this server could run. The manual says where
+plugins come from.</p>
+"""
+
+NO_MANUAL = """\
+<p>This server was installed without its manual, because Sphinx was not there when its package was
+built. Install it again with <code>pip install .</code> in the folder of its source, which brings
+Sphinx along, or read the manual in the folder <code>docs</code> there.</p>
+"""
+
+MAX_PROJECTS = 100
+"""Projects that the first page shows at most."""
+
+MAX_NODES = 500
+"""Nodes that the first page shows at most, of all projects together."""
 
 FORM = Template("""\
 <form action="/upload" method="post" enctype="multipart/form-data">
@@ -76,9 +106,99 @@ NO_KINDS = """\
 """
 
 
-def home(version: str) -> str:
-    """The first page (HTTP-13)."""
-    return _page("GNS3 Server", HOME, version)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownNode:
+    """A node on the first page.
+
+    :param type: what people call its type.
+    :param status: its state, in the words of the wire.
+    """
+
+    name: str
+    type: str
+    status: str
+    console: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownProject:
+    """A project on the first page."""
+
+    id: str
+    name: str
+    nodes: Sequence[ShownNode]
+
+
+def home(
+    version: str,
+    projects: Sequence[ShownProject],
+    more: int,
+    damaged: int,
+    plugins: Sequence[Mapping[str, Any]],
+    *,
+    takes_images: bool,
+) -> str:
+    """The first page (HTTP-13).
+
+    :param more: how many projects are open besides these.
+    :param damaged: how many projects cannot be opened.
+    :param plugins: the report of each.
+    """
+    content = HOME.substitute(
+        images=IMAGES if takes_images else "",
+        projects=_projects(projects, more, damaged),
+        plugins=_plugins(plugins),
+    )
+    return _page("GNS3 Server", content, version)
+
+
+def _projects(projects: Sequence[ShownProject], more: int, damaged: int) -> str:
+    left, items = MAX_NODES, list[str]()
+    for project in projects:
+        nodes = "".join(map(_node, project.nodes[:left]))
+        unseen = len(project.nodes) - left
+        if unseen > 0:
+            nodes += f"<li>and {unseen} more</li>\n"
+        left = max(0, left - len(project.nodes))
+        running = sum(node.status != "stopped" for node in project.nodes)
+        items.append(
+            f'<li><a href="/v1/projects/{project.id}">{escape(project.name)}</a>: '
+            f"{running} of {len(project.nodes)} nodes run"
+            + (f"\n<ul>\n{nodes}</ul>\n</li>\n" if nodes else "</li>\n")
+        )
+    if more:
+        items.append(f'<li>and <a href="/v1/projects">{more} more</a></li>\n')
+    shown = f"<ul>\n{''.join(items)}</ul>\n" if items else NO_PROJECT
+    if damaged:
+        number = f'<a href="/v1/projects/damaged">{damaged}</a>'
+        shown += f"<p>Projects that cannot be opened: {number}.</p>\n"
+    return shown
+
+
+def _node(node: ShownNode) -> str:
+    console = "" if node.console is None else f", console on port {node.console}"
+    return f"<li>{escape(node.name)}, {escape(node.type)}: {escape(node.status)}{console}</li>\n"
+
+
+def _plugins(plugins: Sequence[Mapping[str, Any]]) -> str:
+    if not plugins:
+        return NO_PLUGIN
+    items = []
+    for plugin in plugins:
+        name = " ".join(filter(None, (plugin["name"], plugin["version"])))
+        kinds = ", ".join([*plugin["node_types"], *plugin["nio_types"]])
+        wrong = ": ".join(filter(None, (plugin["status"], plugin["message"])))
+        about = kinds if plugin["status"] == "ok" else wrong
+        items.append(f"<li>{escape(name)}{': ' if about else ''}{escape(about)}</li>\n")
+    return (
+        f"<ul>\n{''.join(items)}</ul>\n"
+        '<p>See <a href="/v1/plugins">all that is known of them</a>.</p>\n'
+    )
+
+
+def no_manual(version: str) -> str:
+    """The page in the manual's place, where there is none."""
+    return _page("GNS3 Server: no manual", NO_MANUAL, version)
 
 
 def upload(version: str, origin: str, kinds: Sequence[ImageKind], paths: Sequence[str]) -> str:

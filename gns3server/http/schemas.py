@@ -31,6 +31,9 @@ NO_NUL = r"^[^\u0000]*$"
 """A text without a NUL character, in the words of JSON Schema."""
 
 
+PROJECT_EXAMPLE = "7d6c0b3e-5a1f-4c52-9e0b-2f8a4d1c6e90"
+"""The id of the project that the examples of the API document are about."""
+
 COORDINATE = {"type": "number", "minimum": -FARTHEST, "maximum": FARTHEST}
 PLACE = {
     "type": "object",
@@ -168,8 +171,8 @@ class TicketSchema(Schema):
 class ProjectCreateSchema(Schema):
     """A new project, or one to open again."""
 
-    id = UuidText(data_key="project_id", allow_none=True)
-    name = name_field(allow_none=True)
+    id = UuidText(data_key="project_id", allow_none=True, metadata={"example": PROJECT_EXAMPLE})
+    name = name_field(allow_none=True, metadata={"example": "Two offices"})
     path = name_field(allow_none=True)
     temporary = StrictBoolean()
 
@@ -177,7 +180,7 @@ class ProjectCreateSchema(Schema):
 class ProjectUpdateSchema(Schema):
     """What of a project can be changed; null leaves a value as it is."""
 
-    name = name_field(allow_none=True)
+    name = name_field(allow_none=True, metadata={"example": "Three offices"})
     path = name_field(allow_none=True)
     temporary = StrictBoolean()
 
@@ -323,14 +326,14 @@ class NodeCreateSchema(Schema):
     """What every new node can be given. Extend it with what your emulator has besides."""
 
     id = NodeId(data_key="vm_id")
-    name = name_field(required=True)
+    name = name_field(required=True, metadata={"example": "Reception"})
     console = port_field(allow_none=True)
 
 
 class NodeUpdateSchema(Schema):
     """What can be changed of every node; null leaves a value as it is."""
 
-    name = name_field(allow_none=True)
+    name = name_field(allow_none=True, metadata={"example": "Front desk"})
     console = port_field(allow_none=True)
 
 

@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.http import HttpVersion11
 
 from gns3server.files.safe_open import OpenFile
+from gns3server.http.ranges import Version, is_known, part_asked_for
 from gns3server.http.routing import OCTETS, Call
 from gns3server.projects.project_files import read_apart
 
@@ -65,28 +66,38 @@ async def send_pieces(
         raise
     except Exception as error:
         # The answer has begun, and cannot become an error any more.
-        if call.request.transport is not None:
-            call.request.transport.abort()
-        raise ConnectionResetError(f"the rest of the answer could not be made: {error}") from error
+        raise _cut_off(call, f"the rest of the answer could not be made: {error}") from error
     await response.write_eof()
     return response
 
 
 async def send(call: Call, file: OpenFile) -> web.StreamResponse:
-    """Send a file as it is now; what is appended meanwhile is left out."""
-    size = (await _read(call, file, file.status)).st_size
-    response = piecewise(call, OCTETS)
+    """Send a file as it is now, or the part of it that is asked for.
+
+    What is appended meanwhile is left out.
+
+    :raises PreconditionFailed: the client does not want it as it is now.
+    :raises RangeNotSatisfiable: the file has no such part.
+    """
+    version = Version.of(await _read(call, file, file.status))
+    if is_known(call.request, version):
+        return web.Response(status=304, headers=version.headers)
+    part = part_asked_for(call.request, version)
+    response = web.StreamResponse(headers={"Content-Type": OCTETS, **version.headers})
+    if part is not None:
+        response.set_status(206)
+        response.headers["Content-Range"] = f"bytes {part[0]}-{part[-1]}/{version.size}"
+    position, end = (0, version.size) if part is None else (part.start, part.stop)
+    response.content_length = end - position
     await response.prepare(call.request)
     if call.request.method == "HEAD":
         return response
-    position = 0
-    while position < size:
+    while position < end:
         with _broken_off(call, file):
-            content = await _read(
-                call, file, partial(file.read, position, min(CHUNK, size - position))
-            )
+            size = min(CHUNK, end - position)
+            content = await _read(call, file, partial(file.read, position, size))
         if not content:
-            break
+            raise _cut_off(call, f"{file.path} has become shorter")
         await response.write(content)
         position += len(content)
     await response.write_eof()
@@ -148,6 +159,11 @@ def _broken_off(
     except unless:
         raise
     except OSError as error:
-        if call.request.transport is not None:
-            call.request.transport.abort()
-        raise ConnectionResetError(f"{file.path} cannot be read: {error}") from error
+        raise _cut_off(call, f"{file.path} cannot be read: {error}") from error
+
+
+def _cut_off(call: Call, reason: str) -> ConnectionResetError:
+    """Break the connection, as the client could not tell otherwise that something is missing."""
+    if call.request.transport is not None:
+        call.request.transport.abort()
+    return ConnectionResetError(reason)

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,7 @@ def required() -> set[str]:
     texts = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
     texts += [tox[section].get("deps", "") for section in tox.sections()]
     texts.append(tox["tox"]["requires"])
+    texts += tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
     lines = [line for text in texts for line in text.splitlines()]
     names = {line.rpartition(": ")[2].strip() for line in lines}
     return {name for name in names if name and not name.startswith("{[")}  # what is said elsewhere

@@ -11,6 +11,7 @@ import asyncio
 import runpy
 import shlex
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -33,7 +34,7 @@ def of_language(language: str) -> list[str]:
 def test_every_block_is_of_a_kind_that_a_test_knows_what_to_do_with() -> None:
     kinds = [block.language for block in blocks(README)]
     assert len(kinds) == README.read_text().count("code-block::")
-    assert set(kinds) == {"sh", "text", "python", "ini"}
+    assert set(kinds) == {"sh", "text", "python", "toml"}
 
 
 @pytest.mark.parametrize("command", ["demo", "test"])
@@ -51,13 +52,14 @@ def test_ci_runs_the_documented_test_command() -> None:
 def web_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EntryPoint]:
     """The README's plugin, found through the README's entry point."""
     (module,) = of_language("python")
-    (ini,) = of_language("ini")
-    name, target = ini.splitlines()[-1].split("=")
-    (tmp_path / f"{target.strip()}.py").write_text(module)
+    (toml,) = of_language("toml")
+    ((group, points),) = tomllib.loads(toml)["project"]["entry-points"].items()
+    ((name, target),) = points.items()
+    (tmp_path / f"{target}.py").write_text(module)
     monkeypatch.syspath_prepend(tmp_path)
-    yield EntryPoint(name.strip(), target.strip(), ini.splitlines()[1].strip(" ="))
+    yield EntryPoint(name, target, group)
     # Other tests have a module of the same name.
-    sys.modules.pop(target.strip(), None)
+    sys.modules.pop(target, None)
 
 
 async def test_the_plugin_is_a_whole_emulator(gns3_serving, web_plugin):

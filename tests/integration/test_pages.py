@@ -9,12 +9,15 @@ import io
 import os
 import re
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from api_calls import new_project, new_toy
 from faults import failing, impatient
 
 from gns3server.files.images import MAX_LISTED
+from gns3server.http import pages
 
 UPLOAD = "/upload"
 BOUNDARY = "----the-boundary"
@@ -85,14 +88,82 @@ def check_page(answer):
 
 
 @pytest.mark.statement("HTTP-13")
-async def test_the_first_page_leads_to_the_others(gns3_serving):
+async def test_the_first_page_leads_to_the_others(client):
+    answer = await client.get("/")
+    links = check_page(answer)
+    assert b"Community" in answer.body
+    assert answer.route == "/"
+    assert {"/manual/", "/docs", "/v1/openapi.json", "/upload", "/v1/plugins"} <= set(links)
+    for link in links:
+        assert (await client.get(link)).status == 200, link
+
+
+@pytest.mark.statement("HTTP-13")
+async def test_the_first_page_of_a_server_that_has_nothing_says_so(gns3_serving):
     async with gns3_serving(plugins=[], announced_version="1.4.0.dev1") as server:
         answer = await server.client.get("/")
-        links = check_page(answer)
-        assert b"Community" in answer.body
+        assert "/upload" not in check_page(answer)
         assert b"1.4.0.dev1" in answer.body
-        assert {"/docs", "/v1/openapi.json", "/upload", "/v1/plugins"} <= set(links)
-        assert answer.route == "/"
+        assert b"No project is open" in answer.body
+        assert b"No plugin is installed" in answer.body
+        assert b"None" not in answer.body
+
+
+async def test_the_first_page_shows_plugins_projects_and_what_runs(
+    gns3_serving, make_entry_point, faulty_plugin
+):
+    broken = faulty_plugin("raise RuntimeError('<nothing>')")
+    toys = make_entry_point("toy", "toy_emulator")
+    async with gns3_serving(plugins=[broken, toys], strict_plugins=False) as server:
+        client = server.client
+        project = await new_project(client, name="<b>Lab")
+        await new_project(client, name="Empty")
+        toy = await new_toy(client, project, name="<i>One")
+        await new_toy(client, project, name="Two")
+        assert (await client.post(f"{toy}/start")).status == 204
+        console = (await client.get(toy)).json["console"]
+        page = await client.get("/")
+        assert project in check_page(page)
+        items = [
+            html.unescape(item) for item in re.findall("<li>(?!<a)(.*)</li>", page.body.decode())
+        ]
+        assert f"<i>One, toy: started, console on port {console}" in items
+        assert any(re.match(r"Two, toy: stopped, console on port \d+", item) for item in items)
+        assert "toy: toy, nio_udp, nio_other" in items
+        assert any(re.match(r"mine: failed: .*<nothing>", item) for item in items)
+        assert b"&lt;b&gt;Lab</a>: 1 of 2 nodes run" in page.body
+        assert b"Empty</a>: 0 of 0 nodes run" in page.body
+        assert b"None" not in page.body
+
+
+async def test_the_first_page_is_short_however_much_there_is(
+    gns3_serving, make_entry_point, monkeypatch
+):
+    monkeypatch.setattr(pages, "MAX_NODES", 2)
+    monkeypatch.setattr(pages, "MAX_PROJECTS", 1)
+    async with gns3_serving(plugins=[make_entry_point("toy", "toy_emulator")]) as server:
+        project = await new_project(server.client)
+        for number in range(5):
+            await new_toy(server.client, project, name=f"n{number}")
+        for _ in range(4):
+            await new_project(server.client, name="another")
+        page = (await server.client.get("/")).body.decode()
+    assert "<li>n1, " in page
+    assert "<li>n2, " not in page
+    assert "<li>and 3 more</li>" in page
+    assert '<li>and <a href="/v1/projects">4 more</a></li>' in page
+    assert "another" not in page
+
+
+async def test_the_manual_is_there_or_the_page_says_how_to_get_it(client):
+    answer = await client.get("/manual")
+    assert (answer.status, answer.headers["Location"]) == (302, "/manual/")
+    answer = await client.get("/manual/")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    installed = files("gns3server").joinpath("manual", "index.html").is_file()
+    assert (b"installed without its manual" in answer.body) is not installed
+    assert (await client.get("/manual/nothing.html")).status == 404
 
 
 async def test_without_any_kind_of_images_the_upload_page_says_so(gns3_serving):

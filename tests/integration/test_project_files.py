@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -85,7 +87,8 @@ async def test_a_file_is_sent_as_its_bytes(client, project, directory, content):
     answer = await client.get(f"{project}/files/project-files/a%20b%252F%C3%A9.bin")
     assert (answer.status, answer.body) == (200, content)
     assert answer.headers["Content-Type"] == "application/octet-stream"
-    assert answer.headers["Transfer-Encoding"] == "chunked"
+    assert answer.headers["Content-Length"] == str(len(content))
+    assert answer.headers["Accept-Ranges"] == "bytes"
     assert answer.route == "/v1/projects/{project_id}/files/{path:.+}"
 
 
@@ -157,6 +160,152 @@ async def test_a_download_that_cannot_go_on_breaks_off(client, project, director
     # The headers are long sent: what the client must not see is a proper end.
     with failing("pread", directory / "file", only=2), pytest.raises(aiohttp.ClientError):
         await client.get(f"{project}/files/file")
+
+
+async def test_a_download_of_a_file_that_becomes_shorter_breaks_off(client, project, directory):
+    import aiohttp
+
+    (directory / "file").write_bytes(b"x" * 1_000_000)
+    shorten = partial(os.truncate, directory / "file", 10)
+    with before("pread", directory / "file", shorten), pytest.raises(aiohttp.ClientError):
+        await client.get(f"{project}/files/file")
+
+
+CONTENT = bytes(range(256)) * 4000
+"""Of a file that takes several writes to send."""
+
+
+@pytest.fixture
+def download(raw, project, directory):
+    """Asks for a file, with headers."""
+    (directory / "file").write_bytes(CONTENT)
+    (directory / "empty").touch()
+
+    async def download(*headers, method="GET", name="file"):
+        return await raw.request(method, f"{project}/files/{name}", *headers)
+
+    return download
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [
+        ("0-0", slice(0, 1)),
+        ("0-", slice(0, None)),
+        ("5-1000", slice(5, 1001)),
+        ("300000-", slice(300_000, None)),
+        ("1023999-1024000", slice(1_023_999, None)),
+        ("1000-99999999999999", slice(1000, None)),
+        ("-1", slice(-1, None)),
+        ("-600000", slice(-600_000, None)),
+        ("-99999999", slice(0, None)),
+    ],
+)
+async def test_a_part_of_a_file_is_sent(download, asked, part):
+    answer = await download(f"Range: bytes={asked}")
+    first, last, _ = part.indices(len(CONTENT))
+    assert (answer.status, answer.body) == (206, CONTENT[part])
+    assert answer.headers["Content-Range"] == f"bytes {first}-{last - 1}/{len(CONTENT)}"
+    assert answer.headers["Content-Length"] == str(len(CONTENT[part]))
+
+
+@pytest.mark.parametrize(
+    "asked", ["1024000-", "9999999999999999999-", "5-4", "-0", "-", "", "x-y", "1", "0x1-2", "+1-2"]
+)
+async def test_a_part_that_the_file_does_not_have_is_refused(download, asked):
+    answer = await download(f"Range: bytes={asked}")
+    assert answer.status == 416
+    assert answer.headers["Content-Range"] == f"bytes */{len(CONTENT)}"
+    assert "it has 1024000" in answer.json["message"]
+    assert (await download("Range: bytes=0-", name="empty")).status == 416
+
+
+async def test_a_file_is_sent_whole_if_no_one_part_is_asked_for(download):
+    for headers in (
+        ("Range: bytes=0-1,5-6",),
+        ("Range: bytes=0-1", "Range: bytes=5-6"),
+        ("Range: lines=0-1",),
+        ("Range: 0-1",),
+    ):
+        answer = await download(*headers)
+        assert (answer.status, answer.body) == (200, CONTENT), headers
+    assert (await download("Range: bytes=0-1", method="HEAD")).status == 200
+
+
+async def test_a_part_is_only_sent_of_the_version_that_is_asked_for(download, directory):
+    known = (await download()).headers
+    part = "Range: bytes=10-19"
+    for name in ("ETag", "Last-Modified"):
+        answer = await download(part, f"If-Range: {known[name]}")
+        assert (answer.status, answer.body) == (206, CONTENT[10:20])
+    changed = CONTENT[::-1]
+    (directory / "file").write_bytes(changed)
+    os.utime(directory / "file", (1e9, 1e9))
+    for condition in (known["ETag"], f"W/{known['ETag']}", known["Last-Modified"], "nonsense"):
+        answer = await download(part, f"If-Range: {condition}")
+        assert (answer.status, answer.body) == (200, changed)
+    for condition in (f"If-Match: {known['ETag']}", "If-Unmodified-Since: " + LONG_AGO):
+        answer = await download(part, condition)
+        assert answer.status == 412
+        assert "has changed" in answer.json["message"]
+
+
+LONG_AGO = "Sat, 01 Jan 2000 00:00:00 GMT"
+
+
+async def test_a_file_that_the_client_has_is_not_sent_again(download, directory):
+    known = (await download()).headers
+    tag, modified = known["ETag"], known["Last-Modified"]
+    for condition in (
+        f"If-None-Match: {tag}",
+        f'If-None-Match: "other", W/{tag}',
+        "If-None-Match: *",
+        f"If-Modified-Since: {modified}",
+    ):
+        answer = await download(condition)
+        assert (answer.status, answer.body) == (304, b""), condition
+        assert answer.headers["ETag"] == tag
+    for conditions in (
+        ('If-None-Match: "other"', f"If-Modified-Since: {modified}"),
+        (f"If-Modified-Since: {LONG_AGO}",),
+        ("If-Modified-Since: nonsense",),
+        (f"If-Match: {tag}",),
+        (f"If-Unmodified-Since: {modified}",),
+    ):
+        answer = await download(*conditions)
+        assert (answer.status, answer.body) == (200, CONTENT), conditions
+    with (directory / "file").open("ab") as file:
+        file.write(b"more")
+    answer = await download(f"If-None-Match: {tag}")
+    assert (answer.status, answer.body) == (200, CONTENT + b"more")
+    assert answer.headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize("seconds", [-(2**31), 0, 2**33, 2**40])
+async def test_a_file_may_have_any_date(download, directory, seconds):
+    os.utime(directory / "file", (seconds, seconds))
+    answer = await download("Range: bytes=0-3")
+    assert (answer.status, answer.body) == (206, CONTENT[:4])
+    assert answer.headers["Last-Modified"].endswith(" GMT")
+
+
+async def test_a_download_that_was_cut_off_is_gone_on_with(server, project, download, tmp_path):
+    part = tmp_path / "file"
+    part.write_bytes(CONTENT[:300_000])
+    command = ["curl", "--fail", "--silent", "--show-error", "--continue-at", "-", "--output"]
+    process = await asyncio.create_subprocess_exec(
+        *command, str(part), f"{server.url}{project}/files/file"
+    )
+    assert await process.wait() == 0
+    assert part.read_bytes() == CONTENT
+
+
+async def test_a_part_of_a_file_out_of_the_project_is_not_sent(download, directory, tmp_path):
+    (tmp_path / "secret").write_bytes(b"secret")
+    (directory / "link").symlink_to(tmp_path / "secret")
+    answer = await download("Range: bytes=0-2", name="link")
+    assert answer.status == 403
+    assert "Content-Range" not in answer.headers
 
 
 async def test_files_of_no_project_are_not_found(client):

@@ -220,12 +220,10 @@ async def test_http_1_0_gets_files_without_chunks(raw, client, project):
     content = bytes(range(256)) * 4000
     (path / "file").write_bytes(content)
     for more in (b"", b"Connection: keep-alive\r\n"):
-        answer = await raw.talk(f"GET {project}/files/file HTTP/1.0\r\n".encode() + more + b"\r\n")
-        head, _, body = answer.partition(b"\r\n\r\n")
-        assert statuses(head) == [200]
-        assert b"Transfer-Encoding" not in head
-        assert b"keep-alive" not in head
-        assert body == content
+        answer = await raw.send(f"GET {project}/files/file HTTP/1.0\r\n".encode() + more + b"\r\n")
+        assert (answer.status, answer.body) == (200, content)
+        assert "Transfer-Encoding" not in answer.headers
+        assert ("keep-alive" in answer.headers.get("Connection", "")) is bool(more)
 
 
 @pytest.mark.statement("NOTIF-01")
@@ -311,7 +309,7 @@ async def test_where_no_route_is_the_library_answers_expectations(
 
 @pytest.fixture
 async def targets(server, client, project, make_toy):
-    """Every path that can be read, of all GET routes, by whether its answer ends."""
+    """Every path that can be read, but for the manual's, by whether its answer ends."""
     toy = await make_toy()
     (Path((await client.get(project)).json["path"]) / "file").write_bytes(b"content")
     values = {
@@ -322,7 +320,7 @@ async def targets(server, client, project, make_toy):
     return {
         PARAMETER.sub(lambda found: values[found[1]], route.path): route.endless
         for route in server.running.routes
-        if route.method == "GET"
+        if route.method == "GET" and not route.path.startswith("/manual")
     }
 
 

@@ -69,7 +69,7 @@ class ObjectSchema(NodeObjectSchema):
 class NioCableSchema(Schema):
     """A wire with a port of this machine."""
 
-    lport = port_field(required=True)
+    lport = port_field(required=True, metadata={"example": 30000})
 
 
 class Talker(Node):

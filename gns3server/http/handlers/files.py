@@ -63,10 +63,14 @@ ROUTES = (
         stream=True,
         answer_type=OCTETS,
         tag=TAG,
-        summary="The content of a file of a project",
+        summary="The content of a file of a project, or the part of it that `Range` asks for",
         errors={
+            206: "The part that `Range` asks for",
+            304: "The client has it",
             403: "The path leaves the project, or the file is hidden or cannot be read",
             404: "The project has no such file, or there is no such project",
+            412: "The file is no longer as the client wants it",
+            416: "The file has no such part",
         },
     ),
     Route(

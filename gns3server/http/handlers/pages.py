@@ -15,6 +15,8 @@ from gns3server.http.bodies import form_parts, part_content
 from gns3server.http.handlers.images import UPLOAD_ERRORS
 from gns3server.http.routing import HTML, Call, Route
 from gns3server.http.schemas import UploadFormSchema
+from gns3server.nodes.states import WIRE_STATUS
+from gns3server.projects.project import Project
 
 TAG = "pages"
 TYPE_BYTES = 1000
@@ -35,8 +37,31 @@ class Form:
 
 
 async def home(call: Call) -> web.StreamResponse:
-    """The first page."""
-    return _answer(pages.home(call.server.settings.server.announced_version))
+    """The first page: what there is, and where to go on."""
+    server = call.server
+    projects = list(server.projects.projects)
+    page = pages.home(
+        server.settings.server.announced_version,
+        [_shown(project) for project in projects[: pages.MAX_PROJECTS]],
+        len(projects[pages.MAX_PROJECTS :]),
+        len(list(server.projects.damaged)),
+        server.plugins(),
+        takes_images=bool(server.machine.images.kinds()),
+    )
+    return _answer(page)
+
+
+def _shown(project: Project) -> pages.ShownProject:
+    nodes = [
+        pages.ShownNode(
+            name=node.name,
+            type=node.type.title,
+            status=WIRE_STATUS[node.state],
+            console=node.console,
+        )
+        for node in project.members
+    ]
+    return pages.ShownProject(id=project.id, name=project.name or project.id, nodes=nodes)
 
 
 async def show_uploads(call: Call) -> web.StreamResponse:

@@ -12,7 +12,9 @@ from gns3server.plugin import NodeCreateSchema, NodeObjectSchema, NodeUpdateSche
 class VpcsCreateSchema(NodeCreateSchema):
     """A new virtual PC. Without a script, or with a null one, a file on disk is left alone."""
 
-    startup_script = fields.String(allow_none=True)
+    startup_script = fields.String(
+        allow_none=True, metadata={"example": "set pcname %h\nip 192.168.1.1\n"}
+    )
 
     @post_load
     def null_is_no_script(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from vpcs_fakes import FakeMaker
 from vpcs_lab import Server
+from vpcs_newcomer import newcomer_at
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +42,10 @@ def lab_with(gns3_serving):
             yield await Server.open(server)
 
     return make
+
+
+@pytest.fixture
+def newcomer(tmp_path):
+    """A newcomer, whose home is the test's directory."""
+    with newcomer_at(tmp_path) as newcomer:
+        yield newcomer

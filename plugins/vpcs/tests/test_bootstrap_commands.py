@@ -26,8 +26,13 @@ LIMIT = 280
 
 @pytest.fixture
 def fresh(tmp_path):
-    """Runs a command line in the copy, outside of this test's own environment."""
-    copy, test_id = tmp_path / "copy", uuid.uuid4().hex
+    """Runs a command line in the copy, outside of this test's own environment.
+
+    What a command leaves is in the copy and in the caches of pip and uv: no process, and nothing
+    in the temporary directory.
+    """
+    copy, temporary, test_id = tmp_path / "copy", tmp_path / "temporary", uuid.uuid4().hex
+    temporary.mkdir()
     shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
     own = {os.path.dirname(sys.executable), os.path.join(sys.prefix, "bin")}
     path = [entry for entry in os.environ["PATH"].split(":") if entry not in own]
@@ -36,6 +41,7 @@ def fresh(tmp_path):
             name: os.environ[name] for name in os.environ if not name.startswith(("TOX", "VIRTUAL"))
         },
         "PATH": ":".join(path),
+        "TMPDIR": str(temporary),
         **marks(test_id),
     }
 
@@ -54,6 +60,7 @@ def fresh(tmp_path):
 
     yield run
     assert not processes_of(test_id)
+    assert not [*temporary.iterdir()]
 
 
 def readme(command):
@@ -69,6 +76,8 @@ def test_demo_shows_two_pcs_that_ping_each_other(fresh, tmp_path):
     assert done.returncode == 0, done.stdout
     assert "Creating .venv" in done.stdout
     assert len(REPLY.findall(done.stdout)) == 5, done.stdout
+    # What bootstrap.py installs has its manual as well.
+    assert (tmp_path / "copy" / "gns3server" / "manual" / "index.html").is_file()
     # The settings of a real server are not in its way.
     settings = "[Server]\nauth = yes\nuser = me\nssl = yes\nrecord = /nowhere/record\n"
     (tmp_path / "copy" / "gns3_server.conf").write_text(settings)

@@ -20,6 +20,10 @@ SILENCE = 2.0
 """Seconds after which a person would press Enter to see whether anybody is there."""
 
 
+QUIET = 0.3
+"""Seconds after which a person would take a prompt for the last one."""
+
+
 class Terminal:
     """Runs a program on a pseudo-terminal; what it shows is read up to what is expected.
 
@@ -71,19 +75,25 @@ class Terminal:
         """Type a line and press Enter."""
         os.write(self._master, line.encode() + b"\r")
 
-    def at_prompt(self, command: str, *, first: bool) -> None:
+    def press(self, key: str) -> None:
+        """Press one key."""
+        os.write(self._master, key.encode())
+
+    def at_prompt(self, command: str, *, first: bool, prompt: str = PROMPT) -> None:
         """Wait for the prompt, type a command and press Enter once all of it is to be seen.
 
         VPCS loses what is typed in the moment when it shows its prompt, and in some versions
         shows a client no ``first`` one unless Enter is pressed. A person would notice.
         """
         deadline = time.monotonic() + self._limit
-        self.expect(PROMPT, press_enter=first)
+        self.expect(prompt, press_enter=first)
         os.write(self._master, command.encode())
         while self._find(re.escape(command), SILENCE) is None:
             assert time.monotonic() < deadline, f"{command!r} could not be typed:\n{self}"
             self.type("")
-            self.expect(PROMPT)
+            self.expect(prompt)
+            while self._find(prompt, QUIET):
+                pass  # It shows another one after each Enter that was pressed too early.
             os.write(self._master, command.encode())
         self.type("")
 
