@@ -50,7 +50,7 @@ from gns3server.storage.stores import ServerStore
 log = logging.getLogger(__name__)
 
 MOST_READERS = 64
-"""Files that clients name, and that are read at the same time; further ones wait."""
+"""Files and paths that clients name, and that are looked at at the same time; others wait."""
 
 READY_READERS = 2
 """Threads for that which are there even if the server's user may start no more."""
@@ -243,7 +243,10 @@ async def _core(
             host.hurry()
             limits.hurry()
 
-        manager = ProjectManager(config, shared, thread, records, observe=observe, hurry=hurry)
+        readers = SeparateThreads("reader", MOST_READERS, ready=READY_READERS)
+        manager = ProjectManager(
+            config, shared, thread, records, readers=readers, observe=observe, hurry=hurry
+        )
         server = Server(
             config,
             manager,
@@ -254,12 +257,12 @@ async def _core(
             host.reports,
             host.note,
             stop,
-            SeparateThreads("reader", MOST_READERS, ready=READY_READERS),
+            readers,
         )
         try:
             yield server, tasks
         finally:
-            server.readers.close()
+            readers.close()
 
 
 def callers(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:

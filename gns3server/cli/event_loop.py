@@ -31,6 +31,10 @@ that plugins have left behind."""
 HELD_SECONDS = 9.0
 """How long the event loop may stand still while the server is ending."""
 
+WHOLE_SECONDS = 25.0
+"""How long the whole end may take: a disk that does not answer cannot be waited for, and service
+managers kill after thirty."""
+
 TURN_SECONDS = 1.0
 """How often to check that the event loop turns, while the server is ending."""
 
@@ -111,8 +115,9 @@ class EventLoop:
 
     def _end_in_time(self) -> None:
         self._must_end.get()
+        deadline = time.monotonic() + WHOLE_SECONDS
         while not self._is_over.wait(TURN_SECONDS):
-            if not self._turns():
+            if not self._turns() or time.monotonic() > deadline:
                 self._code = 1
                 break
         else:

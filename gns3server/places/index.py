@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from gns3server.errors import Conflict, FilesFailed, StorageFailed
@@ -15,18 +16,28 @@ from gns3server.files.durable import missing_directories
 from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
 from gns3server.places import paths
 from gns3server.places.paths import Aside
+from gns3server.running.threads import SeparateThreads
 from gns3server.settings.live import LiveSettings
 from gns3server.storage.rows import ProjectPlace
 from gns3server.storage.stores import ServerStore
+
+PATH_SECONDS = 3.0
+"""How long it may take to look at a path; a disk of the network may not answer at all."""
 
 log = logging.getLogger(__name__)
 
 
 class ProjectIndex:
-    """The places of all known projects, open or not, and claims on further directories."""
+    """The places of all known projects, open or not, and claims on further directories.
 
-    def __init__(self, config: LiveSettings, records: ServerStore) -> None:
+    :param threads: look at the paths that clients name.
+    """
+
+    def __init__(
+        self, config: LiveSettings, records: ServerStore, threads: SeparateThreads
+    ) -> None:
         self._config = config
+        self._threads = threads
         self._records = records
         self._index: dict[str, ProjectPlace] = {}
         self._claims: list[tuple[str, Path]] = []
@@ -107,7 +118,8 @@ class ProjectIndex:
     async def resolve(self, path: str) -> Path:
         """The real path of a directory that a project may have.
 
-        :raises gns3server.errors.Conflict: it is not one; see :func:`paths.real_path`.
+        :raises gns3server.errors.Conflict: it is not one; see :func:`paths.real_path`. Or the disk
+            that it is on does not answer.
         """
         settings = self._config.current
         reserved = (
@@ -122,7 +134,18 @@ class ProjectIndex:
             for place in (settings.images_path, settings.state_path)
             if not settings.projects_path.is_relative_to(place)
         ]
-        return await asyncio.to_thread(paths.real_path, path, reserved, kept)
+        try:
+            # Whatever else is beside it is on the same disk.
+            return await self._threads.run(
+                partial(paths.real_path, path, reserved, kept),
+                key=os.path.dirname(path),
+                limit=PATH_SECONDS,
+            )
+        except TimeoutError as error:
+            raise Conflict(
+                f"The project path {path[:200]!r} cannot be used, because the disk that it is on "
+                "does not answer: choose another path, or see whether that disk is in order."
+            ) from error
 
     @asynccontextmanager
     async def claimed(

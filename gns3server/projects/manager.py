@@ -23,6 +23,7 @@ from gns3server.projects.moving import move_project
 from gns3server.projects.opening import Loading, load_records, open_project, read_ahead
 from gns3server.projects.project import ITSELF, Project
 from gns3server.running.machine import Machine
+from gns3server.running.threads import SeparateThreads
 from gns3server.settings.live import LiveSettings
 from gns3server.storage.database import DatabaseThread
 from gns3server.storage.rows import ProjectPlace
@@ -53,6 +54,7 @@ Observe = Callable[[str, Project], Awaitable[None]]
 class ProjectManager:
     """The open projects, and the records of all of them.
 
+    :param readers: threads that look at what clients name, and which may never answer.
     :param observe: told what happens to a project: ``opened``, ``committed``, ``closing``,
         ``closed``.
     :param hurry: called when the server stops, to shorten what still takes time.
@@ -65,6 +67,7 @@ class ProjectManager:
         thread: DatabaseThread,
         records: ServerStore,
         *,
+        readers: SeparateThreads,
         observe: Observe,
         hurry: Callable[[], None],
     ) -> None:
@@ -74,7 +77,7 @@ class ProjectManager:
         self._shared = services
         self._observe = observe
         self._hurry = hurry
-        self._index = ProjectIndex(config, records)
+        self._index = ProjectIndex(config, records, readers)
         self._projects: dict[str, Project] = {}
         self.damaged = DamagedProjects()
         self._entrance = Entrance(config, self._index, self.damaged, self._projects)

@@ -203,3 +203,12 @@ async def test_who_holds_the_loop_does_not_keep_the_server_from_ending(serve_bad
         assert re.search("without waiting for the thread main: the plugin 'bad', block", server.log)
         with contextlib.suppress(aiohttp.ClientError):
             await answer
+
+
+async def test_the_server_ends_although_something_never_does(serve_bad):
+    async with serve_bad() as server:
+        assert (await server.client.post("/v1/bad/ways/hold-end")).status == 204
+        await server.end()
+        assert await server.ended() == 1
+        assert re.search("ends without waiting for the task '.*': the plugin 'bad'", server.log)
+        assert "INFO stopped\n" not in server.log

@@ -3,11 +3,12 @@
 import asyncio
 import errno
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
-from api_calls import ID
-from faults import failing
+from api_calls import ID, later
+from faults import before, failing
 from file_trees import names_below
 
 
@@ -264,3 +265,24 @@ async def test_a_project_that_is_a_mount_point_can_be_deleted(client, small_disk
         assert (await client.post(f"{project}/close")).status == 204
     assert [*small_disk.iterdir()] == []
     assert (await client.get("/v1/projects")).json == []
+
+
+async def test_paths_on_a_disk_that_does_not_answer_hold_up_nobody(
+    gns3_serving, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("gns3server.places.index.PATH_SECONDS", 0.2)
+    dead, answers = tmp_path / "dead", threading.Event()
+    with before("lstat", dead, answers.wait) as looks:
+        async with gns3_serving(plugins=[]) as server:
+            client = server.client
+            asked = [later(create(client, dead / str(number))) for number in range(20)]
+            while not looks:
+                await client.get("/v1/version")
+            assert (await create(client, tmp_path / "lab")).status == 201
+            refused = await asyncio.gather(*asked)
+            assert {answer.status for answer in refused} == {409}
+            assert "does not answer" in refused[0].json["message"]
+        # The server has ended although the disk has not answered.
+        assert len(looks) == 1
+        answers.set()
+    assert not dead.exists()

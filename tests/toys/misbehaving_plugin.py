@@ -19,6 +19,7 @@ from gns3server.plugin import Call, Route, Server, hookimpl
 
 EXECUTORS: list[ThreadPoolExecutor] = []
 TASKS: set[asyncio.Task[Any]] = set()
+SERVERS: list[Server] = []
 
 
 class BlockSchema(Schema):
@@ -119,6 +120,18 @@ async def hang_at_exit() -> None:
     atexit.register(hang)
 
 
+async def hold_end() -> None:
+    """Let the end of the server wait for ever, as a disk could that does not answer."""
+    vars(sys.modules["gns3server.cli.event_loop"])["WHOLE_SECONDS"] = 2.0
+    leave(hold(SERVERS[-1]))
+
+
+async def hold(server: Server) -> None:
+    """Be about to open a project, and never do it."""
+    async with server.projects.alone_with("any"):
+        await swallow()
+
+
 async def misbehave_not() -> None:
     """Do nothing."""
 
@@ -148,7 +161,7 @@ WAYS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     for function in (
         *(leave_server, interrupt, cancel, wait, swallow, leave_task, leave_callback),
         *(leave_deaf_task, stop_loop, leave_thread, hang_in_threads, leave_executor),
-        *(use_executor, hang_at_exit, misbehave_not, fail, fail_oddly),
+        *(use_executor, hang_at_exit, hold_end, misbehave_not, fail, fail_oddly),
     )
 }
 
@@ -196,6 +209,7 @@ def gns3_routes() -> list[Route]:
 @asynccontextmanager
 async def gns3_lifespan(server: Server) -> AsyncIterator[None]:
     """A task group, in which a task of its own may fail while the server runs."""
+    SERVERS.append(server)
     fails = server.settings.environ.get("BAD_LIFESPAN")
     async with asyncio.TaskGroup() as group:
         if fails:
