@@ -353,7 +353,7 @@ def _records(directory: Path) -> list[Path]:
 
 def _move(source: Path, target: Path, records: Iterable[Path]) -> None:
     """Move what we put into a project's directory, its records last."""
-    with contextlib.suppress(FileNotFoundError):
+    if os.path.lexists(source / FILES_DIRECTORY):
         try:
             (source / FILES_DIRECTORY).rename(target / FILES_DIRECTORY)
         except OSError as error:

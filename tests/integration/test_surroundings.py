@@ -60,7 +60,7 @@ async def test_output_that_nobody_reads_keeps_nobody_waiting(run, environ, unrea
 
         await until(is_up)
         # More than is kept for a reader who may come: the rest is dropped.
-        address = "/" + "x" * 16_000
+        address = "/" + "x" * 8_000
         for _ in range((PIPE_BYTES + MOST_WAITING) // len(address) + 5):
             assert (await client.get(address)).status == 404
         assert await ends(process) == 0
