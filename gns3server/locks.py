@@ -205,9 +205,19 @@ class LockRequest:
         self._inner = inner
         self._keys = None if keys is None else tuple(keys)
         self._inner_turn: KeyedTurn | None = None
-        self.turn = asyncio.get_running_loop().create_future()
-        """Done once the turn has come, for the keys that are known so far."""
+        self._come = False
+        self._turn: asyncio.Future[None] | None = None
         self._outer_turn: Waiter | None = outer.join(exclusive, self._outer_granted)
+
+    @property
+    def turn(self) -> asyncio.Future[None]:
+        """Done once the turn has come, for the keys that are known so far."""
+        # Most turns come at once, and nobody asks.
+        if self._turn is None:
+            self._turn = asyncio.get_running_loop().create_future()
+            if self._come:
+                self._turn.set_result(None)
+        return self._turn
 
     @property
     def given_up(self) -> bool:
@@ -227,7 +237,7 @@ class LockRequest:
             raise RuntimeError("the place to be narrowed was given up")
         self._keys = keys
         if self._inner is not None and self._inner_turn is not None:
-            self.turn = asyncio.get_running_loop().create_future()
+            self._come, self._turn = False, None
             self._inner.name(self._inner_turn, keys)
         self._outer.share(self._outer_turn)
 
@@ -238,10 +248,13 @@ class LockRequest:
             self._granted()
 
     def _granted(self) -> None:
-        if not self.turn.done():
-            self.turn.set_result(None)
+        self._come = True
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
 
     async def __aenter__(self) -> None:
+        if self._come:
+            return
         try:
             await self.turn
         except BaseException:

@@ -18,9 +18,18 @@ from gns3server.http.edge import header, make_endpoint, make_middleware
 from gns3server.http.endless import EndlessStreams
 from gns3server.http.error_answers import ErrorAnswers
 from gns3server.http.families import ERROR_SHAPES, ErrorShape
-from gns3server.http.handlers import browser, files, manual, pages, projects, server, tickets
-from gns3server.http.request_log import ID, ROUTE
-from gns3server.http.routing import PARAMETER, ROUTE_TABLE, FailedPlugin, Route
+from gns3server.http.handlers import (
+    browser,
+    files,
+    manual,
+    pages,
+    projects,
+    server,
+    tickets,
+    whole_project,
+)
+from gns3server.http.request_log import FACTS
+from gns3server.http.routing import PARAMETER, ROUTE_TABLE, FailedPlugin, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.server import Server
 
@@ -31,6 +40,7 @@ CORE_ROUTES: tuple[Route, ...] = (
     *server.ROUTES,
     *tickets.ROUTES,
     *projects.ROUTES,
+    *whole_project.ROUTES,
     *files.ROUTES,
 )
 
@@ -68,7 +78,8 @@ def make_application(
     application[AUTHENTICATOR] = authenticator
     # One resource per path: of two, the first would refuse the methods of the second.
     resources: dict[str, web.Resource] = {}
-    for route in routes:
+    # aiohttp tries the patterns below one beginning in turn, and most requests are for a node.
+    for route in sorted(routes, key=lambda route: route.scope is not Scope.NODE):
         endpoint = make_endpoint(server, route, failed_plugins, streams, record)
         if route.path not in resources:
             # A name of a file may hold a newline, which is one character like any other.
@@ -92,10 +103,10 @@ def make_headers(
     async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers
         headers["Server"] = SERVER
-        if (route := request.get(ROUTE)) is not None:
-            headers["X-Route"] = route.path
-        if (name := request.get(ID)) is not None:
-            headers["X-Request-Id"] = name
+        if (facts := request.get(FACTS)) is not None:
+            headers["X-Request-Id"] = facts.id
+            if facts.route is not None:
+                headers["X-Route"] = facts.route.path
         origin = gatekeeper.allowed_origin(header(request, "Origin"))
         if origin is not None:
             headers["Access-Control-Allow-Origin"] = origin

@@ -82,7 +82,9 @@ class Connection(web.RequestHandler):
         self._head_seen = False
         self._head_timer: asyncio.Handle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._time = loop.time
+        self.lost: asyncio.Future[None] = loop.create_future()
         """Done once the connection is gone."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -169,9 +171,10 @@ class Connection(web.RequestHandler):
             super().log_exception(*args, **options)
 
     def _await_head(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._head_due = loop.time() + HEAD_LIMIT
+        # For each request: to ask for the running loop takes a system call.
+        self._head_due = self._time() + HEAD_LIMIT
         if self._head_timer is None:
+            loop = asyncio.get_running_loop()
             self._head_timer = loop.call_at(self._head_due, self._check_head)
 
     def _check_head(self, turns: int = 2) -> None:

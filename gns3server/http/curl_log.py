@@ -12,7 +12,7 @@ from aiohttp import web
 from gns3server.http.access import TICKET
 from gns3server.http.encoding import compact
 from gns3server.http.parsing import PARSED
-from gns3server.http.request_log import ROUTE
+from gns3server.http.request_log import FACTS
 from gns3server.log.rotation import MIB
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,8 @@ class CurlLog:
         if TICKET in target.query:
             target = target.without_query_params(TICKET)
         words = ["curl", "-X", request.method, f"{request.scheme}://{host}{target}"]
-        if PARSED in request and not request[ROUTE].confidential:
+        route = request[FACTS].route
+        if PARSED in request and not (route is not None and route.confidential):
             words += ["-d", compact(request[PARSED])]
         if self._complete:
             self._append((shlex.join(words) + "\n").encode(errors="backslashreplace"))

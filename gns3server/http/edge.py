@@ -27,10 +27,10 @@ from gns3server.http.media_types import answer_type, body_type
 from gns3server.http.parsing import make_loader
 from gns3server.http.queries import read_integer, read_query
 from gns3server.http.queueing import find_node, read_in_line
-from gns3server.http.request_log import ID, ROUTE, USER, begin, log_outcome, request_ids
+from gns3server.http.request_log import FACTS, RequestFacts, log_outcome, request_ids
 from gns3server.http.routing import JSON, Call, FailedPlugin, Handler, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
-from gns3server.http.upgrades import Upgrades
+from gns3server.http.upgrades import Upgrades, asks_for_websocket
 from gns3server.nodes import lifecycle
 from gns3server.server import Server
 
@@ -70,8 +70,8 @@ def make_middleware(
         if isinstance(error, PluginFault):
             bug = error.__cause__ if isinstance(error.__cause__, Exception) else None
             error = PluginFault(
-                f"{reason} It is noted in the server's log as {request[ID]}: tell the plugin's "
-                "authors."
+                f"{reason} It is noted in the server's log as {request[FACTS].id}: tell the "
+                "plugin's authors."
             )
         response = answers.respond(request, error)
         log_outcome(request, response, reason, bug=bug)
@@ -79,7 +79,8 @@ def make_middleware(
 
     @web.middleware
     async def edge(request: web.Request, handler: Endpoint) -> web.StreamResponse:
-        begin(request, next(ids), routes.get(request.match_info.route))
+        facts = RequestFacts(next(ids), routes.get(request.match_info.route))
+        request[FACTS] = facts
         try:
             cast("Connection", request.protocol).begin(request)
             gatekeeper.check(request.scheme, header(request, "Host"), header(request, "Origin"))
@@ -90,7 +91,7 @@ def make_middleware(
                 response: web.StreamResponse = web.Response(status=204, headers=PREFLIGHT)
             else:
                 if request.match_info.http_exception is None:
-                    request[USER] = authenticate(authenticator, request)
+                    facts.user = authenticate(authenticator, request)
                     check_expectation(request)
                 response = await handler(request)
         except Exception as error:
@@ -125,10 +126,15 @@ def authenticate(authenticator: Authenticator, request: web.Request) -> str:
 
     :raises Unauthorized: the caller may not.
     """
-    route = request.get(ROUTE)
-    if route is not None and route.websocket and TICKET in request.query:
+    route = request[FACTS].route
+    if route is not None and takes_ticket(route, request) and TICKET in request.query:
         return authenticator.redeem(request.query[TICKET])
     return authenticator.check(header(request, "Authorization"))
+
+
+def takes_ticket(route: Route, request: web.Request) -> bool:
+    """Whether a request is for a websocket, and so may hold a ticket."""
+    return route.websocket or (route.upgrade is not None and asks_for_websocket(request))
 
 
 def _known_error(
@@ -159,8 +165,8 @@ def _router_error(
 
 def _bug(request: web.Request) -> LabError:
     return LabError(
-        f"The server failed to carry out this request; it is noted in its log as {request[ID]}. "
-        "Please report it with that part of the log."
+        "The server failed to carry out this request; it is noted in its log as "
+        f"{request[FACTS].id}. Please report it with that part of the log."
     )
 
 
@@ -178,7 +184,8 @@ def make_endpoint(
     """
     integers, query = route.integers, route.parameters_of_query
     load, dump = make_loader(server, route), make_dumper(route)
-    handler = Upgrades().serve if route.websocket else route.handler
+    handler = Upgrades(route.handler).serve if route.websocket else route.handler
+    upgrade = None if route.upgrade is None else Upgrades(route.upgrade, heeds_ending=True).serve
 
     async def read(call: Call) -> None:
         if waits_to_be_asked(call.request):
@@ -201,8 +208,9 @@ def make_endpoint(
         # Nothing has been awaited so far: requests take their places in the order of their heads.
         await read_in_line(call, read)
         if route.is_endless:
+            chosen = upgrade if upgrade and asks_for_websocket(request) else handler
             with _joined(streams, call):
-                result = await _in_turn(call, handler)
+                result = await _in_turn(call, chosen)
         else:
             result = await _carry_out(call)
         if route.stream or route.websocket:

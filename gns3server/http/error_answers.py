@@ -11,7 +11,7 @@ from gns3server.errors import InvalidRequest, LabError, Unauthorized, Unavailabl
 from gns3server.http.encoding import encode
 from gns3server.http.families import ErrorShape, FailedRequest, is_below
 from gns3server.http.parsing import PARSED
-from gns3server.http.request_log import ID, ROUTE
+from gns3server.http.request_log import FACTS
 from gns3server.http.routing import JSON, FailedPlugin
 
 PATH_CHARACTERS = 200
@@ -71,12 +71,12 @@ class ErrorAnswers:
         return None
 
     def _render(self, shape: ErrorShape, request: web.Request, error: LabError) -> bytes | None:
-        route = request.get(ROUTE)
+        facts = request[FACTS]
         failed = FailedRequest(
-            id=request[ID],
+            id=facts.id,
             method=request.method,
             path=request.path,
-            route=route.path if route else "",
+            route=facts.route.path if facts.route else "",
             body=request.get(PARSED),
         )
         try:
@@ -91,7 +91,7 @@ class ErrorAnswers:
 
 def usual_body(request: web.Request, error: LabError) -> dict[str, Any]:
     """The shape of every error for which no plugin has another (HTTP-03, HTTP-04)."""
-    route = request.get(ROUTE)
+    route = request[FACTS].route
     body: dict[str, Any] = {"message": error.message, "status": error.status}
     if isinstance(error, InvalidRequest):
         body["path"] = route.path if route else request.path

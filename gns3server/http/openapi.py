@@ -126,9 +126,8 @@ class Document:
             security=SECURITY,
         )
         self._spec.components.security_scheme("basic", {"type": "http", "scheme": "basic"})
-        if any(route.websocket for route in self._routes):
-            by_query = {"type": "apiKey", "in": "query", "name": TICKET}
-            self._spec.components.security_scheme(TICKET, by_query)
+        by_query = {"type": "apiKey", "in": "query", "name": TICKET}
+        self._spec.components.security_scheme(TICKET, by_query)
         self._converter = cast("Any", self._marshmallow.converter)
         self._converter.add_attribute_function(node_id)
         self._choices: dict[str, dict[str, Any]] = {}
@@ -179,7 +178,7 @@ class Document:
             ],
             "responses": self._responses(route),
         }
-        if route.websocket:
+        if route.websocket or route.upgrade is not None:
             operation["security"] = [*SECURITY, {TICKET: []}]
         if route.raw or route.body is not None:
             operation["requestBody"] = self._request_body(route)
@@ -204,9 +203,9 @@ class Document:
     def _responses(self, route: Route) -> dict[str, Any]:
         shape = self._shape_of(route.path)
         responses = {n: problem(n, text, shape) for n, text in problems_of(route).items()}
-        if route.websocket:
+        if route.websocket or route.upgrade is not None:
             responses[101] = answer(101, "The connection is a websocket from now on")
-        else:
+        if not route.websocket:
             responses[route.status] = self._success(route)
             if 206 in route.errors:
                 content = responses[route.status]["content"]

@@ -60,7 +60,7 @@ def problems_of(route: Route) -> dict[int, str]:
         problems.setdefault(415, "The body is of a media type that is not taken")
     if route.answer_types:
         problems.setdefault(406, "There is no answer of a media type that Accept asks for")
-    if route.websocket:
+    if route.websocket or route.upgrade is not None:
         problems.setdefault(426, "The request does not ask for a websocket as it should")
     return problems
 

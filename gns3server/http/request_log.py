@@ -7,6 +7,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import orjson
@@ -18,10 +19,24 @@ from gns3server.http.routing import JSON, Route
 
 log = logging.getLogger(__name__)
 
-ROUTE: web.RequestKey[Route] = web.RequestKey("route")
-ID: web.RequestKey[str] = web.RequestKey("id")
-USER: web.RequestKey[str] = web.RequestKey("user")
-BEGAN: web.RequestKey[float] = web.RequestKey("began")
+
+@dataclass(slots=True)
+class RequestFacts:
+    """What is known about a request besides what it holds.
+
+    :param id: its name in the log, and in the header ``X-Request-Id``.
+    :param route: ``None`` if there is none for its path and method.
+    :param began: when its head had arrived, by the monotonic clock.
+    :param user: who sent it; empty while that is not known, and if nobody has to say.
+    """
+
+    id: str
+    route: Route | None
+    began: float = field(default_factory=time.monotonic)
+    user: str = ""
+
+
+FACTS: web.RequestKey[RequestFacts] = web.RequestKey("facts")
 
 CONTENT_CHARACTERS = 2000
 """How much of a body the log shows."""
@@ -31,14 +46,6 @@ def request_ids() -> Iterator[str]:
     """Names for requests; they differ between servers, so that logs can be merged."""
     prefix = secrets.token_hex(3)
     return (f"{prefix}-{number}" for number in itertools.count(1))
-
-
-def begin(request: web.Request, request_id: str, route: Route | None) -> None:
-    """Name a request and, if there is one, its route; its time is measured from now on."""
-    request[ID] = request_id
-    request[BEGAN] = time.monotonic()
-    if route is not None:
-        request[ROUTE] = route
 
 
 def log_outcome(
@@ -53,32 +60,35 @@ def log_outcome(
     :param reason: why the answer is an error, empty if it is not one.
     :param bug: logged with its traceback.
     """
-    route = request.get(ROUTE)
+    facts = request[FACTS]
+    route = facts.route
     quiet = not reason and (route is None or not route.changes)
     failed = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     level = logging.ERROR if failed else logging.DEBUG if quiet else logging.INFO
-    if log.isEnabledFor(level):
-        log.log(
-            level,
-            "%s %s %s %s %s -> %d in %d ms%s",
-            request[ID],
-            request.remote or "-",
-            request.get(USER) or "-",
-            request.method,
-            request.rel_url.raw_path,
-            response.status,
-            (time.monotonic() - request[BEGAN]) * 1000,
-            f": {reason}" if reason else "",
-            exc_info=bug,
-        )
+    if not log.isEnabledFor(level):
+        return
+    log.log(
+        level,
+        "%s %s %s %s %s -> %d in %d ms%s",
+        facts.id,
+        request.remote or "-",
+        facts.user or "-",
+        request.method,
+        request.rel_url.raw_path,
+        response.status,
+        (time.monotonic() - facts.began) * 1000,
+        f": {reason}" if reason else "",
+        exc_info=bug,
+    )
     if log.isEnabledFor(logging.DEBUG) and not (route is not None and route.confidential):
         log_content(request, response)
 
 
 def log_content(request: web.Request, response: web.StreamResponse) -> None:
     """Log the request's and the answer's content, if it is JSON."""
+    facts = request[FACTS]
     if request.get(PARSED):
-        log.debug("%s asked %s", request[ID], compact(request[PARSED])[:CONTENT_CHARACTERS])
+        log.debug("%s asked %s", facts.id, compact(request[PARSED])[:CONTENT_CHARACTERS])
     body = getattr(response, "body", None)
     if isinstance(body, bytes) and response.content_type == JSON:
-        log.debug("%s answered %s", request[ID], compact(orjson.loads(body))[:CONTENT_CHARACTERS])
+        log.debug("%s answered %s", facts.id, compact(orjson.loads(body))[:CONTENT_CHARACTERS])

@@ -229,6 +229,8 @@ class Route:
         ``answer_type`` is what the client asks for.
     :param endless: the answer is a stream without an end of its own; there is no HEAD for it. It
         has to end when the call's ``ending`` says so, and is cut off some time later.
+    :param upgrade: for an endless stream, the handler that serves it as a websocket to clients that
+        ask for one; it gets that as the call's ``websocket``, and ends when ``ending`` says so.
     :param websocket: a websocket, of method GET; the handler gets it as the call's ``websocket``.
     :param limit: seconds that the handler of a plugin's route may take, 60 by default;
         after that it is cancelled, and the answer is 503. Streams, websockets and raw bodies have
@@ -262,6 +264,7 @@ class Route:
     answer_type: str = JSON
     answer_types: tuple[str, ...] = ()
     endless: bool = False
+    upgrade: Handler | None = None
     websocket: bool = False
     limit: float | None = None
     confidential: bool = False

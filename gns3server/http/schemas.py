@@ -182,6 +182,40 @@ class ProjectObjectSchema(Schema):
     temporary = fields.Boolean(required=True)
 
 
+class WireSchema(Schema):
+    """What is plugged into a node, and where."""
+
+    adapter = fields.Integer(data_key="adapter_number", required=True)
+    port = fields.Integer(data_key="port_number", required=True)
+    nio = fields.Dict(required=True)
+
+
+class NodeSummarySchema(Schema):
+    """A node of any type, in a list of all nodes of a project."""
+
+    id = UuidText(data_key="node_id", required=True)
+    project_id = UuidText(required=True)
+    type = fields.String(required=True)
+    name = fields.String(required=True)
+    state = NodeStatus(data_key="status", required=True)
+    console = port_field(required=True, allow_none=True)
+    wires = fields.List(fields.Nested(WireSchema), required=True)
+
+
+class NodeFailureSchema(Schema):
+    """Why something could not be done with a node."""
+
+    id = UuidText(data_key="node_id", required=True)
+    message = fields.String(required=True)
+
+
+class NodesOutcomeSchema(Schema):
+    """All nodes of a project after something was done with them, and where that has failed."""
+
+    nodes = fields.List(fields.Nested(NodeSummarySchema), required=True)
+    failed = fields.List(fields.Nested(NodeFailureSchema), required=True)
+
+
 class LayoutSchema(Schema):
     """Where nodes are drawn and how, by their ids. A PUT changes what it names and nothing else."""
 

@@ -15,12 +15,12 @@ from gns3server.calls import LimitedCalls
 from gns3server.errors import LabError, UpgradeRequired
 from gns3server.http import endless
 from gns3server.http.connections import Connection
-from gns3server.http.request_log import ID
-from gns3server.http.routing import Call
+from gns3server.http.request_log import FACTS
+from gns3server.http.routing import Call, Handler
 from gns3server.http.websockets import (
     DONE,
     FAILED,
-    GOING_AWAY,
+    GOING,
     MESSAGE_BYTES,
     REFUSED,
     Close,
@@ -35,17 +35,27 @@ HEARTBEAT = 30.0
 PATIENCE = 1.0
 """Seconds that a handler has to return once its websocket has ended, and again once cancelled."""
 
-GOING = Close(GOING_AWAY, "The server stops, or the project was closed or deleted.")
+
+def asks_for_websocket(request: web.Request) -> bool:
+    """Whether a client wants the connection to become a websocket (RFC 6455, 4.1)."""
+    return request.headers.get("Upgrade", "").lower() == "websocket"
 
 
 class Upgrades:
-    """Serves websockets."""
+    """Serves websockets.
 
-    def __init__(self) -> None:
+    :param handler: serves each of them.
+    :param heeds_ending: it ends by itself when the call's ``ending`` says so, and may have
+        something to send before.
+    """
+
+    def __init__(self, handler: Handler, *, heeds_ending: bool = False) -> None:
+        self._handler = handler
+        self._heeds_ending = heeds_ending
         self._handlers = LimitedCalls(PATIENCE)
 
     async def serve(self, call: Call) -> web.StreamResponse:
-        """Turn a request into a websocket, and run the route's handler with it.
+        """Turn a request into a websocket, and run the handler with it.
 
         :raises UpgradeRequired: the request does not ask for one, or not as it should.
         """
@@ -64,8 +74,9 @@ class Upgrades:
         endless.limit_buffer(call.request)
         await response.prepare(call.request)
         websocket = call.found_websocket = WebSocket(response)
-        call.ending.tell(partial(websocket.finish, GOING))
-        work = asyncio.create_task(_handle(call))
+        if not self._heeds_ending:
+            call.ending.tell(partial(websocket.finish, GOING))
+        work = asyncio.create_task(self._handle(call))
         async with (
             _beside(websocket.take_in(), websocket.pass_on()) as (taking, passing),
             _beside(_close(call.request, response, websocket, taking, passing)) as (closing,),
@@ -78,6 +89,9 @@ class Upgrades:
             websocket.finish(_outcome(call, work))
             await closing
         return response
+
+    async def _handle(self, call: Call) -> None:
+        await self._handler(call)
 
     async def _wait(self, call: Call, work: asyncio.Task[Any], websocket: WebSocket) -> None:
         """Wait for the handler, which must end soon after its websocket."""
@@ -92,11 +106,8 @@ class Upgrades:
             work.cancel()
             await asyncio.wait({work}, timeout=PATIENCE)
         if not work.done():
-            log.error("%s: the handler of %s does not end", call.request[ID], call.route.plain_path)
-
-
-async def _handle(call: Call) -> None:
-    await call.route.handler(call)
+            name = call.request[FACTS].id
+            log.error("%s: the handler of %s does not end", name, call.route.plain_path)
 
 
 def _outcome(call: Call, work: asyncio.Task[Any]) -> Close:
@@ -105,8 +116,8 @@ def _outcome(call: Call, work: asyncio.Task[Any]) -> Close:
         return GOING
     error = work.exception()
     if error is None:
-        return Close(DONE)
-    name = call.request[ID]
+        return GOING if call.ending.is_set() else Close(DONE)
+    name = call.request[FACTS].id
     if isinstance(error, LabError):
         log.info("%s: the websocket was ended: %s", name, error.log or error.message)
         return Close(REFUSED + error.status, error.message)

@@ -44,6 +44,12 @@ class Close:
         return self.reason.encode()[:REASON_BYTES].decode(errors="ignore").encode()
 
 
+GOING = Close(GOING_AWAY, "The server stops, or the project was closed or deleted.")
+FALLEN_BEHIND = Close(
+    FELL_BEHIND, "This client fell too far behind: connect again, and read faster."
+)
+
+
 class WebSocket:
     """A websocket of one client.
 
@@ -58,6 +64,8 @@ class WebSocket:
         self._outgoing: deque[tuple[WSMsgType, bytes]] = deque()
         self._outgoing_bytes = 0
         self._arrived, self._taken, self._queued = (asyncio.Event() for _ in range(3))
+        self._gone = asyncio.Event()
+        self._gone.set()
         self.ended: asyncio.Future[Close | None] = asyncio.get_running_loop().create_future()
         """Done once it has ended; ``None`` if the client ended it."""
 
@@ -94,8 +102,7 @@ class WebSocket:
             return
         if len(self._outgoing) >= QUEUE_MESSAGES or self._outgoing_bytes > QUEUE_BYTES:
             self._outgoing.clear()
-            reason = "This client fell too far behind: connect again, and read faster."
-            self.finish(Close(FELL_BEHIND, reason))
+            self.finish(FALLEN_BEHIND)
             return
         if isinstance(message, str):
             kind, content = WSMsgType.TEXT, message.encode()
@@ -104,6 +111,14 @@ class WebSocket:
         self._outgoing.append((kind, content))
         self._outgoing_bytes += len(content)
         self._queued.set()
+        self._gone.clear()
+
+    async def sent(self) -> None:
+        """Wait until all messages are on their way to the client, or the websocket has ended.
+
+        Code that has more to send than may wait for a client does this now and then.
+        """
+        await self._gone.wait()
 
     def close(self, code: int = DONE, reason: str = "") -> None:
         """End it once everything sent before is on its way.
@@ -124,6 +139,7 @@ class WebSocket:
             self.ended.set_result(close)
             self._arrived.set()
             self._queued.set()
+            self._gone.set()
 
     async def take_in(self) -> None:
         """Take in what the client sends, at most one message ahead of the handler."""
@@ -150,5 +166,7 @@ class WebSocket:
                 kind, content = self._outgoing.popleft()
                 self._outgoing_bytes -= len(content)
                 await self._response.send_frame(content, kind)
+                if not self._outgoing:
+                    self._gone.set()
         finally:
             self.finish(None)

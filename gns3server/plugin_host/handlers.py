@@ -53,8 +53,11 @@ class Handlers:
         """The route to install in place of one of a plugin's own."""
         endless = route.stream or route.raw or route.websocket
         limit = None if endless else route.limit or HANDLER_SECONDS
-        handler = partial(self._handle, replace(route, plugin=plugin, limit=limit))
-        return replace(route, plugin=plugin, limit=limit, handler=handler)
+        own = replace(route, plugin=plugin, limit=limit)
+        handler, upgrade = partial(self._handle, own), None
+        if route.upgrade is not None:
+            upgrade = partial(self._handle, replace(own, handler=route.upgrade, websocket=True))
+        return replace(own, handler=handler, upgrade=upgrade)
 
     def wrap_shape(self, plugin: str, shape: ErrorShape) -> ErrorShape:
         """The shape of errors to install in place of one of a plugin's own."""

@@ -143,6 +143,12 @@ def _check_stream(where: str, route: Route) -> None:
             f"{where} never ends and would hold its project or node forever: set its scope to "
             "SERVER, which can find a project too, or FIND_NODE"
         )
+    if route.upgrade is not None:
+        if route.method != "GET" or not (route.stream and route.endless):
+            raise Unfit(
+                f"{where} has an upgrade, which only an endless stream with the method GET can have"
+            )
+        _check_handler(where, route.upgrade)
     if not route.websocket:
         return
     if route.method != "GET":

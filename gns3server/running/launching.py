@@ -42,11 +42,16 @@ def catch_ignored_signals() -> None:
             signal.signal(number, signal.SIG_DFL if default else lambda *_: None)
 
 
+def unblock_signals() -> None:
+    """Unblock all signals for this thread, so that no program that it starts has any blocked."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 def launch(spec: LaunchSpec, run_id: str, base_env: Mapping[str, str]) -> Handle:
     """Start the program of a spec, in a session of its own.
 
-    It starts clean: no signal is ignored (see :func:`catch_ignored_signals`) or blocked, and it
-    has no descriptors other than the null device and its log.
+    It starts clean: no signal is ignored (see :func:`catch_ignored_signals`) or blocked (see
+    :func:`unblock_signals`), and it has no descriptors other than the null device and its log.
 
     :param spec: what to start, and where.
     :param run_id: identifies its processes, in their environment.
@@ -122,8 +127,6 @@ def _popen(spec: LaunchSpec, environment: Mapping[str, str]) -> subprocess.Popen
         log = open_log(Path(spec.cwd, spec.log_name))
     except OSError as error:
         raise LaunchFailed(f"cannot open the log {spec.log_name}: {_advice(error)}") from error
-    # This thread keeps the empty mask: signals blocked at the server's start are not inherited.
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         with _timer_slack(spec.timer_slack_ns):
             return subprocess.Popen(

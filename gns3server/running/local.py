@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
 from gns3server.running.identity import Handle, ProcessIdentity, open_carriers, send_signal
-from gns3server.running.launching import catch_ignored_signals, launch
+from gns3server.running.launching import catch_ignored_signals, launch, unblock_signals
 from gns3server.running.local_run import LocalRun, RunState
 from gns3server.running.logs import bound_log
 from gns3server.running.procfs import run_ids_below
@@ -51,6 +51,7 @@ class LocalRunner:
         self._reader = reader or KernelReader()
         self._hurry = asyncio.Event()
         self._spawner = thread_pool("spawner")
+        self._spawner.submit(unblock_signals)
         self._runs: set[LocalRun] = set()
         self._log_keeper: asyncio.Task[None] | None = None
         self._owned: set[asyncio.Task[Any]] = set()

@@ -48,7 +48,7 @@ Statement = tuple[str, Sequence[Any]]
 
 @dataclass(eq=False)
 class Database:
-    """One open file; only the writer thread touches the connection.
+    """One open file; only the writer thread uses the connection.
 
     :param inode: which file it is, by whatever name; ``None`` while there is none.
     :param found: what was read from it when it was opened.
@@ -117,7 +117,7 @@ class DatabaseThread:
                 else:
                     db.found = _read(db, read)
             except BaseException:
-                self._close_file(db)
+                self._close_file(db, _take_connection(db))
                 raise
 
         self.opened.add(database)
@@ -226,10 +226,15 @@ class DatabaseThread:
     async def close_database(self, database: Database) -> None:
         """Close one file, whose changes are durable already."""
         self.opened.discard(database)
-        await self._submit(_Job(database, call=self._close_file))
+        # Shielded: otherwise a file could be left that is neither closed nor anybody's.
+        await asyncio.shield(asyncio.ensure_future(self._put_away(database)))
 
-    def _close_file(self, database: Database) -> None:
-        connection, database.connection = database.connection, None
+    async def _put_away(self, database: Database) -> None:
+        connection = await self._submit(_Job(database, call=_take_connection))
+        # SQLite moves the log into the file and waits for the disk: several files at a time.
+        await asyncio.to_thread(self._close_file, database, connection)
+
+    def _close_file(self, database: Database, connection: sqlite3.Connection | None) -> None:
         if connection is not None:
             connection.close()
         self._give_back(database)
@@ -237,7 +242,9 @@ class DatabaseThread:
     async def close(self) -> None:
         """End the thread after everything that is queued, and release every file."""
         for database in self.opened:
-            self._jobs.put(_Job(database, call=self._close_file))
+            self._jobs.put(
+                _Job(database, call=lambda db: self._close_file(db, _take_connection(db)))
+            )
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -282,6 +289,11 @@ def _connection(database: Database) -> sqlite3.Connection:
     return database.connection
 
 
+def _take_connection(database: Database) -> sqlite3.Connection | None:
+    connection, database.connection = database.connection, None
+    return connection
+
+
 def _read(database: Database, read: Callable[[sqlite3.Connection], T]) -> T:
     try:
         return read(_connection(database))
@@ -299,7 +311,11 @@ def _finish(job: _Job, call: Callable[[Database], Any] | None) -> None:
 def _open(database: Database, migrations: Migrations) -> None:
     try:
         connection = sqlite3.connect(
-            database.path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=64
+            database.path,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            cached_statements=64,
+            check_same_thread=False,
         )
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")

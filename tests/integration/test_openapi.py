@@ -114,7 +114,8 @@ async def test_a_node_id_may_be_an_old_project_s_integer(document):
 async def test_it_says_how_to_log_in(document):
     assert document["security"] == [{}, {"basic": []}]
     assert document["components"]["securitySchemes"] == {
-        "basic": {"type": "http", "scheme": "basic"}
+        "basic": {"type": "http", "scheme": "basic"},
+        "ticket": {"type": "apiKey", "in": "query", "name": "ticket"},
     }
 
 

@@ -297,3 +297,20 @@ async def test_they_count_as_listeners(gns3_serving, make_entry_point, until):
             return await again.close()
 
         await until(has_room)
+
+
+# Beside a stream ------------------------------------------------------------------------
+
+
+async def test_a_stream_of_a_plugin_can_also_be_a_websocket(client, project, connect):
+    path = f"projects/{project.rpartition('/')[2]}/drops"
+    async with (
+        aiohttp.ClientSession(client.url) as session,
+        session.get(f"/front/{path}") as answer,
+    ):
+        assert await answer.content.readline() == b"drop\n"
+    async with connect(path) as socket:
+        assert await socket.receive_str() == "drop"
+        assert (await client.delete(project)).status == 204
+        received, code = await end_of(socket)
+    assert (received[-1], code) == ("last drop", 1001)

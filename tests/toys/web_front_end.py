@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from aiohttp import web
+
 from gns3server.plugin import Call, Conflict, Route, Scope, StaticFiles, hookimpl
 
 
@@ -62,6 +64,23 @@ async def show_node(call: Call) -> None:
         call.websocket.send(call.node.name)
 
 
+async def drip(call: Call) -> web.StreamResponse:
+    """Send a line now and then, as a stream without an end."""
+    response = web.StreamResponse()
+    await response.prepare(call.request)
+    while not await call.ending.wait(0.01):
+        await response.write(b"drop\n")
+    return response
+
+
+async def drip_messages(call: Call) -> None:
+    """Send the same lines as messages, and a last one."""
+    while not (call.websocket.closed or await call.ending.wait(0.01)):
+        call.websocket.send("drop")
+        await call.websocket.sent()
+    call.websocket.send("last drop")
+
+
 def socket(path: str, handler: object, scope: Scope = Scope.SERVER) -> Route:
     """One of its websockets."""
     return Route(
@@ -83,6 +102,17 @@ def gns3_routes() -> list[Route | StaticFiles]:
     """The page, and the websockets."""
     return [
         StaticFiles(prefix="/front/page", package="web_pages", folder="static"),
+        Route(
+            method="GET",
+            path="/front/projects/{project_id}/drops",
+            handler=drip,
+            upgrade=drip_messages,
+            stream=True,
+            endless=True,
+            changes=False,
+            summary="A stream that is also a websocket",
+            tag="front",
+        ),
         socket("echo", echo),
         socket("flood", flood),
         socket("stay", stay),

@@ -203,6 +203,32 @@ async def test_a_closed_file_takes_no_changes(thread, database):
 # Opening --------------------------------------------------------------------------
 
 
+async def test_a_file_that_is_slow_to_close_holds_up_no_other(thread, database, tmp_path):
+    """When a server stops, SQLite waits for the disk once or twice for every project."""
+    slow = await thread.open(tmp_path / "slow.db", [TABLES])
+    begun, may_end = threading.Event(), threading.Event()
+
+    class SlowConnection:
+        def __init__(self, connection: sqlite3.Connection) -> None:
+            self._connection = connection
+
+        def close(self) -> None:
+            begun.set()
+            assert may_end.wait(60)
+            self._connection.close()
+
+    slow.connection = SlowConnection(slow.connection)
+    closing = asyncio.ensure_future(thread.close_database(slow))
+    try:
+        assert await asyncio.to_thread(begun.wait, 60)
+        await thread.commit(database, (INSERT, (1, "x")))
+        assert not closing.done()
+    finally:
+        may_end.set()
+    await closing
+    assert await ids(thread, await thread.open(tmp_path / "slow.db", [TABLES])) == []
+
+
 async def test_a_second_opener_is_refused(thread, database):
     second = DatabaseThread()
     with pytest.raises(DatabaseError, match="locked"):

@@ -17,7 +17,7 @@ from gns3server.http.schemas import (
     ProjectObjectSchema,
     ProjectUpdateSchema,
 )
-from gns3server.http.streams import stream
+from gns3server.http.streams import send_events, stream
 from gns3server.projects.damaged import Damage
 from gns3server.projects.project import Project
 from gns3server.server import Server
@@ -74,6 +74,11 @@ async def commit(call: Call) -> None:
     await call.server.projects.commit(call.project)
 
 
+async def open_again(call: Call) -> Mapping[str, Any]:
+    """Open a project that is closed or was damaged; an open one is left alone."""
+    return describe(call.server, await call.server.projects.open(call.path["project_id"]))
+
+
 async def close(call: Call) -> None:
     """Close a project, unless several clients listen to it (contract 1.9, D-12)."""
     if not call.server.projects.is_listened_to(call.project):
@@ -107,6 +112,16 @@ async def list_damaged(call: Call) -> list[Damage]:
 async def listen(call: Call) -> web.StreamResponse:
     """Stream the events of one project, starting after a number if one is given."""
     return await stream(call, call.project, call.query.get("since"))
+
+
+async def listen_by_websocket(call: Call) -> None:
+    """Send the events of one project to a websocket."""
+    await send_events(call, call.project, call.query.get("since"))
+
+
+async def listen_everywhere_by_websocket(call: Call) -> None:
+    """Send the events of all projects to a websocket."""
+    await send_events(call)
 
 
 async def listen_everywhere(call: Call) -> web.StreamResponse:
@@ -188,6 +203,17 @@ ROUTES = (
     ),
     Route(
         method="POST",
+        path=f"{PROJECT}/open",
+        handler=open_again,
+        closed_too=True,
+        damaged_too=True,
+        tag=TAG,
+        summary="Open a project that is closed, by its id",
+        answer=ProjectObjectSchema,
+        errors={409: "It is damaged, or too many projects are open"},
+    ),
+    Route(
+        method="POST",
         path=f"{PROJECT}/close",
         handler=close,
         scope=Scope.WHOLE_PROJECT,
@@ -238,11 +264,12 @@ ROUTES = (
         method="GET",
         path=f"{PROJECT}/notifications",
         handler=listen,
+        upgrade=listen_by_websocket,
         changes=False,
         stream=True,
         endless=True,
         tag="notifications",
-        summary="Events of a project, one JSON object a line",
+        summary="Events of a project, one JSON object a line, or a message of a websocket",
         answer=EventSchema,
         query={"since": "Number the events, and begin with those after this number"},
         errors={409: "Too many listeners"},
@@ -252,11 +279,12 @@ ROUTES = (
             method="GET",
             path=path,
             handler=listen_everywhere,
+            upgrade=listen_everywhere_by_websocket,
             changes=False,
             stream=True,
             endless=True,
             tag="notifications",
-            summary="Events of all projects, one JSON object a line",
+            summary="Events of all projects, one JSON object a line, or a message of a websocket",
             answer=EventSchema,
             errors={409: "Too many listeners"},
         )
