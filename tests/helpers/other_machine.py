@@ -304,7 +304,8 @@ def other_host(directory: Path) -> Iterator[OtherHost]:
                 yield OtherHost(path, agent.pid, here, there)
         finally:
             agent.stdin.close()
-        assert agent.stderr.read() == ""
+        said = agent.stderr.read()
+        assert said == "", said
         assert agent.wait() == 0
 
 

@@ -23,12 +23,12 @@ from api_calls import new_project
 from faults import failing, without_strays
 
 from gns3server.__main__ import main
-from gns3server.cli.doctor import survey
 from gns3server.http.client import Client
 from gns3server.places.paths import DELETED, MOVING
 from gns3server.places.relocation import REPLACED
 from gns3server.running import identity
 from gns3server.running.procfs import RUN_ID_VARIABLE
+from gns3server.storage import file_check
 
 pytestmark = pytest.mark.heavy
 
@@ -424,16 +424,18 @@ async def test_a_project_that_could_not_be_changed_is_not_in_order(
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
 
-    def refuse(path):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    def refuse(directory, *files):
+        if directory.name != LAB:
+            return None
+        return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
 
     # Root may write everywhere, and the tests may be root's.
-    monkeypatch.setattr(survey, "check_writable", refuse)
+    monkeypatch.setattr(file_check, "obstacle", refuse)
     await asyncio.to_thread(main, ["doctor"])
     found = Examined(1, capsys.readouterr().out)
     line = found.line("Projects", LAB)
     assert line.startswith("! ")
-    assert "its directory cannot be written to (Permission denied) Make" in line
+    assert "cannot be used: Permission denied" in line
 
 
 async def test_a_port_that_is_bound_elsewhere_is_in_nobodys_way(doctor, toy_process):

@@ -5,15 +5,12 @@ A running server has its files locked; their content is read from copies.
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gns3server.cli.writable import check_writable
 from gns3server.projects.damaged import runs_of
 from gns3server.running.identity import read_boot_id
 from gns3server.running.procfs import ProcessStat, ProcessTable, processes, run_id_carriers
@@ -182,23 +179,8 @@ def _look_into(place: ProjectPlace, server: int | None) -> KnownProject:
     try:
         read = partial(read_project_of, owner=place.id)
         stored = check_file(file, PROJECT_MIGRATIONS, read, user=server)
-        _check_changeable(file)
     except DatabaseError as error:
         return KnownProject(place, error, frozenset(runs_of(file, place.path)))
     except NoRoomToExamine as error:
         return KnownProject(place, _no_room(file, error), frozenset())
     return KnownProject(place, stored, frozenset(run.id for run in stored.runs))
-
-
-def _check_changeable(file: Path) -> None:
-    """Check that a server could write to a project's file; reading it shows nothing of that.
-
-    :raises DatabaseError: it could not.
-    """
-    if not os.access(file, os.W_OK):
-        raise refusal(file, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
-    try:
-        check_writable(file.parent)
-    except OSError as error:
-        reason = f"cannot be used: its directory cannot be written to ({error.strerror})"
-        raise DatabaseError(file, reason, "Make the directory writable.") from error
