@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 from rst_blocks import Block, blocks
 from vpcs_newcomer import (
-    LISTENS,
     README,
     ROOT,
     Newcomer,
@@ -155,10 +154,11 @@ class ServerTerminal:
         self._shell = shell
         self._serving = False
 
-    def serve(self) -> None:
-        """Start the server."""
-        self._shell.type("gns3server")
-        self._shell.expect(LISTENS)
+    def serve(self, command: str = "gns3server") -> None:
+        """Start a server, in place of one that runs already."""
+        self.interrupt()
+        self._shell.type(command)
+        self._shell.expect("listens on http://")
         self._serving = True
 
     def interrupt(self) -> None:
@@ -179,8 +179,8 @@ def read(reader: Newcomer, page: Page) -> None:
             server.serve()
         for block, following in shell_blocks(ROOT / page.path):
             for command in filter(is_run, commands(block)):
-                if command == "gns3server":
-                    server.serve()
+                if command == "gns3server" or command.startswith("gns3server --state-path "):
+                    server.serve(command)
                 elif command.startswith("telnet "):
                     assert following is not None
                     use_console(shell, command, following)
