@@ -124,6 +124,9 @@ def test_the_core_names_no_emulator():
     for path in sorted(CORE.rglob("*")):
         if path.is_dir() or path.suffix in (".pyc", ".gz") or path.name.startswith("demo"):
             continue
+        # Made from docs/ by a build.
+        if path.is_relative_to(CORE / "manual"):
+            continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             if EMULATORS.search(STATEMENT.sub("", line)):
                 named.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
