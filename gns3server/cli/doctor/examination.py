@@ -19,7 +19,7 @@ from gns3server.cli.doctor.projects import projects
 from gns3server.cli.doctor.report import Finding, Section, problems, render
 from gns3server.cli.doctor.reserved import reserved_ports
 from gns3server.cli.doctor.survey import Survey, take_survey
-from gns3server.http.connections import why_unbound
+from gns3server.http.accepting import why_unbound
 from gns3server.running.identity import read_boot_id
 from gns3server.settings.errors import SettingsError
 from gns3server.settings.schema import Settings
@@ -37,7 +37,7 @@ def run_doctor(settings: Settings, *, cleaning: bool) -> int:
     try:
         if cleaning:
             sections.append(clean_alone(settings))
-        sections += check_file(settings)
+        sections += examine(settings)
     except AlreadyRunning as error:
         print(f"gns3server doctor: nothing was cleaned: {error}")
         return 1
@@ -51,7 +51,7 @@ def run_doctor(settings: Settings, *, cleaning: bool) -> int:
     return 1 if count else 0
 
 
-def check_file(settings: Settings) -> list[Section]:
+def examine(settings: Settings) -> list[Section]:
     """Look at everything, and change nothing.
 
     :raises OSError: the kernel does not list its processes.
