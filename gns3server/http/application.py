@@ -11,9 +11,10 @@ from typing import cast
 
 from aiohttp import web
 
+from gns3server.http.accepting import accepting
 from gns3server.http.access import AUTHENTICATOR, Authenticator
 from gns3server.http.bodies import BODY_LIMIT, expect_nothing_yet
-from gns3server.http.connections import SERVER, accepting
+from gns3server.http.connections import SERVER
 from gns3server.http.edge import header, make_endpoint, make_middleware
 from gns3server.http.endless import EndlessStreams
 from gns3server.http.error_answers import ErrorAnswers

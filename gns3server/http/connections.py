@@ -1,22 +1,16 @@
-"""What this server adds to aiohttp's connections: limits in time, and a limit on their number.
+"""What this server adds to aiohttp's connections: limits in time.
 
 aiohttp allows as long for a head as for the next request, and waits forever for a client that
-does not read. asyncio accepts connections until no file descriptor is left for anything else.
+does not read.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import os
 import re
-import resource
-import socket
-import ssl
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -25,7 +19,7 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.http_exceptions import InvalidURLError, LineTooLong
 
 from gns3server import __version__
-from gns3server.errors import RequestTimeout, advice
+from gns3server.errors import RequestTimeout
 from gns3server.http.encoding import encode
 from gns3server.http.routing import JSON
 
@@ -53,34 +47,13 @@ file of a project that is listed can be asked for."""
 HEADER_LIMIT = 8190
 """Bytes of one header."""
 
-WAITING_CONNECTIONS = 1024
-"""Connections that may wait in the kernel to be accepted."""
-
-MOST_STRANGERS = 256
-"""Connections of those who have not shown the password yet, if one is asked for."""
-
-ACCEPT_AGAIN = 1.0
-"""Seconds after which it is tried again to accept connections, when that was not possible."""
-
 QUOTED = re.compile(r":? *(?:b['\"]|bytearray\().*")
 """What aiohttp quotes of a request, as Python writes bytes."""
 
-FULL = (
-    "As many connections are open as this server can have: close some, or raise the limit of its "
-    "open files (ulimit -n)."
-)
-
-BLANKS = (
-    "This cannot be read as an HTTP/1.0 or HTTP/1.1 request: there are two blanks in a row in its "
+TWO_SPACES = (
+    "This cannot be read as an HTTP/1.0 or HTTP/1.1 request: there are two spaces in a row in its "
     "first line."
 )
-
-UNBOUND = {
-    errno.EADDRINUSE: "Stop what uses the port, or choose another one: --port NUMBER",
-    errno.EADDRNOTAVAIL: "Give an address that this machine has: --host 127.0.0.1",
-    errno.EACCES: "Choose a port from 1024 on: --port NUMBER",
-}
-"""What to type if an address cannot be bound, by the kernel's error number."""
 
 LATE = (
     f"The head of the request did not arrive within {HEAD_LIMIT:.0f} seconds: connect again and "
@@ -92,24 +65,36 @@ class Connection(web.RequestHandler):
     """aiohttp's connection, with the limits in time that it lacks.
 
     One timer per connection looks at a clock now and then: a request costs no timer.
+
+    :param authenticated: called once a request has come on it whose caller may call.
     """
 
     def __init__(
-        self, manager: web.Server, *, vouched_for: Callable[[Connection], object], **options: Any
+        self, manager: web.Server, *, authenticated: Callable[[Connection], object]
     ) -> None:
-        super().__init__(manager, **options)
-        self._vouched_for = vouched_for
+        loop = asyncio.get_running_loop()
+        super().__init__(
+            manager,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # it logs nothing then
+            keepalive_timeout=IDLE_LIMIT,
+            lingering_time=LINGER,
+            max_line_size=ADDRESS_LIMIT,
+            max_field_size=HEADER_LIMIT,
+            # See unpacking: what is refused is not unpacked.
+            auto_decompress=False,
+        )
+        self._on_authentication = authenticated
         self._answering = False
         self._line = b""
-        self.vouched = False
-        """Whether somebody with the right password has sent a request on it."""
+        self.authenticated = False
+        """Whether a request has come on it whose caller may call."""
         self._body: StreamReader | None = None
         self._given_up = False
         self._head_due: float | None = None
         self._head_seen = False
         self._head_timer: asyncio.Handle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
-        loop = asyncio.get_running_loop()
         self._time = loop.time
         self.lost: asyncio.Future[None] = loop.create_future()
         """Done once the connection is gone."""
@@ -126,7 +111,7 @@ class Connection(web.RequestHandler):
             # The beginning of the next head may be in it.
             self._line = b"\n"
         elif data and not self._is_first_line_fine(data):
-            self._give_up(HTTPStatus.BAD_REQUEST, BLANKS)
+            self._give_up(HTTPStatus.BAD_REQUEST, TWO_SPACES)
             return
         super().data_received(data)
         if between and data:
@@ -146,15 +131,15 @@ class Connection(web.RequestHandler):
     def _give_up(self, status: HTTPStatus, message: str) -> None:
         """Say why no request is read any more, and hang up."""
         if self.transport is not None:
-            self.transport.write(_plain_answer(status, message))
+            self.transport.write(plain_answer(status, message))
         self._given_up = True
         self.force_close()
 
-    def vouch(self) -> None:
-        """Note that somebody may call who has sent a request on it."""
-        if not self.vouched:
-            self.vouched = True
-            self._vouched_for(self)
+    def note_authentication(self) -> None:
+        """Note that a request has come on it whose caller may call."""
+        if not self.authenticated:
+            self.authenticated = True
+            self._on_authentication(self)
 
     def begin(self, request: web.Request) -> None:
         """Note that a whole head has arrived.
@@ -264,160 +249,6 @@ class Connection(web.RequestHandler):
         self._stall_timer = loop.call_later(STALL_LIMIT, self._watch_reader, now)
 
 
-class Acceptor:
-    """Takes the connections of one server, and no more of them than it can have.
-
-    Half of the file descriptors are for connections: if none were left, no node could start
-    and no change could get to the disk. A connection counts from the moment it is accepted, and
-    thus while TLS is being agreed upon.
-
-    :param asks: tells whether a login is required. Then those who have not shown the password
-        have a few places of their own: of too many, the oldest is cut off.
-    """
-
-    def __init__(
-        self, manager: web.Server, tls: ssl.SSLContext | None, asks: Callable[[], bool]
-    ) -> None:
-        self._manager = manager
-        self._tls = tls
-        self._asks = asks
-        self._limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
-        self._most_strangers = min(MOST_STRANGERS, self._limit // 2)
-        self._short = False
-        self._strangers: dict[Connection, None] = {}
-        self._arriving: dict[Connection, asyncio.Task[None]] = {}
-
-    async def accept(self, listener: socket.socket) -> None:
-        """Accept connections for ever."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                accepted, _ = await loop.sock_accept(listener)
-            except ConnectionAbortedError:
-                continue
-            except OSError as error:
-                self._no_more(error)
-                await asyncio.sleep(ACCEPT_AGAIN)
-                continue
-            self._short = False
-            if len(self._manager.connections) + len(self._arriving) >= self._limit:
-                self._refuse(accepted)
-                continue
-            connection = self._connection()
-            self._arriving[connection] = loop.create_task(self._take_in(connection, accepted))
-            self._strangers[connection] = None
-            if len(self._strangers) > self._most_strangers and self._asks():
-                self._cut_off(next(iter(self._strangers)))
-
-    def close(self) -> None:
-        """Give up what is still being agreed upon."""
-        for task in self._arriving.values():
-            task.cancel()
-
-    async def _take_in(self, connection: Connection, accepted: socket.socket) -> None:
-        """Agree with a client upon TLS, if that is wanted."""
-        loop, limit = asyncio.get_running_loop(), HEAD_LIMIT if self._tls else None
-        try:
-            # What goes wrong in an agreement is the client's matter.
-            with suppress(OSError):
-                await loop.connect_accepted_socket(
-                    lambda: connection, accepted, ssl=self._tls, ssl_handshake_timeout=limit
-                )
-        finally:
-            del self._arriving[connection]
-            if connection.transport is None:
-                self._forget(connection)
-            else:
-                connection.lost.add_done_callback(lambda _: self._forget(connection))
-
-    def _cut_off(self, stranger: Connection) -> None:
-        self._forget(stranger)
-        if stranger in self._arriving:
-            self._arriving[stranger].cancel()
-        elif stranger.transport is not None:
-            stranger.transport.abort()
-
-    def _forget(self, connection: Connection) -> None:
-        self._strangers.pop(connection, None)
-
-    def _connection(self) -> Connection:
-        return Connection(
-            self._manager,
-            loop=asyncio.get_running_loop(),
-            access_log=None,
-            keepalive_timeout=IDLE_LIMIT,
-            lingering_time=LINGER,
-            max_line_size=ADDRESS_LIMIT,
-            max_field_size=HEADER_LIMIT,
-            # See unpacking: what is refused is not unpacked.
-            auto_decompress=False,
-            vouched_for=self._forget,
-        )
-
-    def _refuse(self, accepted: socket.socket) -> None:
-        """Say that there is no room, where that can be said at once, and hang up."""
-        with accepted, suppress(OSError):
-            if self._tls is None:
-                accepted.send(_plain_answer(HTTPStatus.SERVICE_UNAVAILABLE, FULL))
-
-    def _no_more(self, error: OSError) -> None:
-        """Log once that no connection can be accepted; it is tried again every second."""
-        if not self._short:
-            self._short = True
-            log.error(
-                "new connections have to wait, open ones go on: %s",
-                advice(error) or error,
-            )
-
-
-@asynccontextmanager
-async def accepting(
-    manager: web.Server,
-    host: str,
-    port: int,
-    tls: ssl.SSLContext | None,
-    asks: Callable[[], bool],
-) -> AsyncIterator[tuple[str, int]]:
-    """Accept connections while the context lasts, on every address that a host name has.
-
-    Yields the first address, and its port.
-
-    :param asks: tells whether a login is required.
-    :raises OSError: one cannot be bound; the text says which.
-    """
-    loop, acceptor = asyncio.get_running_loop(), Acceptor(manager, tls, asks)
-    try:
-        bound = await loop.create_server(asyncio.Protocol, host, port, start_serving=False)
-    except OSError as error:
-        raise OSError(
-            f"it cannot listen on {host or 'all addresses'}, port {port}: {why_unbound(error)}"
-        ) from error
-    listeners = [each.dup() for each in bound.sockets]
-    tasks = [loop.create_task(acceptor.accept(each)) for each in listeners]
-    try:
-        for each in listeners:
-            each.setblocking(False)
-            each.listen(WAITING_CONNECTIONS)
-        address, number, *_ = listeners[0].getsockname()
-        yield address, number
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        for each in listeners:
-            each.close()
-        bound.close()
-        acceptor.close()
-
-
-def why_unbound(error: OSError) -> str:
-    """Why an address cannot be bound, and what to type."""
-    if isinstance(error, socket.gaierror):
-        return f"this name is not known ({error.strerror}). Give an address: --host 127.0.0.1"
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    return f"{reason}. {UNBOUND.get(error.errno or 0, 'Choose another one: --host, --port')}"
-
-
 def _unreadable(error: HttpProcessingError) -> str:
     """What people are told of a head that cannot be read, without what it holds."""
     if isinstance(error, LineTooLong):
@@ -436,7 +267,7 @@ def _error(status: int, message: str) -> bytes:
     return encode({"message": message, "status": status})
 
 
-def _plain_answer(status: HTTPStatus, message: str) -> bytes:
+def plain_answer(status: HTTPStatus, message: str) -> bytes:
     """A whole answer for when there is no request, and so no object of aiohttp's to send it."""
     body = _error(status, message)
     head = (

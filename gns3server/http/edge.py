@@ -101,7 +101,7 @@ def make_middleware(
             else:
                 # Before anything else is told, even that there is no such path.
                 facts.user = await authenticate(authenticator, request)
-                connection.vouch()
+                connection.note_authentication()
                 check_expectation(request)
                 response = await handler(request)
         except Exception as error:
@@ -149,7 +149,7 @@ async def authenticate(authenticator: Authenticator, request: web.Request) -> st
     credentials, guesses = header(request, "Authorization"), authenticator.guesses
     if credentials is None:
         return authenticator.check(None)
-    if not cast("Connection", request.protocol).vouched:
+    if not cast("Connection", request.protocol).authenticated:
         await guesses.before(request.remote)
     try:
         return authenticator.check(credentials)

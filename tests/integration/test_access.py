@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from gns3server import app
-from gns3server.http import connections
+from gns3server.http import accepting
 from gns3server.settings.errors import SettingsError
 from gns3server.settings.live import LiveSettings
 from gns3server.settings.schema import Settings
@@ -165,7 +165,7 @@ async def ask_encrypted(running) -> int:
 
 
 async def test_who_does_not_agree_upon_tls_is_cut_off(encrypted, monkeypatch):
-    monkeypatch.setattr(connections, "HEAD_LIMIT", 0.1)
+    monkeypatch.setattr(accepting, "HANDSHAKE_LIMIT", 0.1)
     async with app.serving(LiveSettings(lambda **_: encrypted), found=[]) as running:
         idle = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(3)]
         idle[1][1].write(b"nonsense")
@@ -177,7 +177,7 @@ async def test_who_does_not_agree_upon_tls_is_cut_off(encrypted, monkeypatch):
 
 
 async def test_who_does_not_agree_upon_tls_takes_nobodys_place(encrypted, monkeypatch):
-    monkeypatch.setattr(connections, "MOST_STRANGERS", 3)
+    monkeypatch.setattr(accepting, "MOST_UNAUTHENTICATED", 3)
     async with app.serving(LiveSettings(lambda **_: encrypted), found=[]) as running:
         idle = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(8)]
         assert await ask_encrypted(running) == 200

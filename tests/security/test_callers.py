@@ -6,6 +6,8 @@ import asyncio
 import base64
 import gzip
 import hmac
+import resource
+import socket
 import uuid
 from contextlib import suppress
 from dataclasses import replace
@@ -14,7 +16,7 @@ import pytest
 from faults import before
 from raw_http import RawClient, read_answer
 
-from gns3server.http import connections, guesses
+from gns3server.http import accepting, guesses
 from gns3server.http.unpacking import Unpacker
 
 HOSTS = [
@@ -199,7 +201,7 @@ async def test_strangers_have_places_of_their_own(raw, password, monkeypatch, se
         f"GET /v1/version HTTP/1.1\r\nHost: localhost\r\n{basic('me:right')}\r\n\r\n".encode()
     )
     assert (await read_answer(known[0])).status == 200
-    strangers = [await raw.connect() for _ in range(connections.MOST_STRANGERS + few)]
+    strangers = [await raw.connect() for _ in range(accepting.MOST_UNAUTHENTICATED + few)]
     # The oldest are cut off, and nobody else.
     for reader, _ in strangers[:few]:
         with suppress(ConnectionResetError):
@@ -209,6 +211,23 @@ async def test_strangers_have_places_of_their_own(raw, password, monkeypatch, se
     assert (await read_answer(known[0])).status == 401
     for _, writer in (known, *strangers):
         writer.transport.abort()
+
+
+async def test_strangers_who_come_all_at_once_take_no_place_for_good(gns3_serving, monkeypatch):
+    monkeypatch.setattr(accepting, "MOST_UNAUTHENTICATED", 3)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (40, 40))
+    async with gns3_serving(auth=True, user="me", password="right") as server:
+        port, crowd = server.running.port, list[socket.socket]()
+        # Nothing is accepted before all of them wait for it.
+        for _ in range(60):
+            stranger = socket.socket()
+            stranger.setblocking(False)
+            stranger.connect_ex(("127.0.0.1", port))
+            crowd.append(stranger)
+        answer = await RawClient(port).request("GET", "/v1/version", basic("me:right"))
+        assert answer.status == 200
+        for stranger in crowd:
+            stranger.close()
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
