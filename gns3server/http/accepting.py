@@ -76,6 +76,9 @@ class Acceptor:
         """Accept connections for ever."""
         loop = asyncio.get_running_loop()
         while True:
+            # While others wait to be accepted, the next line does not: all else has its turn here.
+            # And a task that was cancelled before its first step would never clean up.
+            await asyncio.sleep(0)
             try:
                 accepted, _ = await loop.sock_accept(listener)
             except ConnectionAbortedError:
@@ -93,9 +96,6 @@ class Acceptor:
             self._unauthenticated[connection] = None
             if len(self._unauthenticated) > self._most_unauthenticated and self._asks():
                 self._cut_off(next(iter(self._unauthenticated)))
-            # In a crowd, the next one is accepted at once: everybody else gets a turn first, and
-            # a task that is cancelled before it has begun would never clean up.
-            await asyncio.sleep(0)
 
     def close(self) -> None:
         """Give up the connections that are still being set up."""
