@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from gns3server.files.private import make_directories, opener
+from gns3server.files.private import make_directories, open_private
 
 STAGED_SUFFIX = ".new"
 
@@ -35,19 +35,18 @@ def make_directory(path: Path) -> None:
         sync_directory(made.parent)
 
 
-def missing_directories(path: Path) -> list[Path]:
-    """Which of a directory and its parents do not exist, the innermost first."""
-    return [place for place in (path, *path.parents) if not os.path.exists(place)]
-
-
-def write_new(path: Path, content: bytes) -> None:
+def write_new(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Write a new file. Whatever has its name, even a link or a pipe, is removed and not opened.
 
+    :param durable: its content survives a loss of power, once its directory is synced as well.
     :raises OSError: as the file system says.
     """
     path.unlink(missing_ok=True)
-    with open(path, "xb", opener=opener) as stream:
+    with open(path, "xb", opener=open_private) as stream:
         stream.write(content)
+        if durable:
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 def stage(directory: Path, files: Mapping[str, bytes]) -> None:
@@ -59,13 +58,7 @@ def stage(directory: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         if (directory / name).is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a directory", str(directory / name))
-        staged = directory / (name + STAGED_SUFFIX)
-        # One of our own from before, or something a lab brought along: a link or a pipe.
-        staged.unlink(missing_ok=True)
-        with open(staged, "xb", opener=opener) as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+        write_new(directory / (name + STAGED_SUFFIX), content, durable=True)
 
 
 def replace(directory: Path, files: Mapping[str, bytes]) -> None:

@@ -16,8 +16,13 @@ FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 
 
-def opener(path: str, flags: int) -> int:
-    """Opens files for :func:`open`; a new one is private, and an old one becomes so."""
+def open_private(path: str | os.PathLike[str], flags: int) -> int:
+    """Open a file; a new one is private, and an old one of this user's becomes so.
+
+    It can be the ``opener`` of :func:`open`.
+
+    :raises OSError: as the file system says.
+    """
     descriptor = os.open(path, flags | os.O_CLOEXEC, FILE_MODE)
     with suppress(OSError):
         found = os.fstat(descriptor)
@@ -37,12 +42,17 @@ def keep_private(path: Path) -> None:
             path.chmod(stat.S_IMODE(found.st_mode) & ~0o077)
 
 
+def missing_directories(path: Path) -> list[Path]:
+    """Which of a directory and its parents do not exist, the innermost first."""
+    return [place for place in (path, *path.parents) if not os.path.exists(place)]
+
+
 def make_directories(path: Path) -> list[Path]:
     """Make a directory and its missing parents; returns those that were missing, innermost first.
 
     :raises OSError: as the file system says.
     """
-    missing = [place for place in (path, *path.parents) if not os.path.exists(place)]
+    missing = missing_directories(path)
     for place in reversed(missing):
         place.mkdir(DIRECTORY_MODE, exist_ok=True)
     if not path.is_dir():
@@ -56,7 +66,7 @@ def make_file(path: Path) -> None:
     :raises OSError: as the file system says.
     """
     with suppress(FileExistsError):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
+        os.close(open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
 
 
 def _is_too_open(found: os.stat_result) -> bool:

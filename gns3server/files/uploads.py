@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gns3server.files.durable import make_directory
+from gns3server.files.private import open_private
 from gns3server.files.safe_open import open_file
 
 PREFIX = ".upload-"
@@ -153,7 +154,7 @@ def make_hidden(directory: Path) -> tuple[int, Path]:
     """Make an unfinished file. It stays one until it is renamed or its descriptor is closed."""
     while True:
         path = directory / f"{PREFIX}{uuid.uuid4().hex}"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         # Before it was locked, another upload may have taken it for remains.
         if os.fstat(descriptor).st_nlink:

@@ -12,7 +12,8 @@ import stat
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+
+from gns3server.files.private import open_private
 
 MOST_WAITING = 1024 * 1024
 """How many characters may wait to be written; what comes then is refused."""
@@ -98,18 +99,14 @@ def open_to_append(path: os.PathLike[str]) -> int:
 
     :raises OSError: it cannot be opened.
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOCTTY | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOCTTY | os.O_NONBLOCK
     try:
-        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o600)
+        descriptor = open_private(path, flags)
     except OSError as error:
         if error.errno == errno.ENXIO:
             error.strerror = "nobody reads this pipe"
         raise
     os.set_blocking(descriptor, True)
-    found = os.fstat(descriptor)
-    if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_mode & 0o077:
-        with suppress(OSError):
-            os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & ~0o077)
     return descriptor
 
 

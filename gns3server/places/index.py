@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from gns3server.errors import Conflict, FilesFailed, StorageFailed
-from gns3server.files.durable import missing_directories
+from gns3server.files.private import missing_directories
 from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
 from gns3server.places import paths
 from gns3server.places.paths import Aside

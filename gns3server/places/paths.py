@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 from gns3server.errors import Conflict, FilesFailed, advice
-from gns3server.files.durable import make_directory, sync_directory, sync_file, write_new
+from gns3server.files.durable import make_directory, sync_directory, write_new
 from gns3server.files.private import DIRECTORY_MODE, keep_private
 from gns3server.files.reasons import DIRECTORY_REMEDY, obstacle, remedy
 from gns3server.files.safe_open import MISSING, directory_beneath
@@ -156,8 +156,7 @@ def mark_temporary(path: Path, temporary: bool) -> None:
         return
     try:
         if temporary:
-            write_new(marker, b"1")
-            sync_file(marker)
+            write_new(marker, b"1", durable=True)
         else:
             marker.unlink(missing_ok=True)
         sync_directory(path)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gns3server.files.durable import write_new
+from gns3server.files.private import open_private
 
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -26,7 +27,7 @@ def open_log(path: Path) -> int:
     # A new file, not a truncated one: anything that was put in its place (a link, a pipe) is not
     # written to, and a process that still has the old file open does not mix its output in.
     path.unlink(missing_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    return open_private(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL)
 
 
 def older_part(path: Path) -> Path:

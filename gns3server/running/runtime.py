@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gns3server.errors import Conflict
+from gns3server.files.private import DIRECTORY_MODE
 
 LONGEST = 50
 """Limit of the path above a node's own directory, in bytes: over half is left for names."""
@@ -45,7 +46,7 @@ def make(directory: Path) -> None:
     """
     try:
         for place in (directory.parent, directory):
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            place.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
             found = place.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
                 raise Conflict(

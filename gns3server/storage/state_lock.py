@@ -10,7 +10,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from gns3server.files.private import opener
+from gns3server.files.private import open_private
 
 LOCK_FILE = "server.lock"
 
@@ -28,7 +28,7 @@ def lock_state(directory: Path) -> int:
     :raises AlreadyRunning: another process holds the lock.
     :raises OSError: the file cannot be made or written.
     """
-    lock = opener(str(directory / LOCK_FILE), os.O_RDWR | os.O_CREAT)
+    lock = open_private(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
