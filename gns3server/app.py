@@ -18,7 +18,6 @@ from gns3server.errors import advice
 from gns3server.events import EventBus
 from gns3server.files.durable import make_directory
 from gns3server.files.images import Images
-from gns3server.files.private import keep_private
 from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.curl_log import CurlLog
@@ -44,7 +43,7 @@ from gns3server.settings.live import LiveSettings
 from gns3server.settings.paths import xdg_directory
 from gns3server.settings.schema import Settings, host_names, split_list
 from gns3server.storage.database import DatabaseThread
-from gns3server.storage.state_lock import lock_state, note_address
+from gns3server.storage.state_lock import close_to_others, lock_state, note_address
 from gns3server.storage.stores import ServerStore
 
 log = logging.getLogger(__name__)
@@ -336,8 +335,7 @@ async def _records(settings: Settings) -> AsyncIterator[tuple[DatabaseThread, Se
     path = settings.state_path
     try:
         await asyncio.to_thread(make_directory, path)
-        if str(path) != settings.environ.get("HOME"):
-            await asyncio.to_thread(keep_private, path)
+        await asyncio.to_thread(close_to_others, path)
         lock = await asyncio.to_thread(lock_state, path)
     except OSError as error:
         reason = advice(error) or error.strerror or error

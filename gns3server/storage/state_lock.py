@@ -1,22 +1,36 @@
-"""The lock of a state directory: one server at a time keeps its records there."""
+"""The state directory: one server at a time keeps its records there, for its user alone."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
+import re
 import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
 
-from gns3server.files.private import open_private
+from gns3server.files.private import keep_private, open_private
 
 LOCK_FILE = "server.lock"
 
 
 class AlreadyRunning(Exception):
     """Another server holds the pid file or the state directory; the text says which process."""
+
+
+OURS = re.compile(r"server\..*|run")
+"""Names of what a server has in its state directory: records, lock, and directories for sockets."""
+
+
+def close_to_others(directory: Path) -> None:
+    """Keep other users out of a state directory that holds nothing else, such as a home. Blocks.
+
+    :raises OSError: it cannot be read.
+    """
+    if all(map(OURS.fullmatch, os.listdir(directory))):
+        keep_private(directory)
 
 
 def lock_state(directory: Path) -> int:

@@ -84,6 +84,17 @@ async def test_what_others_may_use_is_mended(gns3_serving, with_scripts, tmp_pat
         assert stat.S_IMODE(given.stat().st_mode) == 0o777
 
 
+async def test_a_directory_that_holds_more_than_the_servers_records_stays_open(
+    gns3_serving, tmp_path
+):
+    shared = tmp_path / "shared"
+    (shared / "others").mkdir(parents=True)
+    for _ in range(2):
+        async with gns3_serving(state_path=str(shared)):
+            pass
+        assert open_to_others(shared) == {str(shared), str(shared / "others")}
+
+
 async def test_what_is_behind_a_link_is_left_as_it_is(gns3_serving, with_scripts, tmp_path):
     given, outside = tmp_path / "given", tmp_path / "outside"
     for place in (given, outside):
