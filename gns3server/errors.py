@@ -184,6 +184,12 @@ def advice(error: OSError) -> str | None:
     return ADVICE.get(error.errno or 0)
 
 
+def advice_sentence(error: OSError) -> str:
+    """The same as a sentence; empty if there is none."""
+    text = advice(error)
+    return "" if text is None else f"{text[0].upper()}{text[1:]}."
+
+
 def warn_of_old_name(old: str, new: str, *, level: int = 3) -> None:
     """Warn of a name from version 0.1, at the line that uses it.
 

@@ -7,21 +7,16 @@ import os
 import pwd
 from pathlib import Path
 
-from gns3server.errors import advice
+from gns3server.errors import advice_sentence
 
 FORBIDDEN = (errno.EACCES, errno.EPERM)
 """How the kernel says that the user may not do it."""
-
 
 FILE_REMEDY = "Make it a regular file that the server's user may read and write."
 DIRECTORY_REMEDY = "Make the directory writable for the server's user."
 
 
-def remedy(
-    error: OSError,
-    place: Path | None = None,
-    otherwise: str = FILE_REMEDY,
-) -> str:
+def remedy(error: OSError, place: Path | None = None, otherwise: str = FILE_REMEDY) -> str:
     """A sentence that says what helps against an error about a file. Blocks.
 
     :param place: the file, if the error does not name it.
@@ -31,12 +26,7 @@ def remedy(
     place = Path(named) if isinstance(named, str) else place
     if error.errno in FORBIDDEN:
         return "Make it writable for the server's user." if place is None else _permit(place)
-    if error.errno == errno.EIO:
-        return "See in the system's log (dmesg) whether the disk is failing."
-    text = advice(error)
-    if text is not None:
-        return f"{text[0].upper()}{text[1:]}."
-    return otherwise
+    return advice_sentence(error) or otherwise
 
 
 def obstacle(*places: Path) -> OSError | None:

@@ -22,16 +22,13 @@ from gns3server.files.durable import make_directory, sync_directory, write_new
 from gns3server.files.private import DIRECTORY_MODE, keep_private
 from gns3server.files.reasons import DIRECTORY_REMEDY, obstacle, remedy
 from gns3server.files.safe_open import MISSING, directory_beneath
-from gns3server.storage.file_check import salvage
+from gns3server.storage.file_check import database_files, salvage
 from gns3server.storage.stores import PROJECT_FILE
 
 log = logging.getLogger(__name__)
 
 FILES_DIRECTORY = "project-files"
 TEMPORARY_MARKER = ".gns3_temporary"
-DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
-"""What the names of a database's files end with (SQLite, "Temporary Files")."""
-
 MOST_SEARCHED = 256
 """Directories of no known project that are looked into for a project, at most."""
 
@@ -410,9 +407,8 @@ def _remove(place: Path) -> None:
 
 def remove_what_was_made(path: Path) -> None:
     """Remove the records and the marker of a new project whose creation failed."""
-    for suffix in DATABASE_SUFFIXES:
-        (path / f"{PROJECT_FILE}{suffix}").unlink(missing_ok=True)
-    (path / TEMPORARY_MARKER).unlink(missing_ok=True)
+    for file in (*database_files(path / PROJECT_FILE), path / TEMPORARY_MARKER):
+        file.unlink(missing_ok=True)
 
 
 def remove_if_empty(directories: Iterable[Path]) -> None:

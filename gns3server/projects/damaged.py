@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gns3server.errors import Conflict, LabError, NotFound, advice
+from gns3server.errors import Conflict, LabError, NotFound, advice_sentence
 from gns3server.places.index import ProjectIndex
 from gns3server.running.machine import Machine
 from gns3server.running.spec import LaunchSpec
@@ -80,8 +80,7 @@ class DamagedProjects:
             reason, remedy = error.message.removesuffix("."), ""
         elif isinstance(error, OSError):
             where = f"{error.filename}: " if error.filename else ""
-            reason, remedy = f"{where}{error.strerror or error}", advice(error) or ""
-            remedy = f"{remedy[:1].upper()}{remedy[1:]}." if remedy else ""
+            reason, remedy = f"{where}{error.strerror or error}", advice_sentence(error)
         else:
             log.error("project %s in %s", place.id, place.path, exc_info=error)
             reason = "the server failed to open it"

@@ -33,6 +33,7 @@ from gns3server.storage.file_check import (
     Reader,
     check_file,
     columns_after,
+    database_files,
     missing_part,
     primary_code,
     refusal,
@@ -57,14 +58,14 @@ class Database:
     """One open file; only the writer thread uses the connection.
 
     :param inode: which file it is, by whatever name; ``None`` while there is none.
-    :param log: the same of its log.
+    :param log_inode: the same of its log.
     :param found: what was read from it when it was opened.
     """
 
     path: Path
     connection: sqlite3.Connection | None = None
     inode: tuple[int, int] | None = None
-    log: tuple[int, int] | None = None
+    log_inode: tuple[int, int] | None = None
     found: Any = None
 
     def take_found(self) -> Any:
@@ -321,8 +322,8 @@ def _open(database: Database, migrations: Migrations) -> None:
     try:
         make_file(path)
         # SQLite gives its other files the rights of the first.
-        for each in (path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm"))):
-            keep_private(each)
+        for file in database_files(path):
+            keep_private(file)
         connection = sqlite3.connect(
             database.path,
             timeout=BUSY_SECONDS,
@@ -337,7 +338,7 @@ def _open(database: Database, migrations: Migrations) -> None:
             # Takes the exclusive lock now, not at the first change.
             connection.executescript("BEGIN IMMEDIATE; COMMIT")
             upgrade(connection, database.path, migrations)
-            database.log = _inode(f"{database.path}-wal")
+            database.log_inode = _inode(f"{database.path}-wal")
             # Only now: a script that rebuilds a table must not set off its ON DELETE.
             connection.execute("PRAGMA foreign_keys = ON")
         except BaseException:
@@ -405,7 +406,7 @@ def _check_in_place(database: Database) -> None:
     try:
         for place, opened in (
             (database.path, database.inode),
-            (f"{database.path}-wal", database.log),
+            (f"{database.path}-wal", database.log_inode),
         ):
             if _inode(place) != opened:
                 what = f"{place} is not the file any more that this server has opened"

@@ -63,8 +63,8 @@ DISK_REMEDY = (
     "Free some disk space, or see whether the system's log (dmesg) tells of a failing disk."
 )
 
-FILE_ENDS = ("", "-wal", "-journal")
-"""What the names of the files end with that belong to a database."""
+DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
+"""What the names of a database's files end with (SQLite, "Temporary Files")."""
 
 DISK_CODES = (
     sqlite3.SQLITE_FULL,
@@ -145,7 +145,7 @@ def true_reason(path: Path, error: OSError | sqlite3.Error) -> tuple[str, str] |
         code = primary_code(error)
         if code not in DISK_CODES:
             return None
-        known = obstacle(path.parent, *_files(path))
+        known = obstacle(path.parent, *database_files(path))
         if code == sqlite3.SQLITE_FULL or known is None:
             return str(error), NO_ROOM_REMEDY if code == sqlite3.SQLITE_FULL else DISK_REMEDY
         error = known
@@ -153,8 +153,9 @@ def true_reason(path: Path, error: OSError | sqlite3.Error) -> tuple[str, str] |
     return f"{error.strerror or error}{other}", remedy(error, path)
 
 
-def _files(path: Path) -> list[Path]:
-    return [path.with_name(path.name + end) for end in FILE_ENDS]
+def database_files(path: Path) -> list[Path]:
+    """All files that a database may have."""
+    return [path.with_name(path.name + suffix) for suffix in DATABASE_SUFFIXES]
 
 
 def primary_code(error: sqlite3.Error) -> int:
@@ -189,7 +190,7 @@ def check_file(
     """
     try:
         _check_kind(path)
-        in_the_way = obstacle(path.parent, *_files(path))
+        in_the_way = obstacle(path.parent, *database_files(path))
         if in_the_way is not None:
             raise in_the_way
         _wait_for_lock(path, user)
@@ -230,7 +231,7 @@ def _check_kind(path: Path) -> None:
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError("it is not a regular file")
-    for file in _files(path):
+    for file in database_files(path):
         with suppress(FileNotFoundError):
             status = file.stat()
             if not stat.S_ISREG(status.st_mode):

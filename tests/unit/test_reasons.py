@@ -22,7 +22,7 @@ def error(number: int, place: Path | None = None) -> OSError:
         (errno.ENOSPC, "The disk is full: make room on it."),
         (errno.EDQUOT, "The disk quota is used up: make room."),
         (errno.EROFS, "The file system is read-only: make it writable again"),
-        (errno.EIO, "whether the disk is failing"),
+        (errno.EIO, "The disk has failed: look at the kernel's log (dmesg)"),
         (errno.EMFILE, "ulimit -n"),
         (errno.EINVAL, "Make it a regular file"),
     ],

@@ -17,7 +17,6 @@ from gns3server.cli.doctor.report import Finding, Section
 from gns3server.cli.doctor.survey import KnownProject, Survey
 from gns3server.files.uploads import remains
 from gns3server.places.paths import (
-    DATABASE_SUFFIXES,
     DELETED,
     FILES_DIRECTORY,
     MOVING,
@@ -25,7 +24,7 @@ from gns3server.places.paths import (
 )
 from gns3server.places.relocation import REPLACED
 from gns3server.projects.damaged import owners_of
-from gns3server.storage.file_check import lock_holder
+from gns3server.storage.file_check import DATABASE_SUFFIXES, lock_holder
 from gns3server.storage.migrations import PART_SUFFIX
 from gns3server.storage.state_lock import LOCK_FILE
 from gns3server.storage.stores import PROJECT_FILE, SERVER_FILE
