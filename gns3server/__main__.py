@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gns3server.cli.arguments import parse
-from gns3server.cli.daemon import Launch, go_into_background, pid_file
-from gns3server.cli.first_process import leave_first_place
-from gns3server.cli.streams import open_closed_streams, print_patiently, printing, write_text
+from gns3server.cli.daemon import ServerStart, go_into_background, pid_file
+from gns3server.cli.first_process import fork_if_first
+from gns3server.cli.streams import open_closed_streams, printing, queue_output, write_text
 from gns3server.log.lines import OneLine
 from gns3server.log.rotation import LogFile, LogHandler
 from gns3server.log.unread import is_file
@@ -74,13 +74,13 @@ def set_up_logging(settings: Settings) -> None:
 
 
 async def serve(
-    config: LiveSettings, modules: PluginModules, must_end: Callable[[], None], launch: Launch
+    config: LiveSettings, modules: PluginModules, must_end: Callable[[], None], start: ServerStart
 ) -> None:
     """Serve until a signal or a shutdown request ends it.
 
     :param modules: is told which modules belong to which plugin.
     :param must_end: is called once the end has begun; also by the signal handlers.
-    :param launch: is told that the server listens.
+    :param start: is told that the server listens.
     """
     # Imported late: it would slow down the other commands and --help.
     from gns3server.app import serving
@@ -117,7 +117,7 @@ async def serve(
             await asyncio.to_thread(warn, config.current)
             config.after_reload = warn
             notify(config.current.environ, READY)
-            launch.succeeded()
+            start.succeeded()
             await stop.wait()
             must_end()
             notify(config.current.environ, STOPPING)
@@ -225,16 +225,16 @@ def run(config: LiveSettings, pid: Path | None, *, daemon: bool) -> int:
     raise_descriptor_limit()
     # What the nodes write is for this user alone as well.
     os.umask(0o077)
-    launch = Launch()
+    start = ServerStart()
     try:
-        leave_first_place()
+        fork_if_first()
         if daemon:
-            launch = go_into_background()
-        print_patiently()
+            start = go_into_background()
+        queue_output()
         set_up_logging(config.current)
         modules = PluginModules()
         with EventLoop(modules) as loop, pid_file(pid):
-            loop.run(serve(config, modules, loop.must_end, launch))
+            loop.run(serve(config, modules, loop.must_end, start))
     except DatabaseLocked as error:
         why = f"{error} Or choose another directory: --state-path DIRECTORY"
     except DatabaseError as error:
@@ -244,7 +244,7 @@ def run(config: LiveSettings, pid: Path | None, *, daemon: bool) -> int:
     else:
         return 0
     log.critical("the server cannot run: %s", why)
-    launch.failed(f"the server cannot run: {why}")
+    start.failed(f"the server cannot run: {why}")
     return 1
 
 

@@ -19,10 +19,10 @@ LONGEST = 64
 """How many bytes a file may have to be taken for one that holds a process id."""
 
 
-class Launch:
-    """The start of a server, as whoever has started it sees it: here it ends in any case.
+class ServerStart:
+    """Tells the first process of ``--daemon``, which waits for it, how the start has ended.
 
-    Only ``--daemon`` makes a difference: there the first process waits to be told.
+    :param teller: the descriptor of a pipe to that process; without one, nobody waits.
     """
 
     def __init__(self, teller: int | None = None) -> None:
@@ -46,7 +46,7 @@ class Launch:
             os.write(teller, message)
 
 
-def go_into_background() -> Launch:
+def go_into_background() -> ServerStart:
     """Move to a new session without a terminal (``--daemon``).
 
     The first process stays until the server listens or has failed, says why it has failed, and
@@ -66,7 +66,7 @@ def go_into_background() -> Launch:
     for stream in (0, 1, 2):
         os.dup2(null, stream)
     os.close(null)
-    return Launch(teller)
+    return ServerStart(teller)
 
 
 def _wait_for_start(listener: int) -> NoReturn:
@@ -119,7 +119,7 @@ def _lock(path: Path) -> int:
                 os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
                 return file
         except BlockingIOError:
-            pid = os.pread(file, 32, 0).decode(errors="replace").strip()
+            pid = os.pread(file, LONGEST, 0).decode(errors="replace").strip()
             os.close(file)
             raise AlreadyRunning(
                 f"{path} says that process {pid} is a running server: stop it first, or choose "

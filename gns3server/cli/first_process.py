@@ -21,7 +21,7 @@ SI_KERNEL = 0x80
 """The code of a signal that a terminal sends (asm-generic/siginfo.h): the server has it as well."""
 
 
-def leave_first_place() -> None:
+def fork_if_first() -> None:
     """If this is process 1, go on in a child. Process 1 reaps, passes signals on, and ends with it.
 
     To be called before any thread is started. Does nothing in any other process.

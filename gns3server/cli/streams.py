@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import io
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -12,7 +13,7 @@ from typing import BinaryIO, TextIO
 
 from gns3server.log.unread import TextQueue, is_file, write_all
 
-NOBODY_READS = 128 + 13
+NOBODY_READS = 128 + signal.SIGPIPE
 """The exit code when whoever read the output has gone: the one that shells have for SIGPIPE."""
 
 
@@ -30,13 +31,13 @@ def open_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
 
 
-def print_patiently() -> None:
-    """Have those who print to a pipe or a terminal, such as plugins, never wait for its reader."""
+def queue_output() -> None:
+    """Have nobody who prints to a pipe or a terminal, such as a plugin, wait for its reader."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if not is_file(stream.fileno()):
             stream.flush()
-            setattr(sys, name, PatientOutput(stream))
+            setattr(sys, name, QueuedOutput(stream))
 
 
 def write_text(stream: TextIO, text: str) -> None:
@@ -79,7 +80,7 @@ class Output(io.TextIOBase):
         return True
 
 
-class PatientOutput(Output):
+class QueuedOutput(Output):
     """An output stream that never waits for a reader and never fails: too much text is dropped."""
 
     def __init__(self, stream: TextIO) -> None:

@@ -199,10 +199,10 @@ def children_of(pid) -> list[str]:
 
 FIRST = """
 import ctypes, os, signal, subprocess, sys, time
-from gns3server.cli.first_process import leave_first_place
+from gns3server.cli.first_process import fork_if_first
 ctypes.CDLL(None).prctl({subreaper}, 1, 0, 0, 0)
 getpid, os.getpid = os.getpid, lambda: 1
-leave_first_place()
+fork_if_first()
 # From here on, as a server that has an emulator with a child of its own, which it forgets.
 done = []
 signal.signal(signal.SIGUSR1, lambda *_: done.append(True))
