@@ -8,7 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -78,10 +78,7 @@ def launch(spec: LaunchSpec, run_id: str, base_env: Mapping[str, str]) -> Launch
     _write_files(spec)
     for port in spec.ports:
         check_free(port)
-    try:
-        bound = bound_sockets(spec.ports)
-    except OSError as error:
-        raise LaunchFailed(f"the kernel does not list its sockets: {_advice(error)}") from error
+    bound_before = _bound_elsewhere(spec.ports)
     environment = {**base_env, **spec.env, RUN_ID_VARIABLE: run_id}
     popen = _popen(spec, environment)
     try:
@@ -94,7 +91,7 @@ def launch(spec: LaunchSpec, run_id: str, base_env: Mapping[str, str]) -> Launch
     popen.returncode = 0
     if child is None:
         raise LaunchFailed(f"{spec.argv[0]} was reaped by something other than this server")
-    return Launched(child, frozenset(chain.from_iterable(bound.values())))
+    return Launched(child, bound_before)
 
 
 def in_use(place: Port | str) -> str:
@@ -135,6 +132,37 @@ def check_free(port: Port) -> None:
             probe.bind(("0.0.0.0", port.number))  # noqa: S104 (as emulators do)
     except OSError as error:
         raise LaunchFailed(_why_not_bound(port, error)) from error
+
+
+def _bound_elsewhere(ports: Collection[Port]) -> frozenset[int]:
+    """The inodes of sockets that are bound to ports which are free for IPv4.
+
+    To list all sockets of the machine at each start would cost more than all else that the server
+    does for one, and a port is hardly ever taken for IPv6 alone: that is found out by trying.
+
+    :raises LaunchFailed: the kernel does not list its sockets.
+    """
+    taken = [port for port in ports if _is_taken_for_ipv6(port)]
+    if not taken:
+        return frozenset()
+    try:
+        return frozenset(chain.from_iterable(bound_sockets(taken).values()))
+    except OSError as error:
+        raise LaunchFailed(f"the kernel does not list its sockets: {_advice(error)}") from error
+
+
+def _is_taken_for_ipv6(port: Port) -> bool:
+    kind = socket.SOCK_STREAM if port.kind == "tcp" else socket.SOCK_DGRAM
+    try:
+        with socket.socket(socket.AF_INET6, kind) as probe:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if port.kind == "tcp":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("::", port.number))
+    except OSError as error:
+        # Where there is no IPv6, nobody has the port for it.
+        return error.errno == errno.EADDRINUSE
+    return False
 
 
 def _why_not_bound(port: Port, error: OSError) -> str:

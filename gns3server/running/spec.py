@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -134,7 +135,7 @@ class LaunchSpec:
         _check_range("log_limit", self.log_limit, least=1)
         if self.timer_slack_ns is not None:
             _check_range("timer_slack_ns", self.timer_slack_ns, least=1)
-        if self.stop_signal not in signal.valid_signals():
+        if self.stop_signal not in _signals():
             raise ValueError(f"stop_signal: {self.stop_signal!r} is not a signal")
 
     def goes_on(self, recorded: int, living: int) -> bool:
@@ -195,6 +196,11 @@ class LaunchSpec:
             return cls(**values)
         except (TypeError, AttributeError) as error:
             raise ValueError(f"not a stored launch spec: {error}") from error
+
+
+@cache
+def _signals() -> set[signal.Signals]:
+    return signal.valid_signals()
 
 
 def _check_range(

@@ -131,7 +131,7 @@ def strace(tmp_path):
     return [program, "-D", "-f", "-y", "-s", "200", "-o", str(trace), "-e", f"trace={CALLS}"], trace
 
 
-NIO = {"type": "nio_udp", "lport": 40000, "rhost": "127.0.0.1", "rport": 40001}
+NIO = {"type": "nio_udp", "rhost": "127.0.0.1", "rport": 9}
 MOVE = {"path": "another one"}
 NODES = f"{PROJECT}/toy/vms"
 VM = "7a3a4c12-0d2f-4d7e-8f6b-52c7d0a1be02"
@@ -167,10 +167,15 @@ CHANGES: list[tuple[str, str, Any, set[str]]] = [
 async def test_every_change_is_synced_before_it_is_answered(toy_process, strace, tmp_path):
     under, trace = strace
     async with toy_process(under=under) as server:
+        added: dict[str, int] = {}
         for method, path, body, _ in CHANGES:
-            values = {"path": str(tmp_path / "new" / "place")} if body == MOVE else body
+            values = {**NIO, **added} if body == NIO else body
+            if body == MOVE:
+                values = {"path": str(tmp_path / "new" / "place")}
             answer = await server.client.request(method, path, values)
             assert answer.status < 300, (answer, answer.body)
+            if path.endswith("/ports/toy"):
+                added = {"lport": answer.json["udp_port"]}
     answers = follow(trace, tmp_path)
     for (method, path, body, files), (disk, head) in zip(CHANGES, answers, strict=True):
         what = f"{method} {path} {body}"

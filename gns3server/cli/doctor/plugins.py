@@ -11,6 +11,8 @@ from gns3server.nodes.registry import Registry
 from gns3server.plugin_host.host import PluginHost
 from gns3server.settings.schema import Settings
 
+NONE = "No plugin is installed, so nothing can run: install some beside the server (see README)."
+
 
 def load_plugins(settings: Settings) -> tuple[PluginHost, Registry]:
     """All installed plugins, and what those in service offer. Failures are not logged."""
@@ -24,6 +26,8 @@ def load_plugins(settings: Settings) -> tuple[PluginHost, Registry]:
 def show_plugins(settings: Settings) -> int:
     """Print every plugin in full, with the traceback of each that failed (``plugins``)."""
     host, _ = load_plugins(settings)
+    if not host.plugins:
+        print(NONE)
     for plugin in host.plugins:
         report = plugin.report()
         print(
