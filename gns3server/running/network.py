@@ -102,7 +102,7 @@ class Resolver:
 
 
 async def resolve_ipv4(host: str) -> str:
-    """Find one address; see :meth:`Resolver.resolve_ipv4`."""
+    """Find one address, as plugins of 0.1 do; see :meth:`Resolver.resolve_ipv4`."""
     return await Resolver().resolve_ipv4(host)
 
 

@@ -45,7 +45,8 @@ NETWORKS = int(ipaddress.ip_address("198.18.0.0"))
 LOCAL: Mapping[Any, Sequence[str]] = {
     LocalRunner: ("spawn", "adopt", "sweep", "signal", "runs_in"),
     SmallFiles: ("read",),
-    network: ("is_interface_up", "list_interfaces", "resolve_ipv4"),
+    network: ("is_interface_up", "list_interfaces"),
+    network.Resolver: ("resolve_ipv4",),
     runtime: ("make", "remove"),
     tools: ("find_program", "run_tool"),
 }
