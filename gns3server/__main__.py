@@ -20,8 +20,8 @@ from gns3server.cli.daemon import ServerStart, go_into_background, pid_file
 from gns3server.cli.first_process import fork_if_first
 from gns3server.cli.streams import open_closed_streams, printing, queue_output, write_text
 from gns3server.log.lines import OneLine
+from gns3server.log.output import is_file
 from gns3server.log.rotation import LogFile, LogHandler
-from gns3server.log.unread import is_file
 from gns3server.settings.errors import SettingsError
 from gns3server.settings.live import LiveSettings
 from gns3server.settings.paths import absolute

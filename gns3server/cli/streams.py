@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import BinaryIO, TextIO
 
-from gns3server.log.unread import TextQueue, is_file, write_all
+from gns3server.log.output import TextQueue, is_file, write_all
 
 NOBODY_READS = 128 + signal.SIGPIPE
 """The exit code when whoever read the output has gone: the one that shells have for SIGPIPE."""

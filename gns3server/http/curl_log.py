@@ -13,8 +13,8 @@ from gns3server.http.access import TICKET
 from gns3server.http.encoding import compact
 from gns3server.http.parsing import PARSED
 from gns3server.http.request_log import FACTS
+from gns3server.log.output import TextQueue, is_file, open_to_append, write_all
 from gns3server.log.rotation import MIB
-from gns3server.log.unread import TextQueue, is_file, open_to_append, write_all
 
 log = logging.getLogger(__name__)
 

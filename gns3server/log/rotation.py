@@ -15,7 +15,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-from gns3server.log.unread import TextQueue, is_file, open_to_append, write_all
+from gns3server.log.output import TextQueue, is_file, open_to_append, write_all
 
 MIB = 1024 * 1024
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gns3server.http.client import Client
-from gns3server.log.unread import MOST_WAITING
+from gns3server.log.output import MOST_WAITING
 from gns3server.testing import processes_of
 
 PIPE_BYTES = 64 * 1024

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from gns3server.log.output import MOST_WAITING, write_all
 from gns3server.log.rotation import KEPT, MIB, LogFile, LogHandler
-from gns3server.log.unread import MOST_WAITING, write_all
 
 LINE = "x" * (MIB // 10)
 
