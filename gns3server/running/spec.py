@@ -8,13 +8,15 @@ import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from gns3server.running.values import exactly, is_whole, plain_name, text
 
 DEFAULT_LOG_LIMIT = 1024 * 1024
+
+SIGNALS = frozenset(signal.valid_signals())
+"""All signals of this machine; to list them takes longer than all other checks of a spec."""
 
 SOCKET_PATH_BYTES = 107
 """The longest path of a unix socket (unix(7): 108 with the NUL character at its end)."""
@@ -135,7 +137,7 @@ class LaunchSpec:
         _check_range("log_limit", self.log_limit, least=1)
         if self.timer_slack_ns is not None:
             _check_range("timer_slack_ns", self.timer_slack_ns, least=1)
-        if self.stop_signal not in _signals():
+        if self.stop_signal not in SIGNALS:
             raise ValueError(f"stop_signal: {self.stop_signal!r} is not a signal")
 
     def goes_on(self, recorded: int, living: int) -> bool:
@@ -196,11 +198,6 @@ class LaunchSpec:
             return cls(**values)
         except (TypeError, AttributeError) as error:
             raise ValueError(f"not a stored launch spec: {error}") from error
-
-
-@cache
-def _signals() -> set[signal.Signals]:
-    return signal.valid_signals()
 
 
 def _check_range(
