@@ -224,8 +224,8 @@ def can_bind(kind: str, port: int) -> bool:
     return True
 
 
-def try_port(kind: str, port: int) -> None:
-    """Bind ``port`` on all addresses, and release it.
+def try_port(kind: str, port: int, family: socket.AddressFamily = socket.AF_INET) -> None:
+    """Bind ``port`` on all addresses of a family, and release it.
 
     TCP is tried with address reuse, as emulators do, so that connections that
     linger after a console was closed are no obstacle. UDP is tried without:
@@ -235,7 +235,9 @@ def try_port(kind: str, port: int) -> None:
     :raises OSError: it cannot be bound now.
     """
     transport = socket.SOCK_STREAM if kind == "TCP" else socket.SOCK_DGRAM
-    with socket.socket(socket.AF_INET, transport) as probe:
+    with socket.socket(family, transport) as probe:
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if kind == "TCP":
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("", port))

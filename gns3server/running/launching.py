@@ -17,6 +17,7 @@ from typing import NamedTuple
 from gns3server.errors import advice
 from gns3server.files.durable import write_new
 from gns3server.files.private import make_directories
+from gns3server.ports import try_port
 from gns3server.running.identity import Handle, open_child
 from gns3server.running.logs import open_log
 from gns3server.running.procfs import RUN_ID_VARIABLE
@@ -123,13 +124,8 @@ def check_free(port: Port) -> None:
 
     :raises LaunchFailed: it cannot; the text says what to do.
     """
-    kind = socket.SOCK_STREAM if port.kind == "tcp" else socket.SOCK_DGRAM
     try:
-        with socket.socket(socket.AF_INET, kind) as probe:
-            if port.kind == "tcp":
-                # As servers do: connections that are being closed do not count.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("0.0.0.0", port.number))  # noqa: S104 (as emulators do)
+        try_port(port.kind.upper(), port.number)
     except OSError as error:
         raise LaunchFailed(_why_not_bound(port, error)) from error
 
@@ -152,13 +148,8 @@ def _bound_elsewhere(ports: Collection[Port]) -> frozenset[int]:
 
 
 def _is_taken_for_ipv6(port: Port) -> bool:
-    kind = socket.SOCK_STREAM if port.kind == "tcp" else socket.SOCK_DGRAM
     try:
-        with socket.socket(socket.AF_INET6, kind) as probe:
-            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if port.kind == "tcp":
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("::", port.number))
+        try_port(port.kind.upper(), port.number, socket.AF_INET6)
     except OSError as error:
         # Where there is no IPv6, nobody has the port for it.
         return error.errno == errno.EADDRINUSE
