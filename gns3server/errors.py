@@ -17,6 +17,16 @@ LONGEST_MESSAGE = 128 * 1024
 """Characters of a message. It may quote what a client has sent, or what a program has said."""
 
 
+QUOTED_CHARACTERS = 200
+"""How much of a client's text a message quotes."""
+
+
+def quoted(text: str) -> str:
+    """A text as messages quote it: its beginning, if it is long."""
+    more = "..." if len(text) > QUOTED_CHARACTERS else ""
+    return f"{text[:QUOTED_CHARACTERS]!r}{more}"
+
+
 class LabError(Exception):
     """An error that a client is told about.
 

@@ -20,6 +20,7 @@ from gns3server.errors import (
     InvalidRequest,
     StorageFailed,
     advice,
+    quoted,
 )
 from gns3server.files.durable import sync_directory
 from gns3server.files.safe_open import OpenFile, open_file
@@ -254,7 +255,7 @@ def plain_name(name: str) -> str:
     fits = plain.isprintable() and len(plain.encode(errors="replace")) <= NAME_BYTES
     if not plain or not fits or plain.startswith(".") or plain.lower().endswith(CHECKSUM_SUFFIX):
         raise InvalidRequest(
-            f"An image cannot be called {name[:200]!r}: give a name of at most {NAME_BYTES} bytes "
+            f"An image cannot be called {quoted(name)}: give a name of at most {NAME_BYTES} bytes "
             f"that does not begin with a dot, nor end in {CHECKSUM_SUFFIX}."
         )
     return plain
@@ -292,7 +293,7 @@ def _find(directories: tuple[Path, Path], image: str) -> Path:
     :raises InvalidRequest: its name cannot be a path.
     """
     if "\0" in image:
-        raise InvalidRequest(f"{image[:200]!r} is not an image: its name holds a NUL character.")
+        raise InvalidRequest(f"{quoted(image)} is not an image: its name holds a NUL character.")
     # An absolute path stays as it is, whatever it is joined to.
     own, old = (Path(os.path.normpath(directory / image)) for directory in directories)
     return old if old.exists() and not own.exists() else own

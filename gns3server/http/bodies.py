@@ -9,7 +9,13 @@ from typing import TypeVar
 from aiohttp import BodyPartReader, web
 from aiohttp.http import HttpProcessingError, HttpVersion11
 
-from gns3server.errors import BodyTooLarge, ExpectationFailed, InvalidRequest, RequestTimeout
+from gns3server.errors import (
+    BodyTooLarge,
+    ExpectationFailed,
+    InvalidRequest,
+    RequestTimeout,
+    quoted,
+)
 from gns3server.http.routing import Call
 from gns3server.http.unpacking import content_coding, unpacked
 
@@ -48,7 +54,7 @@ def check_expectation(request: web.Request) -> None:
     expected = request.headers["Expect"]
     if expected.lower() != "100-continue":
         raise ExpectationFailed(
-            f"This server cannot do what the header Expect asks for, {expected[:200]!r}: "
+            f"This server cannot do what the header Expect asks for, {quoted(expected)}: "
             "leave it out."
         )
 

@@ -48,7 +48,7 @@ PREFLIGHT = {
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def respond(status: int, value: Any, _route: Route | None = None) -> web.Response:
+def respond(status: int, value: Any) -> web.Response:
     """An answer with a JSON body, or an empty one for ``None``."""
     if value is None:
         return web.Response(status=status)

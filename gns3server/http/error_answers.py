@@ -7,7 +7,13 @@ from typing import Any
 
 from aiohttp import web
 
-from gns3server.errors import InvalidRequest, LabError, Unauthorized, Unavailable
+from gns3server.errors import (
+    QUOTED_CHARACTERS,
+    InvalidRequest,
+    LabError,
+    Unauthorized,
+    Unavailable,
+)
 from gns3server.http.encoding import MOST_REPEATED, encode
 from gns3server.http.families import ErrorShape, FailedRequest, is_below
 from gns3server.http.parsing import LENGTH, PARSED, not_repeated, repeated
@@ -17,15 +23,12 @@ from gns3server.http.routing import JSON, FailedPlugin
 LONGEST_ANSWER = 4 * MOST_REPEATED
 """Bytes of an error's answer."""
 
-PATH_CHARACTERS = 200
-"""How much of a path that nobody has is repeated."""
-
 
 class RouterError(LabError):
     """What aiohttp refuses: there is no such path, or not with that method."""
 
     def __init__(self, error: web.HTTPException, path: str, method: str) -> None:
-        allowed, path = error.headers.get("Allow", ""), path[:PATH_CHARACTERS]
+        allowed, path = error.headers.get("Allow", ""), path[:QUOTED_CHARACTERS]
         listed = allowed.replace(",", ", ")
         message = {
             404: f"There is no {path} here: see /v1/openapi.json for what there is.",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gns3server.errors import NotAcceptable, UnsupportedMediaType
+from gns3server.errors import NotAcceptable, UnsupportedMediaType, quoted
 from gns3server.http.routing import JSON, Route
 
 QUALITY = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
@@ -31,7 +31,7 @@ def body_type(route: Route, request: web.Request) -> str:
     if request.content_type in route.body_types:
         return request.content_type
     raise UnsupportedMediaType(
-        f"A body of the type {request.content_type[:200]!r} is not possible here: send one of "
+        f"A body of the type {quoted(request.content_type)} is not possible here: send one of "
         f"{', '.join(route.body_types)}."
     )
 

@@ -10,7 +10,7 @@ from email.utils import format_datetime
 
 from aiohttp import web
 
-from gns3server.errors import PreconditionFailed, RangeNotSatisfiable
+from gns3server.errors import PreconditionFailed, RangeNotSatisfiable, quoted
 
 ONE_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII | re.IGNORECASE)
 UNIT = re.compile(r"bytes\s*=", re.IGNORECASE)
@@ -96,7 +96,7 @@ def part_asked_for(request: web.Request, version: Version) -> range | None:
         part = range(max(0, version.size - int(last or 0)), version.size)
     if not part:
         raise RangeNotSatisfiable(
-            f"The file has no bytes {asked[:100]!r}: it has {version.size}. Ask for a range such "
+            f"The file has no bytes {quoted(asked)}: it has {version.size}. Ask for a range such "
             "as bytes=0-99, or for none.",
             size=version.size,
         )

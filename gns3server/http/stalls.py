@@ -6,11 +6,9 @@ from types import FrameType
 
 from aiohttp import web
 
+from gns3server.errors import QUOTED_CHARACTERS
 from gns3server.http.encoding import encode
 from gns3server.http.routing import JSON, Call
-
-PATH_CHARACTERS = 200
-"""How much of a path is shown: it may be what takes so long."""
 
 
 def request_of(frame: FrameType) -> str | None:
@@ -21,7 +19,8 @@ def request_of(frame: FrameType) -> str | None:
     if not isinstance(request, web.BaseRequest):
         return None
     pattern = _compared_with(frame)
-    text = f"{request.method} {request.rel_url.raw_path[:PATH_CHARACTERS]}"
+    # All of it may be what takes so long.
+    text = f"{request.method} {request.rel_url.raw_path[:QUOTED_CHARACTERS]}"
     return f"{text}, which is compared with the route {pattern}" if pattern else text
 
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from gns3server.errors import InvalidRequest
+from gns3server.errors import InvalidRequest, quoted
 
 STEP = 1024 * 1024
 """The most bytes that come out of one step, and so are in memory at once."""
@@ -72,7 +72,7 @@ def content_coding(request: web.Request) -> str:
         return ""
     if said not in WINDOWS:
         raise InvalidRequest(
-            f"The request's body has the Content-Encoding {said[:200]!r}, which this server cannot "
+            f"The request's body has the Content-Encoding {quoted(said)}, which this server cannot "
             "undo: send it with gzip or deflate, or as it is."
         )
     return said

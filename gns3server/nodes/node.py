@@ -46,7 +46,7 @@ class Change:
 
 PROPERTIES_BYTES = 512 * 1024
 """How long the properties of a node may be, as JSON: they are kept in memory. Longer texts belong
-into files."""
+in files."""
 
 
 def check_properties(node: NodeCore, properties: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from gns3server.errors import Conflict, FilesFailed, StorageFailed
+from gns3server.errors import Conflict, FilesFailed, StorageFailed, quoted
 from gns3server.files.private import missing_directories
 from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
 from gns3server.places import paths
@@ -82,8 +82,7 @@ class ProjectIndex:
         """
         location = self._config.current.projects_path
         async with self._searching:
-            # None of these may be opened here: it would end SQLite's locks on it.
-            taken = self.paths | {path for _, path in self._claims}
+            taken = self._taken()
             found = await asyncio.to_thread(paths.find_project, location, project_id, taken)
         if len(found) > 1:
             raise Conflict(
@@ -92,11 +91,15 @@ class ProjectIndex:
             )
         return found[0] if found else None
 
+    def _taken(self) -> set[Path]:
+        """Directories whose records must not be opened: it would end SQLite's locks on them."""
+        return self.paths | {path for _, path in self._claims}
+
     async def offer(self) -> None:
         """Say in the log which projects in the directory for projects are on no record."""
         location = self._config.current.projects_path
         async with self._searching:
-            taken = self.paths | {path for _, path in self._claims}
+            taken = self._taken()
             found = await asyncio.to_thread(paths.copied_projects, location, taken)
         for path, project_id in found:
             if project_id not in self._index:
@@ -143,7 +146,7 @@ class ProjectIndex:
             )
         except TimeoutError as error:
             raise Conflict(
-                f"The project path {path[:200]!r} cannot be used, because the disk that it is on "
+                f"The project path {quoted(path)} cannot be used, because the disk that it is on "
                 "does not answer: choose another path, or see whether that disk is in order."
             ) from error
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from gns3server.errors import Conflict, FilesFailed, advice
+from gns3server.errors import Conflict, FilesFailed, advice, quoted
 from gns3server.files.durable import make_directory, sync_directory, write_new
 from gns3server.files.private import DIRECTORY_MODE, keep_private
 from gns3server.files.reasons import DIRECTORY_REMEDY, obstacle, remedy
@@ -55,7 +55,7 @@ def real_path(path: str, reserved: Iterable[Path], kept: Iterable[Path] = ()) ->
     try:
         if len(os.fsencode(path)) > LONGEST:
             raise Conflict(
-                f"The project path {path[:200]!r}... is longer than {LONGEST} bytes: choose a "
+                f"The project path {quoted(path)} is longer than {LONGEST} bytes: choose a "
                 "shorter one."
             )
         real = Path(os.path.realpath(path))

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from gns3server.errors import Conflict, Forbidden, NotFound
+from gns3server.errors import Conflict, Forbidden, NotFound, quoted
 from gns3server.files.safe_open import MISSING, OpenFile, Outside, open_file
 from gns3server.running.threads import SeparateThreads
 from gns3server.storage.stores import PROJECT_FILE
@@ -122,7 +122,7 @@ def _answering(path: str) -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise Conflict(
-            f"The file {path[:200]!r} cannot be read, because the disk that it is on does not "
+            f"The file {quoted(path)} cannot be read, because the disk that it is on does not "
             "answer: see whether that is in order, and try again."
         ) from error
 
@@ -137,12 +137,12 @@ def _open_served(directory: Path, path: str) -> OpenFile:
         raise _refused(path) from error
     except (*MISSING, IsADirectoryError) as error:
         raise NotFound(
-            f"The project has no file {path[:200]!r}: the list of its files shows what there is."
+            f"The project has no file {quoted(path)}: the list of its files shows what there is."
         ) from error
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "its name is not text"
         raise Forbidden(
-            f"The file {path[:200]!r} of the project cannot be read: {reason}. Make it readable "
+            f"The file {quoted(path)} of the project cannot be read: {reason}. Make it readable "
             "for the server's user."
         ) from error
 
@@ -168,7 +168,7 @@ def _open(directory: Path, path: str, *, hidden: bool) -> OpenFile:
 
 def _refused(path: str) -> Forbidden:
     return Forbidden(
-        f"{path[:200]!r} is not served: give the path of a file below the project's directory, "
+        f"{quoted(path)} is not served: give the path of a file below the project's directory, "
         "as the list of its files shows it, and none of the server's own."
     )
 
@@ -207,13 +207,13 @@ def _open_anywhere(location: str, state: Path, confined_to: Iterable[Path] | Non
     try:
         return open_file(location, check)
     except Outside as error:
-        raise Forbidden(f"The file {location[:200]!r} is not served: {error}.") from error
+        raise Forbidden(f"The file {quoted(location)} is not served: {error}.") from error
     except MISSING as error:
         raise NotFound(
-            f"There is no file {location[:200]!r} on the server's machine: check the path."
+            f"There is no file {quoted(location)} on the server's machine: check the path."
         ) from error
     except OSError as error:
         raise Conflict(
-            f"The file {location[:200]!r} cannot be opened: {error.strerror}. Name a regular file "
+            f"The file {quoted(location)} cannot be opened: {error.strerror}. Name a regular file "
             "that the server's user can read."
         ) from error

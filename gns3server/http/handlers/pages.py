@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aiohttp import BodyPartReader, web
 
-from gns3server.errors import Forbidden, InvalidRequest
+from gns3server.errors import Forbidden, InvalidRequest, quoted
 from gns3server.files.images import ImageKind, plain_name
 from gns3server.files.uploads import Incoming
 from gns3server.http import pages
@@ -100,7 +100,7 @@ async def _take(call: Call, form: Form, part: BodyPartReader, stack: AsyncExitSt
     field = part.name or ""
     if field in form.seen or field not in ("type", "file"):
         raise InvalidRequest(
-            f"The field {field[:200]!r} does not belong here: the form has one field 'type' and "
+            f"The field {quoted(field)} does not belong here: the form has one field 'type' and "
             "one field 'file'."
         )
     form.seen |= {field}
@@ -131,7 +131,7 @@ async def _find_kind(call: Call, part: BodyPartReader) -> ImageKind:
     name, kinds = text.decode(errors="replace"), call.server.machine.images.kinds()
     if name not in kinds:
         known = ", ".join(kinds) or "none, because no plugin uses any"
-        raise Forbidden(f"This server has no kind of image called {name[:200]!r}; it has: {known}.")
+        raise Forbidden(f"This server has no kind of image called {quoted(name)}; it has: {known}.")
     return kinds[name]
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gns3server.errors import Conflict, Forbidden
+from gns3server.errors import QUOTED_CHARACTERS, Conflict, Forbidden
 from gns3server.http.families import ERROR_SHAPES
 from gns3server.http.routing import ROUTE_TABLE, Call, Route
 from gns3server.http.schemas import (
@@ -30,7 +30,9 @@ async def check_version(call: Call) -> Mapping[str, Any]:
     """Compare a client's version with the server's (contract 1.8; the text is VER-03's)."""
     ours, theirs = call.server.settings.server.announced_version, call.body["version"]
     if ours != theirs:
-        raise Conflict(f"Client version {theirs[:200]} differs with server version {ours}")
+        raise Conflict(
+            f"Client version {theirs[:QUOTED_CHARACTERS]} differs with server version {ours}"
+        )
     return {"version": ours}
 
 
