@@ -14,11 +14,11 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 from gns3server.calls import LimitedCalls
-from gns3server.errors import advice
 from gns3server.events import EventBus
 from gns3server.files.durable import make_directory
 from gns3server.files.images import Images
 from gns3server.files.private import keep_private
+from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
 from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.curl_log import CurlLog
@@ -340,10 +340,10 @@ async def _records(settings: Settings) -> AsyncIterator[tuple[DatabaseThread, Se
             await asyncio.to_thread(keep_private, path)
         lock = await asyncio.to_thread(lock_state, path)
     except OSError as error:
-        reason = advice(error) or error.strerror or error
         raise OSError(
-            f"its records in {path} cannot be kept: {reason}. Or choose another directory for "
-            "them: --state-path DIRECTORY"
+            f"its records in {path} cannot be kept: {error.strerror or error}. "
+            f"{remedy(error, path, DIRECTORY_REMEDY)} Or choose another directory for them: "
+            "--state-path DIRECTORY"
         ) from error
     thread = DatabaseThread()
     try:

@@ -215,9 +215,10 @@ def _project_directories(projects: Path, first: str, taken: Collection[Path]) ->
 
     for place in map(real.joinpath, candidates()):
         records = place / PROJECT_FILE
-        # What is behind a link is where its owner wants it.
-        linked = place.is_symlink() or records.is_symlink()
-        if place not in taken and not linked and records.is_file():
+        # What is behind a link is where its owner wants it. These functions, unlike those of Path,
+        # take what may not be searched (lost+found) for something that has no records.
+        linked = os.path.islink(place) or os.path.islink(records)
+        if place not in taken and not linked and os.path.isfile(records):
             yield place
 
 
@@ -331,10 +332,10 @@ def bring_back_interrupted(project_id: str, path: Path, whole: bool) -> bool:
     for beside in (True, False) if whole else (False,):
         aside = Aside(aside_of(project_id, path, beside), path, whole)
         here = os.path.lexists(path / PROJECT_FILE)
-        if aside.place.is_symlink() or here is os.path.lexists(aside.place / PROJECT_FILE):
+        if os.path.islink(aside.place) or here is os.path.lexists(aside.place / PROJECT_FILE):
             continue
         # A whole directory is moved in one step.
-        if here and (beside or not aside.place.is_dir()):
+        if here and (beside or not os.path.isdir(aside.place)):
             continue
         bring_back(aside)
         sync_directory(aside.place.parent)

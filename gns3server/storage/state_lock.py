@@ -62,13 +62,13 @@ def state_owner(directory: Path) -> str:
     That process may be long gone.
     """
     try:
-        lock = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+        lock = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return _read_owner(lock)
+        finally:
+            os.close(lock)
     except OSError:
         return ""
-    try:
-        return _read_owner(lock)
-    finally:
-        os.close(lock)
 
 
 def _read_owner(lock: int) -> str:

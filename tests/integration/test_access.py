@@ -70,7 +70,7 @@ async def test_credentials_may_come_in_latin_1_and_the_scheme_in_any_case(raw, a
     ask()
     for encoding in ("utf-8", "latin-1"):
         pair = base64.b64encode(PAIR.encode(encoding)).decode()
-        for scheme in ("Basic", "basic", "BASIC"):
+        for scheme in ("Basic", "basic", "BASIC", "Basic  "):
             answer = await raw.request("GET", "/v1/version", f"Authorization: {scheme} {pair}")
             assert answer.status == 200
 

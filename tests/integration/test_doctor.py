@@ -29,6 +29,7 @@ from gns3server.places.relocation import REPLACED
 from gns3server.running import identity
 from gns3server.running.procfs import RUN_ID_VARIABLE
 from gns3server.storage import file_check
+from gns3server.storage.state_lock import LOCK_FILE
 
 pytestmark = pytest.mark.heavy
 
@@ -412,6 +413,13 @@ async def test_the_address_is_free_if_a_server_could_listen_there(doctor, run):
 async def test_a_directory_that_cannot_be_made_is_no_directory(doctor, name):
     found = await doctor(**{f"GNS3_SERVER_{name.upper()}": "/dev/null/x"})
     line = found.line("Server", f"{name}: /dev/null/x; cannot be used: Not a directory")
+    assert line.startswith("! ")
+
+
+async def test_a_lock_that_a_server_could_not_take_is_not_in_order(doctor, gns3_settings):
+    (gns3_settings.state_path / LOCK_FILE).mkdir(parents=True)
+    found = await doctor()
+    line = found.line("Server", "state_path: .*; cannot be used: Is a directory")
     assert line.startswith("! ")
 
 

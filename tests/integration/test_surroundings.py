@@ -189,8 +189,21 @@ async def test_a_file_that_is_no_pid_file_is_left_alone(run, tmp_path):
     process = await run("--pid", str(notes))
     out, _ = await process.communicate()
     assert process.returncode == 1
-    assert f"{notes} holds more than a process id. Choose another file for --pid" in out.decode()
+    wanted = f"{notes} cannot be used: it holds more than a process id. Choose another file for"
+    assert wanted in out.decode()
     assert notes.read_text().startswith("not a number")
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [(os.mkdir, "Is a directory"), (os.mkfifo, "it is not a regular file")],
+)
+async def test_what_is_no_file_is_no_pid_file(run, tmp_path, make, reason):
+    make(tmp_path / "pid")
+    process = await run("--pid", str(tmp_path / "pid"))
+    out, _ = await process.communicate()
+    assert process.returncode == 1
+    assert f"{tmp_path}/pid cannot be used: {reason}. Choose another" in out.decode()
 
 
 def children_of(pid) -> list[str]:

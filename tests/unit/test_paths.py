@@ -353,6 +353,28 @@ def test_a_project_is_not_made_in_a_directory_of_the_servers(tmp_path):
     assert paths.real_path(f"{tmp_path}/other", [], [images]) == tmp_path / "other"
 
 
+@pytest.fixture
+def closed_directory(tmp_path):
+    """A directory that may not be searched, as a disk's lost+found."""
+    closed = tmp_path / "lost+found"
+    closed.mkdir(mode=0)
+    tmp_path.chmod(0o755)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    yield closed
+    os.seteuid(user)
+    closed.chmod(0o700)
+
+
+def test_a_directory_that_may_not_be_searched_holds_no_project(closed_directory):
+    projects = closed_directory.parent
+    assert paths.copied_projects(projects, []) == []
+    assert paths.find_project(projects, ID, []) == []
+    assert paths.find_project(projects, closed_directory.name, []) == []
+    assert not paths.bring_back_interrupted(ID, closed_directory, whole=True)
+
+
 def test_a_nodes_directory_goes_with_its_content_and_a_link_in_its_place_without(lab, tmp_path):
     directory, link = lab / "project-files" / "toy", lab / "project-files" / "link"
     elsewhere = tmp_path / "elsewhere"

@@ -301,9 +301,11 @@ def test_a_home_that_may_not_be_searched_is_named(closed_directory):
 
 def test_a_byte_order_mark_and_line_ends_of_other_systems_do_no_harm(tmp_path):
     path = tmp_path / "a.conf"
-    path.write_bytes(b"\xef\xbb\xbf[Server]\r\nauth = yes\r\npassword = a\xc3\xa4 b\r\n")
-    server = load({}, files=(path,)).server
-    assert (server.auth, server.password) == (True, "a\u00e4 b")
+    for end in (b"\r\n", b"\r"):
+        lines = (b"\xef\xbb\xbf[Server] ; mine", b"auth = yes", b"password = a\xc3\xa4 b", b"")
+        path.write_bytes(end.join(lines))
+        server = load({}, files=(path,)).server
+        assert (server.auth, server.password) == (True, "a\u00e4 b")
 
 
 @pytest.mark.parametrize(
@@ -312,6 +314,8 @@ def test_a_byte_order_mark_and_line_ends_of_other_systems_do_no_harm(tmp_path):
         (b"port = 1", "line 1 is in no section. Write .Server. above it"),
         (b"# mine\n\nport = 1", "line 3 is in no section"),
         (b"[Server\nport = 1", "line 1 is not a .section."),
+        (b"[Server] auth = yes\nport = 1", "line 1 is not a .section."),
+        (b"[VPCS]\nx = 1\n[Server] auth = yes", "line 3 is not a .section."),
         ("[Server]\nport = 1".encode("utf-16"), "byte 1 is not UTF-8. Save it as UTF-8"),
     ],
 )
