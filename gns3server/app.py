@@ -18,7 +18,7 @@ from gns3server.events import EventBus
 from gns3server.files.durable import make_directory
 from gns3server.files.images import Images
 from gns3server.files.private import keep_private
-from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
+from gns3server.files.reasons import STATE_REMEDY, remedy
 from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.curl_log import CurlLog
@@ -342,7 +342,7 @@ async def _records(settings: Settings) -> AsyncIterator[tuple[DatabaseThread, Se
     except OSError as error:
         raise OSError(
             f"its records in {path} cannot be kept: {error.strerror or error}. "
-            f"{remedy(error, path, DIRECTORY_REMEDY)} Or choose another directory for them: "
+            f"{remedy(error, path, STATE_REMEDY)} Or choose another directory for them: "
             "--state-path DIRECTORY"
         ) from error
     thread = DatabaseThread()

@@ -15,6 +15,7 @@ FORBIDDEN = (errno.EACCES, errno.EPERM)
 
 FILE_REMEDY = "Make it a regular file that the server's user may read and write."
 DIRECTORY_REMEDY = "Make the directory writable for the server's user."
+STATE_REMEDY = "Make it a directory of the server's user, with nothing but regular files in it."
 
 
 def remedy(
@@ -33,6 +34,8 @@ def remedy(
         return "Make it writable for the server's user." if place is None else _permit(place)
     if error.errno == errno.EIO:
         return "See in the system's log (dmesg) whether the disk is failing."
+    if error.errno == errno.EFBIG:
+        return "Put the right file in its place, from a backup for instance."
     text = advice(error)
     if text is not None:
         return f"{text[0].upper()}{text[1:]}."

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shlex
+import stat
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +30,7 @@ def lock_state(directory: Path) -> int:
     :raises AlreadyRunning: another process holds the lock.
     :raises OSError: the file cannot be made or written.
     """
-    lock = opener(str(directory / LOCK_FILE), os.O_RDWR | os.O_CREAT)
+    lock = _open(directory, make=True)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,6 +48,26 @@ def lock_state(directory: Path) -> int:
     except BaseException:
         os.close(lock)
         raise
+    return lock
+
+
+def check_lock(directory: Path) -> None:
+    """Check that a server of this user could use the lock. Whoever holds it keeps it. Blocks.
+
+    :raises OSError: it could not.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.close(_open(directory, make=False))
+
+
+def _open(directory: Path, *, make: bool) -> int:
+    path = str(directory / LOCK_FILE)
+    # What is behind a link is not ours to write to. A pipe must not be waited for.
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    lock = opener(path, flags | os.O_CREAT) if make else os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(lock).st_mode):
+        os.close(lock)
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
     return lock
 
 

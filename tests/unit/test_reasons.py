@@ -24,6 +24,7 @@ def error(number: int, place: Path | None = None) -> OSError:
         (errno.EROFS, "The file system is read-only: make it writable again"),
         (errno.EIO, "whether the disk is failing"),
         (errno.EMFILE, "ulimit -n"),
+        (errno.EFBIG, "Put the right file in its place"),
         (errno.EINVAL, "Make it a regular file"),
     ],
 )

@@ -21,12 +21,12 @@ from pathlib import Path
 
 from gns3server.cli.doctor.report import Finding, Section
 from gns3server.cli.writable import check_writable, existing
-from gns3server.files.reasons import remedy
+from gns3server.files.reasons import DIRECTORY_REMEDY, STATE_REMEDY, remedy
 from gns3server.files.uploads import RESERVE
 from gns3server.running.identity import read_boot_id
 from gns3server.running.sockets import netlink_sockets
 from gns3server.settings.schema import Settings
-from gns3server.storage.state_lock import LOCK_FILE
+from gns3server.storage.state_lock import check_lock
 
 CLONE_NEWNET = 0x40000000
 TUNSETIFF = 0x400454CA
@@ -93,9 +93,9 @@ def directories(settings: Settings) -> Iterator[Finding]:
             free = shutil.disk_usage(place).free
             check_writable(path)
             if name == "state_path":
-                _check_lock(path / LOCK_FILE)
+                check_lock(path)
         except OSError as error:
-            otherwise = "Make it a directory that the server's user may write to."
+            otherwise = STATE_REMEDY if name == "state_path" else DIRECTORY_REMEDY
             advice = f"{remedy(error, place, otherwise)} Or change {name}."
             yield Finding(f"{name}: {path}; cannot be used: {error.strerror}", True, advice)
             continue
@@ -106,15 +106,6 @@ def directories(settings: Settings) -> Iterator[Finding]:
             problem=full,
             advice="Free some disk space." if full else "",
         )
-
-
-def _check_lock(file: Path) -> None:
-    """Open the lock as a server would; who holds it keeps it.
-
-    :raises OSError: a server could not.
-    """
-    with suppress(FileNotFoundError, NotADirectoryError):
-        os.close(os.open(file, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
 
 
 def _limit(what: str, number: int, wanted: int = 0) -> Finding:
