@@ -72,18 +72,30 @@ def real_path(path: str, reserved: Iterable[Path], kept: Iterable[Path] = ()) ->
             f"{real} is or holds a home directory and cannot be a project: name one below it."
         )
     for place in (Path(os.path.realpath(place)) for place in kept):
-        if place in real.parents:
+        if _holds(place, real.parent):
             raise Conflict(
                 f"{real} is in {place}, a directory of the server, and cannot be a project: choose "
                 "another directory."
             )
     for place in (Path(os.path.realpath(place)) for place in reserved):
-        if real == place or real in place.parents:
+        if _holds(real, place):
             raise Conflict(
                 f"{real} is or holds {place}, a directory of the server, and cannot be a project: "
                 "choose another directory."
             )
     return real
+
+
+def _holds(directory: Path, path: Path) -> bool:
+    """Whether a path is in a directory, or is it: by its name, or by another from a bind mount."""
+    places = (path, *path.parents)
+    if directory in places:
+        return True
+    with contextlib.suppress(OSError):
+        wanted = os.stat(directory)
+        there = filter(os.path.exists, places)
+        return any(os.path.samestat(os.stat(place), wanted) for place in there)
+    return False
 
 
 def check_apart(path: Path, others: Iterable[Path]) -> None:

@@ -381,6 +381,7 @@ def test_a_new_machine_is_in_order_and_stays_as_it_is(environ, monkeypatch, tmp_
 
 
 def test_where_this_boot_cannot_be_told_the_rest_is_shown(environ, monkeypatch, tmp_path, capsys):
+    """The message names boot_id and what hides it; all the rest is shown."""
     without_strays(monkeypatch)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)

@@ -86,6 +86,23 @@ def test_links_are_followed_before_anything_is_compared(places, tmp_path):
     assert paths.real_path(f"{link}/lab", places) == tmp_path / "target" / "lab"
 
 
+def test_the_servers_directories_are_known_by_their_second_names(places, tmp_path, monkeypatch):
+    images, second = places[1], tmp_path / "second"
+    second.mkdir()
+    stat = os.stat
+
+    def bound(path, **options):
+        # As a bind mount does it, which needs root.
+        return stat(images if os.fspath(path) == str(second) else path, **options)
+
+    monkeypatch.setattr(os, "stat", bound)
+    with pytest.raises(Conflict, match=f"is or holds {images}"):
+        paths.real_path(str(second), places, places[1:])
+    with pytest.raises(Conflict, match=f"is in {images}"):
+        paths.real_path(f"{second}/missing/lab", places, places[1:])
+    assert paths.real_path(f"{tmp_path}/third", places, places[1:]) == tmp_path / "third"
+
+
 def test_the_servers_directories_are_compared_by_where_they_really_are(places, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(places[0])
@@ -242,6 +259,7 @@ def only_files_move(error):
 
 @pytest.mark.parametrize("error", [errno.EXDEV, errno.EBUSY])
 def test_a_directory_that_cannot_be_moved_is_removed_in_its_place(lab, tmp_path, error):
+    """If it cannot be renamed (EXDEV, EBUSY), the records go first, and the rest in its place."""
     before = names_below(tmp_path)
     with only_files_move(error):
         aside = paths.set_aside(ID, lab, whole=True)
