@@ -14,10 +14,10 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 from gns3server.calls import LimitedCalls
-from gns3server.errors import advice
 from gns3server.events import EventBus
 from gns3server.files.durable import make_directory
 from gns3server.files.images import Images
+from gns3server.files.reasons import STATE_REMEDY, remedy
 from gns3server.http.access import Authenticator
 from gns3server.http.application import CORE_ROUTES, listening, make_application
 from gns3server.http.curl_log import CurlLog
@@ -338,10 +338,10 @@ async def _records(settings: Settings) -> AsyncIterator[tuple[DatabaseThread, Se
         await asyncio.to_thread(close_to_others, path)
         lock = await asyncio.to_thread(lock_state, path)
     except OSError as error:
-        reason = advice(error) or error.strerror or error
         raise OSError(
-            f"its records in {path} cannot be kept: {reason}. Or choose another directory for "
-            "them: --state-path DIRECTORY"
+            f"its records in {path} cannot be kept: {error.strerror or error}. "
+            f"{remedy(error, path, STATE_REMEDY)} Or choose another directory for them: "
+            "--state-path DIRECTORY"
         ) from error
     thread = DatabaseThread()
     try:

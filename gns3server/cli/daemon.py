@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,7 +98,9 @@ def pid_file(path: Path | None) -> Iterator[None]:
     try:
         file = _lock(path)
     except OSError as error:
-        raise OSError(f"{error}. Choose another file for --pid") from error
+        raise OSError(
+            f"{path} cannot be used: {error.strerror or error}. Choose another file for --pid"
+        ) from error
     try:
         yield
     finally:
@@ -108,13 +111,18 @@ def pid_file(path: Path | None) -> Iterator[None]:
 
 def _lock(path: Path) -> int:
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+        # Behind a link of another user may be whatever that user wants to have overwritten.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        file = os.open(path, flags, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # A server that was just ending may have removed it before it was locked.
             if _is_at(path, file):
-                if os.fstat(file).st_size > LONGEST:
-                    raise OSError(f"{path} holds more than a process id")
+                found = os.fstat(file)
+                if not stat.S_ISREG(found.st_mode):
+                    raise OSError("it is not a regular file")
+                if found.st_size > LONGEST:
+                    raise OSError("it holds more than a process id")
                 os.truncate(file, 0)
                 os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
                 return file

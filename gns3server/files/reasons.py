@@ -14,6 +14,7 @@ FORBIDDEN = (errno.EACCES, errno.EPERM)
 
 FILE_REMEDY = "Make it a regular file that the server's user may read and write."
 DIRECTORY_REMEDY = "Make the directory writable for the server's user."
+STATE_REMEDY = "Make it a directory of the server's user, with nothing but regular files in it."
 
 
 def remedy(error: OSError, place: Path | None = None, otherwise: str = FILE_REMEDY) -> str:
@@ -26,6 +27,8 @@ def remedy(error: OSError, place: Path | None = None, otherwise: str = FILE_REME
     place = Path(named) if isinstance(named, str) else place
     if error.errno in FORBIDDEN:
         return "Make it writable for the server's user." if place is None else _permit(place)
+    if error.errno == errno.EFBIG:
+        return "Put the right file in its place, from a backup for instance."
     return advice_sentence(error) or otherwise
 
 

@@ -125,9 +125,9 @@ class Authenticator:
 
 
 def _plain(credentials: str | None) -> str:
-    """An ``Authorization`` header with its scheme as we write it (RFC 9110, 11.1)."""
+    """An ``Authorization`` header with its scheme and blanks as we write them (RFC 9110, 11.4)."""
     scheme, blank, rest = (credentials or "").partition(" ")
-    return scheme.lower() + blank + rest
+    return scheme.lower() + blank + rest.lstrip(" ")
 
 
 def _headers(wanted: bytes) -> list[str]:

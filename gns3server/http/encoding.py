@@ -90,10 +90,19 @@ def decode(body: bytes) -> Any:
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
         text = body[:MOST_REPEATED].decode(errors="replace")
         raise InvalidRequest(
-            f"Invalid JSON: {error}. Send a JSON object, or no body at all.",
+            f"Invalid JSON: {_not_utf8(body) or error}. Send a JSON object, or no body at all.",
             request={"malformed_json": text},
         ) from error
     return value
+
+
+def _not_utf8(body: bytes) -> str:
+    """Where a body is not UTF-8; empty if it is. The parser says it in words for programmers."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return f"byte {error.start + 1} is not UTF-8"
+    return ""
 
 
 def has_many_values(value: Any) -> bool:

@@ -12,7 +12,9 @@ from aiohttp import web
 
 from gns3server.errors import PreconditionFailed, RangeNotSatisfiable, quoted
 
-ONE_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII | re.IGNORECASE)
+ONE_RANGE = re.compile(r"bytes=(\d{0,1000})-(\d{0,1000})", re.ASCII | re.IGNORECASE)
+"""The numbers may be larger than any file, but not than Python's ``int`` reads."""
+
 UNIT = re.compile(r"bytes\s*=", re.IGNORECASE)
 
 ANY = "*"

@@ -67,6 +67,13 @@ def content_coding(request: web.Request) -> str:
 
     :raises InvalidRequest: in a way that this server does not know, or in several.
     """
+    transfer = ", ".join(request.headers.getall("Transfer-Encoding", ())).strip().lower()
+    if transfer not in ("", "chunked"):
+        # It would be taken as it is (RFC 9112, 6.1).
+        raise InvalidRequest(
+            f"The request's body has the Transfer-Encoding {transfer[:200]!r}, which this server "
+            "cannot undo: send it chunked, or with a length."
+        )
     said = ", ".join(request.headers.getall("Content-Encoding", ())).strip().lower()
     if said in ("", "identity"):
         return ""

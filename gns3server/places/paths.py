@@ -69,18 +69,30 @@ def real_path(path: str, reserved: Iterable[Path], kept: Iterable[Path] = ()) ->
             f"{real} is or holds a home directory and cannot be a project: name one below it."
         )
     for place in (Path(os.path.realpath(place)) for place in kept):
-        if place in real.parents:
+        if _holds(place, real.parent):
             raise Conflict(
                 f"{real} is in {place}, a directory of the server, and cannot be a project: choose "
                 "another directory."
             )
     for place in (Path(os.path.realpath(place)) for place in reserved):
-        if real == place or real in place.parents:
+        if _holds(real, place):
             raise Conflict(
                 f"{real} is or holds {place}, a directory of the server, and cannot be a project: "
                 "choose another directory."
             )
     return real
+
+
+def _holds(directory: Path, path: Path) -> bool:
+    """Whether a path is in a directory, or is it: by its name, or by another from a bind mount."""
+    places = (path, *path.parents)
+    if directory in places:
+        return True
+    with contextlib.suppress(OSError):
+        wanted = os.stat(directory)
+        there = filter(os.path.exists, places)
+        return any(os.path.samestat(os.stat(place), wanted) for place in there)
+    return False
 
 
 def check_apart(path: Path, others: Iterable[Path]) -> None:
@@ -211,9 +223,10 @@ def _project_directories(projects: Path, first: str, taken: Collection[Path]) ->
 
     for place in map(real.joinpath, candidates()):
         records = place / PROJECT_FILE
-        # What is behind a link is where its owner wants it.
-        linked = place.is_symlink() or records.is_symlink()
-        if place not in taken and not linked and records.is_file():
+        # What is behind a link is where its owner wants it. These functions, unlike those of Path,
+        # take what may not be searched (lost+found) for something that has no records.
+        linked = os.path.islink(place) or os.path.islink(records)
+        if place not in taken and not linked and os.path.isfile(records):
             yield place
 
 
@@ -327,10 +340,10 @@ def bring_back_interrupted(project_id: str, path: Path, whole: bool) -> bool:
     for beside in (True, False) if whole else (False,):
         aside = Aside(aside_of(project_id, path, beside), path, whole)
         here = os.path.lexists(path / PROJECT_FILE)
-        if aside.place.is_symlink() or here is os.path.lexists(aside.place / PROJECT_FILE):
+        if os.path.islink(aside.place) or here is os.path.lexists(aside.place / PROJECT_FILE):
             continue
         # A whole directory is moved in one step.
-        if here and (beside or not aside.place.is_dir()):
+        if here and (beside or not os.path.isdir(aside.place)):
             continue
         bring_back(aside)
         sync_directory(aside.place.parent)

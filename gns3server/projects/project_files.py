@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -141,9 +142,11 @@ def _open_served(directory: Path, path: str) -> OpenFile:
         ) from error
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "its name is not text"
+        help_text = "Make it readable for the server's user."
+        if not isinstance(error, OSError) or error.errno == errno.EINVAL:
+            help_text = "Only regular files with names in UTF-8 are served."
         raise Forbidden(
-            f"The file {quoted(path)} of the project cannot be read: {reason}. Make it readable "
-            "for the server's user."
+            f"The file {quoted(path)} of the project cannot be read: {reason}. {help_text}"
         ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +17,9 @@ ENVIRONMENT_PREFIX = "GNS3_"
 
 LARGEST = 1024 * 1024
 """Bytes of a settings file; it is read each time it changes."""
+
+SECTION_LINE = re.compile(r"\[(?P<header>[^]]+)\]\s*(?:[#;].*)?$")
+"""The beginning of a section, which a comment may follow."""
 
 NO = frozenset({"0", "false", "no", "off"})
 
@@ -179,9 +183,12 @@ def parse(path: Path, content: bytes) -> Sections:
     import configparser
 
     parser = configparser.ConfigParser(interpolation=None, strict=False)
+    # Its own lets anything follow the bracket, unread: "[Server] auth = yes" would ask nobody.
+    parser.SECTCRE = SECTION_LINE
     try:
-        # Editors of other systems write a byte-order mark and end lines with CR LF.
-        parser.read_string(content.decode("utf-8-sig").replace("\r\n", "\n"))
+        # Editors of other systems write a byte-order mark and end lines with CR LF, or CR.
+        text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        parser.read_string(text)
     except UnicodeDecodeError as error:
         raise SettingsError(
             f"{path} cannot be read: byte {error.start + 1} is not UTF-8. Save it as UTF-8"
@@ -195,7 +202,16 @@ def parse(path: Path, content: bytes) -> Sections:
             raise SettingsError(
                 f"{path} cannot be read: line {line} is in no section. Write [Server] above it."
             ) from None
-        raise SettingsError(
-            f"{path} cannot be read: line {line} is not a [section], a 'key = value' or a comment."
-        ) from None
+        raise _not_a_setting(path, line) from None
+    for name in parser.sections():
+        for key in parser[name]:
+            if key.startswith("["):
+                lines = [line.strip().lower() for line in text.split("\n")]
+                raise _not_a_setting(path, 1 + next(i for i, x in enumerate(lines) if key in x))
     return {name.lower(): dict(parser[name]) for name in parser.sections()}
+
+
+def _not_a_setting(path: Path, line: int) -> SettingsError:
+    return SettingsError(
+        f"{path} cannot be read: line {line} is not a [section], a 'key = value' or a comment."
+    )

@@ -233,7 +233,8 @@ def _check_kind(path: Path) -> None:
         raise OSError("it is not a regular file")
     for file in database_files(path):
         with suppress(FileNotFoundError):
-            status = file.stat()
+            # SQLite follows no link to a log.
+            status = file.stat() if file == path else file.lstat()
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(f"{file.name} is not a regular file")
             if status.st_size > LARGEST:

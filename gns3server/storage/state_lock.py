@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
 import shlex
+import stat
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -42,7 +44,7 @@ def lock_state(directory: Path) -> int:
     :raises AlreadyRunning: another process holds the lock.
     :raises OSError: the file cannot be made or written.
     """
-    lock = open_private(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT)
+    lock = _open(directory, make=True)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -63,6 +65,26 @@ def lock_state(directory: Path) -> int:
     return lock
 
 
+def check_lock(directory: Path) -> None:
+    """Check that a server of this user could use the lock. Whoever holds it keeps it. Blocks.
+
+    :raises OSError: it could not.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.close(_open(directory, make=False))
+
+
+def _open(directory: Path, *, make: bool) -> int:
+    path = str(directory / LOCK_FILE)
+    # What is behind a link is not ours to write to. A pipe must not be waited for.
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    lock = open_private(path, flags | os.O_CREAT) if make else os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(lock).st_mode):
+        os.close(lock)
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
+    return lock
+
+
 def note_address(directory: Path, url: str) -> None:
     """Add to what the lock says where its holder, which is this process, listens. Blocks."""
     # Only who cannot start reads it: no reason to fail.
@@ -76,13 +98,13 @@ def state_owner(directory: Path) -> str:
     That process may be long gone.
     """
     try:
-        lock = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+        lock = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return _read_owner(lock)
+        finally:
+            os.close(lock)
     except OSError:
         return ""
-    try:
-        return _read_owner(lock)
-    finally:
-        os.close(lock)
 
 
 def _read_owner(lock: int) -> str:

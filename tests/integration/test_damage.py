@@ -292,6 +292,7 @@ async def test_a_project_that_another_process_has_is_opened_when_that_is_done(se
 
 
 async def test_a_project_whose_directory_is_removed_says_so_at_the_first_change(serving, lab):
+    """507 with the reason: before a commit it is seen whether the file is still at its path."""
     async with serving() as server:
         client, node = server.client, f"{PROJECT}/toy/vms/{NODE}"
         assert (await client.post(f"{node}/start")).status == 204

@@ -29,6 +29,7 @@ from gns3server.places.relocation import REPLACED
 from gns3server.running import identity
 from gns3server.running.procfs import RUN_ID_VARIABLE
 from gns3server.storage import file_check
+from gns3server.storage.state_lock import LOCK_FILE
 
 pytestmark = pytest.mark.heavy
 
@@ -380,6 +381,7 @@ def test_a_new_machine_is_in_order_and_stays_as_it_is(environ, monkeypatch, tmp_
 
 
 def test_where_this_boot_cannot_be_told_the_rest_is_shown(environ, monkeypatch, tmp_path, capsys):
+    """The message names boot_id and what hides it; all the rest is shown."""
     without_strays(monkeypatch)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
@@ -412,6 +414,13 @@ async def test_the_address_is_free_if_a_server_could_listen_there(doctor, run):
 async def test_a_directory_that_cannot_be_made_is_no_directory(doctor, name):
     found = await doctor(**{f"GNS3_SERVER_{name.upper()}": "/dev/null/x"})
     line = found.line("Server", f"{name}: /dev/null/x; cannot be used: Not a directory")
+    assert line.startswith("! ")
+
+
+async def test_a_lock_that_a_server_could_not_take_is_not_in_order(doctor, gns3_settings):
+    (gns3_settings.state_path / LOCK_FILE).mkdir(parents=True)
+    found = await doctor()
+    line = found.line("Server", "state_path: .*; cannot be used: Is a directory")
     assert line.startswith("! ")
 
 

@@ -27,6 +27,7 @@ def make_projects(serving, build):
 
 
 async def test_projects_are_opened_where_they_were_moved_to(make_projects, serving, tmp_path):
+    """A project whose directory is missing is opened where its id is found, also by POST."""
     nodes = await make_projects()
     (tmp_path / "disk").mkdir()
     moved = (tmp_path / "projects").rename(tmp_path / "disk" / "projects")

@@ -234,6 +234,7 @@ async def test_a_form_as_a_program_makes_it_is_stored(client, images):
 
 @pytest.mark.parametrize("kind_first", [True, False])
 async def test_each_kind_may_be_on_a_disk_of_its_own(client, images, kind_first):
+    """302 in either order: where a rename is EXDEV, a copy is made beside the target."""
     rom = images.path / "ROM"
     rom.mkdir(parents=True)
     fields = [field("type", "ROM"), field("file", "content", "x")]

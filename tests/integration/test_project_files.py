@@ -102,6 +102,13 @@ async def test_what_is_no_file_is_not_found(client, project, directory, path):
     assert "has no file" in answer.json["message"]
 
 
+async def test_what_is_no_regular_file_is_not_blamed_on_its_mode(client, project, directory):
+    os.mkfifo(directory / "pipe")
+    answer = await client.get(f"{project}/files/pipe")
+    assert answer.status == 403
+    assert "it is not a regular file. Only regular files" in answer.json["message"]
+
+
 async def test_whatever_is_listed_can_be_fetched(client, project, directory):
     names = [chr(code) for code in range(1, 128) if chr(code) not in "/."]
     names += ["...", "%2e%2e", "a%2Fb", "e\u0301", "\u00e9", "\U0001f600", "a?b#c"]
@@ -196,9 +203,11 @@ def download(raw, project, directory):
         ("300000-", slice(300_000, None)),
         ("1023999-1024000", slice(1_023_999, None)),
         ("1000-99999999999999", slice(1000, None)),
+        (f"1000-{10**40}", slice(1000, None)),
         ("-1", slice(-1, None)),
         ("-600000", slice(-600_000, None)),
         ("-99999999", slice(0, None)),
+        (f"-{10**40}", slice(0, None)),
     ],
 )
 async def test_a_part_of_a_file_is_sent(download, asked, part):

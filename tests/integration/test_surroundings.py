@@ -46,6 +46,7 @@ def unread():
 
 @pytest.mark.parametrize("kind", ["pipe", "terminal"])
 async def test_output_that_nobody_reads_keeps_nobody_waiting(run, environ, unread, until, kind):
+    """Requests go on being answered and signals heard while the output is not read."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = await run("--port", str(port), out=unread[kind])
@@ -74,6 +75,7 @@ CLOSED = {0: "<&-", 1: ">&-", 2: "2>&-"}
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])
 async def test_closed_streams_are_the_null_device(run, closed, tmp_path, until):
+    """A server whose output is closed serves; what is closed is opened on /dev/null."""
     log = tmp_path / "log"
     closing = " ".join(CLOSED[number] for number in closed)
     process = await run("--log", str(log), shell=f"exec {closing}")
@@ -91,6 +93,7 @@ async def test_closed_streams_are_the_null_device(run, closed, tmp_path, until):
 
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
 async def test_a_daemon_needs_no_streams(run, environ, closed, tmp_path, until):
+    """A daemon whose output is closed serves as well, and has said so with its exit code."""
     log, pid_file = tmp_path / "log", tmp_path / "pid"
     process = await run(
         "--daemon", "--log", str(log), "--pid", str(pid_file), shell=f"exec {closed}"
@@ -143,6 +146,7 @@ async def test_a_disk_that_is_full_is_said(run, command):
 
 @pytest.mark.parametrize("names", ["HUP", "INT QUIT", "TERM INT"])
 async def test_a_signal_that_was_ignored_stays_ignored(running, names):
+    """HUP under nohup, INT and QUIT of background jobs: ignored at the start stays so."""
     async with running(shell=f"trap '' {names}") as (process, url, _), Client(url) as client:
         for name in names.split():
             process.send_signal(getattr(signal, f"SIG{name}"))
@@ -177,6 +181,7 @@ def test_a_signal_that_was_blocked_is_heard(environ, tmp_path):
 
 
 async def test_a_pid_that_is_another_programs_by_now_is_in_nobodys_way(running, tmp_path):
+    """It starts: a living process without a lock on the pid file is somebody else."""
     pid_file = tmp_path / "pid"
     pid_file.write_text(f"{os.getpid()}\n")
     async with running("--pid", str(pid_file)) as (process, _, _):
@@ -189,8 +194,27 @@ async def test_a_file_that_is_no_pid_file_is_left_alone(run, tmp_path):
     process = await run("--pid", str(notes))
     out, _ = await process.communicate()
     assert process.returncode == 1
-    assert f"{notes} holds more than a process id. Choose another file for --pid" in out.decode()
+    wanted = f"{notes} cannot be used: it holds more than a process id. Choose another file for"
+    assert wanted in out.decode()
     assert notes.read_text().startswith("not a number")
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (os.mkdir, "Is a directory"),
+        (os.mkfifo, "it is not a regular file"),
+        (lambda path: os.symlink("notes", path), "Too many levels of symbolic links"),
+    ],
+)
+async def test_what_is_no_file_is_no_pid_file(run, tmp_path, make, reason):
+    (tmp_path / "notes").write_text("short")
+    make(tmp_path / "pid")
+    process = await run("--pid", str(tmp_path / "pid"))
+    out, _ = await process.communicate()
+    assert process.returncode == 1
+    assert f"{tmp_path}/pid cannot be used: {reason}. Choose another" in out.decode()
+    assert (tmp_path / "notes").read_text() == "short"
 
 
 def children_of(pid) -> list[str]:
@@ -219,6 +243,7 @@ while not done:
     [("os._exit(7)", 7), ("signal.raise_signal(signal.SIGKILL)", 128 + signal.SIGKILL)],
 )
 async def test_the_first_process_reaps_orphans_and_passes_signals_on(tmp_path, until, end, code):
+    """As process 1 the server reaps children that it does not know: no zombies pile up."""
     # PR_SET_CHILD_SUBREAPER of linux/prctl.h: orphans get this parent, as in a container.
     source = FIRST.format(subreaper=36, end=end)
     process = await asyncio.create_subprocess_exec(

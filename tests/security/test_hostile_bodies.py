@@ -133,6 +133,15 @@ async def test_a_coding_that_is_not_undone_is_no_json(raw, project, coding):
     assert (answer.status, answer.json["status"]) == (400, 400)
 
 
+async def test_a_transfer_coding_that_is_not_undone_is_400(raw, client):
+    answer = await raw.request(
+        "POST", "/v1/projects", "Transfer-Encoding: gzip, chunked", body=b"2\r\n{}\r\n0\r\n\r\n"
+    )
+    assert answer.status == 400
+    assert "send it chunked, or with a length" in answer.json["message"]
+    assert (await client.get("/v1/projects")).json == []
+
+
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip", "deflate"])
 async def test_what_is_not_coded_as_it_says_is_400(raw, client, coding):
     for body in (b"\x28\xb5\x2f\xfd\x04\x00", b"nonsense" * 100):

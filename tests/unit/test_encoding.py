@@ -73,6 +73,12 @@ def test_what_is_not_json_is_refused_with_a_text_that_can_be_sent_back(body):
     }
 
 
+@pytest.mark.parametrize(("body", "number"), [(b'{"a": "\xe4"}', 8), (b"\xff\xfe{\0}\0", 1)])
+def test_a_body_that_is_not_utf_8_is_refused_in_words_for_people(body, number):
+    with pytest.raises(InvalidRequest, match=f"byte {number} is not UTF-8"):
+        decode(body)
+
+
 @pytest.mark.parametrize(
     "body",
     [

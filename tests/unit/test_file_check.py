@@ -345,9 +345,11 @@ def test_a_file_that_does_not_fit_into_memory_is_refused(tmp_path, name):
     assert salvage(path, "SELECT name FROM node") == []
 
 
-def test_a_log_that_is_a_pipe_is_refused(tmp_path):
+@pytest.mark.parametrize("make", [os.mkfifo, lambda log: log.symlink_to("elsewhere")])
+def test_a_log_that_is_a_pipe_or_a_link_is_refused(tmp_path, make):
     path = build(tmp_path / "project.db", wal=False)
-    os.mkfifo(tmp_path / "project.db-wal")
+    (tmp_path / "elsewhere").write_bytes(b"content")
+    make(tmp_path / "project.db-wal")
     with pytest.raises(DatabaseError, match=r"project\.db-wal is not a regular file"):
         check_file(path, PROJECT_MIGRATIONS, read_project)
     assert salvage(path, "SELECT name FROM node") == []

@@ -84,6 +84,7 @@ def copy_and_cut(path):
 
 @pytest.mark.parametrize("rotate", [put_aside, put_aside_and_make_another, copy_and_cut])
 def test_a_program_may_rotate_the_log_as_it_likes(log, tmp_path, rotate):
+    """If another file has the name of the log, or none, it is opened anew."""
     logger = log(tmp_path / "log")
     logger.info("before")
     rotate(tmp_path / "log")

@@ -86,6 +86,23 @@ def test_links_are_followed_before_anything_is_compared(places, tmp_path):
     assert paths.real_path(f"{link}/lab", places) == tmp_path / "target" / "lab"
 
 
+def test_the_servers_directories_are_known_by_their_second_names(places, tmp_path, monkeypatch):
+    images, second = places[1], tmp_path / "second"
+    second.mkdir()
+    stat = os.stat
+
+    def bound(path, **options):
+        # As a bind mount does it, which needs root.
+        return stat(images if os.fspath(path) == str(second) else path, **options)
+
+    monkeypatch.setattr(os, "stat", bound)
+    with pytest.raises(Conflict, match=f"is or holds {images}"):
+        paths.real_path(str(second), places, places[1:])
+    with pytest.raises(Conflict, match=f"is in {images}"):
+        paths.real_path(f"{second}/missing/lab", places, places[1:])
+    assert paths.real_path(f"{tmp_path}/third", places, places[1:]) == tmp_path / "third"
+
+
 def test_the_servers_directories_are_compared_by_where_they_really_are(places, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(places[0])
@@ -242,6 +259,7 @@ def only_files_move(error):
 
 @pytest.mark.parametrize("error", [errno.EXDEV, errno.EBUSY])
 def test_a_directory_that_cannot_be_moved_is_removed_in_its_place(lab, tmp_path, error):
+    """If it cannot be renamed (EXDEV, EBUSY), the records go first, and the rest in its place."""
     before = names_below(tmp_path)
     with only_files_move(error):
         aside = paths.set_aside(ID, lab, whole=True)
@@ -351,6 +369,28 @@ def test_a_project_is_not_made_in_a_directory_of_the_servers(tmp_path):
         with pytest.raises(Conflict, match=f"is in {images}, a directory of the server"):
             paths.real_path(str(place), [], [images])
     assert paths.real_path(f"{tmp_path}/other", [], [images]) == tmp_path / "other"
+
+
+@pytest.fixture
+def closed_directory(tmp_path):
+    """A directory that may not be searched, as a disk's lost+found."""
+    closed = tmp_path / "lost+found"
+    closed.mkdir(mode=0)
+    tmp_path.chmod(0o755)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    yield closed
+    os.seteuid(user)
+    closed.chmod(0o700)
+
+
+def test_a_directory_that_may_not_be_searched_holds_no_project(closed_directory):
+    projects = closed_directory.parent
+    assert paths.copied_projects(projects, []) == []
+    assert paths.find_project(projects, ID, []) == []
+    assert paths.find_project(projects, closed_directory.name, []) == []
+    assert not paths.bring_back_interrupted(ID, closed_directory, whole=True)
 
 
 def test_a_nodes_directory_goes_with_its_content_and_a_link_in_its_place_without(lab, tmp_path):

@@ -24,6 +24,7 @@ def error(number: int, place: Path | None = None) -> OSError:
         (errno.EROFS, "The file system is read-only: make it writable again"),
         (errno.EIO, "The disk has failed: look at the kernel's log (dmesg)"),
         (errno.EMFILE, "ulimit -n"),
+        (errno.EFBIG, "Put the right file in its place"),
         (errno.EINVAL, "Make it a regular file"),
     ],
 )
@@ -33,6 +34,7 @@ def test_each_reason_has_its_own_remedy(number, text):
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
 def test_a_file_of_another_user_is_to_be_given_to_the_servers(tmp_path, monkeypatch, number):
+    """Permission denied is no full disk: make the file writable for this user (chown)."""
     (tmp_path / "file").touch()
     owner = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)

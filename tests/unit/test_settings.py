@@ -288,10 +288,12 @@ def closed_directory(tmp_path, monkeypatch):
 
 
 def test_a_directory_that_may_not_be_searched_has_no_file(closed_directory):
+    """A file in a directory that may not be searched is as one that is not there."""
     assert load({"HOME": "/nonexistent"}).server.port == 8000
 
 
 def test_a_home_that_may_not_be_searched_is_named(closed_directory):
+    """For HOME it is one line that names the path."""
     with pytest.raises(SettingsError, match=f"{closed_directory}.*cannot be read: Permission den"):
         load({"HOME": str(closed_directory)})
 
@@ -301,9 +303,11 @@ def test_a_home_that_may_not_be_searched_is_named(closed_directory):
 
 def test_a_byte_order_mark_and_line_ends_of_other_systems_do_no_harm(tmp_path):
     path = tmp_path / "a.conf"
-    path.write_bytes(b"\xef\xbb\xbf[Server]\r\nauth = yes\r\npassword = a\xc3\xa4 b\r\n")
-    server = load({}, files=(path,)).server
-    assert (server.auth, server.password) == (True, "a\u00e4 b")
+    for end in (b"\r\n", b"\r"):
+        lines = (b"\xef\xbb\xbf[Server] ; mine", b"auth = yes", b"password = a\xc3\xa4 b", b"")
+        path.write_bytes(end.join(lines))
+        server = load({}, files=(path,)).server
+        assert (server.auth, server.password) == (True, "a\u00e4 b")
 
 
 @pytest.mark.parametrize(
@@ -312,6 +316,8 @@ def test_a_byte_order_mark_and_line_ends_of_other_systems_do_no_harm(tmp_path):
         (b"port = 1", "line 1 is in no section. Write .Server. above it"),
         (b"# mine\n\nport = 1", "line 3 is in no section"),
         (b"[Server\nport = 1", "line 1 is not a .section."),
+        (b"[Server] auth = yes\nport = 1", "line 1 is not a .section."),
+        (b"[VPCS]\nx = 1\n[Server] auth = yes", "line 3 is not a .section."),
         ("[Server]\nport = 1".encode("utf-16"), "byte 1 is not UTF-8. Save it as UTF-8"),
     ],
 )
@@ -331,6 +337,7 @@ def test_an_indented_setting_is_not_swallowed(before, write):
 
 
 def test_an_empty_value_of_what_cannot_be_without_one_is_none(write):
+    """An empty host is no value: the server listens on 127.0.0.1, not on every address."""
     path = write("a.conf", "host = 10.0.0.1\nauth = yes\nuser = me\npassword = it\nlog = x")
     names = ("HOST", "AUTH", "USER", "PASSWORD", "PROJECTS_PATH", "LOG")
     server = load({f"GNS3_SERVER_{name}": "" for name in names}, files=(path,)).server
@@ -391,6 +398,7 @@ def test_a_file_that_can_be_no_settings_is_not_read_whole(tmp_path):
     "accident", [remove, empty, put_a_directory_there, put_a_pipe_there, put_a_loop_there]
 )
 def test_what_a_file_has_said_outlives_the_file(accident, login):
+    """A file that was a source and is gone, empty or unreadable takes nothing away: still 401."""
     path, before = login
     accident(path)
     for _ in range(2):

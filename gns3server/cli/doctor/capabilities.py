@@ -21,10 +21,12 @@ from pathlib import Path
 
 from gns3server.cli.doctor.report import Finding, Section
 from gns3server.cli.writable import check_writable, existing
+from gns3server.files.reasons import DIRECTORY_REMEDY, STATE_REMEDY, remedy
 from gns3server.files.uploads import RESERVE
 from gns3server.running.identity import read_boot_id
 from gns3server.running.sockets import netlink_sockets
 from gns3server.settings.schema import Settings
+from gns3server.storage.state_lock import check_lock
 
 CLONE_NEWNET = 0x40000000
 TUNSETIFF = 0x400454CA
@@ -90,8 +92,11 @@ def directories(settings: Settings) -> Iterator[Finding]:
         try:
             free = shutil.disk_usage(place).free
             check_writable(path)
+            if name == "state_path":
+                check_lock(path)
         except OSError as error:
-            advice = f"Make it a directory that the server's user may write to, or change {name}."
+            otherwise = STATE_REMEDY if name == "state_path" else DIRECTORY_REMEDY
+            advice = f"{remedy(error, place, otherwise)} Or change {name}."
             yield Finding(f"{name}: {path}; cannot be used: {error.strerror}", True, advice)
             continue
         later = "" if place == path else "; it is created when it is needed"

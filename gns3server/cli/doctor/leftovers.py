@@ -143,7 +143,7 @@ def _deleted(survey: Survey, room: Path) -> Leftover:
                 f"start of the server puts them back into {project.path}, if nothing is there."
             )
             return Leftover(room, what, problem=True)
-    if file.exists() and not owners:
+    if os.path.exists(file) and not owners:
         what = "Files of a project that is no longer known: look at what is in it, and remove it."
         return Leftover(room, what, problem=True)
     return Leftover(room, "Files of a project that was deleted.", removable=True)

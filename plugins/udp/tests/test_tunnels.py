@@ -152,6 +152,7 @@ def name_server(monkeypatch):
 
 
 async def test_while_name_servers_do_not_answer_nobody_else_waits(make_lab, name_server):
+    """Lookups have threads of their own: others notice nothing, and the stop waits for none."""
     answers, begun = name_server
     async with make_lab() as lab:
         toys = [await lab.toy() for _ in range(24)]

@@ -222,6 +222,7 @@ def hiding(pid: int) -> AbstractContextManager[object]:
 async def test_a_program_that_hides_its_descriptors_can_be_started(
     spawn: Start, make_spec: MakeSpec, tcp_port: Port, udp_port: Port
 ) -> None:
+    """A port that was free before the start and is bound after it counts as the program's own."""
     body = f"fork(rest); a = tcp({tcp_port.number}); b = udp({udp_port.number}); rest()"
     run: LocalRun = await spawn(make_spec(body, ports=(tcp_port, udp_port), children=1))
     with hiding(run.pid):
