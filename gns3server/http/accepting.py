@@ -189,5 +189,7 @@ def why_unbound(error: OSError) -> str:
     """Why an address cannot be bound, and what to type."""
     if isinstance(error, socket.gaierror):
         return f"this name is not known ({error.strerror}). Give an address: --host 127.0.0.1"
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    return f"{reason}. {UNBOUND.get(error.errno or 0, 'Choose another one: --host, --port')}"
+    # From Python 3.13 on, asyncio passes over addresses that the machine does not have, and raises
+    # an error without a number if there is no other.
+    number = error.errno or errno.EADDRNOTAVAIL
+    return f"{os.strerror(number)}. {UNBOUND.get(number, 'Choose another one: --host, --port')}"
