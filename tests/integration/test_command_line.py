@@ -152,7 +152,8 @@ async def test_wrong_settings_end_it_before_it_begins(run, args, more, wanted):
 async def test_a_file_that_cannot_be_written_is_said_with_its_option(run, tmp_path, option, more):
     code, out, err = await finish(await run(option, str(tmp_path), *more))
     assert code == 1
-    assert f"{tmp_path}'. Choose another file for {option}" in (out + err)
+    assert str(tmp_path) in out + err
+    assert f"Choose another file for {option}" in out + err
 
 
 async def test_version_and_help(run):
