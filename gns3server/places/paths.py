@@ -221,12 +221,15 @@ def _project_directories(projects: Path, first: str, taken: Collection[Path]) ->
         with contextlib.suppress(OSError):
             yield from sorted(name for name in os.listdir(real) if name != first)
 
+    # Projects that are just being deleted or moved are in directories of ours.
+    ours = (DELETED, MOVING)
     for place in map(real.joinpath, candidates()):
         records = place / PROJECT_FILE
         # What is behind a link is where its owner wants it. These functions, unlike those of Path,
         # take what may not be searched (lost+found) for something that has no records.
         linked = os.path.islink(place) or os.path.islink(records)
-        if place not in taken and not linked and os.path.isfile(records):
+        busy = place in taken or place.name.startswith(ours)
+        if not (busy or linked) and os.path.isfile(records):
             yield place
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from api_calls import ID, PROJECT, new_project
 
+from gns3server.places.paths import aside_of
+
 OTHER = ID.replace("0", "1", 1)
 
 
@@ -117,6 +119,22 @@ async def test_of_two_copies_none_is_chosen(make_projects, serving, tmp_path):
         assert f"Rename the right one to {projects}/{ID}" in answer.json["message"]
         (projects / "two").rename(projects / ID)
         assert (await client.post("/v1/projects", {"project_id": ID})).status == 201
+
+
+async def test_a_project_that_is_being_deleted_is_not_taken_for_a_moved_one(
+    make_projects, serving, tmp_path
+):
+    """Its files are out of the way, in a directory of ours, while they are removed."""
+    await make_projects()
+    async with serving() as server:
+        client = server.client
+        path = Path((await client.get(PROJECT)).json["path"])
+        shutil.copytree(path, tmp_path / "kept")
+        assert (await client.delete(PROJECT)).status == 204
+        shutil.copytree(tmp_path / "kept", aside_of(ID, path, whole=True))
+        answer = await client.post("/v1/projects", {"project_id": ID})
+        assert (answer.status, answer.json["path"]) == (201, str(path))
+        assert (await client.get(f"{PROJECT}/nodes")).json == []
 
 
 async def test_records_of_another_project_or_behind_a_link_are_not_taken_for_it(

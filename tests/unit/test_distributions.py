@@ -6,6 +6,7 @@ import configparser
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -60,13 +61,13 @@ def test_a_source_distribution_has_all_that_the_manual_is_made_of(tmp_path):
     command = [sys.executable, "setup.py", "-q", "sdist", "--formats", "tar", "-d", str(tmp_path)]
     subprocess.run(command, cwd=copy, check=True, capture_output=True)
     (archive,) = tmp_path.glob("*.tar")
-    shutil.unpack_archive(archive, tmp_path / "unpacked", filter="data")
-    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    with tarfile.open(archive) as tar:
+        packed = {name.partition("/")[2] for name in tar.getnames()}
     pages = {path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.rst")}
     assert len(pages) > 15
     for name in (*pages, "docs/conf.py", "docs/tables.py", "CHANGES.rst", "README.rst", "setup.py"):
-        assert (unpacked / name).is_file(), name
-    assert not list(unpacked.rglob("*.pyc"))
+        assert str(name) in packed
+    assert not [name for name in packed if name.endswith(".pyc")]
 
 
 def test_the_manual_can_be_made_with_what_a_build_has():
