@@ -277,7 +277,7 @@ async def _carry_out(call: Call) -> Any:
 async def _in_turn(call: Call, handler: Handler) -> Any:
     route, entry = call.route, call.entry
     if entry is None:
-        if route.closed_too and call.found_project is None:
+        if route.closed_too and call.found_project is None and not route.unknown_too:
             await _check_known(call)
         if route.scope is Scope.FIND_NODE:
             call.project.check_open()

@@ -215,6 +215,7 @@ class Route:
         the call's ``found_project`` is ``None``.
     :param closed_too: it works on closed projects as well; for a closed one, the call's
         ``found_project`` is ``None``, and nothing keeps it from being opened meanwhile.
+    :param unknown_too: with ``closed_too``: the project need not be on record.
     :param changes: it changes something, so that a client that hangs up must not stop it
         halfway.
     :param stream: the handler makes the response itself.
@@ -256,6 +257,7 @@ class Route:
     creates: bool = False
     damaged_too: bool = False
     closed_too: bool = False
+    unknown_too: bool = False
     changes: bool = True
     stream: bool = False
     raw: bool = False

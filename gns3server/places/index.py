@@ -104,8 +104,10 @@ class ProjectIndex:
         for path, project_id in found:
             if project_id not in self._index:
                 log.info(
-                    "%s holds project %s, which is on no record: to take it in, open it by its id",
+                    "%s holds project %s, which is on no record: to take it in, open it by its id "
+                    "(POST /v1/projects/%s/open)",
                     path,
+                    project_id,
                     project_id,
                 )
 

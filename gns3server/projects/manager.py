@@ -198,19 +198,27 @@ class ProjectManager:
         async with self.alone_with(wanted):
             if await self.is_known(wanted):
                 raise Conflict(f"Project {wanted} already exists: open it, or choose another id.")
-            return await self.make(
-                wanted, name=name, path=path, temporary=temporary, copied=project_id is not None
-            )
+            return await self.make(wanted, name=name, path=path, temporary=temporary)
 
     async def open(self, project_id: str) -> Project:
-        """Open a project that is closed; an open project is left alone.
+        """Open a project that is closed, or that was copied into the directory for projects.
 
-        :raises NotFound: it is not on record.
-        :raises Conflict: its records are damaged, or there are too many projects.
+        An open project is left alone.
+
+        :raises NotFound: it is neither on record nor there.
+        :raises Conflict: its records are damaged, several directories there hold it, or there are
+            too many projects.
         """
         check_free("server.projects.open")
         async with self.alone_with(project_id):
-            return self.find(project_id) or await self.bring_in(project_id)
+            project = self.find(project_id)
+            if project is not None:
+                return project
+            if self._index.get(project_id) is None:
+                copy = await self._index.copied_in(project_id)
+                if copy is not None:
+                    return await self._open_at(project_id, str(copy))
+            return await self.bring_in(project_id)
 
     async def rename(self, project: Project, name: str) -> None:
         """Give a project another name.
@@ -227,24 +235,24 @@ class ProjectManager:
         name: str | None = None,
         path: str | None = None,
         temporary: bool = False,
-        copied: bool = True,
     ) -> Project:
         """Make a project. The caller must hold its id, which must not be on record.
 
-        Records of it that are already in the directory are taken over: labs get copied. Without a
-        path they are looked for in the directory for projects, whatever the name of the copy is.
+        Records of it that are already in the directory are taken over: labs get copied.
 
-        :param copied: there may be such records.
         :raises Forbidden: a path was given and the server is not local.
         :raises Conflict: the path cannot be a project's, or there are too many projects.
         :raises FilesFailed: the directory cannot be made.
         """
-        chosen = path is not None
-        there = await self._index.copied_in(project_id) if copied and not chosen else None
-        default = str(there or self.location / project_id)
+        default, chosen = str(self.location / project_id), path is not None
         async with self._entrance.admit(project_id, path or default, chosen=chosen) as place:
             loading = load_records(self.databases, place)
             return await self._open(place, loading, name=name, temporary=temporary)
+
+    async def _open_at(self, project_id: str, path: str) -> Project:
+        async with self._entrance.admit(project_id, path, chosen=False, make=False) as place:
+            loading = load_records(self.databases, place, expected=True)
+            return await self._open(place, loading)
 
     async def bring_in(
         self, project_id: str, *, name: str | None = None, path: str | None = None

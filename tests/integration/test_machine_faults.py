@@ -163,7 +163,7 @@ async def test_a_project_on_a_full_disk_can_be_deleted(serve, mounted, tmp_path)
 async def test_a_start_on_a_full_disk_says_so(serve, mounted, gns3_settings):
     state = gns3_settings.state_path
     with pytest.raises(
-        RuntimeError, match=r"CRITICAL .*the disk is full: make room on it"
+        RuntimeError, match=r"CRITICAL .*[Tt]he disk is full: make room on it"
     ) as ended:
         async with serve(under=mounted(small_disk(state, 64, full=True))):
             pass
@@ -228,7 +228,7 @@ async def test_a_file_system_becomes_read_only(serve, nodes, mounted, gns3_setti
     async with serve() as server:
         await do(server.client, f"{toy}/start")
     with pytest.raises(
-        RuntimeError, match=r"CRITICAL .*the file system is read-only: make it"
+        RuntimeError, match=r"CRITICAL .*[Tt]he file system is read-only: make it"
     ) as ended:
         async with serve(under=mounted(read_only(gns3_settings.state_path))):
             pass

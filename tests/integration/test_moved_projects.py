@@ -99,8 +99,8 @@ async def test_a_project_that_was_copied_in_is_offered_and_taken_in_by_its_id(
         client = server.client
         offer = f"{tmp_path}/other/my lab holds project {ID}, which is on no record"
         assert offer in caplog.text
-        answer = await client.post("/v1/projects", {"project_id": ID})
-        assert (answer.status, answer.json["name"]) == (201, "lab")
+        answer = await client.post(f"{PROJECT}/open")
+        assert (answer.status, answer.json["name"]) == (200, "lab")
         assert answer.json["path"] == str(tmp_path / "other" / "my lab")
         assert len((await client.get(f"{PROJECT}/toy/vms")).json) == 2
 
@@ -132,6 +132,19 @@ async def test_a_project_that_is_being_deleted_is_not_taken_for_a_moved_one(
         shutil.copytree(path, tmp_path / "kept")
         assert (await client.delete(PROJECT)).status == 204
         shutil.copytree(tmp_path / "kept", aside_of(ID, path, whole=True))
+        assert (await client.post(f"{PROJECT}/open")).status == 404
+
+
+async def test_a_new_project_has_nothing_of_a_copy_in_another_directory(
+    make_projects, serving, tmp_path
+):
+    """A move leaves the former directory behind, and people keep copies of their labs."""
+    await make_projects()
+    async with serving() as server:
+        client = server.client
+        path = Path((await client.get(PROJECT)).json["path"])
+        shutil.copytree(path, path.with_name("copy"))
+        assert (await client.delete(PROJECT)).status == 204
         answer = await client.post("/v1/projects", {"project_id": ID})
         assert (answer.status, answer.json["path"]) == (201, str(path))
         assert (await client.get(f"{PROJECT}/nodes")).json == []

@@ -207,8 +207,8 @@ def _copied(survey: Survey, project_id: str) -> str:
     known = next((p.path for p in survey.projects if p.place.id == project_id), None)
     if known is None:
         return (
-            f"It holds project {project_id}: to take that in, open it by its id, without a path "
-            f'(POST /v1/projects with {{"project_id": "{project_id}"}}).'
+            f"It holds project {project_id}: to take that in, open it by its id "
+            f"(POST /v1/projects/{project_id}/open)."
         )
     if os.path.lexists(known):
         return (

@@ -53,8 +53,8 @@ async def create(call: Call) -> Mapping[str, Any]:
         if project is None and await manager.is_known(project_id, given["path"]):
             project = await manager.bring_in(project_id, **given)
         elif project is None:
-            temporary, copied = values.get("temporary", False), bool(values.get("id"))
-            project = await manager.make(project_id, **given, temporary=temporary, copied=copied)
+            temporary = values.get("temporary", False)
+            project = await manager.make(project_id, **given, temporary=temporary)
         return describe(call.server, project)
 
 
@@ -75,7 +75,7 @@ async def commit(call: Call) -> None:
 
 
 async def open_again(call: Call) -> Mapping[str, Any]:
-    """Open a project that is closed or was damaged; an open one is left alone."""
+    """Open a project that is closed, was damaged or was copied in; an open one is left alone."""
     return describe(call.server, await call.server.projects.open(call.path["project_id"]))
 
 
@@ -206,9 +206,10 @@ ROUTES = (
         path=f"{PROJECT}/open",
         handler=open_again,
         closed_too=True,
+        unknown_too=True,
         damaged_too=True,
         tag=TAG,
-        summary="Open a project that is closed, by its id",
+        summary="Open a project by its id: one that is closed, or that was copied in",
         answer=ProjectObjectSchema,
         errors={409: "It is damaged, or too many projects are open"},
     ),
