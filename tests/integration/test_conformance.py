@@ -287,7 +287,7 @@ async def test_a_mistake_fails_the_tests_of_what_it_breaks(
 ):
     name, source, suite, code, found_by = FAULTS[fault]
     point = faulty_plugin(code, name=name, source=source)
-    serving = partial(gns3_serving, plugins=[point], plugin_seconds=2)
+    serving = partial(gns3_serving, plugins=[point], plugin_seconds=5)
     assert await failing(suite, serving, gns3_settings, tmp_path) == found_by
 
 
