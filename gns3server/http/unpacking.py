@@ -71,7 +71,7 @@ def content_coding(request: web.Request) -> str:
     if transfer not in ("", "chunked"):
         # It would be taken as it is (RFC 9112, 6.1).
         raise InvalidRequest(
-            f"The request's body has the Transfer-Encoding {transfer[:200]!r}, which this server "
+            f"The request's body has the Transfer-Encoding {quoted(transfer)}, which this server "
             "cannot undo: send it chunked, or with a length."
         )
     said = ", ".join(request.headers.getall("Content-Encoding", ())).strip().lower()
