@@ -228,12 +228,11 @@ class Connection(web.RequestHandler):
         elif turns:
             # A head that is complete only now reaches its handler within two turns of the loop.
             self._head_timer = loop.call_soon(self._check_head, turns - 1)
+        elif self._head_seen:
+            self._give_up(HTTPStatus.REQUEST_TIMEOUT, LATE)
         else:
-            if self._head_seen:
-                self._give_up(HTTPStatus.REQUEST_TIMEOUT, LATE)
-            else:
-                self.force_close()
             self._given_up = True
+            self.force_close()
 
     def _watch_reader(self, waiting: int | None = None) -> None:
         """Cut the client off if it has read nothing since ``waiting`` bytes were waiting for it."""
