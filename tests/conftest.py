@@ -22,26 +22,39 @@ from api_calls import new_project, new_toy
 from raw_http import RawClient
 from waiting import until
 
+from gns3server import __version__
 from gns3server.testing.server_process import variables
 
 GROUP = "gns3server.plugins"
+TOY_DISTRIBUTION = "gns3server-toy"
 TOYS = Path(__file__).parent / "toys"
 
 
+def write_metadata(site: Path, name: str, version: str, more: str = "") -> Path:
+    """Have a distribution found as an installed one; tells the directory of its metadata."""
+    info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True, exist_ok=True)
+    text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}"
+    (info / "METADATA").write_text(text)
+    return info
+
+
 def install_plugins(
-    site: Path, distribution: str = "gns3server-toy", version: str = "1", **plugins: str
+    site: Path, distribution: str = TOY_DISTRIBUTION, version: str = "1", **plugins: str
 ) -> str:
     """Have modules found as installed plugins; tells the PYTHONPATH that a server needs for it.
 
     :param site: a directory, made if need be, which the modules are in unless they are toys.
-    :param distribution: what they are installed by; the toy keeps what it offers beside all
-        plugins that are really installed, because this is named for it.
+    :param distribution: what they are installed by. Toys keep what they offer beside all plugins
+        that are really installed, because the server is said to come with them.
     :param plugins: the module of each plugin; those of an earlier call are forgotten.
     """
-    info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
-    info.mkdir(parents=True, exist_ok=True)
-    metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
-    (info / "METADATA").write_text(metadata)
+    info = write_metadata(site, distribution, version)
+    if distribution == TOY_DISTRIBUTION:
+        shipped = (
+            f'Provides-Extra: plugins\nRequires-Dist: {TOY_DISTRIBUTION}; extra == "plugins"\n'
+        )
+        write_metadata(site, "gns3server", __version__, shipped)
     points = "".join(f"{name} = {module}\n" for name, module in plugins.items())
     (info / "entry_points.txt").write_text(f"[{GROUP}]\n{points}")
     return f"{site}{os.pathsep}{TOYS}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -31,7 +31,7 @@ from gns3server.plugin_host.checks import Unfit
 from gns3server.plugin_host.handlers import Handlers
 from gns3server.plugin_host.modules import PluginModules
 from gns3server.plugin_host.paths import Claim
-from gns3server.plugin_host.plugin import Offer, Plugin
+from gns3server.plugin_host.plugin import Offer, Plugin, plain, shipped_distributions
 from gns3server.projects.project import Project
 from gns3server.server import Server
 from gns3server.settings.errors import SettingsError
@@ -67,6 +67,8 @@ class PluginHost:
         while it runs, when too much depends on it.
     :param call_seconds: see :data:`CALL_SECONDS`.
     :param modules: is told which modules belong to which plugin.
+    :param shipped: the distributions whose plugins win over others that offer the same; those that
+        the server comes with by default.
     """
 
     def __init__(
@@ -76,8 +78,10 @@ class PluginHost:
         strict: bool = False,
         call_seconds: float = CALL_SECONDS,
         modules: PluginModules | None = None,
+        shipped: Collection[str] | None = None,
     ) -> None:
         self._settings = settings
+        self._shipped = _shipped() if shipped is None else frozenset(map(plain, shipped))
         self._strict = strict
         self._caller = Caller(call_seconds)
         self._handlers = Handlers()
@@ -97,14 +101,11 @@ class PluginHost:
         """Import and register what the entry points name, one by one."""
         disabled = split_list(self._settings.server.disabled_plugins)
         points = entry_points(group=GROUP) if found is None else found
-        for point in sorted(points, key=lambda p: (p.name, p.value)):
-            dist = point.dist
-            plugin = Plugin(
-                point.name,
-                dist.name if dist else None,
-                dist.version if dist else None,
-                disabled=point.name in disabled,
-            )
+        found_plugins = [(point, _plugin(point, disabled)) for point in points]
+        for point, plugin in sorted(
+            found_plugins,
+            key=lambda each: (each[0].name, each[1].rank(self._shipped), each[0].value),
+        ):
             taken = any(other.name == point.name and other.usable for other in self.plugins)
             self.plugins.append(plugin)
             if taken:
@@ -148,7 +149,7 @@ class PluginHost:
             if plugin.usable:
                 self._ask(plugin, place)
                 place += len(plugin.offer.claims)
-        for plugin in sorted(self.plugins, key=lambda plugin: not plugin.goes_first):
+        for plugin in sorted(self.plugins, key=lambda plugin: plugin.rank(self._shipped)):
             if plugin.usable:
                 self._install(plugin, core)
         self._tell_failures()
@@ -474,6 +475,21 @@ class PluginHost:
                 return
             log.warning("plugins that observe nodes are too slow: they have missed events")
             listener.begin_again()
+
+
+def _plugin(point: EntryPoint, disabled: Collection[str]) -> Plugin:
+    """The plugin that an entry point names, not loaded yet."""
+    dist = point.dist
+    name, version = (dist.name, dist.version) if dist else (None, None)
+    return Plugin(point.name, name, version, disabled=point.name in disabled)
+
+
+def _shipped() -> frozenset[str]:
+    """The distributions that this server comes with; none if it is not installed."""
+    try:
+        return shipped_distributions(requires(hookspecs.PROJECT_NAME) or ())
+    except PackageNotFoundError:
+        return frozenset()
 
 
 def node_event(event: Event) -> Event | None:

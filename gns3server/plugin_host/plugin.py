@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ from gns3server.plugin_host.paths import Claim
 from gns3server.settings.fields import section_settings
 from gns3server.settings.schema import ConfigView, Settings
 from gns3server.settings.server import Setting
+
+EXTRA = re.compile(r"""\bextra\s*==\s*["']plugins["']""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,18 @@ class Plugin:
         """Whether it is in service."""
         return not self.disabled and not self.failed
 
-    @property
-    def goes_first(self) -> bool:
-        """Whether it wins over others that offer the same: its distribution is named after it."""
-        return _plain(self.distribution or "") == _plain(f"{PROJECT_NAME}-{self.name}")
+    def rank(self, shipped: Collection[str]) -> int:
+        """Its place among plugins that offer the same, of which the lowest wins.
+
+        First come those that the server comes with, then those whose distributions are named after
+        them: whoever installs one more plugin loses nothing that worked.
+
+        :param shipped: the distributions that the server comes with.
+        """
+        own = plain(self.distribution or "")
+        if own in shipped:
+            return 0
+        return 1 if own == plain(f"{PROJECT_NAME}-{self.name}") else 2
 
     @property
     def present(self) -> Offer:
@@ -114,6 +124,19 @@ class Plugin:
         }
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """The name of a distribution as it is compared (packaging specification, Names)."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def shipped_distributions(requirements: Iterable[str]) -> frozenset[str]:
+    """The distributions that the server comes with: those of its extra ``plugins``.
+
+    :param requirements: of the server's own distribution, as its metadata has them.
+    """
+    marked = (line.partition(";") for line in requirements)
+    return frozenset(
+        plain(re.split(r"[^\w.-]", name.strip())[0])
+        for name, _, rule in marked
+        if EXTRA.search(rule)
+    )

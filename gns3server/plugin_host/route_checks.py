@@ -76,6 +76,11 @@ def _check_path(where: str, route: Route) -> None:
         raise Unfit(f"{where} is of scope {route.scope.name} and must name {sorted(missing)}")
     if route.names_node:
         _check_node(where, route)
+    if route.unknown_too and not route.closed_too:
+        raise Unfit(
+            f"{where} is for projects that are not on record, which only a route for closed ones "
+            "can be: say closed_too=True"
+        )
     if route.closed_too and route.scope in (Scope.NODE, Scope.FIND_NODE):
         raise Unfit(f"{where} is for closed projects as well, which have no node: choose either")
 

@@ -132,7 +132,10 @@ def required() -> set[str]:
     setup, tox = configparser.ConfigParser(), configparser.ConfigParser(interpolation=None)
     setup.read(ROOT / "setup.cfg")
     tox.read(ROOT / "tox.ini")
-    texts = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
+    extras = dict(setup["options.extras_require"])
+    # Ours: what the server comes with.
+    del extras["plugins"]
+    texts = [setup["options"]["install_requires"], *extras.values()]
     texts += [tox[section].get("deps", "") for section in tox.sections()]
     texts.append(tox["tox"]["requires"])
     texts += tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]

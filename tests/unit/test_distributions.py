@@ -82,3 +82,15 @@ def test_the_manual_can_be_made_with_what_a_build_has():
         setup["options.extras_require"]["testing"].split()
     )
     assert len(extra) == 4  # two of pytest, setuptools and Sphinx
+
+
+def test_the_server_says_which_plugins_it_comes_with():
+    """They win over others that offer the same, so none may be left out."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    names = set()
+    for path in (ROOT / "plugins").glob("*/setup.cfg"):
+        plugin = configparser.ConfigParser()
+        plugin.read(path)
+        names.add(plugin["metadata"]["name"])
+    assert set(setup["options.extras_require"]["plugins"].split()) == names

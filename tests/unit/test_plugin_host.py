@@ -12,6 +12,7 @@ import pytest
 from gns3server.http.application import CORE_ROUTES
 from gns3server.nodes.registry import Registry
 from gns3server.plugin_host.host import PluginFailed, PluginHost
+from gns3server.plugin_host.plugin import shipped_distributions
 from gns3server.settings.schema import Settings
 from gns3server.settings.server import ServerSettings
 
@@ -322,6 +323,10 @@ def test_a_nio_type_that_could_not_be_used_is_refused(make_host, faulty_plugin, 
             "**NODE, node_type=None, closed_too=True",
             "for closed projects as well, which have no node",
         ),
+        (
+            "unknown_too=True, scope=Scope.PROJECT, path='/v1/projects/{project_id}/x'",
+            "for projects that are not on record, which only a route for closed ones can be",
+        ),
         ("query={'word': 5}", "5 as 'word' in its query: write its meaning, or a QueryParameter"),
         ("query={'word': QueryParameter(None)}", "None as its description of 'word' in its query"),
         ("query={'word': QueryParameter('x', kind='float')}", "of the kind 'float', neither"),
@@ -541,6 +546,42 @@ def test_the_plugin_whose_distribution_is_named_for_it_keeps_what_both_have(
     assert [plugin.phase for plugin in host.plugins] == [f"gns3_{part}", None]
     assert "the plugin 'other'" in host.plugins[0].message
     assert (list(registry.node_types), list(registry.nio_types)) == (["shared"], ["nio_mine"])
+
+
+@pytest.mark.parametrize("part", CLASHES)
+@pytest.mark.parametrize("name", ["a-newcomer", "newcomer"])
+def test_what_the_server_comes_with_loses_to_no_newcomer(
+    make_host, faulty_plugin, as_distribution, part, name
+):
+    shipped = as_distribution(faulty_plugin(MORE), "gns3server_Shipped")
+    newcomer = as_distribution(faulty_plugin(MORE + CLASHES[part], name=name), f"gns3server-{name}")
+    host, registry = make_host(newcomer, shipped, shipped=["gns3server-shipped"])
+    failed = {plugin.name: plugin.phase for plugin in host.plugins if plugin.failed}
+    assert failed == {name: f"gns3_{part}"}
+    assert (list(registry.node_types), list(registry.nio_types)) == (["shared"], ["nio_mine"])
+
+
+def test_of_two_plugins_of_one_name_the_one_that_the_server_comes_with_is_used(
+    make_host, faulty_plugin, as_distribution
+):
+    points = sorted([faulty_plugin(), faulty_plugin()], key=lambda point: point.value)
+    names = ("gns3server-mine", "shipped")
+    found = [as_distribution(*each) for each in zip(points, names, strict=True)]
+    host, _ = make_host(*found, shipped=["shipped"])
+    assert [(plugin.distribution, plugin.failed) for plugin in host.plugins] == [
+        ("shipped", False),
+        ("gns3server-mine", True),
+    ]
+
+
+def test_what_the_server_comes_with_is_read_from_its_metadata():
+    requirements = [
+        "aiohttp<4,>=3.14",
+        'pytest<10,>=9; extra == "testing"',
+        'gns3server-udp; extra == "plugins"',
+        "GNS3server_Vpcs>=0.1; extra=='plugins'",
+    ]
+    assert shipped_distributions(requirements) == {"gns3server-udp", "gns3server-vpcs"}
 
 
 @pytest.fixture
