@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 from gns3server.calls import LimitedCalls
+from gns3server.consoles.service import ConsoleService
 from gns3server.events import EventBus
 from gns3server.files.durable import make_directory
 from gns3server.files.images import Images
@@ -45,6 +46,7 @@ from gns3server.settings.schema import Settings, host_names, split_list
 from gns3server.storage.database import DatabaseThread
 from gns3server.storage.state_lock import close_to_others, lock_state, note_address
 from gns3server.storage.stores import ServerStore
+from gns3server.supervision.server_runs import ServerRuns
 
 log = logging.getLogger(__name__)
 
@@ -218,11 +220,13 @@ async def _core(
     async with (
         _records(settings) as (thread, records),
         make_machine(config, registry) as machine,
+        _consoles(config, machine, records, tasks) as terminals,
     ):
         bus = EventBus(max_listeners=settings.server.max_listeners)
         translate = V1Translator(registry)
         shared = ProjectServices(
             machine=machine,
+            terminals=terminals,
             registry=registry,
             bus=bus,
             translate=translate,
@@ -262,6 +266,24 @@ async def _core(
             yield server, tasks
         finally:
             readers.close()
+
+
+@asynccontextmanager
+async def _consoles(
+    config: LiveSettings, machine: Machine, records: ServerStore, tasks: Tasks
+) -> AsyncIterator[ConsoleService]:
+    """The consoles of nodes, and the console server if an earlier server has left one."""
+    terminals = ConsoleService(
+        ServerRuns(machine, records, tasks.own),
+        directory=machine.runtime,
+        scrollback=lambda: config.current.server.console_scrollback * 1024,
+    )
+    await terminals.adopt(await records.runs())
+    try:
+        yield terminals
+    finally:
+        await terminals.close()
+        await tasks.finish()
 
 
 def callers(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
@@ -371,6 +393,7 @@ async def local_machine(config: LiveSettings, registry: Registry) -> AsyncIterat
     machine = LocalMachine(
         settings.program_environment,
         search_path=settings.search_path,
+        console_host=settings.console_host,
         runtime=runtime_base(
             settings.state_path, xdg_directory(settings.environ, "XDG_RUNTIME_DIR")
         ),

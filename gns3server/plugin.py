@@ -45,7 +45,6 @@ from gns3server.nodes.node_type import NodeType, TextFile
 from gns3server.nodes.process_node import ProcessNode
 from gns3server.nodes.states import NodeState
 from gns3server.nodes.store import Store
-from gns3server.nodes.supervised_run import SupervisedRun
 from gns3server.nodes.view import LayoutView, NodeView
 from gns3server.projects.layout import Layout
 from gns3server.projects.manager import ProjectEntry, ProjectManager
@@ -58,6 +57,7 @@ from gns3server.running.tools import ToolFailed, ToolResult
 from gns3server.server import Server
 from gns3server.settings.fields import PathText
 from gns3server.storage.rows import NodeLayout
+from gns3server.supervision.supervised_run import SupervisedRun
 
 P = ParamSpec("P")
 T = TypeVar("T")

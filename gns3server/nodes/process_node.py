@@ -13,10 +13,10 @@ from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.project_base import ProjectBase
 from gns3server.nodes.states import NodeState
-from gns3server.nodes.supervised_run import SupervisedRun
 from gns3server.running.runs import Exit
 from gns3server.running.spec import LaunchSpec
 from gns3server.storage.rows import NodeRow
+from gns3server.supervision.supervised_run import SupervisedRun
 
 log = logging.getLogger(__name__)
 
@@ -151,9 +151,11 @@ class ProcessNode(Node, ABC):
             return
         main, end = run.processes[:1], await run.ended()
         what = trouble(end, main_first=end.first in main)
-        await run.stop()
+        if run.terminal_lost:
+            what = "it had lost its terminal, as the console server had ended"
         if what:
             what = f"{self.title} has stopped by itself: {what}.{await run.log_tail()}"
+        await run.stop()
         await self._gone(run, what)
 
     async def let_go(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from gns3server.calls import LimitedCalls
 from gns3server.errors import Conflict, warn_of_old_name
 from gns3server.events import Event, EventBus, LogEntry
+from gns3server.files.safe_open import directory_beneath
 from gns3server.locks import LockRequest
 from gns3server.nodes.limits import core_code
 from gns3server.nodes.nio import NioType
@@ -23,11 +24,13 @@ from gns3server.nodes.registry import Registry
 from gns3server.nodes.store import Store
 from gns3server.places import paths
 from gns3server.running.machine import Machine
+from gns3server.running.spec import LaunchSpec
 from gns3server.settings.live import LiveSettings
 from gns3server.storage.change import ProjectChange
 from gns3server.storage.event_log import Translate
 from gns3server.storage.rows import Owner
 from gns3server.storage.stores import ProjectStore
+from gns3server.supervision.place import Terminals
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,7 @@ class ProjectServices:
     """
 
     machine: Machine
+    terminals: Terminals
     registry: Registry
     bus: EventBus
     translate: Translate
@@ -92,6 +96,11 @@ class ProjectBase(ABC):
     def machine(self) -> Machine:
         """Where its nodes run."""
         return self._shared.machine
+
+    @property
+    def terminals(self) -> Terminals:
+        """Who serves the consoles of its nodes."""
+        return self._shared.terminals
 
     @property
     def limits(self) -> LimitedCalls:
@@ -167,6 +176,20 @@ class ProjectBase(ABC):
         async with AsyncExitStack() as stack:
             await self.unless_closing(stack.enter_async_context(self.machine.gate.slot()), title)
             yield
+
+    async def make_directory(self, spec: LaunchSpec) -> None:
+        """Make the directory that something works in.
+
+        :raises OSError: it is not in the project's directory, or a link or something else is in
+            its way.
+        """
+        await asyncio.to_thread(self._make_directory, spec)
+
+    def _make_directory(self, spec: LaunchSpec) -> None:
+        if not spec.is_in(self.path):
+            raise OSError(f"{spec.cwd} is not in the project's directory, {self.path}")
+        with directory_beneath(self.path, spec.directory, make=True):
+            pass
 
     @core_code
     async def publish(self, name: str, values: Mapping[str, Any]) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from gns3server.nodes.process_node import ProcessNode
 from gns3server.nodes.states import NodeState
-from gns3server.nodes.supervised_run import SupervisedRun
 from gns3server.projects.project import Project
 from gns3server.storage.rows import RunRow
+from gns3server.supervision.supervised_run import SupervisedRun
 
 log = logging.getLogger(__name__)
 

@@ -180,14 +180,10 @@ class ControlServer:
 
         :raises OSError: the path cannot be used.
         """
-        # Under another name until it listens: who can connect is always answered.
-        beside = f"{self._path}~"
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside)
-        self._socket.bind(beside)
-        os.chmod(beside, 0o600)
+            os.unlink(self._path)
+        self._socket.bind(self._path)
         self._socket.listen(64)
-        os.replace(beside, self._path)
         asyncio.get_running_loop().add_reader(self._socket, self._accept)
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -18,12 +19,14 @@ from gns3server.errors import advice
 from gns3server.files.durable import write_new
 from gns3server.files.private import make_directories
 from gns3server.ports import try_port
+from gns3server.running.console import ConsolePlace
 from gns3server.running.identity import Handle, open_child
 from gns3server.running.logs import open_log
 from gns3server.running.procfs import RUN_ID_VARIABLE
 from gns3server.running.runs import LaunchFailed
 from gns3server.running.sockets import bound_sockets
 from gns3server.running.spec import LaunchSpec, Port
+from gns3server.running.terminals import leading_a_session, open_terminal
 
 PR_SET_TIMERSLACK = 29  # linux/prctl.h
 
@@ -59,21 +62,27 @@ class Launched(NamedTuple):
     :param main: its process, a child of ours to be reaped, and a pidfd to be closed.
     :param bound_before: inodes of the sockets that others had bound to its ports before: of other
         address families, so that they are not in its way.
+    :param terminal: the program's end of its terminal, to be closed; None when it has none.
     """
 
     main: Handle
     bound_before: frozenset[int]
+    terminal: int | None
 
 
-def launch(spec: LaunchSpec, run_id: str, base_env: Mapping[str, str]) -> Launched:
+def launch(
+    spec: LaunchSpec, run_id: str, base_env: Mapping[str, str], console: ConsolePlace | None
+) -> Launched:
     """Start the program of a spec, in a session of its own.
 
     It starts clean: no signal is ignored (see :func:`catch_ignored_signals`) or blocked (see
-    :func:`unblock_signals`), and it has no descriptors other than the null device and its log.
+    :func:`unblock_signals`), and it has no descriptors other than its terminal, or the null device
+    and its log.
 
     :param spec: what to start, and where.
     :param run_id: identifies its processes, in their environment.
     :param base_env: its environment, before the spec's own variables.
+    :param console: who gets its terminal.
     :raises LaunchFailed: nothing was started, or what was has been killed.
     """
     _write_files(spec)
@@ -81,7 +90,21 @@ def launch(spec: LaunchSpec, run_id: str, base_env: Mapping[str, str]) -> Launch
         check_free(port)
     bound_before = _bound_elsewhere(spec.ports)
     environment = {**base_env, **spec.env, RUN_ID_VARIABLE: run_id}
-    popen = _popen(spec, environment)
+    terminal = open_terminal(console) if spec.on_terminal and console is not None else None
+    try:
+        started = _popen if terminal is None else partial(_popen_on, terminal)
+        return Launched(_watchable(spec, started(spec, environment)), bound_before, terminal)
+    except BaseException:
+        if terminal is not None:
+            os.close(terminal)
+        raise
+
+
+def _watchable(spec: LaunchSpec, popen: subprocess.Popen[bytes]) -> Handle:
+    """The process that was just started.
+
+    :raises LaunchFailed: it cannot be watched, and has been killed.
+    """
     try:
         child = open_child(popen.pid)
     except OSError as error:
@@ -92,7 +115,7 @@ def launch(spec: LaunchSpec, run_id: str, base_env: Mapping[str, str]) -> Launch
     popen.returncode = 0
     if child is None:
         raise LaunchFailed(f"{spec.argv[0]} was reaped by something other than this server")
-    return Launched(child, bound_before)
+    return child
 
 
 def in_use(place: Port | str) -> str:
@@ -184,6 +207,35 @@ def _popen(spec: LaunchSpec, environment: Mapping[str, str]) -> subprocess.Popen
         raise LaunchFailed(_why_not_started(spec, error, environment.get("PATH"))) from error
     finally:
         os.close(log)
+
+
+def _popen_on(
+    terminal: int, spec: LaunchSpec, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a program on a terminal, which controls it."""
+    search_path = environment.get("PATH")
+    command = leading_a_session(spec.argv, search_path)
+    # The command before it would not say why it cannot be started.
+    _check_program(spec, search_path)
+    try:
+        with _timer_slack(spec.timer_slack_ns):
+            return subprocess.Popen(
+                command,
+                cwd=spec.cwd,
+                env=environment,
+                stdin=terminal,
+                stdout=terminal,
+                stderr=terminal,
+            )
+    except OSError as error:
+        raise LaunchFailed(_why_not_started(spec, error, search_path)) from error
+
+
+def _check_program(spec: LaunchSpec, search_path: str | None) -> None:
+    if shutil.which(spec.argv[0], path=search_path) is None:
+        exists = shutil.which(spec.argv[0], os.F_OK, search_path) is not None
+        error = OSError(errno.EACCES if exists else errno.ENOENT, "")
+        raise LaunchFailed(_why_not_started(spec, error, search_path))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
+from gns3server.running.console import ConsolePlace
 from gns3server.running.identity import Handle, ProcessIdentity, open_carriers, send_signal
 from gns3server.running.launching import catch_ignored_signals, launch, unblock_signals
 from gns3server.running.local_run import LocalRun, RunState
@@ -61,8 +62,10 @@ class LocalRunner:
         """The runs that are watched."""
         return [run for run in self._runs if not run.over]
 
-    async def spawn(self, spec: LaunchSpec, *, run_id: str) -> LocalRun:
-        task = self._own(self._spawn(spec, run_id))
+    async def spawn(
+        self, spec: LaunchSpec, *, run_id: str, console: ConsolePlace | None = None
+    ) -> LocalRun:
+        task = self._own(self._spawn(spec, run_id, console))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -100,10 +103,13 @@ class LocalRunner:
         await self._reader.close()
         await asyncio.to_thread(self._spawner.shutdown)
 
-    async def _spawn(self, spec: LaunchSpec, run_id: str) -> LocalRun:
-        main, bound_before = await self._in_thread(launch, spec, run_id, self._base_env)
+    async def _spawn(self, spec: LaunchSpec, run_id: str, console: ConsolePlace | None) -> LocalRun:
+        started = await self._in_thread(launch, spec, run_id, self._base_env, console)
+        main = started.main
         log.debug("process %d runs %s in %s", main.identity.pid, shlex.join(spec.argv), spec.cwd)
-        return self._watch(spec, run_id, [main], RunState.STARTING, bound_before)
+        run = self._watch(spec, run_id, [main], RunState.STARTING, started.bound_before)
+        run.has_terminal(started.terminal)
+        return run
 
     async def _adopt(
         self, spec: LaunchSpec, run_id: str, processes: tuple[ProcessIdentity, ...]

@@ -12,6 +12,8 @@ from gns3server.files.safe_open import directory_beneath
 from gns3server.files.small_files import SmallFiles
 from gns3server.ports import Ports, can_bind
 from gns3server.running import network, runtime, tools
+from gns3server.running.console import ConsolePlace
+from gns3server.running.control import MAX_LINE
 from gns3server.running.gate import StartGate
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.local import LocalRunner
@@ -36,13 +38,19 @@ class LocalMachine(Machine):
         base_env: Mapping[str, str],
         *,
         search_path: str,
+        console_host: str,
         runtime: Path,
         ports: Ports,
         gate: StartGate,
         images: Images,
     ) -> None:
         super().__init__(
-            address="127.0.0.1", runtime=runtime, ports=ports, gate=gate, images=images
+            address="127.0.0.1",
+            console_host=console_host,
+            runtime=runtime,
+            ports=ports,
+            gate=gate,
+            images=images,
         )
         self._base_env = base_env
         self._search_path = search_path
@@ -60,8 +68,13 @@ class LocalMachine(Machine):
 
     # Runs ----------------------------------------------------------------------------
 
-    async def run(self, spec: LaunchSpec, *, run_id: str) -> LocalRun:
-        return await self._runner.spawn(spec, run_id=run_id)
+    async def run(
+        self, spec: LaunchSpec, *, run_id: str, console: ConsolePlace | None = None
+    ) -> LocalRun:
+        return await self._runner.spawn(spec, run_id=run_id, console=console)
+
+    async def connect(self, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_unix_connection(path, limit=MAX_LINE)
 
     async def adopt(
         self, spec: LaunchSpec, *, run_id: str, processes: Sequence[ProcessIdentity]

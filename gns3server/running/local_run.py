@@ -94,6 +94,11 @@ class LocalRun:
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._asked = asyncio.Event()
         self._end: asyncio.Task[None] | None = None
+        self._terminal: int | None = None
+
+    def has_terminal(self, terminal: int | None) -> None:
+        """Note the program's end of its terminal, which is the run's to close."""
+        self._terminal = terminal
 
     @property
     def run_id(self) -> str:
@@ -131,6 +136,7 @@ class LocalRun:
             spec.children,
             spec.sockets,
             self._bound_before,
+            terminal=self._terminal if spec.console is not None and spec.console.raw else None,
         )
         answered: asyncio.Future[Port | str | None] = asyncio.get_running_loop().create_future()
         if self._is(RunState.STARTING):
@@ -142,6 +148,7 @@ class LocalRun:
             )
         finally:
             self._reader.withdraw(question)
+            self._close_terminal()
         if not self._is(RunState.READY):
             raise LaunchFailed(self._why_not_ready(answered, question.missing))
 
@@ -163,6 +170,7 @@ class LocalRun:
         return await asyncio.to_thread(log_tail, self.log_path, limit)
 
     async def let_go(self) -> None:
+        self._close_terminal()
         if self._end is not None:
             await asyncio.wait([self._end])
         elif not self._is(RunState.LET_GO):
@@ -178,6 +186,12 @@ class LocalRun:
     def _first(self) -> WatchedProcess | None:
         """The essential process that has ended first."""
         return next((member for member in self._watched.ended if member in self._essential), None)
+
+    def _close_terminal(self) -> None:
+        # As long as it is open here, nobody at its other end sees that the program has ended.
+        if self._terminal is not None:
+            os.close(self._terminal)
+            self._terminal = None
 
     def _is(self, *states: RunState) -> bool:
         return self._state in states
@@ -235,6 +249,7 @@ class LocalRun:
 
     async def _bring_to_end(self) -> None:
         """Let the essential processes end together, then stop whatever is left."""
+        self._close_terminal()
         together = await self._watched.gone_within(GRACE, self._asked)
         outlived = not together and not self._asked.is_set()
         try:

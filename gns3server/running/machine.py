@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from gns3server.files.images import Images
 from gns3server.ports import Holder, Ports
+from gns3server.running.console import ConsolePlace
 from gns3server.running.gate import StartGate
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.runs import Run
@@ -45,6 +47,9 @@ class Machine(ABC):
     address: str
     """The address where others reach the UDP ports that its runs bind."""
 
+    console_host: str
+    """The address at which the consoles of its runs are served."""
+
     runtime: Path
     """The directory that holds the socket directories of running nodes."""
 
@@ -60,11 +65,14 @@ class Machine(ABC):
     # Runs ----------------------------------------------------------------------------
 
     @abstractmethod
-    async def run(self, spec: LaunchSpec, *, run_id: str) -> Run:
+    async def run(
+        self, spec: LaunchSpec, *, run_id: str, console: ConsolePlace | None = None
+    ) -> Run:
         """Start a program. Nothing is left of it if the caller is cancelled.
 
         :param spec: what to start.
         :param run_id: identifies its processes; no other run has it.
+        :param console: who gets its terminal, if the spec says that it has one.
         :raises gns3server.running.runs.LaunchFailed: it could not be started; nothing is left of
             it.
         """
@@ -112,6 +120,14 @@ class Machine(ABC):
     @abstractmethod
     async def hurry(self) -> None:
         """Stop waiting for processes to end: from now on, stopping a run kills it at once."""
+
+    @abstractmethod
+    async def connect(self, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to a unix socket that one of its runs listens on.
+
+        :param path: of the socket.
+        :raises OSError: nobody listens there.
+        """
 
     # Programs ------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from gns3server.running.procfs import (
 )
 from gns3server.running.sockets import bound_sockets, listening_unix_sockets
 from gns3server.running.spec import Port
+from gns3server.running.terminals import is_raw
 
 Place = Port | str
 """What a program binds: a port, or the path of a unix socket."""
@@ -33,6 +34,7 @@ class ReadinessQuery:
         them is its own, and none is in its way.
     :param foreign: ports that another process had bound at the last look.
     :param settled: inodes of the sockets that were found to be the run's own.
+    :param terminal: a descriptor of the terminal that must be raw, if one must.
     """
 
     main: ProcessIdentity
@@ -44,6 +46,7 @@ class ReadinessQuery:
     missing: str = "not looked at yet"
     foreign: set[Place] = field(default_factory=set)
     settled: set[int] = field(default_factory=set)
+    terminal: int | None = None
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -113,6 +116,9 @@ class ReadinessScan:
             return Foreign(min(repeated, key=question.places.index))
         question.settled = inodes if not strange else set()
         if unbound or strange:
+            return None
+        if question.terminal is not None and not is_raw(question.terminal):
+            question.missing = "its terminal is not raw"
             return None
         return self._ready(question, family, owned)
 

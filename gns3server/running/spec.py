@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from gns3server.running.console import Console
 from gns3server.running.values import exactly, is_whole, plain_name, text
 
 DEFAULT_LOG_LIMIT = 1024 * 1024
@@ -62,6 +63,8 @@ class LaunchSpec:
     :param children: number of child processes without which it is of no use.
     :param log_name: plain name of the file in ``cwd`` that takes its output.
     :param log_limit: bytes beyond which only the end of the output is kept.
+    :param console: the console that the server serves for it, if any. On a terminal, there is no
+        file that takes its output.
     :raises ValueError: a value makes no sense; the text begins with the field's name.
     """
 
@@ -79,6 +82,7 @@ class LaunchSpec:
     children: int = 0
     log_name: str = "node.log"
     log_limit: int = DEFAULT_LOG_LIMIT
+    console: Console | None = None
 
     def __post_init__(self) -> None:
         # Copies: the maker of the spec must not be able to change it afterwards.
@@ -117,6 +121,11 @@ class LaunchSpec:
             raise ValueError(f"files: {self.log_name!r} is the name of the log")
 
     def _check_ports(self) -> None:
+        if self.console is not None:
+            if not isinstance(self.console, Console):
+                raise ValueError(f"console: {self.console!r:.80} is not a Console")
+            if Port("tcp", self.console.port) in self.ports:
+                raise ValueError("ports: the console's port is bound by the server, not by it")
         for name in ("ports", "may_bind"):
             ports = getattr(self, name)
             if not all(isinstance(port, Port) for port in ports):
@@ -139,6 +148,11 @@ class LaunchSpec:
             _check_range("timer_slack_ns", self.timer_slack_ns, least=1)
         if self.stop_signal not in SIGNALS:
             raise ValueError(f"stop_signal: {self.stop_signal!r} is not a signal")
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether it is given a terminal."""
+        return self.console is not None and self.console.is_terminal
 
     def goes_on(self, recorded: int, living: int) -> bool:
         """Whether a run can be continued, by how many of its recorded processes live.
@@ -179,6 +193,7 @@ class LaunchSpec:
             "children": self.children,
             "log_name": self.log_name,
             "log_limit": self.log_limit,
+            "console": None if self.console is None else self.console.to_json(),
         }
 
     @classmethod
@@ -191,6 +206,8 @@ class LaunchSpec:
             values = dict(data)
             for name in ("ports", "may_bind"):
                 values[name] = tuple(Port(kind, number) for kind, number in values.get(name, ()))
+            if values.get("console") is not None:
+                values["console"] = Console.from_json(values["console"])
             values["files"] = {
                 name: base64.b64decode(text, validate=True)
                 for name, text in values.get("files", {}).items()

@@ -91,6 +91,14 @@ class Settings:
         return self.expand(self.server.state_path or f"{base}/gns3server")
 
     @property
+    def console_host(self) -> str:
+        """The address that consoles listen on."""
+        host = self.server.console_host
+        if self.server.allow_remote_console and host == ServerSettings.console_host:
+            return "0.0.0.0"  # noqa: S104 (asked for)
+        return host
+
+    @property
     def search_path(self) -> str:
         """Where programs are looked up, in the form of PATH."""
         return self.environ.get("PATH", os.defpath)

@@ -92,10 +92,20 @@ class ServerSettings:
     )
     user: str = setting("", "the user who may call when auth is on", guards=True)
     password: str = setting("", "the password of that user", guards=True, secret=True)
+    console_host: str = setting(
+        "127.0.0.1",
+        "address that consoles listen on; whoever reaches it can use them without a password",
+        fixed=True,
+    )
     allow_remote_console: bool = setting(
         False,
-        "consoles can be reached from other machines, if the emulator has that choice",
+        "consoles can be reached from other machines: if console_host is not set, they listen on "
+        "0.0.0.0",
+        fixed=True,
         flags="-A --allow",
+    )
+    console_scrollback: int = setting(
+        64, "how much of what a console has shown a new client gets, in KiB", least=0, most=16384
     )
     quiet: bool = setting(False, "write no log to standard output", fixed=True, flags="-q --quiet")
     debug: bool = setting(

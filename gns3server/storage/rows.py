@@ -126,9 +126,21 @@ class StoredProject:
     """By node."""
 
 
-def read_places(connection: sqlite3.Connection) -> list[ProjectPlace]:
-    """All projects that a server knows; everything else in its records is checked as well."""
+@dataclass(frozen=True, slots=True)
+class StoredServer:
+    """What a ``server.db`` holds, but for the values of plugins, which are checked all the same."""
+
+    places: list[ProjectPlace]
+    runs: list[RunRow]
+
+
+def read_server(connection: sqlite3.Connection) -> StoredServer:
+    """All that a server knows."""
     _values(connection)
+    return StoredServer(places=_places(connection), runs=read_runs(connection))
+
+
+def _places(connection: sqlite3.Connection) -> list[ProjectPlace]:
     return [
         ProjectPlace(
             id=_id("a project's id", project_id),
@@ -157,7 +169,7 @@ def read_project(connection: sqlite3.Connection) -> StoredProject | None:
         temporary=bool(temporary),
         nodes=_nodes(connection),
         nios=_nios(connection),
-        runs=_runs(connection),
+        runs=read_runs(connection),
         allocated_ports=[n for (n,) in connection.execute("SELECT number FROM allocated_port")],
         removed_nodes=[
             (plain_name("the type of a removed node", kind), _id("a removed node's id", node_id))
@@ -167,6 +179,24 @@ def read_project(connection: sqlite3.Connection) -> StoredProject | None:
         values=_values(connection),
         layout=_layout(connection),
     )
+
+
+def read_runs(connection: sqlite3.Connection) -> list[RunRow]:
+    """All runs on record, of a project or of the server itself."""
+    runs = []
+    for run_id, owner_kind, owner_id, spec, processes in connection.execute(
+        "SELECT id, owner_kind, owner_id, spec, processes FROM run"
+    ):
+        what = f"run {run_id}"
+        runs.append(
+            RunRow(
+                id=exactly(what, run_id, str),
+                owner=Owner(exactly(what, owner_kind, str), exactly(what, owner_id, str)),
+                spec=LaunchSpec.from_json(_json(what, spec, dict)),
+                processes=tuple(_process(what, value) for value in _json(what, processes, list)),
+            )
+        )
+    return runs
 
 
 def read_project_of(connection: sqlite3.Connection, owner: str) -> StoredProject:
@@ -224,23 +254,6 @@ def _staged_files(connection: sqlite3.Connection) -> dict[tuple[str, str], dict[
             what, content, bytes
         )
     return staged
-
-
-def _runs(connection: sqlite3.Connection) -> list[RunRow]:
-    runs = []
-    for run_id, owner_kind, owner_id, spec, processes in connection.execute(
-        "SELECT id, owner_kind, owner_id, spec, processes FROM run"
-    ):
-        what = f"run {run_id}"
-        runs.append(
-            RunRow(
-                id=exactly(what, run_id, str),
-                owner=Owner(exactly(what, owner_kind, str), exactly(what, owner_id, str)),
-                spec=LaunchSpec.from_json(_json(what, spec, dict)),
-                processes=tuple(_process(what, value) for value in _json(what, processes, list)),
-            )
-        )
-    return runs
 
 
 def _values(connection: sqlite3.Connection) -> dict[tuple[Owner, str], dict[str, Any]]:

@@ -14,10 +14,13 @@ from gns3server.storage.event_log import EVENT_TABLE, EventLog
 from gns3server.storage.migrations import Migrations
 from gns3server.storage.rows import (
     ProjectPlace,
+    RunRow,
     StoredProject,
-    read_places,
+    StoredServer,
     read_project,
     read_project_of,
+    read_runs,
+    read_server,
 )
 
 PROJECT_FILE = "project.db"
@@ -76,6 +79,11 @@ CREATE TABLE stored_value (
 ALTER TABLE project ADD COLUMN given TEXT NOT NULL DEFAULT '';
 UPDATE project SET given = path;
 """,
+    """
+CREATE TABLE run (
+    id TEXT PRIMARY KEY, owner_kind TEXT NOT NULL, owner_id TEXT NOT NULL,
+    spec TEXT NOT NULL, processes TEXT NOT NULL);
+""",
 )
 
 
@@ -112,7 +120,7 @@ class Records:
 
 
 class ServerStore(Records):
-    """``server.db``: which projects exist, where, open or not; and plugins' values."""
+    """``server.db``: which projects exist, where, open or not; plugins' values; its own runs."""
 
     @classmethod
     async def load(cls, thread: DatabaseThread, directory: Path) -> ServerStore:
@@ -120,13 +128,17 @@ class ServerStore(Records):
 
         :raises gns3server.storage.file_check.DatabaseError: damaged, or in use by another.
         """
-        database = await thread.open(directory / SERVER_FILE, SERVER_MIGRATIONS, read=read_places)
+        database = await thread.open(directory / SERVER_FILE, SERVER_MIGRATIONS, read=read_server)
         return cls(thread, database)
 
     def take_found(self) -> list[ProjectPlace]:
         """All projects that were known when it was opened; can be asked for only once."""
-        places: list[ProjectPlace] = self._database.take_found()
-        return places
+        stored: StoredServer = self._database.take_found()
+        return stored.places
+
+    async def runs(self) -> list[RunRow]:
+        """What the server runs for itself, or did when the last one ended."""
+        return await self._thread.read_with(self._database, read_runs)
 
     async def save(self, place: ProjectPlace) -> None:
         """Store a project's place, replacing what was known under its id."""

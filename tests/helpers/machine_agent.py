@@ -22,6 +22,7 @@ from typing import Any
 from gns3server.app import local_machine
 from gns3server.errors import Conflict
 from gns3server.nodes.registry import Registry
+from gns3server.running.console import ConsolePlace
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.machine import FileStamp, Machine
 from gns3server.running.runs import Exit, LaunchFailed, Run
@@ -35,7 +36,7 @@ from gns3server.testing.leftovers import TEST_VARIABLE
 LONGEST_LINE = 32 * 1024 * 1024
 
 RECORDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Exit, FileStamp, ProcessIdentity, ToolResult)
+    kind.__name__: kind for kind in (ConsolePlace, Exit, FileStamp, ProcessIdentity, ToolResult)
 }
 MAKERS: dict[str, Callable[[Any], Any]] = {
     "bytes": base64.b64decode,

@@ -23,6 +23,7 @@ from gns3server.files.images import Images
 from gns3server.files.small_files import SmallFiles
 from gns3server.nodes.registry import Registry
 from gns3server.running import network, runtime, tools
+from gns3server.running.console import ConsolePlace
 from gns3server.running.gate import StartGate
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.local import LocalRunner
@@ -156,8 +157,15 @@ class RemoteMachine(Machine):
         """Let it answer no more; its runs go on."""
         await self._wire.close()
 
-    async def run(self, spec: LaunchSpec, *, run_id: str) -> RemoteRun:
-        return RemoteRun(self._wire, run_id, await self._ask("run", spec=spec, run_id=run_id))
+    async def run(
+        self, spec: LaunchSpec, *, run_id: str, console: ConsolePlace | None = None
+    ) -> RemoteRun:
+        processes = await self._ask("run", spec=spec, run_id=run_id, console=console)
+        return RemoteRun(self._wire, run_id, processes)
+
+    async def connect(self, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        # The paths of unix sockets are the same in all networks of a host.
+        return await asyncio.open_unix_connection(path, limit=LONGEST_LINE)
 
     async def adopt(
         self, spec: LaunchSpec, *, run_id: str, processes: Sequence[ProcessIdentity]
@@ -260,6 +268,7 @@ class OtherHost:
             yield RemoteMachine(
                 wire,
                 address=self.address,
+                console_host=self.address,
                 runtime=await wire.ask("runtime"),
                 ports=make_ports(config.current, registry),
                 gate=StartGate(config.current.server.max_starting),

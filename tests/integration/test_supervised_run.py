@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from gns3server.errors import Conflict
-from gns3server.nodes.supervised_run import SupervisedRun
 from gns3server.ports import Use
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.storage.rows import Owner
+from gns3server.supervision.supervised_run import SupervisedRun
 
 PANEL = Owner("panel", "1")
 PROGRAM = """

@@ -25,7 +25,7 @@ from gns3server.storage.file_check import (
     lock_holder,
     salvage,
 )
-from gns3server.storage.rows import read_places, read_project
+from gns3server.storage.rows import read_project, read_server
 from gns3server.storage.stores import PROJECT_MIGRATIONS, SERVER_MIGRATIONS
 
 FORMATS = Path(__file__).parent / "formats"
@@ -207,7 +207,7 @@ def test_a_place_that_no_server_has_stored_is_named(tmp_path, statement, reason)
     newest = len(SERVER_MIGRATIONS)
     path = build(tmp_path / "server.db", first, statement, kind="server", version=newest)
     with pytest.raises(DatabaseError, match=reason):
-        check_file(path, SERVER_MIGRATIONS, read_places)
+        check_file(path, SERVER_MIGRATIONS, read_server)
 
 
 # Files ------------------------------------------------------------------------------------

@@ -54,17 +54,18 @@ def orphans(survey: Survey) -> Section:
 
 def find_orphans(survey: Survey) -> Iterator[Orphan]:
     """All processes that carry a run id but are not part of a run that continues."""
-    recorded = {run.id: (project, run) for project, _, run in survey.runs()}
+    recorded = {run.id: (f"project {p.place.id}", run) for p, _, run in survey.runs()}
+    recorded |= {run.id: ("the server itself", run) for run in survey.own_runs}
     strangers = _Strangers()
     for run_id in survey.carriers:
         pids = survey.carrying(run_id)
         if not pids:
             continue
         if run_id in recorded:
-            project, run = recorded[run_id]
+            owner, run = recorded[run_id]
             # A running server takes care of what it has on record.
             if survey.server is None and not survey.goes_on(run):
-                yield _remains(project, run, pids)
+                yield _remains(owner, run, pids)
             continue
         known = next((p for p in survey.projects if run_id in p.run_ids), None)
         # Records come first: a directory below ours may hold another server's project.
@@ -116,9 +117,9 @@ def _describe(run_id: str, pids: Sequence[int]) -> str:
     return f"{', '.join(names)}, run {run_id:.40}"
 
 
-def _remains(project: KnownProject, run: RunRow, pids: Sequence[int]) -> Orphan:
+def _remains(owner: str, run: RunRow, pids: Sequence[int]) -> Orphan:
     left = "a run that lost a process" if run.processes else "a start"
-    why = f"What is left of {left} in project {project.place.id}; no server continues with it."
+    why = f"What is left of {left} of {owner}; no server continues with it."
     return Orphan(_describe(run.id, pids), why, run.id)
 
 

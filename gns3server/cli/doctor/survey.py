@@ -29,8 +29,9 @@ from gns3server.storage.rows import (
     ProjectPlace,
     RunRow,
     StoredProject,
-    read_places,
+    StoredServer,
     read_project_of,
+    read_server,
 )
 from gns3server.storage.state_lock import state_owner
 from gns3server.storage.stores import (
@@ -81,6 +82,7 @@ class Survey:
     :param server_text: the server, in words.
     :param trouble: why the list of projects cannot be read.
     :param has_records: whether there is a list of projects.
+    :param own_runs: what the server runs for itself.
     :param carriers: the processes that carry a run id, by run id.
     :param table: all processes.
     :param boot_id: the id of this boot; ``None`` if it is hidden.
@@ -92,6 +94,7 @@ class Survey:
     trouble: DatabaseError | None
     has_records: bool
     projects: Sequence[KnownProject]
+    own_runs: Sequence[RunRow]
     carriers: Mapping[str, Sequence[ProcessStat]]
     table: ProcessTable
     boot_id: str | None
@@ -132,11 +135,11 @@ def take_survey(settings: Settings) -> Survey:
     # Before the records: a process seen here has been recorded by the time they are read.
     carriers = run_id_carriers()
     file = settings.state_path / SERVER_FILE
-    places: list[ProjectPlace] = []
+    stored = StoredServer([], [])
     trouble, has_records, server = None, True, None
     try:
         server = lock_holder(file)
-        places = check_file(file, SERVER_MIGRATIONS, read_places, user=server)
+        stored = check_file(file, SERVER_MIGRATIONS, read_server, user=server)
     except (FileNotFoundError, DatabaseMissing):
         has_records = False
     except DatabaseError as error:
@@ -145,7 +148,7 @@ def take_survey(settings: Settings) -> Survey:
         trouble = refusal(file, error)
     except NoRoomToExamine as error:
         trouble = _no_room(file, error)
-    projects = [_look_into(place, server) for place in places]
+    projects = [_look_into(place, server) for place in stored.places]
     boot_id = None
     # The machine's part of the report says that it is hidden.
     with suppress(OSError):
@@ -157,6 +160,7 @@ def take_survey(settings: Settings) -> Survey:
         trouble=trouble,
         has_records=has_records,
         projects=projects,
+        own_runs=stored.runs,
         carriers=carriers,
         table=processes(),
         boot_id=boot_id,

@@ -13,14 +13,14 @@ from functools import partial
 from pathlib import Path
 
 from gns3server.errors import Conflict, advice
-from gns3server.files.safe_open import directory_beneath
-from gns3server.nodes.project_base import ProjectBase
 from gns3server.ports import Holder, Use
+from gns3server.running.console import ConsolePlace
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.runs import Exit, LaunchFailed, Run
-from gns3server.running.spec import LaunchSpec
+from gns3server.running.spec import LaunchSpec, Port
 from gns3server.storage.change import ProjectChange
 from gns3server.storage.rows import Owner, RunRow
+from gns3server.supervision.place import RunPlace
 
 
 class SupervisedRun:
@@ -28,12 +28,13 @@ class SupervisedRun:
 
     Its ports stay reserved until it is gone, however its owner is changed meanwhile.
 
+    :param place: the project that it is of, or the server.
     :param title: the name by which clients know its owner: ``VM 'PC1'``.
     """
 
     def __init__(
         self,
-        project: ProjectBase,
+        place: RunPlace,
         owner: Owner,
         spec: LaunchSpec,
         *,
@@ -43,29 +44,32 @@ class SupervisedRun:
         self.id = run_id or uuid.uuid4().hex
         self.owner = owner
         self.spec = spec
-        self._project = project
-        self._machine = project.machine
+        self._place = place
+        self._machine = place.machine
         self._title = title
         self._run: Run | None = None
         self._on_record = False
         self._stopping = False
+        self._terminal_lost = False
         self._watcher: asyncio.Task[None] | None = None
 
     @classmethod
-    async def adopt(cls, project: ProjectBase, row: RunRow, *, title: str) -> SupervisedRun | None:
+    async def adopt(cls, place: RunPlace, row: RunRow, *, title: str) -> SupervisedRun | None:
         """Continue with a run that an earlier server started.
 
         :returns: ``None`` when it is no longer complete; what was left of it has been stopped.
         :raises OSError: its processes could not be searched for, and were left alone.
         """
-        run = await project.machine.adopt(row.spec, run_id=row.id, processes=row.processes)
+        run = await place.machine.adopt(row.spec, run_id=row.id, processes=row.processes)
         if run is None:
             return None
-        adopted = cls(project, row.owner, row.spec, title=title, run_id=row.id)
+        adopted = cls(place, row.owner, row.spec, title=title, run_id=row.id)
         adopted._run = run
-        for port in row.spec.ports:
+        for port in adopted._bound_ports:
             adopted._machine.ports.pool(port.kind).hold_bound(port.number, adopted._holder)
         adopted._note_companions()
+        if row.spec.console is not None:
+            place.terminals.keep_console(row.id, row.spec.console, adopted._note_lost_terminal)
         return adopted
 
     # What it is ----------------------------------------------------------------------
@@ -86,6 +90,11 @@ class SupervisedRun:
         return self._run.exit if self._run else None
 
     @property
+    def terminal_lost(self) -> bool:
+        """Whether it was stopped because its terminal had been lost."""
+        return self._terminal_lost
+
+    @property
     def ending(self) -> bool:
         """Whether an essential process has ended, or a stop has begun."""
         return self._run is not None and self._run.ending
@@ -104,14 +113,16 @@ class SupervisedRun:
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self._undo)
             self._reserve()
-            async with self._project.start_place(self._title):
+            async with self._place.start_place(self._title):
                 self._on_record = True
-                async with self._project.change() as change:
+                async with self._place.change() as change:
                     self.record(change)
                 try:
-                    await asyncio.to_thread(self._make_directory)
-                    self._run = await self._machine.run(self.spec, run_id=self.id)
-                    await self._project.unless_closing(self._run.ready(), self._title)
+                    await self._place.make_directory(self.spec)
+                    self._run = await self._machine.run(
+                        self.spec, run_id=self.id, console=await self._open_console()
+                    )
+                    await self._place.unless_closing(self._run.ready(), self._title)
                 except OSError as error:
                     raise Conflict(
                         f"{self._title} did not start: it cannot run in its directory: "
@@ -125,16 +136,18 @@ class SupervisedRun:
             yield
             undo.pop_all()
 
-    def _make_directory(self) -> None:
-        """Make the directory that it runs in. Blocks.
+    async def _open_console(self) -> ConsolePlace | None:
+        console = self.spec.console
+        if console is None:
+            return None
+        return await self._place.terminals.open_console(self.id, console, self._note_lost_terminal)
 
-        :raises OSError: it is not the project's, or a link or something else is in its way.
-        """
-        root = self._project.path
-        if not self.spec.is_in(root):
-            raise OSError(f"{self.spec.cwd} is not in the project's directory, {root}")
-        with directory_beneath(root, self.spec.directory, make=True):
-            pass
+    def _note_lost_terminal(self) -> None:
+        """Take note that nobody has its terminal any more: it can be neither seen nor used."""
+        self._terminal_lost = True
+        if self._run is not None:
+            # Most programs end by SIGHUP at once; the ladder is for those that ignore it.
+            _ = self._place.own(self._run.stop())
 
     def move(self, change: ProjectChange, source: Path, target: Path) -> None:
         """Have a change store that its directory has another path."""
@@ -150,7 +163,7 @@ class SupervisedRun:
 
     def watch(self, ended: Callable[[], Awaitable[None]]) -> None:
         """Have a callback awaited as soon as it ends without having been stopped."""
-        self._watcher = self._project.own(self._watch(ended))
+        self._watcher = self._place.own(self._watch(ended))
 
     async def signal(self, number: int) -> None:
         """Send a signal to each of :attr:`processes` that lives."""
@@ -167,6 +180,8 @@ class SupervisedRun:
         self._stopping = True
         if self._run is not None:
             await self._run.stop()
+        if self.spec.console is not None:
+            await self._place.terminals.close_console(self.id)
 
     def forget(self, change: ProjectChange) -> None:
         """Have a change forget it, once it is stopped, and release its ports."""
@@ -182,8 +197,11 @@ class SupervisedRun:
 
     async def log_tail(self) -> str:
         """The end of its output, as part of a message; empty when there is none."""
-        tail = "" if self._run is None else await self._run.log_tail()
-        return f"\nIts log ends:\n{tail}" if tail else ""
+        if self.spec.on_terminal:
+            tail, where = await self._place.terminals.tail(self.id), "terminal shows"
+        else:
+            tail, where = "" if self._run is None else await self._run.log_tail(), "log ends"
+        return f"\nIts {where}:\n{tail}" if tail else ""
 
     async def _watch(self, ended: Callable[[], Awaitable[None]]) -> None:
         await self.ended()
@@ -194,17 +212,23 @@ class SupervisedRun:
         await self.stop()
         self.release()
         if self._on_record:
-            async with self._project.change(fact=True) as change:
+            async with self._place.change(fact=True) as change:
                 change.end_run(self.id)
 
     # Its ports ------------------------------------------------------------------------
 
     @property
     def _holder(self) -> Holder:
-        return Holder(self._project.id, Use.RUNNING, self.owner.id)
+        return Holder(self._place.id, Use.RUNNING, self.owner.id)
+
+    @property
+    def _bound_ports(self) -> tuple[Port, ...]:
+        """The ports that it has bound, and the one that its console is served on."""
+        console = self.spec.console
+        return (*self.spec.ports, *((Port("tcp", console.port),) if console else ()))
 
     def _reserve(self) -> None:
-        for port in self.spec.ports:
+        for port in self._bound_ports:
             self._machine.ports.pool(port.kind).hold(port.number, self._holder)
         self._note_companions()
 
@@ -214,5 +238,5 @@ class SupervisedRun:
 
     def release(self) -> None:
         """Release its ports; harmless when it has none."""
-        for port in (*self.spec.ports, *self.spec.may_bind):
+        for port in (*self._bound_ports, *self.spec.may_bind):
             self._machine.ports.pool(port.kind).release(port.number, self._holder)
