@@ -40,9 +40,10 @@ OTHERS = "_asyncio|aiohttp|argparse|asyncio|collections|contextlib|marshmallow|p
 nitpick_ignore_regex = [
     ("py:.*", rf"({OTHERS})\..*"),
     ("py:class", "(AbstractAsyncContextManager|Schema|EntryPoint|Translate)"),
-    ("py:class", "(Observe|Owner|Records|SeparateThreads|T|Turns)"),
+    ("py:class", "(Observe|Owner|Records|RunPlace|SeparateThreads|T|Turns)"),
     # The insides of the server, which the reference for plugins leaves out.
     ("py:.*", r"gns3server\.(app|calls|events|locks|ports|running|settings|storage)\..*"),
+    ("py:.*", r"gns3server\.supervision\..*"),
     ("py:.*", r"gns3server\.(nodes\.(limits|registry|states)|projects\.manager)\..*"),
 ]
 

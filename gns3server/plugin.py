@@ -51,6 +51,7 @@ from gns3server.projects.manager import ProjectEntry, ProjectManager
 from gns3server.projects.node_api import Nodes
 from gns3server.projects.project import Project
 from gns3server.running import network, tools
+from gns3server.running.console import Console, Farewell, TerminalInput
 from gns3server.running.machine import FileStamp, Machine
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.running.tools import ToolFailed, ToolResult
@@ -72,10 +73,12 @@ __all__ = [
     "Call",
     "Change",
     "Conflict",
+    "Console",
     "Ending",
     "ErrorShape",
     "Event",
     "FailedRequest",
+    "Farewell",
     "FileStamp",
     "Forbidden",
     "ImageKind",
@@ -116,6 +119,7 @@ __all__ = [
     "Store",
     "StrictBoolean",
     "SupervisedRun",
+    "TerminalInput",
     "Text",
     "TextFile",
     "ToolFailed",
