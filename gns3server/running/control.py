@@ -14,7 +14,11 @@ A helper also tells what happens, to each connection that has called ``listen``:
 
     {"event": "ended", "with": {...}}
 
-Descriptors travel with the first byte of the call that needs them. What a helper shall do is told
+Descriptors travel with the first byte of the call that needs them. A call can turn its connection
+into something else: after the answer (and no answer of another call can be under way) its bytes
+are a :class:`Takeover`'s.
+
+What a helper shall do is told
 by one call, ``state``, that names all of it: whatever is missing there is given up. So a server
 that was killed and started again needs to know nothing of what its predecessor has said.
 """
@@ -27,8 +31,11 @@ import json
 import os
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from gns3server.running.outgoing import Outgoing
 
 CALL_SECONDS = 2.0
 """How long a helper may take to answer; one that takes longer is replaced."""
@@ -39,8 +46,14 @@ MAX_LINE = 16 * 1024 * 1024
 MAX_DESCRIPTORS = 4
 """How many descriptors one call may bring."""
 
+MAX_UNTAKEN = 16
+"""How many descriptors may have come that no call has taken."""
+
+MAX_UNSENT = 2 * MAX_LINE
+"""How many bytes may wait for a caller that does not read; one that lets more wait is dropped."""
+
 Handler = Callable[["Caller", Mapping[str, Any]], Awaitable[Any]]
-"""Carries out a call and returns what is answered, JSON types only.
+"""Carries out a call and returns what is answered, JSON types only, or a :class:`Takeover`.
 
 A ``ValueError`` or ``OSError`` that it raises is told to the caller, who goes on.
 """
@@ -48,6 +61,18 @@ A ``ValueError`` or ``OSError`` that it raises is told to the caller, who goes o
 
 class HelperFailed(Exception):
     """A helper has refused a call, or cannot be talked to any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """The answer to a call whose connection is no longer for calls.
+
+    :param answer: what is answered.
+    :param carry_on: has the connection to itself from then on; it is closed when this returns.
+    """
+
+    answer: Any
+    carry_on: Callable[[Caller], Awaitable[None]]
 
 
 class Caller:
@@ -63,8 +88,14 @@ class Caller:
         self._control = control
         self._descriptors: deque[int] = deque()
         self._received = bytearray()
+        self._outgoing = Outgoing(connection.fileno(), self.close, self._lighter)
+        self._sent = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._writing = asyncio.Lock()
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes wait for it to read."""
+        return self._outgoing.size
 
     def take_descriptor(self) -> int:
         """Take the next descriptor that came along; it is the taker's to close.
@@ -75,22 +106,32 @@ class Caller:
             raise ValueError("no descriptor came with this call")
         return self._descriptors.popleft()
 
-    async def send(self, message: Mapping[str, Any]) -> None:
-        """Send an object; a caller that has gone gets none."""
-        data = json.dumps(message).encode() + b"\n"
-        async with self._writing:
-            with contextlib.suppress(OSError):
-                await asyncio.get_running_loop().sock_sendall(self.connection, data)
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send an object; a caller that has gone gets none. Nobody waits for one that is slow."""
+        self.write(json.dumps(message).encode() + b"\n")
+
+    def write(self, data: bytes) -> None:
+        """Send bytes that are no object: for a :class:`Takeover`."""
+        self._outgoing.write(data)
+        if self._outgoing.size > MAX_UNSENT:
+            self.close()
 
     async def read(self, most: int = 65536) -> bytes:
-        """Read bytes that are not a call: for a handler that has the connection to itself.
+        """Read bytes that are not a call: for a :class:`Takeover`.
 
         :returns: nothing at the end.
         """
         if self._received:
-            data, self._received = bytes(self._received[:most]), self._received[most:]
+            data = bytes(self._received[:most])
+            del self._received[:most]
             return data
         return await self._receive(most)
+
+    async def flush(self) -> None:
+        """Wait until it has been sent everything."""
+        while self._outgoing.size:
+            self._sent.clear()
+            await self._sent.wait()
 
     def serve(self) -> None:
         """Begin to carry out its calls, one after the other."""
@@ -101,34 +142,50 @@ class Caller:
         if self._task is not None:
             self._task.cancel()
 
+    def _lighter(self) -> None:
+        self._sent.set()
+
     async def _serve(self) -> None:
         try:
-            await self.send(self._control.greeting)
+            self.send(self._control.greeting)
             while line := await self._line():
-                await self._carry_out(json.loads(line))
-        except (OSError, ValueError):
+                await self._carry_out(_object(line))
+        except (OSError, ValueError, RecursionError):
             # It has gone, or it is no server of ours: there is nobody to tell.
             pass
         finally:
-            self._control.lost(self)
+            self._outgoing.close()
             self.connection.close()
             for descriptor in self._descriptors:
                 os.close(descriptor)
+            self._control.lost(self)
 
     async def _carry_out(self, message: Mapping[str, Any]) -> None:
-        name, number = message.get("call"), message.get("id")
-        handler = self._control.handlers.get(str(name))
+        answer = await self._answer(message)
+        if isinstance(answer, Takeover):
+            self.send({"id": message.get("id"), "result": answer.answer})
+            await answer.carry_on(self)
+            raise ConnectionAbortedError
+        self.send({"id": message.get("id"), **answer})
+
+    async def _answer(self, message: Mapping[str, Any]) -> Mapping[str, Any] | Takeover:
+        name, what = str(message.get("call")), message.get("with") or {}
+        handler = self._control.handlers.get(name)
         if name == "listen":
             self.listening = True
-            answer: dict[str, Any] = {"result": None}
-        elif handler is None:
-            answer = {"error": f"there is no call {name!r}"}
-        else:
-            try:
-                answer = {"result": await handler(self, message.get("with") or {})}
-            except (OSError, ValueError) as error:
-                answer = {"error": str(error)}
-        await self.send({"id": number, **answer})
+            return {"result": None}
+        if handler is None:
+            return {"error": f"there is no call {name!r}"}
+        if not isinstance(what, dict):
+            return {"error": "what a call is to be done with must be an object"}
+        try:
+            result = await handler(self, what)
+        except (OSError, ValueError) as error:
+            return {"error": str(error)}
+        except Exception as error:
+            # A helper holds what a lab lives on: no call may end it, not even by a fault in it.
+            return {"error": f"the call {name!r} has failed: {error!r}"}
+        return result if isinstance(result, Takeover) else {"result": result}
 
     async def _line(self) -> bytes:
         searched = 0
@@ -145,14 +202,21 @@ class Caller:
         return line
 
     async def _receive(self, most: int) -> bytes:
-        """Read what is there, with the descriptors that come along."""
+        """Read what is there, with the descriptors that come along.
+
+        :raises ValueError: more descriptors came than any call would take.
+        """
         while True:
             try:
-                data, descriptors, _, _ = socket.recv_fds(self.connection, most, MAX_DESCRIPTORS)
+                data, descriptors, _, _ = socket.recv_fds(
+                    self.connection, most, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+                )
             except BlockingIOError:
                 await _readable(self.connection)
                 continue
             self._descriptors.extend(descriptors)
+            if len(self._descriptors) > MAX_UNTAKEN:
+                raise ValueError("too many descriptors came")
             return data
 
 
@@ -163,14 +227,22 @@ class ControlServer:
     :param kind: what the helper is.
     :param protocol: the version of its calls; a server that knows another one replaces it.
     :param handlers: its calls by name.
+    :param ended: called after each connection that has ended.
     """
 
     def __init__(
-        self, path: str, *, kind: str, protocol: int, handlers: Mapping[str, Handler]
+        self,
+        path: str,
+        *,
+        kind: str,
+        protocol: int,
+        handlers: Mapping[str, Handler],
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         self.handlers = handlers
         self.greeting = {"protocol": protocol, "kind": kind, "pid": os.getpid()}
         self._callers: set[Caller] = set()
+        self._ended = ended
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.setblocking(False)
@@ -195,14 +267,20 @@ class ControlServer:
         for caller in list(self._callers):
             caller.close()
 
-    async def tell(self, event: str, what: Mapping[str, Any]) -> None:
+    @property
+    def callers(self) -> int:
+        """How many are connected."""
+        return len(self._callers)
+
+    def tell(self, event: str, what: Mapping[str, Any]) -> None:
         """Tell everybody who listens what has happened."""
         for caller in [each for each in self._callers if each.listening]:
-            await caller.send({"event": event, "with": what})
+            caller.send({"event": event, "with": what})
 
     def lost(self, caller: Caller) -> None:
         """Forget a connection that has ended."""
         self._callers.discard(caller)
+        self._ended()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -230,6 +308,7 @@ class HelperClient:
         self.writer = writer
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._count = 0
+        self._sending = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
@@ -259,19 +338,20 @@ class HelperClient:
         """
         self._task = asyncio.create_task(self._read(told, ended))
 
-    async def call(self, name: str, what: Mapping[str, Any]) -> Any:
+    async def call(
+        self, name: str, what: Mapping[str, Any], descriptors: Sequence[int] = ()
+    ) -> Any:
         """Have the helper do something, and return its answer; after :meth:`listen`.
 
+        :param descriptors: it gets copies of them; they stay the caller's to close.
         :raises HelperFailed: it has refused it, has gone, or does not answer within two seconds.
         """
         self._count += 1
         number = self._count
         answer = self._calls[number] = asyncio.get_running_loop().create_future()
         try:
-            self.writer.write(json.dumps({"call": name, "id": number, "with": what}).encode())
-            self.writer.write(b"\n")
             async with asyncio.timeout(CALL_SECONDS):
-                await self.writer.drain()
+                await self._send({"call": name, "id": number, "with": what}, descriptors)
                 return await answer
         except TimeoutError as error:
             raise HelperFailed(f"it has not answered within {CALL_SECONDS:g} s") from error
@@ -280,11 +360,51 @@ class HelperClient:
         finally:
             del self._calls[number]
 
+    async def take_over(self, name: str, what: Mapping[str, Any]) -> Any:
+        """Make a call that turns the connection into something else, and return its answer.
+
+        For a connection of its own, without :meth:`listen`: reader and writer are the caller's
+        from then on.
+
+        :raises HelperFailed: as :meth:`call`.
+        """
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                await self._send({"call": name, "id": 0, "with": what}, ())
+                message = json.loads(await self.reader.readline())
+        except TimeoutError as error:
+            raise HelperFailed(f"it has not answered within {CALL_SECONDS:g} s") from error
+        except (OSError, ValueError) as error:
+            raise HelperFailed(f"it is gone: {error}") from error
+        if "error" in message:
+            raise HelperFailed(message["error"])
+        return message["result"]
+
     def close(self) -> None:
         """Hang up."""
         if self._task is not None:
             self._task.cancel()
         self.writer.close()
+
+    async def _send(self, message: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+        data = json.dumps(message).encode() + b"\n"
+        async with self._sending:
+            if descriptors:
+                # Nothing may be left of what was written before: they go with the next byte.
+                self.writer.transport.set_write_buffer_limits(0)
+                await self.writer.drain()
+                data = data[await self._send_descriptors(data, descriptors) :]
+            self.writer.write(data)
+            await self.writer.drain()
+
+    async def _send_descriptors(self, data: bytes, descriptors: Sequence[int]) -> int:
+        """Send the first bytes of a line, and descriptors with them; returns how many bytes."""
+        with socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno())) as own:
+            while True:
+                try:
+                    return socket.send_fds(own, [data], descriptors)
+                except BlockingIOError:
+                    await _writable(own)
 
     async def _read(
         self, told: Callable[[str, Mapping[str, Any]], None], ended: asyncio.Event
@@ -309,6 +429,17 @@ class HelperClient:
                     answer.set_exception(HelperFailed("it has hung up"))
 
 
+def _object(line: bytes) -> Mapping[str, Any]:
+    """What a line says.
+
+    :raises ValueError: it is no JSON object.
+    """
+    message = json.loads(line)
+    if not isinstance(message, dict):
+        raise ValueError("it is no object")
+    return message
+
+
 async def _readable(connection: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
@@ -317,3 +448,13 @@ async def _readable(connection: socket.socket) -> None:
         await ready.wait()
     finally:
         loop.remove_reader(connection)
+
+
+async def _writable(connection: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_writer(connection, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_writer(connection)
