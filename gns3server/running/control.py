@@ -155,10 +155,10 @@ class Caller:
             pass
         finally:
             self._outgoing.close()
+            self._control.lost(self)
             self.connection.close()
             for descriptor in self._descriptors:
                 os.close(descriptor)
-            self._control.lost(self)
 
     async def _carry_out(self, message: Mapping[str, Any]) -> None:
         answer = await self._answer(message)

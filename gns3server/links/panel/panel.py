@@ -22,9 +22,6 @@ PROTOCOL = 1
 FIRST_CALLER_SECONDS = 30.0
 """How long a panel without links waits for somebody to call."""
 
-MAX_UNTOLD = 256
-"""How many events may wait to be told. What they tell is in the status as well."""
-
 THREADS = 4
 
 
@@ -47,7 +44,6 @@ class Panel(ControlServer):
         self._schedule = Schedule()
         self._threads = SeparateThreads("capture files", THREADS, ready=1)
         self._turn = asyncio.Lock()
-        self._telling: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Listen until there is nothing to do any more.
@@ -120,10 +116,7 @@ class Panel(ControlServer):
         return self._links[link_id]
 
     def _told(self, link_id: str, event: str, what: Mapping[str, Any]) -> None:
-        if len(self._telling) < MAX_UNTOLD:
-            task = asyncio.create_task(self.tell(event, {"link": link_id, **what}))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+        self.tell(event, {"link": link_id, **what})
 
     def _end_if_idle(self) -> None:
         if not self._links and not self._callers:
