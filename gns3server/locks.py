@@ -131,6 +131,20 @@ class KeyedLocks:
         self._line_up(turn, keys)
         self._admit_held_back()
 
+    def widen(self, turn: KeyedTurn, keys: Iterable[str]) -> None:
+        """Queue for more keys, at the place that a turn has.
+
+        It gives back those that it has, and is in line for all of them as if it had named them
+        when it came. So of two that do this the earlier one goes first.
+        """
+        wanted, turn.keys, turn.inside = (*turn.keys, *keys), (), False
+        for key in wanted:
+            if key in self._lines and turn in self._lines[key]:
+                self._lines[key].remove(turn)
+        self._line_up(turn, wanted)
+        for key in turn.keys:
+            self._admit(self._lines[key][0])
+
     def leave(self, turn: KeyedTurn) -> None:
         """Leave the locks, or their queues when the turn has not come yet."""
         if turn in self._nameless:
@@ -240,6 +254,20 @@ class LockRequest:
             self._come, self._turn = False, None
             self._inner.name(self._inner_turn, keys)
         self._outer.share(self._outer_turn)
+
+    async def widen(self, *keys: str) -> None:
+        """Wait for more keys as well; to be called when the turn has come.
+
+        What the keys stand for may have changed meanwhile: the visit has none of them until it has
+        all. It keeps its place.
+        """
+        more = [key for key in keys if key not in self.keys]
+        if more and self._inner is not None and self._inner_turn is not None:
+            self._keys = (*self.keys, *more)
+            self._come, self._turn = False, None
+            self._inner.widen(self._inner_turn, more)
+            if not self._come:
+                await self.turn
 
     def _outer_granted(self) -> None:
         if self._inner is not None:

@@ -39,6 +39,7 @@ from gns3server.http.schemas import (
     port_field,
 )
 from gns3server.http.websockets import WebSocket
+from gns3server.links.link import CaptureView, LinkEnd, LinkView
 from gns3server.nodes.nio import Nio, NioType
 from gns3server.nodes.node import Change, Node
 from gns3server.nodes.node_type import NodeType, TextFile
@@ -47,6 +48,7 @@ from gns3server.nodes.states import NodeState
 from gns3server.nodes.store import Store
 from gns3server.nodes.view import LayoutView, NodeView
 from gns3server.projects.layout import Layout
+from gns3server.projects.link_api import Links
 from gns3server.projects.manager import ProjectEntry, ProjectManager
 from gns3server.projects.node_api import Nodes
 from gns3server.projects.project import Project
@@ -71,6 +73,7 @@ second when something is added.
 __all__ = [
     "API_VERSION",
     "Call",
+    "CaptureView",
     "Change",
     "Conflict",
     "Console",
@@ -88,6 +91,9 @@ __all__ = [
     "LaunchSpec",
     "Layout",
     "LayoutView",
+    "LinkEnd",
+    "LinkView",
+    "Links",
     "Listener",
     "LogEntry",
     "Machine",

@@ -24,6 +24,7 @@ class Use(Enum):
     ALLOCATED = "allocated for a client"
     CONSOLE = "console"
     NIO = "NIO"
+    LINK = "link"
     RUNNING = "running process"
 
 
@@ -31,7 +32,8 @@ class Use(Enum):
 class Holder:
     """Who holds a port: a project, and the node in it unless the port is only allocated.
 
-    :param detail: tells apart several holds of one node (which adapter and port).
+    :param detail: tells apart several holds of one node (which adapter and port); for a link, its
+        id.
     """
 
     project_id: str
@@ -41,6 +43,8 @@ class Holder:
 
     def describe(self) -> str:
         """The holder in words, for an error message."""
+        if self.use is Use.LINK:
+            return f"link {self.detail}"
         if self.node_id is None:
             return f"project {self.project_id}"
         return f"the {self.use.value} of VM {self.node_id}"
@@ -83,16 +87,22 @@ class PortPool:
         return frozenset(self._holders.get(port, ()))
 
     async def allocate(
-        self, holder: Holder, can_bind: Callable[[str, int], Awaitable[bool]]
+        self,
+        holder: Holder,
+        can_bind: Callable[[str, int], Awaitable[bool]],
+        *,
+        highest: bool = False,
     ) -> int:
         """Reserve the lowest port that nobody holds and no other process has bound.
 
         :param can_bind: asks the machine, with the kind, whether a process could bind a port.
+        :param highest: reserve the highest instead.
         :raises Conflict: the whole range is taken.
         """
+        numbers = range(self.first, self.last + 1)
         # One after the other: whether a lower port is free shows only when it was asked for.
         async with self._allocating:
-            for port in range(self.first, self.last + 1):
+            for port in reversed(numbers) if highest else numbers:
                 if self._may_hand_out(port) and await self._try(port, holder, can_bind):
                     return port
         raise Conflict(
@@ -124,7 +134,7 @@ class PortPool:
         """Reserve exactly this port, inside the range or outside.
 
         A TCP port belongs to one node. A UDP port belongs to one project, and
-        only one node at a time can run on it.
+        only one node at a time can run on it. What a link holds no NIO and no other link can name.
 
         :raises Conflict: somebody else holds it.
         """
@@ -143,6 +153,8 @@ class PortPool:
             return not same_node
         if other.project_id != holder.project_id:
             return True
+        if Use.LINK in (other.use, holder.use) and Use.RUNNING not in (other.use, holder.use):
+            return other != holder
         return other.use is Use.RUNNING and holder.use is Use.RUNNING and not same_node
 
     def _taken(self, port: int, other: Holder) -> Conflict:

@@ -22,6 +22,7 @@ from gns3server.http.families import ERROR_SHAPES, ErrorShape
 from gns3server.http.handlers import (
     browser,
     files,
+    links,
     manual,
     pages,
     projects,
@@ -42,6 +43,7 @@ CORE_ROUTES: tuple[Route, ...] = (
     *tickets.ROUTES,
     *projects.ROUTES,
     *whole_project.ROUTES,
+    *links.ROUTES,
     *files.ROUTES,
 )
 

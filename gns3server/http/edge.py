@@ -29,7 +29,7 @@ from gns3server.http.lists import LongList, encoded
 from gns3server.http.media_types import answer_type, body_type
 from gns3server.http.parsing import make_loader
 from gns3server.http.queries import read_integer, read_query
-from gns3server.http.queueing import find_node, read_in_line
+from gns3server.http.queueing import find_node, hold_all, read_in_line
 from gns3server.http.request_log import FACTS, RequestFacts, log_outcome, request_ids
 from gns3server.http.routing import JSON, Call, FailedPlugin, Handler, OneOf, Route, Scope
 from gns3server.http.security import Gatekeeper
@@ -289,6 +289,7 @@ async def _in_turn(call: Call, handler: Handler) -> Any:
         finally:
             entry.leave()
     async with entry:
+        await hold_all(call)
         call.project.check_open()
         if route.scope is Scope.NODE:
             call.found_node = find_node(call)

@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 from gns3server.events import Event, Listener, LogEntry
+from gns3server.http.link_schemas import LinkObjectSchema
+from gns3server.links.link import LinkView
 from gns3server.nodes.registry import Registry
 from gns3server.nodes.view import NodeView
 from gns3server.storage.event_log import Missed
@@ -58,6 +60,7 @@ class V1Translator:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._links = LinkObjectSchema()
 
     def __call__(self, event: Event) -> bytes | None:
         """The line of an event."""
@@ -68,6 +71,8 @@ class V1Translator:
                 if action is None or kind is None:
                     return None
                 return event_line(action, kind.dump(node.values))
+            case LinkView() as link:
+                return event_line(f"link.{event.change}", self._links.dump(link))
             case LogEntry(message, node_id):
                 told = {"message": message, "project_id": event.project_id}
                 return event_line("log.error", told | ({"vm_id": node_id} if node_id else {}))

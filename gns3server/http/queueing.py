@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from aiohttp import StreamReader
 
 from gns3server.errors import InvalidRequest, NotFound
 from gns3server.http.bodies import waits_to_be_asked
 from gns3server.http.routing import Call, Scope
+from gns3server.links.link import LinkEnd
 from gns3server.locks import LockRequest
 from gns3server.nodes.node import Node
 from gns3server.projects.project import Project
@@ -104,8 +106,7 @@ async def read_in_line(call: Call, read: Callable[[Call], Awaitable[None]]) -> N
     if not complete and (entry is None or entry.given_up):
         _join(call)
     if call.entry is not None and call.route.creates:
-        wanted = call.body.get("id")
-        call.entry.narrow(*([wanted] if isinstance(wanted, str) else []))
+        call.entry.narrow(*_named(call.body))
 
 
 def _join(call: Call) -> None:
@@ -122,13 +123,45 @@ def _join(call: Call) -> None:
         raise
     match call.route.scope:
         case Scope.NODE:
-            call.entry = project.enter(call.path[call.route.node_parameter])
+            node_id = call.path[call.route.node_parameter]
+            others = project.wires.neighbours(node_id) if call.route.neighbours_too else ()
+            call.entry = project.enter(node_id, *others)
+        case Scope.LINK:
+            link_id = call.path["link_id"]
+            call.entry = project.enter(link_id, *_ends(project, link_id))
         case Scope.PROJECT:
             call.entry = project.enter(creating=call.route.creates)
         case Scope.WHOLE_PROJECT:
             call.entry = project.enter(exclusive=True)
         case Scope.SERVER | Scope.FIND_NODE:
             call.entry = None
+
+
+def _named(body: Mapping[str, Any]) -> list[str]:
+    """The ids in a body: of what is to be made, and of the nodes that it joins."""
+    wanted = body.get("id")
+    nodes = [end.node_id for end in body.get("ends", ()) if isinstance(end, LinkEnd)]
+    return [*([wanted] if isinstance(wanted, str) else []), *nodes]
+
+
+async def hold_all(call: Call) -> None:
+    """Wait for everything that a request works on besides what its path names.
+
+    The links of a node, or a link itself, may have been made after the request joined the queue.
+    """
+    if call.entry is None:
+        return
+    if call.route.scope is Scope.LINK:
+        await call.entry.widen(*_ends(call.project, call.path["link_id"]))
+    elif call.route.neighbours_too:
+        node_id = call.path[call.route.node_parameter]
+        while more := call.project.wires.neighbours(node_id).difference(call.entry.keys):
+            await call.entry.widen(*more)
+
+
+def _ends(project: Project, link_id: str) -> list[str]:
+    link = project.wires.find(link_id)
+    return [] if link is None else [end.node_id for end in link.ends]
 
 
 def _give_up_when_late(entry: LockRequest, body: StreamReader) -> asyncio.TimerHandle:

@@ -87,6 +87,7 @@ class Scope(Enum):
     PROJECT = "the project, beside others"
     NODE = "one node: alone with it, beside others in its project"
     FIND_NODE = "one node, which others may change meanwhile: no lock is taken"
+    LINK = "one link, alone with both of its nodes, beside others in its project"
     WHOLE_PROJECT = "the project, alone: for handlers of the core, which wait for that themselves"
 
 
@@ -210,7 +211,9 @@ class Route:
     :param scope: what it works on.
     :param node_type: for scopes NODE and FIND_NODE, the type its node must have; ``None`` for any.
     :param node_parameter: for these scopes, the parameter of the path that is the node's id.
-    :param creates: for scope PROJECT, the body may hold the id of the node to make.
+    :param neighbours_too: for scope NODE, it works on the nodes linked to it as well.
+    :param creates: for scope PROJECT, the body may hold the id of the node or link to make, and
+        names the nodes that a link joins.
     :param damaged_too: it works on damaged projects as well; for a damaged one,
         the call's ``found_project`` is ``None``.
     :param closed_too: it works on closed projects as well; for a closed one, the call's
@@ -254,6 +257,7 @@ class Route:
     scope: Scope = Scope.SERVER
     node_type: str | None = ""
     node_parameter: str = "vm_id"
+    neighbours_too: bool = False
     creates: bool = False
     damaged_too: bool = False
     closed_too: bool = False

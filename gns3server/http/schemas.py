@@ -203,6 +203,14 @@ class WireSchema(Schema):
     nio = fields.Dict(required=True)
 
 
+class NodeLinkSchema(Schema):
+    """A link of a node, and where it is plugged in."""
+
+    adapter = fields.Integer(data_key="adapter_number", required=True)
+    port = fields.Integer(data_key="port_number", required=True)
+    link_id = UuidText(required=True)
+
+
 class NodeSummarySchema(Schema):
     """A node of any type, in a list of all nodes of a project."""
 
@@ -213,6 +221,7 @@ class NodeSummarySchema(Schema):
     state = NodeStatus(data_key="status", required=True)
     console = port_field(required=True, allow_none=True)
     wires = fields.List(fields.Nested(WireSchema), required=True)
+    links = fields.List(fields.Nested(NodeLinkSchema), required=True)
 
 
 class NodeFailureSchema(Schema):

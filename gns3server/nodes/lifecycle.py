@@ -60,6 +60,7 @@ async def start(node: Node) -> None:
     node.calls.check()
     if node.state is not NodeState.STARTED:
         check_move(node.name, node.state, NodeState.STARTING)
+        node.wiring.note_start()
         await node.bring_up()
 
 
@@ -224,17 +225,26 @@ async def add_nio(node: Node, adapter: int, port: int, nio: Nio) -> None:
     :raises Conflict: the type does not fit the node, the port is taken, or
         the NIO type's own check or the node refuses.
     """
-    place = _place(node, adapter, port)
+    place = place_of(node, adapter, port)
+    node.wiring.check_unlinked(place, node.title)
     if nio.type not in node.type.nio_types:
         takes = ", ".join(node.type.nio_types) or "none"
         raise Conflict(
             f"NIO of type {nio.type} is not supported by {node.title}: it takes {takes}."
         )
+    await check_nio(node, nio)
+    await _rewire(node, place, nio)
+
+
+async def check_nio(node: Node, nio: Nio) -> None:
+    """Have its plugin check a NIO that is to be plugged into a node.
+
+    :raises Conflict: no plugin offers its type, or it could not work there.
+    """
     nio_type = node.project.nio_type(nio.type)
     if nio_type.check is not None:
         plugin, what = node.project.plugin_of(nio.type), f"the check of {nio.type}"
         await node.calls.run_function(plugin, what, nio_type.run_check, nio.values, node.machine)
-    await _rewire(node, place, nio)
 
 
 async def remove_nio(node: Node, adapter: int, port: int) -> None:
@@ -244,7 +254,8 @@ async def remove_nio(node: Node, adapter: int, port: int) -> None:
     """
     place = (0 if node.adapters is None else adapter, port)
     # A NIO on an adapter or port that the node no longer has can still be taken out.
-    if place in node.nios or _place(node, adapter, port) in node.nios:
+    node.wiring.check_unlinked(place, node.title)
+    if place in node.nios or place_of(node, adapter, port) in node.nios:
         await _rewire(node, place, None)
 
 
@@ -256,7 +267,7 @@ async def _rewire(node: Node, place: tuple[int, int], nio: Nio | None) -> None:
     await node.calls.run("wire_changed", *place, nio)
 
 
-def _place(node: Node, adapter: int, port: int) -> tuple[int, int]:
+def place_of(node: Node, adapter: int, port: int) -> tuple[int, int]:
     """Where a NIO goes when a request names this adapter and port.
 
     :raises Conflict: the node has no such adapter or port.

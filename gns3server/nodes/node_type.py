@@ -12,7 +12,10 @@ from marshmallow import Schema
 from gns3server.files.images import ImageKind
 from gns3server.running.machine import Machine
 
-CAPABILITIES = frozenset({"suspend"})
+HOT_WIRING = "hot_wiring"
+"""The capability of nodes that take up a changed wire while they run."""
+
+CAPABILITIES = frozenset({"suspend", HOT_WIRING})
 """What a node type may be able to do beyond start, stop and reload."""
 
 LIFECYCLES = ("startable", "always_on")
@@ -66,8 +69,9 @@ class NodeType:
         and clients never see them stopped.
     :param console: whether it has a console; without one ``console`` is null in its objects and
         unknown in requests.
-    :param capabilities: what it can do besides start, stop and reload; each brings its routes,
-        states and events. There is one: ``suspend``.
+    :param capabilities: what it can do besides start, stop and reload. ``suspend`` brings routes, a
+        state and events. With ``hot_wiring``, a running node has taken up a changed wire when its
+        ``wire_changed`` returns; without it, wires count from the next start on.
     :param image_kinds: kinds of image files it uses.
     :param text_files: files that its objects show.
     :param examine: says what its nodes run on a machine, such as the path and version of a program,

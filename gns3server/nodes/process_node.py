@@ -168,6 +168,7 @@ class ProcessNode(Node, ABC):
         """Continue with a run that an earlier server started."""
         self.restored = False
         self._uses_runtime = True
+        self.wiring.note_adoption([port.number for port in run.spec.ports if port.kind == "udp"])
         self._up(run)
         if self.recorded is NodeState.SUSPENDED:
             self.state = NodeState.SUSPENDED

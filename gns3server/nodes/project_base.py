@@ -18,7 +18,7 @@ from gns3server.events import Event, EventBus, LogEntry
 from gns3server.files.safe_open import directory_beneath
 from gns3server.locks import LockRequest
 from gns3server.nodes.limits import core_code
-from gns3server.nodes.nio import NioType
+from gns3server.nodes.nio import Nio, NioType
 from gns3server.nodes.plugin_events import plugin_event
 from gns3server.nodes.registry import Registry
 from gns3server.nodes.store import Store
@@ -110,6 +110,17 @@ class ProjectBase(ABC):
     @abstractmethod
     def enter(self, *node_ids: str, exclusive: bool = False, creating: bool = False) -> LockRequest:
         """Queue for the project and, if any are named, for some of its nodes: all in one step."""
+
+    @abstractmethod
+    def note_wire(
+        self,
+        change: ProjectChange,
+        node_id: str,
+        place: tuple[int, int],
+        old: Nio | None,
+        new: Nio | None,
+    ) -> None:
+        """Have a change tell what one NIO in place of another means for links."""
 
     def own(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run work to its end in a task that the server waits for when it stops."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 
+from gns3server.errors import Conflict
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.project_base import ProjectBase
 from gns3server.ports import Holder, Use
@@ -21,6 +23,9 @@ class Wiring:
         self._project = project
         self._node_id = node_id
         self.nios: dict[Place, Nio] = {}
+        self.links: dict[Place, str] = {}
+        """By place, the link that has one of its ends there. A NIO there is part of the link."""
+        self._started_with: dict[Place, Nio] = {}
 
     def freed_udp_ports(self) -> list[int]:
         """The allocated ports that are free again once this node is gone."""
@@ -32,11 +37,14 @@ class Wiring:
         ]
 
     def udp_ports(self) -> list[tuple[int, Holder]]:
-        """The UDP ports that this node's NIOs name, each with its NIO's hold on it."""
+        """The UDP ports that this node's NIOs name, each with its NIO's hold on it.
+
+        Ports of links are not among them: those are held by the links.
+        """
         named = []
         for place, nio in self.nios.items():
             port = self._port(nio)
-            if port is not None:
+            if port is not None and place not in self.links:
                 named.append((port, self._holder(place)))
         return named
 
@@ -49,6 +57,7 @@ class Wiring:
         new_port, old_port = self._port(nio), self._port(self.nios.get(place))
         change.save_nio(self._node_id, place, None if nio is None else NioRow(nio.type, nio.values))
         change.then(partial(self._plug, place, nio))
+        self._project.note_wire(change, self._node_id, place, self.nios.get(place), nio)
         if new_port == old_port:
             return
         if new_port is not None:
@@ -62,6 +71,46 @@ class Wiring:
                 change.then(
                     partial(udp.release_where, self._project.id, use=Use.ALLOCATED, port=old_port)
                 )
+
+    def join(self, place: Place, link_id: str, nio: Nio | None) -> None:
+        """Take in the end of a link.
+
+        :param nio: what is plugged in for it; ``None`` where nothing can be.
+        """
+        self.links[place] = link_id
+        self._plug(place, nio)
+
+    def part(self, place: Place) -> None:
+        """Forget the end of a link."""
+        del self.links[place]
+        self._plug(place, None)
+
+    def check_unlinked(self, place: Place, title: str) -> None:
+        """Refuse to change a NIO that is part of a link.
+
+        :param title: the node, for the message.
+        :raises Conflict: it is; the message names the link.
+        """
+        link_id = self.links.get(place)
+        if link_id is not None:
+            raise Conflict(
+                f"Port {place[1]} on adapter {place[0]} of {title} is an end of link {link_id}: "
+                "delete that link first."
+            )
+
+    def note_start(self) -> None:
+        """Note that the node is started with what is plugged in now."""
+        self._started_with = dict(self.nios)
+
+    def note_adoption(self, ports: Collection[int]) -> None:
+        """Note which UDP ports the node has bound, which an earlier server has started."""
+        self._started_with = {
+            place: nio for place, nio in self.nios.items() if self._port(nio) in ports
+        }
+
+    def is_started_with(self, place: Place, nio: Nio | None) -> bool:
+        """Whether this was plugged in when the node was started."""
+        return self._started_with.get(place) == nio
 
     def _plug(self, place: Place, nio: Nio | None) -> None:
         if nio is None:

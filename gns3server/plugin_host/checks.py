@@ -337,12 +337,13 @@ def check_nio_types(kinds: Iterable[NioType]) -> None:
         fields = check_schema(where, kind.schema)().fields
         if "type" in fields:
             raise Unfit(f"{where}: leave the field 'type' out of its schema, the server adds it")
-        port = kind.local_udp_port
-        if port is not None and port not in fields:
-            raise Unfit(
-                f"{where} has {port!r} as its local_udp_port, but no field of that name: "
-                f"{_nearest(str(port), fields)}"
-            )
+        for name in ("local_udp_port", "remote_host", "remote_udp_port"):
+            named = getattr(kind, name)
+            if named is not None and named not in fields:
+                raise Unfit(
+                    f"{where} has {named!r} as its {name}, but no field of that name: "
+                    f"{_nearest(str(named), fields)}"
+                )
         if kind.check is not None and not is_coroutine_function(kind.check):
             raise Unfit(f"{where}: its check is awaited: write it with async def")
         if kind.check is not None and not (takes(kind.check, 1) or takes(kind.check, 2)):

@@ -126,13 +126,18 @@ class Nodes:
 
     @core_code
     async def delete(self, node_id: str) -> None:
-        """Stop a node and forget it, with everything stored for it.
+        """Stop a node and forget it, with everything stored for it, and with its links.
 
         :raises gns3server.errors.NotFound: there is no such node.
         :raises gns3server.errors.StorageFailed: that could not be written.
         """
-        async with self._alone("delete", node_id) as node:
-            await self._members.delete(node)
+        while True:
+            neighbours = self._members.neighbours(node_id)
+            async with self._alone("delete", node_id, *neighbours) as node:
+                # One more link may have been made meanwhile.
+                if self._members.neighbours(node_id) <= neighbours:
+                    await self._members.delete(node)
+                    return
 
     # Running -----------------------------------------------------------------
 
@@ -201,8 +206,8 @@ class Nodes:
         return node
 
     @asynccontextmanager
-    async def _alone(self, what: str, node_id: str) -> AsyncIterator[Node]:
-        async with self._turn(what, node_id):
+    async def _alone(self, what: str, node_id: str, *others: str) -> AsyncIterator[Node]:
+        async with self._turn(what, node_id, *others):
             node = self._find(node_id)
             await lifecycle.settle(node)
             yield node

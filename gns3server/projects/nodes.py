@@ -11,6 +11,7 @@ from typing import Any
 
 from gns3server.errors import Conflict, FilesFailed, NotFound
 from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
+from gns3server.links.project_links import ProjectLinks
 from gns3server.nodes import lifecycle
 from gns3server.nodes.node import Change, Node, check_properties
 from gns3server.nodes.node_type import NodeType, Numbers
@@ -28,12 +29,20 @@ class ProjectNodes:
 
     :param project: the project.
     :param layout: where the nodes are drawn.
+    :param links: what joins them.
     """
 
-    def __init__(self, project: ProjectBase, services: ProjectServices, layout: Layout) -> None:
+    def __init__(
+        self,
+        project: ProjectBase,
+        services: ProjectServices,
+        layout: Layout,
+        links: ProjectLinks,
+    ) -> None:
         self._project = project
         self._shared = services
         self._layout = layout
+        self._links = links
         self._nodes: dict[str, Node] = {}
         self._removed: list[tuple[str, str]] = []
         self._numbers: dict[str, Numbers] = {}
@@ -61,6 +70,10 @@ class ProjectNodes:
     def find(self, node_id: object) -> Node | None:
         """A node by id, whatever its type."""
         return self._nodes.get(node_id) if isinstance(node_id, str) else None
+
+    def neighbours(self, node_id: str) -> set[str]:
+        """The nodes that links join to a node."""
+        return self._links.neighbours(node_id)
 
     def restore(self, node: Node) -> bool:
         """Take in a node that was read from disk, unless its id is open in another project."""
@@ -208,15 +221,21 @@ class ProjectNodes:
             self._numbers_of(node_type).give_back(number)
 
     async def delete(self, node: Node) -> None:
-        """Stop a node and forget it; its directory stays until the project is committed."""
+        """Stop a node and forget it, with its links.
+
+        Its directory stays until the project is committed. The caller holds the nodes that it is
+        linked to as well.
+        """
         await lifecycle.forget(node)
         freed = node.wiring.freed_udp_ports()
         async with self._project.change() as change:
+            unplugged = self._links.forget_node(change, node)
             change.remove_node(node.id, node.type.name)
             change.tell(node.view_event("deleted", {}))
             for port in freed:
                 change.free_port(port)
             change.then(partial(self._take_out, node, freed))
+        await self._links.unplug(unplugged)
 
     def _take_out(self, node: Node, freed: list[int]) -> None:
         ports = self._project.machine.ports

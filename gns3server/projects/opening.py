@@ -149,6 +149,7 @@ async def _restore(
     for record in stored.nodes:
         _restore_node(project, registry, record, stored)
     project.layout.restore(stored.layout)
+    await _restore_links(project, stored)
     await _restore_consoles(project)
     await adopt_runs(project, stored.runs, former)
 
@@ -198,6 +199,14 @@ def _restore_node(
             node.wiring.nios[place] = Nio(nio.type, nio.fields)
     for port, holder in node.wiring.udp_ports():
         _hold(project.machine.ports, port, holder)
+
+
+async def _restore_links(project: Project, stored: StoredProject) -> None:
+    await project.wires.restore(stored.links)
+    for node in project.members:
+        project.wires.restore_pairs(node)
+        if not isinstance(node, ProcessNode):
+            node.wiring.note_start()
 
 
 async def _restore_consoles(project: Project) -> None:

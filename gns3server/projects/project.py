@@ -9,15 +9,20 @@ from functools import partial
 from pathlib import Path
 
 from gns3server.errors import FilesFailed, NotFound
+from gns3server.links.project_links import ProjectLinks
 from gns3server.locks import FairLock, KeyedLocks, LockRequest
 from gns3server.nodes.holding import held
 from gns3server.nodes.limits import check_outside
+from gns3server.nodes.nio import Nio
+from gns3server.nodes.node import Node
 from gns3server.nodes.project_base import ProjectBase, ProjectServices
 from gns3server.places import paths
 from gns3server.ports import Holder, Use
 from gns3server.projects.layout import Layout
+from gns3server.projects.link_api import Links
 from gns3server.projects.node_api import Nodes
 from gns3server.projects.nodes import ProjectNodes
+from gns3server.storage.change import ProjectChange
 from gns3server.storage.stores import ProjectStore
 
 ITSELF = "project"
@@ -53,9 +58,12 @@ class Project(ProjectBase):
         )
         self.layout = Layout(self, self._has)
         """Where its nodes are drawn, and how."""
-        self.members = ProjectNodes(self, services, self.layout)
+        self.wires = ProjectLinks(self, services, self._find)
+        self.members = ProjectNodes(self, services, self.layout, self.wires)
         self.nodes = Nodes(self.id, self.turn, services, self.members, self.layout)
         """Its nodes, for plugins."""
+        self.links = Links(self, self.turn, self.wires)
+        """Its links, for plugins."""
         self.leavers = 0  # requests that wait to close or delete it, or are doing so
         self.closed = False
         self._lock = FairLock()
@@ -100,10 +108,24 @@ class Project(ProjectBase):
             yield
 
     def _is_known(self, key: str) -> bool:
-        return key == ITSELF or self._has(key)
+        return key == ITSELF or self._has(key) or self.wires.find(key) is not None
+
+    def _find(self, node_id: str) -> Node | None:
+        return self.members.find(node_id)
 
     def _has(self, node_id: str) -> bool:
-        return self.members.find(node_id) is not None
+        return self._find(node_id) is not None
+
+    def note_wire(
+        self,
+        change: ProjectChange,
+        node_id: str,
+        place: tuple[int, int],
+        old: Nio | None,
+        new: Nio | None,
+    ) -> None:
+        """Have a change tell what one NIO in place of another means for links."""
+        self.wires.note_wire(change, node_id, place, old, new)
 
     def check_open(self) -> None:
         """Tell a request that has waited if the project is being closed, or is gone.

@@ -197,14 +197,15 @@ class Machine(ABC):
         :raises OSError: this cannot be determined.
         """
 
-    async def allocate_port(self, kind: str, holder: Holder) -> int:
+    async def allocate_port(self, kind: str, holder: Holder, *, highest: bool = False) -> int:
         """Reserve the lowest port that nobody holds and no process there has bound.
 
         :param kind: ``"tcp"`` or ``"udp"``.
+        :param highest: reserve the highest instead.
         :raises Conflict: the whole range is taken.
         :raises OSError: this cannot be determined.
         """
-        return await self.ports.pool(kind).allocate(holder, self.can_bind)
+        return await self.ports.pool(kind).allocate(holder, self.can_bind, highest=highest)
 
     # Files ---------------------------------------------------------------------------
 

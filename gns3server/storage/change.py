@@ -21,6 +21,7 @@ from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
 from gns3server.files.safe_open import directory_beneath
 from gns3server.storage.database import Statement
 from gns3server.storage.event_log import EventLog
+from gns3server.storage.link_rows import CaptureRow, LinkRow
 from gns3server.storage.rows import NioRow, NodeRow, Owner, RunRow
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,17 @@ SET x = coalesce(?, x), y = coalesce(?, y), z = coalesce(?, z),
     symbol = coalesce(?, symbol), label = coalesce(?, label)
 """
 
+SAVE_LINK = """
+INSERT INTO link VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET wanted = excluded.wanted,
+    path = excluded.path, suspended = excluded.suspended, filters = excluded.filters,
+    seed = excluded.seed
+"""
+
+SAVE_LINK_END = """
+INSERT INTO link_end VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (link_id, number) DO UPDATE
+SET local = excluded.local, relay = excluded.relay
+"""
+
 MOST_KEYS = 1000
 """How many values a plugin may store with one owner."""
 
@@ -52,6 +64,12 @@ WHERE EXISTS ({exists}) ON CONFLICT (owner_kind, owner_id, plugin, key) DO UPDAT
 SET value = excluded.value
 """
 """Past the bound the value is NULL, which the table refuses."""
+
+EXISTS = {
+    "node": "SELECT 1 FROM node WHERE id = ?",
+    "link": "SELECT 1 FROM link WHERE id = ?",
+}
+"""Whether the owner of a value is still there, by kind; others always are."""
 
 NO_ROOM = "NOT NULL constraint failed: stored_value.value"
 
@@ -182,6 +200,33 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
                 "INSERT INTO nio VALUES (?, ?, ?, ?, ?)", node_id, *place, nio.type, fields
             )
 
+    def save_link(self, link: LinkRow) -> None:
+        """Store a link, or what has changed about it."""
+        self.execute(
+            SAVE_LINK,
+            *(link.id, link.wanted, link.path, link.suspended),
+            *(json.dumps(dict(link.filters)), link.seed),
+        )
+        for number, end in enumerate(link.ends):
+            place = (end.node_id, end.adapter, end.port)
+            self.execute(SAVE_LINK_END, link.id, number, *place, end.local, end.relay)
+
+    def remove_link(self, link_id: str) -> None:
+        """Forget a link, or a pair of NIOs, with what belongs to it."""
+        self.execute("DELETE FROM link WHERE id = ?", link_id)
+        self.execute("DELETE FROM capture WHERE link_id = ?", link_id)
+        self.execute(
+            "DELETE FROM stored_value WHERE owner_kind IN ('link', 'pair') AND owner_id = ?",
+            link_id,
+        )
+
+    def save_capture(self, link_id: str, capture: CaptureRow | None) -> None:
+        """Store what is captured of a link, if anything is."""
+        self.execute("DELETE FROM capture WHERE link_id = ?", link_id)
+        if capture is not None:
+            file = (capture.file, capture.snapshot_length, capture.max_bytes)
+            self.execute("INSERT INTO capture VALUES (?, ?, ?, ?)", link_id, *file)
+
     def save_layout(self, node_id: str, values: Mapping[str, Any]) -> None:
         """Store where a node is drawn, and how; removed along with the node.
 
@@ -226,13 +271,13 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
     def save_value(self, owner: Owner, plugin: str, key: str, value: Any) -> None:
         """Store a plugin's own value with its owner; it is removed along with the owner.
 
-        For a node that no longer exists, nothing is stored. More than :data:`MOST_KEYS` values of
-        one plugin with one owner make the change fail.
+        For a node or link that no longer exists, nothing is stored. More than :data:`MOST_KEYS`
+        values of one plugin with one owner make the change fail.
 
         :param value: anything that JSON can hold.
         """
         whose = (owner.kind, owner.id, plugin)
-        exists = "SELECT 1 FROM node WHERE id = ?" if owner.kind == "node" else "SELECT ?"
+        exists = EXISTS.get(owner.kind, "SELECT ?")
         self.execute(
             SAVE_VALUE.format(exists=exists),
             *(*whose, key, *whose, key, *whose, MOST_KEYS, json.dumps(value), owner.id),

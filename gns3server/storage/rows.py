@@ -8,19 +8,17 @@ All functions block, and raise ValueError for what no server could have stored.
 
 from __future__ import annotations
 
-import json
 import sqlite3
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.spec import LaunchSpec
 from gns3server.running.values import exactly, plain_name
-
-T = TypeVar("T")
+from gns3server.storage.link_rows import CaptureRow, LinkRow, read_captures, read_links
+from gns3server.storage.row_checks import id_of, json_value, parsed
 
 NODE_STATES = ("stopped", "started", "suspended")
 """The states that a node may have on record."""
@@ -124,6 +122,9 @@ class StoredProject:
     """By owner and plugin."""
     layout: dict[str, NodeLayout] = field(default_factory=dict)
     """By node."""
+    links: list[LinkRow] = field(default_factory=list)
+    captures: dict[str, CaptureRow] = field(default_factory=dict)
+    """By link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def read_server(connection: sqlite3.Connection) -> StoredServer:
 def _places(connection: sqlite3.Connection) -> list[ProjectPlace]:
     return [
         ProjectPlace(
-            id=_id("a project's id", project_id),
+            id=id_of("a project's id", project_id),
             path=_directory("a project's path", path),
             given=exactly("a project's path as it was given", given, str),
             open=bool(is_open),
@@ -164,7 +165,7 @@ def read_project(connection: sqlite3.Connection) -> StoredProject | None:
         raise ValueError(f"it holds {len(projects)} projects")
     ((project_id, name, temporary),) = projects
     return StoredProject(
-        id=_id("the project's id", project_id),
+        id=id_of("the project's id", project_id),
         name=None if name is None else exactly("the project's name", name, str),
         temporary=bool(temporary),
         nodes=_nodes(connection),
@@ -172,12 +173,17 @@ def read_project(connection: sqlite3.Connection) -> StoredProject | None:
         runs=read_runs(connection),
         allocated_ports=[n for (n,) in connection.execute("SELECT number FROM allocated_port")],
         removed_nodes=[
-            (plain_name("the type of a removed node", kind), _id("a removed node's id", node_id))
+            (
+                plain_name("the type of a removed node", kind),
+                id_of("a removed node's id", node_id),
+            )
             for kind, node_id in connection.execute("SELECT type, id FROM removed_node")
         ],
         staged_files=_staged_files(connection),
         values=_values(connection),
         layout=_layout(connection),
+        links=read_links(connection),
+        captures=read_captures(connection),
     )
 
 
@@ -192,8 +198,10 @@ def read_runs(connection: sqlite3.Connection) -> list[RunRow]:
             RunRow(
                 id=exactly(what, run_id, str),
                 owner=Owner(exactly(what, owner_kind, str), exactly(what, owner_id, str)),
-                spec=LaunchSpec.from_json(_json(what, spec, dict)),
-                processes=tuple(_process(what, value) for value in _json(what, processes, list)),
+                spec=LaunchSpec.from_json(json_value(what, spec, dict)),
+                processes=tuple(
+                    _process(what, value) for value in json_value(what, processes, list)
+                ),
             )
         )
     return runs
@@ -211,7 +219,7 @@ def read_project_of(connection: sqlite3.Connection, owner: str) -> StoredProject
 def _nodes(connection: sqlite3.Connection) -> list[NodeRow]:
     return [
         NodeRow(
-            id=_id("a node's id", node_id),
+            id=id_of("a node's id", node_id),
             type=plain_name(f"the type of node {node_id}", kind),
             name=exactly(f"the name of node {node_id}", name, str),
             console=None
@@ -220,7 +228,7 @@ def _nodes(connection: sqlite3.Connection) -> list[NodeRow]:
             number=None
             if number is None
             else exactly(f"the number of node {node_id}", number, int),
-            properties=_json(f"the properties of node {node_id}", properties, dict),
+            properties=json_value(f"the properties of node {node_id}", properties, dict),
             state=_state(f"the state of node {node_id}", state),
             fresh=bool(fresh),
         )
@@ -238,7 +246,7 @@ def _nios(connection: sqlite3.Connection) -> dict[str, dict[tuple[int, int], Nio
     ):
         what = f"a wire of node {node_id}"
         place = exactly(what, adapter, int), exactly(what, port, int)
-        nio = NioRow(exactly(what, kind, str), _json(what, fields, dict))
+        nio = NioRow(exactly(what, kind, str), json_value(what, fields, dict))
         nios.setdefault(node_id, {})[place] = nio
     return nios
 
@@ -264,7 +272,7 @@ def _values(connection: sqlite3.Connection) -> dict[tuple[Owner, str], dict[str,
         what = f"a value of {kind!r:.80} {owner_id!r:.80}"
         owner = Owner(exactly(what, kind, str), exactly(what, owner_id, str))
         own = values.setdefault((owner, exactly(what, plugin, str)), {})
-        own[exactly(what, key, str)] = _parsed(what, text)
+        own[exactly(what, key, str)] = parsed(what, text)
     return values
 
 
@@ -276,7 +284,7 @@ def _layout(connection: sqlite3.Connection) -> dict[str, NodeLayout]:
         what = f"the place of node {node_id!r:.80}"
         x, y, z = (exactly(what, value, float) for value in place)
         layout[exactly(what, node_id, str)] = NodeLayout(
-            x=x, y=y, z=z, symbol=exactly(what, symbol, str), label=_json(what, label, dict)
+            x=x, y=y, z=z, symbol=exactly(what, symbol, str), label=json_value(what, label, dict)
         )
     return layout
 
@@ -292,29 +300,10 @@ def _process(what: str, value: Any) -> ProcessIdentity:
         raise ValueError(f"{what} is not readable: {error!r}") from error
 
 
-def _json(what: str, text: Any, kind: type[T]) -> T:
-    return exactly(what, _parsed(what, text), kind)
-
-
-def _parsed(what: str, text: Any) -> Any:
-    try:
-        return json.loads(exactly(what, text, str))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{what} is not readable: {error}") from error
-
-
 def _state(what: str, value: Any) -> str:
     if value not in NODE_STATES:
         raise ValueError(f"{what} is not one that is ever stored: {value!r:.80}")
     return str(value)
-
-
-def _id(what: str, value: Any) -> str:
-    try:
-        uuid.UUID(exactly(what, value, str))
-    except ValueError:
-        raise ValueError(f"{what} is no id: {value!r:.80}") from None
-    return plain_name(what, value)
 
 
 def _directory(what: str, value: Any) -> Path:

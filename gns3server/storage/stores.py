@@ -61,6 +61,19 @@ CREATE TABLE layout (
     node_id TEXT PRIMARY KEY REFERENCES node (id) ON DELETE CASCADE,
     x REAL NOT NULL, y REAL NOT NULL, z REAL NOT NULL, symbol TEXT NOT NULL, label TEXT NOT NULL);
 """,
+    """
+CREATE TABLE link (
+    id TEXT PRIMARY KEY, wanted TEXT NOT NULL, path TEXT NOT NULL, suspended INTEGER NOT NULL,
+    filters TEXT NOT NULL, seed INTEGER NOT NULL);
+CREATE TABLE link_end (
+    link_id TEXT NOT NULL REFERENCES link (id) ON DELETE CASCADE, number INTEGER NOT NULL,
+    node_id TEXT NOT NULL REFERENCES node (id),
+    adapter INTEGER NOT NULL, port INTEGER NOT NULL, local INTEGER NOT NULL, relay INTEGER,
+    PRIMARY KEY (link_id, number), UNIQUE (node_id, adapter, port));
+CREATE TABLE capture (
+    link_id TEXT PRIMARY KEY, file TEXT NOT NULL, snapshot_length INTEGER NOT NULL,
+    max_bytes INTEGER NOT NULL);
+""",
 )
 
 SERVER_FILE = "server.db"

@@ -110,6 +110,11 @@ def lose_log(file: Path) -> None:
     file.with_name(f"{file.name}-wal").unlink()
 
 
+def half_a_link(file: Path) -> None:
+    link = "5b1f2c7e-6c1d-4d0e-9b6a-0d9a4b1c7e21"
+    sql(f"INSERT INTO link VALUES ('{link}', 'auto', 'direct', 0, '{{}}', 1)")(file)
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "truncated": (lambda file: os.truncate(file, file.stat().st_size // 2), "malformed"),
     "emptied": (lambda file: os.truncate(file, 0), "holds the records of no project"),
@@ -122,6 +127,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a table is gone": (sql("DROP TABLE removed_node"), "no table 'removed_node'"),
     "other columns": (sql("ALTER TABLE node ADD COLUMN colour"), "table 'node' has other columns"),
     "no JSON": (sql("UPDATE node SET properties = '{'"), f"properties of node {NODE} is not"),
+    "a link of one end": (half_a_link, "link '.*' does not have two ends"),
     "a directory": (replace_by(Path.mkdir), "not a regular file"),
     "a pipe": (replace_by(os.mkfifo), "not a regular file"),
     "a link in a circle": (replace_by(lambda file: file.symlink_to(file.name)), "[Ll]evels|loop"),

@@ -36,6 +36,7 @@ async def test_nodes_are_listed_with_state_console_and_wires(client, project, ma
             "status": "stopped",
             "console": consoles[0],
             "wires": [],
+            "links": [],
         },
         {
             **common,
@@ -44,6 +45,7 @@ async def test_nodes_are_listed_with_state_console_and_wires(client, project, ma
             "status": "started",
             "console": consoles[1],
             "wires": [{"adapter_number": 0, "port_number": 0, "nio": wire}],
+            "links": [],
         },
     ]
     assert (await client.delete(nio)).status == 204

@@ -169,7 +169,13 @@ def gns3_node_types() -> list[NodeType]:
 def gns3_nio_types() -> list[NioType]:
     """One NIO that toys take and one that they do not."""
     return [
-        NioType(name="nio_udp", schema=NioUdpSchema, local_udp_port="lport"),
+        NioType(
+            name="nio_udp",
+            schema=NioUdpSchema,
+            local_udp_port="lport",
+            remote_host="rhost",
+            remote_udp_port="rport",
+        ),
         NioType(name="nio_other", schema=NioOtherSchema),
     ]
 

@@ -370,6 +370,80 @@ async def test_several_keys_named_late_make_nobody_wait_in_a_circle(house):
 # Places that were wider than needed ----------------------------------------------
 
 
+async def widening(house: House, name: str, first: str, more: str, go: asyncio.Event) -> None:
+    """Visit for one key, and want another one as well once the event is set."""
+    entry = house.come(first)
+    async with entry:
+        await go.wait()
+        await entry.widen(more)
+        assert entry.keys == (first, more)
+        house.log.append(name)
+
+
+async def test_one_who_wants_more_keeps_its_place(house):
+    go = asyncio.Event()
+    house.visit("1", "b")
+    wide = asyncio.create_task(widening(house, "2", "a", "b", go))
+    await settled()
+    for name, key in (("3", "a"), ("4", "b")):
+        house.visit(name, key)
+    go.set()
+    await settled()
+    assert house.log == ["1"]
+    await house.let_go("1")
+    await wide
+    await settled()
+    assert house.log == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("late", ["first", "second"])
+async def test_two_who_want_what_the_other_has_go_one_after_the_other(house, late):
+    events = {"first": asyncio.Event(), "second": asyncio.Event()}
+    one = asyncio.create_task(widening(house, "1", "a", "b", events["first"]))
+    await settled()
+    other = asyncio.create_task(widening(house, "2", "b", "a", events["second"]))
+    await settled()
+    events.pop("second" if late == "first" else "first").set()
+    await settled()
+    assert house.log == []
+    events[late].set()
+    await asyncio.gather(one, other)
+    assert house.log == ["1", "2"]
+
+
+async def test_one_who_gives_up_wanting_more_leaves_nothing_behind(house):
+    go = asyncio.Event()
+    house.visit("1", "b")
+    wide = asyncio.create_task(widening(house, "2", "a", "b", go))
+    await settled()
+    house.visit("3", "a")
+    go.set()
+    await settled()
+    wide.cancel()
+    await settled()
+    assert house.log == ["1", "3"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_any_number_of_those_who_want_more_come_to_an_end(house, seed):
+    dice = random.Random(seed)
+    inside: set[str] = set()
+
+    async def visit() -> None:
+        keys = dice.sample("abc", dice.choice([1, 2]))
+        entry = house.come(*keys)
+        async with entry:
+            for _ in range(dice.choice([0, 1, 2])):
+                await asyncio.sleep(0)
+                await entry.widen(*dice.sample("abc", 1))
+            assert not inside & set(entry.keys)
+            inside.update(entry.keys)
+            await asyncio.sleep(0)
+            inside.difference_update(entry.keys)
+
+    await asyncio.gather(*(visit() for _ in range(200)))
+
+
 async def test_one_who_waits_to_be_alone_and_need_not_be_gets_in(house):
     house.visit("a", "a")
     wide = house.come(exclusive=True, nameless=True)

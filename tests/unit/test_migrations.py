@@ -16,6 +16,7 @@ from gns3server.nodes.store import Store
 from gns3server.running.identity import ProcessIdentity
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.storage.file_check import DatabaseError
+from gns3server.storage.link_rows import CaptureRow, LinkEndRow, LinkRow
 from gns3server.storage.migrations import Migrations
 from gns3server.storage.rows import NioRow, NodeLayout, NodeRow, Owner, ProjectPlace, RunRow
 from gns3server.storage.stores import (
@@ -33,6 +34,7 @@ FIRST, SECOND, THIRD = (
     "7a3a4c12-0d2f-4d7e-8f6b-52c7d0a1be02",
     "3c1e7a55-9d0b-4a6e-8c77-1f2e3d4c5b03",
 )
+LINK = "5b1f2c7e-6c1d-4d0e-9b6a-0d9a4b1c7e21"
 
 ONE = "CREATE TABLE item (id INTEGER PRIMARY KEY, text TEXT NOT NULL)"
 TWO = "ALTER TABLE item ADD COLUMN size INTEGER NOT NULL DEFAULT 7"
@@ -135,6 +137,21 @@ async def test_all_of_a_project_of_every_version_is_read(thread, tmp_path, versi
     assert stored.values == (kept if version >= 3 else {})
     place = NodeLayout(x=-260.5, y=10.0, z=1.0, symbol="router", label={"text": "R1"})
     assert stored.layout == ({FIRST: place} if version >= 4 else {})
+    link = LinkRow(
+        id=LINK,
+        ends=(
+            LinkEndRow(node_id=FIRST, adapter=0, port=0, local=10003, relay=20000),
+            LinkEndRow(node_id=SECOND, adapter=0, port=1, local=10004, relay=19999),
+        ),
+        wanted="auto",
+        path="relayed",
+        suspended=True,
+        filters={"delay": {"latency": 10}},
+        seed=7,
+    )
+    capture = CaptureRow(file="uplink.pcap", snapshot_length=96, max_bytes=1048576)
+    assert stored.links == ([link] if version >= 5 else [])
+    assert stored.captures == ({LINK: capture} if version >= 5 else {})
 
 
 @pytest.mark.parametrize("version", range(1, len(PROJECT_MIGRATIONS) + 1))

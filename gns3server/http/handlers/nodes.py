@@ -170,6 +170,7 @@ def _object_routes(
         route(
             method="DELETE",
             handler=delete,
+            neighbours_too=True,
             status=204,
             errors=STORAGE,
             summary=f"Stop a {node_type.title} and delete it",

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gns3server.http.handlers.projects import PROJECT
 from gns3server.http.routing import Call, Route
 from gns3server.http.schemas import NodesOutcomeSchema, NodeSummarySchema
+from gns3server.links.link import LinkView
 from gns3server.nodes.view import NodeView
+from gns3server.projects.project import Project
 
 TAG = "nodes"
 
 
-def describe(node: NodeView) -> Mapping[str, Any]:
-    """A node of any type, as its schema shows it."""
+def describe(node: NodeView, links: Iterable[LinkView]) -> Mapping[str, Any]:
+    """A node of any type, as its schema shows it.
+
+    :param links: those of the node.
+    """
     return {
         "id": node.id,
         "project_id": node.project_id,
@@ -26,12 +31,26 @@ def describe(node: NodeView) -> Mapping[str, Any]:
             {"adapter": adapter, "port": port, "nio": nio.wire()}
             for (adapter, port), nio in sorted(node.wires.items())
         ],
+        "links": [
+            {"adapter": end.adapter, "port": end.port, "link_id": link.id}
+            for link in links
+            for end in link.ends
+            if end.node_id == node.id
+        ],
     }
+
+
+def _all_nodes(project: Project) -> list[Mapping[str, Any]]:
+    links: dict[str, list[LinkView]] = {}
+    for link in project.links:
+        for end in link.ends:
+            links.setdefault(end.node_id, []).append(link)
+    return [describe(node, links.get(node.id, ())) for node in project.nodes]
 
 
 async def list_nodes(call: Call) -> list[Mapping[str, Any]]:
     """All nodes of a project, in the order in which they were created."""
-    return [describe(node) for node in call.project.nodes]
+    return _all_nodes(call.project)
 
 
 async def start(call: Call) -> Mapping[str, Any]:
@@ -51,7 +70,7 @@ def _outcome(call: Call, failed: Mapping[str, str]) -> Mapping[str, Any]:
     """
     call.project.check_open()
     return {
-        "nodes": [describe(node) for node in call.project.nodes],
+        "nodes": _all_nodes(call.project),
         "failed": [{"id": node_id, "message": text} for node_id, text in failed.items()],
     }
 

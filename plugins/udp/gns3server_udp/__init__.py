@@ -46,7 +46,16 @@ async def allocate(call: Call) -> Mapping[str, int]:
 @hookimpl
 def gns3_nio_types() -> list[NioType]:
     """Offer ``nio_udp`` to every node type."""
-    return [NioType(name="nio_udp", schema=NioUdpSchema, local_udp_port="lport", check=check_host)]
+    return [
+        NioType(
+            name="nio_udp",
+            schema=NioUdpSchema,
+            local_udp_port="lport",
+            remote_host="rhost",
+            remote_udp_port="rport",
+            check=check_host,
+        )
+    ]
 
 
 @hookimpl
