@@ -21,7 +21,8 @@ MAX_LINE = 4096
 MAX_ENTERED = 16
 """How many lines may be on their way to their echo."""
 
-_TOKEN = re.compile(rb"\x1b\[([0-9]*)([@-~])|\x1b.|[^\x1b]", re.DOTALL)
+_TOKEN = re.compile(rb"\x1b\[([ -?]*)([@-~])|\x1b[^\[]?|[^\x1b]", re.DOTALL)
+"""A control sequence, another escape sequence, or one character."""
 
 C = TypeVar("C")
 
@@ -137,26 +138,25 @@ def rendered(line: bytes) -> bytes:
     shown = bytearray()
     column = 0
     for token in _TOKEN.finditer(line):
-        count = int(token[1][:4] or b"1") if token[1] is not None else 1
-        match token[2] or token[0]:
-            case b"\r":
-                column = 0
-            case b"\b" | b"D":
-                if token[2] or token[0] == b"\b":
-                    column = max(0, column - count)
-                else:
-                    column = _put(shown, column, token[0])
-            case b"C" if token[2]:
-                column = min(len(shown), column + count)
-            case b"K" if token[2]:
-                del shown[column:]
-            case _ if token[2] or token[0] < b" " or token[0].startswith((b"\x1b", b"\x7f")):
-                pass
-            case _:
-                column = _put(shown, column, token[0])
+        if token[2] is not None:
+            count = int(token[1][:4]) if token[1].isdigit() else 1
+            column = _control(shown, column, token[2], count)
+        elif token[0] == b"\r":
+            column = 0
+        elif token[0] == b"\b":
+            column = max(0, column - 1)
+        elif token[0] >= b" " and token[0] != b"\x7f":
+            shown[column : column + 1] = token[0]
+            column += 1
     return bytes(shown)
 
 
-def _put(shown: bytearray, column: int, character: bytes) -> int:
-    shown[column : column + 1] = character
-    return column + 1
+def _control(shown: bytearray, column: int, final: bytes, count: int) -> int:
+    """Do what a control sequence says; returns the column after it."""
+    if final == b"D":
+        return max(0, column - count)
+    if final == b"C":
+        return min(len(shown), column + count)
+    if final == b"K":
+        del shown[column:]
+    return column

@@ -254,12 +254,18 @@ class ControlServer:
         """
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
-        self._socket.bind(self._path)
+        former = os.umask(0o177)
+        try:
+            self._socket.bind(self._path)
+        finally:
+            os.umask(former)
         self._socket.listen(64)
         asyncio.get_running_loop().add_reader(self._socket, self._accept)
 
     def close(self) -> None:
-        """Take no more calls, and remove the socket."""
+        """Take no more calls, and remove the socket. Idempotent."""
+        if self._socket.fileno() < 0:
+            return
         asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
         with contextlib.suppress(OSError):

@@ -20,6 +20,8 @@ from gns3server.running.control import HelperClient
 
 LIMIT = 30.0
 
+TOY_TERMINAL = Path(__file__).parents[1] / "toys" / "toy_terminal.py"
+
 COMMAND = re.compile(rb"\xff(?:\xfa[^\xff]*\xff\xf0|[\xfb-\xfe].|[\xf0-\xf9])", re.DOTALL)
 """What telnet says about the connection."""
 
@@ -106,6 +108,17 @@ class Viewer:
                 assert data, f"{wanted!r} was not sent before the end: {self.raw[-500:]!r}"
                 self.raw += data
 
+    async def skip(self, wanted: bytes) -> int:
+        """Read much, and keep nothing of it, until something comes; returns how much that was."""
+        count, tail = 0, b""
+        async with asyncio.timeout(LIMIT):
+            while wanted not in tail:
+                data = await self._reader.read(65536)
+                assert data, f"{wanted!r} was not sent before the end: {tail!r}"
+                count += len(data)
+                tail = tail[-len(wanted) :] + data
+        return count
+
     async def end(self) -> bytes:
         """Read until it is hung up on; returns what was shown since the last call."""
         async with asyncio.timeout(LIMIT):
@@ -190,6 +203,10 @@ class ConsoleProcess:
     ) -> subprocess.Popen[bytes]:
         """Hand a terminal over, then run Python code on it."""
         return await self.run(controller, console, sys.executable, "-Ic", program)
+
+    async def run_toy(self, controller: Controller, console: str) -> subprocess.Popen[bytes]:
+        """Hand a terminal over, then run the toy on it that is in ``toy_terminal.py``."""
+        return await self.run(controller, console, sys.executable, "-I", str(TOY_TERMINAL))
 
 
 @asynccontextmanager

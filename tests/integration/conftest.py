@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 from api_calls import new_project
+from console_process import ConsoleProcess, Controller, console_process
 from faults import held, read_only
 
 from gns3server.projects.project import Project
 from gns3server.testing import processes_of
+from gns3server.testing.port_blocks import claimed_ports
 
 TOYS = Path(__file__).parents[1] / "toys"
 
@@ -201,3 +203,20 @@ def nodes(gns3_settings):
         return {pid for pid, command in found.items() if "-m gns3server" not in command}
 
     return nodes
+
+
+# The console server -----------------------------------------------------------------
+
+
+@pytest.fixture
+async def consoles(tmp_path) -> AsyncIterator[ConsoleProcess]:
+    """A console server, with nobody who controls it yet."""
+    with claimed_ports() as ports:
+        async with console_process(tmp_path, ports.first) as running:
+            yield running
+
+
+@pytest.fixture
+async def controller(consoles: ConsoleProcess) -> Controller:
+    """Whoever controls it."""
+    return await consoles.controller()
