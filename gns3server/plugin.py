@@ -54,6 +54,7 @@ from gns3server.projects.node_api import Nodes
 from gns3server.projects.project import Project
 from gns3server.running import network, tools
 from gns3server.running.console import Console, Farewell, TerminalInput
+from gns3server.running.control import HelperClient, HelperFailed
 from gns3server.running.machine import FileStamp, Machine
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.running.tools import ToolFailed, ToolResult
@@ -84,6 +85,8 @@ __all__ = [
     "Farewell",
     "FileStamp",
     "Forbidden",
+    "HelperClient",
+    "HelperFailed",
     "ImageKind",
     "Images",
     "InvalidRequest",

@@ -210,6 +210,7 @@ async def update(node: Node, values: Mapping[str, Any]) -> dict[str, Any]:
     shown = await node.shown()
     async with node.project.change(fact=True) as change:
         change.tell(node.view_event("updated", shown))
+    await node.calls.run("updated")
     return shown
 
 

@@ -213,6 +213,14 @@ class Node(NodeCore):
         Called once it is stored, before the answer. By default it takes effect at the next start.
         """
 
+    @core_code
+    async def updated(self) -> None:
+        """Apply an update to what runs, if that is possible.
+
+        Called once it is stored and told, before the answer. By default it takes effect at the
+        next start.
+        """
+
     # What an author may use ------------------------------------------------
 
     @property

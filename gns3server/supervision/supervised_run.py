@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -154,6 +155,30 @@ class SupervisedRun:
         spec = self.spec.moved(source, target)
         change.save_run(RunRow(id=self.id, owner=self.owner, spec=spec, processes=self.processes))
         change.then(partial(setattr, self, "spec", spec))
+
+    @asynccontextmanager
+    async def rebinding(self, ports: Collection[Port]) -> AsyncIterator[None]:
+        """Have it bind other ports than before, and no longer those that are left out.
+
+        The block makes the program do so, which has to be able to while it runs. If that fails,
+        what it had stays reserved.
+
+        :param ports: all ports that it binds from now on.
+        :raises Conflict: one of them is taken.
+        """
+        async with AsyncExitStack() as undo:
+            for port in set(ports).difference(self.spec.ports):
+                pool = self._machine.ports.pool(port.kind)
+                pool.hold(port.number, self._holder)
+                undo.callback(pool.release, port.number, self._holder)
+            yield
+            undo.pop_all()
+        former, self.spec = self.spec, replace(self.spec, ports=tuple(ports))
+        for port in set(former.ports).difference(ports):
+            self._machine.ports.pool(port.kind).release(port.number, self._holder)
+        # The program has done it: if this cannot be stored, its owner says it again once adopted.
+        async with self._place.change(fact=True) as change:
+            self.record(change)
 
     def record(self, change: ProjectChange) -> None:
         """Have a change store it, as it is now."""

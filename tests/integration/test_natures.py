@@ -122,12 +122,12 @@ async def test_what_was_started_is_started_again_after_a_crash(serve):
         # Requests come after what the plugin has to do first.
         assert [await state(client, box) for box in boxes] == ["started", "stopped", "stopped"]
         async with client.listen(f"{PROJECT}/notifications?since=0") as events:
-            actions = await told(events, 14)
-        assert sorted(actions[:10]) == sorted(
-            [*["vm.created", "created"] * 3, *["start", "vm.started"] * 2]
+            actions = await told(events, 15)
+        assert sorted(actions[:11]) == sorted(
+            [*["vm.created", "created"] * 3, *["start", "vm.started"] * 2, "updated"]
         )
         # The plugin has not found one of them.
-        assert sorted(actions[10:]) == ["adopted", "adopted", "stop", "vm.stopped"]
+        assert sorted(actions[11:]) == ["adopted", "adopted", "stop", "vm.stopped"]
         # It was stopped for good: the next server does not ask again.
         await do(client, boxes[0], "stop")
     async with serve() as server:
@@ -226,16 +226,29 @@ async def test_a_node_is_asked_before_a_wire_changes_and_told_after(server, clie
         assert (await client.post(port, nio)).status == 201
         assert await told(events, 2) == ["wire_changing", "wire_changed"]
         await client.put(node, {"note": "fixed"})
+        assert await told(events, 1) == ["updated"]
         for method, body in (("POST", {**nio, "lport": lport + 1}), ("DELETE", None)):
             answer = await client.request(method, port, body)
             assert (answer.status, "are fixed" in answer.json["message"]) == (409, True)
         assert await told(events, 2) == ["wire_changing"] * 2
         await client.put(node, {"note": ""})
+        assert await told(events, 1) == ["updated"]
         assert server.ports.udp.holders(lport)
         assert not server.ports.udp.holders(lport + 1)
         assert (await client.delete(port)).status == 204
         assert await told(events, 2) == ["wire_changing", "wire_changed"]
     assert len(server.ports.udp) == 0
+
+
+async def test_a_node_applies_an_update_once_it_is_stored_and_says_if_it_cannot(client, project):
+    node = await make(client, "box", project)
+    async with client.listen(f"{project}/notifications") as events:
+        assert (await client.put(node, {"note": "fit"})).status == 200
+        assert await told(events, 1) == ["updated"]
+        answer = await client.put(node, {"note": "stuck"})
+        assert (answer.status, "from its next start" in answer.json["message"]) == (409, True)
+        assert await told(events, 1) == ["updated"]
+    assert (await client.get(node)).json["note"] == "stuck"
 
 
 # Sockets ------------------------------------------------------------------------------------

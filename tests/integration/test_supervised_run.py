@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gns3server.errors import Conflict
-from gns3server.ports import Use
+from gns3server.ports import Holder, Use
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.storage.rows import Owner
 from gns3server.supervision.supervised_run import SupervisedRun
@@ -107,6 +107,43 @@ async def test_a_start_that_fails_is_undone(server, of_project, panel, port, fau
     assert not server.ports.tcp.holders(port)
     if fault != "port taken":
         assert await on_record(of_project) == {}
+
+
+async def test_it_binds_other_ports_while_it_runs(server, of_project, panel, port):
+    run, ports = panel(), server.ports.tcp
+    await bring_up(run, of_project)
+    async with run.rebinding((Port("tcp", port + 1),)):
+        # Nobody may take either of them while it changes over.
+        assert ports.holders(port)
+        assert ports.holders(port + 1)
+    assert not ports.holders(port)
+    assert run.spec.ports == (Port("tcp", port + 1),)
+    (stored,) = (await of_project.records.stored()).runs
+    assert stored.spec == run.spec
+    await run.stop()
+    run.release()
+    assert len(ports) == 0
+
+
+@pytest.mark.parametrize("fault", ["port taken", "it does not do so"])
+async def test_ports_stay_as_they_are_if_it_cannot_bind_others(
+    server, of_project, panel, port, fault
+):
+    run, other, ports = panel(), Holder(of_project.id, Use.RUNNING, "other"), server.ports.tcp
+    await bring_up(run, of_project)
+    wanted = Port("tcp", port + 1), Port("tcp", port + 2)
+    if fault == "port taken":
+        ports.hold(port + 2, other)
+    with pytest.raises(Conflict if fault == "port taken" else ZeroDivisionError):
+        async with run.rebinding(wanted):
+            raise ZeroDivisionError
+    assert run.spec.ports == (Port("tcp", port),)
+    assert ports.holders(port)
+    assert not ports.holders(port + 1)
+    ports.release(port + 2, other)
+    await run.stop()
+    run.release()
+    assert len(ports) == 0
 
 
 async def test_its_end_is_told_once_and_only_if_nobody_asked_for_it(of_project, panel):

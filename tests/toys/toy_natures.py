@@ -98,6 +98,12 @@ class Talker(Node):
         """Say so."""
         await self.say("deleted")
 
+    async def updated(self) -> None:
+        """Say so, unless that is to fail."""
+        await self.say("updated", note=self.properties["note"])
+        if self.properties["note"] == "stuck":
+            raise Conflict(f"VM {self.name!r} is stuck: it has its new note from its next start.")
+
     async def wire_changing(self, adapter: int, port: int, nio: Nio | None) -> None:
         """Say so, and refuse what the note says."""
         await self.say("wire_changing", port=port, plugged=nio is not None)
