@@ -24,7 +24,8 @@ from typing import Iterator
 
 ROOT = Path(__file__).resolve().parent
 OLDEST = (3, 11)
-SERVER = ("-e", ".", "-e", "./plugins/udp", "-e", "./plugins/vpcs")
+PLUGINS = ("udp", "ethernet", "vpcs")
+SERVER = ("-e", ".", *(part for name in PLUGINS for part in ("-e", "./plugins/%s" % name)))
 TOX = ("tox>=4.30,<5", "tox-uv>=1.28,<2")
 APT = "apt-get install -y --no-install-recommends"
 

@@ -153,7 +153,9 @@ def plugin_files() -> list[tuple[Path, set[str]]]:
 
 def test_plugins_import_the_public_module_only():
     files = plugin_files()
-    assert {"gns3server_vpcs", "gns3server_udp"} <= {path.parent.name for path, _ in files}
+    assert {"gns3server_vpcs", "gns3server_udp", "gns3server_ethernet"} <= {
+        path.parent.name for path, _ in files
+    }
     strangers = [
         str(found)
         for path, allowed in files

@@ -193,7 +193,9 @@ def test_serve_installs_everything_and_becomes_the_server(machine):
     outcome = machine.run("serve", "--", "--port", "8080")
     assert outcome.code == 0
     assert outcome.called("-m venv")
-    assert outcome.called("pip install", "-e . -e ./plugins/udp -e ./plugins/vpcs")
+    assert outcome.called(
+        "pip install", "-e . -e ./plugins/udp -e ./plugins/ethernet -e ./plugins/vpcs"
+    )
     assert outcome.output.endswith("gns3server got --port 8080\n")
 
 

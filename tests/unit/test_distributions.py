@@ -30,7 +30,12 @@ def build_wheel(folder: Path, *, into: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folder", "package"),
-    [(".", "gns3server"), ("plugins/udp", "gns3server_udp"), ("plugins/vpcs", "gns3server_vpcs")],
+    [
+        (".", "gns3server"),
+        ("plugins/ethernet", "gns3server_ethernet"),
+        ("plugins/udp", "gns3server_udp"),
+        ("plugins/vpcs", "gns3server_vpcs"),
+    ],
 )
 def test_an_install_brings_no_module_back_that_is_gone(tmp_path, folder, package):
     copy, module = tmp_path / "copy", f"{package}/gone.py"

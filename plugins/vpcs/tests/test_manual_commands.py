@@ -58,6 +58,7 @@ NOT_RUN = {
     "python3 -m pytest": "tests/docs/test_examples.py runs these tests",
     "python3 -m venv ~/gns3-venv": "the environment is made by it, before all pages",
     "pip install . ./plugins/udp ./plugins/vpcs": "the same",
+    "pip install . ./plugins/udp ./plugins/ethernet": "the same",
     "pip install . ./plugins/udp": "the same",
 }
 """The beginnings of commands that this test does not run, and why."""
@@ -77,6 +78,7 @@ class Page:
 
 
 PAGES = (
+    Page("plugins/ethernet/README.rst", "clone"),
     Page("plugins/udp/README.rst", "clone"),
     Page("plugins/vpcs/README.rst", "clone"),
     Page("docs/install.rst", "clone"),

@@ -1,0 +1,25 @@
+"""Fixtures of the tests of switches and hubs."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from ethernet_lab import Lab
+from ethernet_program import running
+
+
+@pytest.fixture
+def run():
+    """Runs the program of a switch or hub by itself, with hosts; see ``running``."""
+    # Not the test's directory: the path of a unix socket has to be short.
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        yield lambda *args, **kwargs: stack.enter_context(running(Path(directory), *args, **kwargs))
+
+
+@pytest.fixture
+async def lab(gns3_server):
+    """A project on a server."""
+    return await Lab.open(gns3_server)

@@ -1,0 +1,13 @@
+"""A switch and a hub do what every node type must do."""
+
+from __future__ import annotations
+
+from gns3server.testing import NodeTypeConformance
+
+
+class TestSwitch(NodeTypeConformance):
+    node_type = "ethernet_switch"
+
+
+class TestHub(NodeTypeConformance):
+    node_type = "ethernet_hub"
