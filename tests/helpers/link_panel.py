@@ -7,11 +7,11 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pcap_files import Record, read_stream
+from pcap_files import HEADER, Record, read
 from waiting import until
 
 from gns3server.running.control import HelperClient
@@ -24,10 +24,14 @@ class End:
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self.open()
+
+    def open(self) -> None:
+        """Be there, after :meth:`close` again, with nothing plugged in."""
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
         self._socket.setblocking(False)
-        self._socket.bind(("127.0.0.1", port))
+        self._socket.bind(("127.0.0.1", self.port))
 
     def plug_in(self, port: int) -> None:
         """Send to a port, and get frames from it."""
@@ -93,13 +97,16 @@ class Panel:
         self._client: HelperClient | None = None
 
     async def connect(self) -> None:
-        """Connect, and listen to its events."""
+        """Connect once it listens, and have its events told."""
 
         async def listens() -> bool:
-            return self.path.exists()
+            with suppress(FileNotFoundError, ConnectionRefusedError):
+                connections.append(await asyncio.open_unix_connection(str(self.path)))
+            return bool(connections)
 
+        connections: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         await until(listens)
-        reader, writer = await asyncio.open_unix_connection(str(self.path))
+        reader, writer = connections[0]
         self._client = await HelperClient.connect(reader, writer, "links")
         assert self._client.greeting["protocol"] == 1
         self._client.listen(
@@ -119,6 +126,16 @@ class Panel:
 
     async def status(self, link_id: str = "a-link") -> Any:
         return (await self.call("status"))["links"][link_id]
+
+    async def settled(self, sent: int, link_id: str = "a-link", end: int = 0) -> Any:
+        """Wait until so many frames of an end have come, and none waits; returns the status."""
+
+        async def done() -> bool:
+            found = (await self.status(link_id))["ends"][end]
+            return bool(found["frames"] == sent and not found["waiting_frames"])
+
+        await until(done)
+        return await self.status(link_id)
 
     async def event(self) -> tuple[str, Mapping[str, Any]]:
         async with asyncio.timeout(LIMIT):
@@ -154,17 +171,34 @@ class Stream:
     """A capture as it goes on."""
 
     def __init__(self, reader: asyncio.StreamReader) -> None:
-        self.reader = reader
-        self._data = b""
+        self._reader = reader
+        self._rest = b""
+        self._header = b""
+        self._records: list[Record] = []
 
     async def records(self, count: int) -> list[Record]:
         """Wait until so many frames have come; returns all of them."""
         async with asyncio.timeout(LIMIT):
-            while len(records := read_stream(self._data)) < count:
-                data = await self.reader.read(65536)
+            while len(self._records) < count:
+                data = await self._reader.read(1 << 20)
                 assert data, "the stream has ended"
-                self._data += data
-        return records
+                self._take(data)
+        return self._records
+
+    async def rest(self) -> list[Record]:
+        """All frames up to the end of the stream, which comes."""
+        async with asyncio.timeout(LIMIT):
+            while data := await self._reader.read(1 << 20):
+                self._take(data)
+        return self._records
+
+    def _take(self, data: bytes) -> None:
+        self._rest += data
+        if not self._header:
+            self._header, self._rest = self._rest[: HEADER.size], self._rest[HEADER.size :]
+        records, end = read(self._header + self._rest)
+        self._records += records
+        self._rest = self._rest[max(end - HEADER.size, 0) :]
 
 
 @asynccontextmanager

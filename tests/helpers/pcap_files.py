@@ -22,15 +22,10 @@ class Record(NamedTuple):
     frame: bytes
 
 
-def read_stream(data: bytes) -> list[Record]:
-    """All records that are whole; what follows them may be the beginning of one."""
-    return _read(data)[0]
-
-
 def read_file(path: Path) -> list[Record]:
     """All records of a file, each of which must be whole."""
     data = path.read_bytes()
-    records, end = _read(data)
+    records, end = read(data)
     assert end == len(data), f"{len(data) - end} bytes too many"
     if shutil.which("capinfos"):
         _ask_capinfos(path, len(records))
@@ -44,7 +39,8 @@ def frames_of(path: Path) -> list[bytes]:
     return [record.frame for record in read_file(path)]
 
 
-def _read(data: bytes) -> tuple[list[Record], int]:
+def read(data: bytes) -> tuple[list[Record], int]:
+    """All records that are whole, and where they end; more of the next one may follow."""
     if len(data) < HEADER.size:
         return [], 0
     magic, *version, zone, accuracy, snapshot_length, network = HEADER.unpack_from(data)

@@ -16,6 +16,7 @@ from gns3server.links.panel.capture_file import CaptureFile
 from gns3server.links.panel.follower import Follower
 from gns3server.links.panel.impairments import Frames
 from gns3server.links.panel.wanted import WantedCapture
+from gns3server.running.control import Caller
 from gns3server.running.threads import SeparateThreads
 
 RING_BYTES = 4 * 1024 * 1024
@@ -61,6 +62,16 @@ class Capture:
         :raises OSError: the file cannot be opened.
         :raises ValueError: it is something else than a capture.
         """
+        try:
+            return await cls._open(wanted, told, threads)
+        except OSError as error:
+            reason = f"{wanted.path} cannot be written: {error.strerror}"
+            raise OSError(error.errno, reason) from error
+        except ValueError as error:
+            raise ValueError(f"{wanted.path} cannot be written: {error}") from error
+
+    @classmethod
+    async def _open(cls, wanted: WantedCapture, told: Told, threads: SeparateThreads) -> Capture:
         capture = cls(wanted, told)
         loop = asyncio.get_running_loop()
 
@@ -95,12 +106,10 @@ class Capture:
                 self._told("capture_behind", {"dropped": self.dropped})
         self._remember(chunk)
         if self._followers:
-            for follower in [each for each in self._followers if not each.send(chunk)]:
-                self._followers.remove(follower)
-                follower.drop()
+            self._followers = [each for each in self._followers if each.send(chunk)]
 
-    def follow(self, follower: Follower) -> None:
-        """Send everything from now on, after the ring.
+    def check_followers(self) -> None:
+        """See whether one more may follow it.
 
         :raises ValueError: it has ended, or too many follow it.
         """
@@ -108,15 +117,23 @@ class Capture:
             raise ValueError(f"the capture has ended: {self.ended}")
         if len(self._followers) >= MAX_FOLLOWERS:
             raise ValueError(f"{MAX_FOLLOWERS} clients follow this capture already")
+
+    async def send_to(self, caller: Caller) -> None:
+        """Send everything by a connection, the ring first, until the capture or the reader ends.
+
+        :raises ValueError: see :meth:`check_followers`.
+        """
+        self.check_followers()
         self._forget(time.monotonic())
+        follower = Follower(caller)
         follower.send(pcap.header(self.wanted.snapshot_length))
         follower.send(b"".join(chunk for _, chunk in self._ring))
         self._followers.append(follower)
-
-    def leave(self, follower: Follower) -> None:
-        """Send nothing more to one, who may follow another capture."""
-        if follower in self._followers:
-            self._followers.remove(follower)
+        try:
+            await follower.wait()
+        finally:
+            if follower in self._followers:
+                self._followers.remove(follower)
 
     async def close(self) -> None:
         """End it, with all that has come on its way to the disk."""

@@ -134,21 +134,27 @@ def open_capture(path: Path, beneath: Path | None) -> int:
     :raises ValueError: it is no file, or not in that directory.
     """
     if beneath is None:
-        return _checked(open_private(path, FLAGS))
+        return _opened(path)
     if beneath not in path.parents:
-        raise ValueError(f"{path} is not in {beneath}")
+        raise ValueError(f"it is not in {beneath}")
     with directory_beneath(beneath, path.parent, make=True) as parent:
-        return _checked(open_private(parent / path.name, FLAGS))
+        return _opened(parent / path.name)
 
 
-def _checked(descriptor: int) -> int:
+def _opened(path: Path) -> int:
+    try:
+        descriptor = open_private(path, FLAGS)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise OSError(errno.ELOOP, "it is a symbolic link") from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("it is not a regular file")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise OSError(errno.EBUSY, "another capture writes this file") from error
+        raise OSError(errno.EBUSY, "another capture writes to it") from error
     except BaseException:
         os.close(descriptor)
         raise

@@ -3,82 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections import deque
-from collections.abc import Callable
+from contextlib import suppress
+
+from gns3server.running.control import Caller
 
 MAX_WAITING = 16 * 1024 * 1024
 """Bytes that may wait for a reader. It begins with what a ring holds, and that at once."""
-
 
 FINISH_SECONDS = 5.0
 """How long a reader may take to read the rest once the capture has ended."""
 
 
 class Follower:
-    """Sends a stream to a connection, and waits for nobody. To be made on the loop.
+    """Sends a stream by a connection that has been taken over, and waits for nobody."""
 
-    :param connection: non-blocking; nothing else may be sent by it.
-    :param hang_up: closes it.
-    """
-
-    def __init__(self, connection: socket.socket, hang_up: Callable[[], None]) -> None:
-        self._connection = connection
-        self._hang_up = hang_up
-        self._loop = asyncio.get_running_loop()
-        self._waiting: deque[memoryview] = deque()
-        self._size = 0
-        self._finishing = False
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._finished = asyncio.Event()
 
     def send(self, data: bytes) -> bool:
         """Send something after what waits.
 
-        :returns: False if that is too much: the reader does not read.
+        :returns: False if that is too much: the reader does not read, and is dropped.
         """
-        if self._size + len(data) > MAX_WAITING:
+        if self._caller.unsent + len(data) > MAX_WAITING:
+            self._caller.close()
             return False
-        if data:
-            if not self._size:
-                self._loop.add_writer(self._connection, self._send)
-            self._waiting.append(memoryview(data))
-            self._size += len(data)
+        self._caller.write(data)
         return True
 
     def finish(self) -> None:
         """End the stream once all is sent, or soon."""
-        self._finishing = True
-        if self._size:
-            self._loop.call_later(FINISH_SECONDS, self._hang_up)
-        else:
-            self._hang_up()
+        self._finished.set()
 
-    def drop(self) -> None:
-        """End the stream now."""
-        self.stop()
-        self._hang_up()
-
-    def stop(self) -> None:
-        """Send nothing more: the connection is being closed."""
-        if self._size:
-            self._loop.remove_writer(self._connection)
-        self._waiting.clear()
-        self._size = 0
-
-    def _send(self) -> None:
+    async def wait(self) -> None:
+        """Wait until the stream has ended, or the reader has gone."""
+        reading = asyncio.create_task(self._read())
+        finishing = asyncio.create_task(self._finished.wait())
         try:
-            done = self._connection.send(self._waiting[0])
-        except BlockingIOError:
-            return
-        except OSError:
-            # It has gone; whoever reads from the connection finds that out as well.
-            self.drop()
-            return
-        self._size -= done
-        if done < len(self._waiting[0]):
-            self._waiting[0] = self._waiting[0][done:]
-            return
-        self._waiting.popleft()
-        if not self._waiting:
-            self._loop.remove_writer(self._connection)
-            if self._finishing:
-                self._hang_up()
+            await asyncio.wait({reading, finishing}, return_when=asyncio.FIRST_COMPLETED)
+            if self._finished.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(FINISH_SECONDS):
+                        await self._caller.flush()
+        finally:
+            reading.cancel()
+            finishing.cancel()
+
+    async def _read(self) -> None:
+        """Read until the reader hangs up: whatever else it says is of no use."""
+        with suppress(OSError, ValueError):
+            while await self._caller.read():
+                pass

@@ -8,6 +8,7 @@ which Python does not offer, and frames of one length are sent together and cut 
 from __future__ import annotations
 
 import ctypes
+import errno
 import itertools
 import mmap
 import socket
@@ -28,6 +29,8 @@ SEGMENTS = 64
 """How many frames the kernel cuts apart at most."""
 
 UDP_SEGMENT = 103
+
+CANNOT_SEGMENT = (errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
 
 SO_MEMINFO = 55
 SO_RCVBUFFORCE = 33
@@ -144,9 +147,9 @@ class FrameWriter:
         except ConnectionRefusedError:
             for frame in frames:
                 self._one(frame)
-        except OSError:
+        except OSError as error:
             # An older kernel, or frames that are too long for the way to another host.
-            self._segmenting = False
+            self._segmenting = error.errno not in CANNOT_SEGMENT
             for frame in frames:
                 self._one(frame)
 

@@ -26,8 +26,9 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024
 """How much may wait in one direction: four seconds of 50,000 frames each, or a second of
 500 Mbit/s. What comes beyond that is lost, and counted."""
 
-MOST_AT_ONCE = 256
-"""How many frames are let go before it is another link's turn."""
+MOST_AT_ONCE = 64
+"""How many frames are let go before it is another link's turn. The buffer of a node has room
+for 92 long ones."""
 
 IMPAIRMENTS = ("frequency_drop", "packet_loss", "corrupt")
 PACING = ("rate", "delay")

@@ -10,6 +10,7 @@ from gns3server.links.panel.frames import FrameReader
 from gns3server.links.panel.impairments import Frames
 from gns3server.links.panel.relay import Relay
 from gns3server.links.panel.schedule import Schedule
+from gns3server.links.panel.sniffer import Sniffer
 from gns3server.links.panel.wanted import WantedCapture, WantedLink
 from gns3server.running.threads import SeparateThreads
 
@@ -34,6 +35,7 @@ class Link:
         self._threads = threads
         self._wanted: WantedLink | None = None
         self._relay: Relay | None = None
+        self._sniffer: Sniffer | None = None
 
     def let_go(self, wanted: WantedLink) -> None:
         """Give up what is not wanted as it is: another link may want its ports."""
@@ -42,6 +44,8 @@ class Link:
         ):
             self._relay.close()
             self._relay = None
+        if self._sniffer is not None and (wanted.relay or self._sniffer.ends != wanted.ends):
+            self._sniff_no_more()
 
     async def apply(self, wanted: WantedLink) -> None:
         """Have the link as it is wanted; what is so already is not touched.
@@ -50,19 +54,27 @@ class Link:
         :raises ValueError: something cannot be done.
         """
         former, self._wanted = self._wanted, wanted
-        if not wanted.relay and (wanted.filters or wanted.suspended):
+        if wanted.relay:
+            if self._relay is None:
+                self._relay = Relay(wanted, self._reader, self._schedule, self._captured)
+            elif former != wanted:
+                self._relay.configure(wanted)
+        elif wanted.filters or wanted.suspended:
             raise ValueError(UNFILTERED)
-        if wanted.relay and self._relay is None:
-            self._relay = Relay(wanted, self._reader, self._schedule, self._captured)
-        elif self._relay is not None and former != wanted:
-            self._relay.configure(wanted)
-        await self._apply_capture(wanted.capture)
+        elif wanted.capture is not None and self._sniffer is None:
+            self._sniffer = Sniffer(wanted, self._reader, self._captured)
+        try:
+            await self._apply_capture(wanted.capture)
+        finally:
+            if self.capture is None or self.capture.ended is not None:
+                self._sniff_no_more()
 
     async def close(self) -> None:
         """Give everything up, with what has been captured on its way to the disk."""
         if self._relay is not None:
             self._relay.close()
             self._relay = None
+        self._sniff_no_more()
         await self._apply_capture(None)
 
     def status(self) -> Mapping[str, Any]:
@@ -70,6 +82,7 @@ class Link:
         return {
             "relayed": self._relay is not None,
             "ends": self._relay.status() if self._relay is not None else None,
+            "sniffed": self._sniffer.status() if self._sniffer is not None else None,
             "capture": self.capture.status() if self.capture is not None else None,
         }
 
@@ -78,7 +91,17 @@ class Link:
             former, self.capture = self.capture, None
             await former.close()
         if wanted is not None and self.capture is None:
-            self.capture = await Capture.open(wanted, self._told, self._threads)
+            self.capture = await Capture.open(wanted, self._tell, self._threads)
+
+    def _tell(self, event: str, what: dict[str, Any]) -> None:
+        if event == "capture_ended":
+            self._sniff_no_more()
+        self._told(event, what)
+
+    def _sniff_no_more(self) -> None:
+        if self._sniffer is not None:
+            self._sniffer.close()
+            self._sniffer = None
 
     def _captured(self, frames: Frames) -> None:
         if self.capture is not None:

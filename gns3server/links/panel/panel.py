@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from gns3server.links.panel.follower import Follower
 from gns3server.links.panel.frames import FrameReader
 from gns3server.links.panel.link import Link
 from gns3server.links.panel.schedule import Schedule
 from gns3server.links.panel.wanted import WantedLink, read_link, read_links
-from gns3server.running.control import Caller, ControlServer
+from gns3server.running.control import Caller, ControlServer, Takeover
 from gns3server.running.threads import SeparateThreads
 
 KIND = "links"
@@ -25,7 +24,7 @@ FIRST_CALLER_SECONDS = 30.0
 THREADS = 4
 
 
-class Panel(ControlServer):
+class Panel:
     """Does what the server says, and ends when it has no link and nobody calls.
 
     To be made on the loop.
@@ -35,11 +34,15 @@ class Panel(ControlServer):
     """
 
     def __init__(self, path: str) -> None:
-        handlers = {"state": self._state, "status": self._status, "follow": self._follow}
-        super().__init__(path, kind=KIND, protocol=PROTOCOL, handlers=handlers)
         self.done = asyncio.Event()
+        self._control = ControlServer(
+            path,
+            kind=KIND,
+            protocol=PROTOCOL,
+            handlers={"state": self._state, "status": self._status, "follow": self._follow},
+            ended=self._caller_gone,
+        )
         self._links: dict[str, Link] = {}
-        self._followers: dict[Caller, tuple[Link, Follower]] = {}
         self._reader = FrameReader()
         self._schedule = Schedule()
         self._threads = SeparateThreads("capture files", THREADS, ready=1)
@@ -50,28 +53,17 @@ class Panel(ControlServer):
 
         :raises OSError: the path cannot be used.
         """
-        self.listen()
+        self._control.listen()
         asyncio.get_running_loop().call_later(FIRST_CALLER_SECONDS, self._end_if_idle)
         await self.done.wait()
-        self.close()
+        self._control.close()
         await asyncio.gather(*(link.close() for link in self._links.values()))
         self._threads.close()
         self._schedule.close()
 
-    def lost(self, caller: Caller) -> None:
-        """Forget a connection that has ended, and with it whoever followed a capture by it."""
-        super().lost(caller)
-        if found := self._followers.pop(caller, None):
-            link, follower = found
-            follower.stop()
-            if link.capture is not None:
-                link.capture.leave(follower)
-        # Nothing is collected by itself, and connections leave circles behind.
-        gc.collect()
-        self._end_if_idle()
-
     async def _state(self, _caller: Caller, what: Mapping[str, Any]) -> Mapping[str, Any]:
         links = read_links(what)
+        number = what.get("number")
         async with self._turn:
             failed: dict[str, str] = {}
             wanted: dict[str, WantedLink] = {}
@@ -91,23 +83,20 @@ class Panel(ControlServer):
                 return_exceptions=True,
             )
             failed |= _reasons(dict(zip(wanted, results, strict=True)))
-        return {"number": what.get("number"), "failed": failed}
+        return {"number": number, "failed": failed}
 
     async def _status(self, _caller: Caller, _what: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"links": {link_id: link.status() for link_id, link in self._links.items()}}
 
-    async def _follow(self, caller: Caller, what: Mapping[str, Any]) -> None:
-        link = self._links.get(str(what.get("link")))
+    async def _follow(self, _caller: Caller, what: Mapping[str, Any]) -> Takeover:
+        link_id = what.get("link")
+        link = self._links.get(link_id) if isinstance(link_id, str) else None
         if link is None:
             raise ValueError("there is no such link")
         if link.capture is None:
             raise ValueError("this link is not being captured")
-        if caller in self._followers:
-            raise ValueError("this connection follows a capture already")
-        # What it sends goes out in the next turn of the loop: after the answer.
-        follower = Follower(caller.connection, caller.close)
-        link.capture.follow(follower)
-        self._followers[caller] = link, follower
+        link.capture.check_followers()
+        return Takeover(None, link.capture.send_to)
 
     def _link(self, link_id: str) -> Link:
         if link_id not in self._links:
@@ -116,10 +105,15 @@ class Panel(ControlServer):
         return self._links[link_id]
 
     def _told(self, link_id: str, event: str, what: Mapping[str, Any]) -> None:
-        self.tell(event, {"link": link_id, **what})
+        self._control.tell(event, {"link": link_id, **what})
+
+    def _caller_gone(self) -> None:
+        # Nothing is collected by itself, and connections leave circles behind.
+        gc.collect()
+        self._end_if_idle()
 
     def _end_if_idle(self) -> None:
-        if not self._links and not self._callers:
+        if not self._links and not self._control.callers:
             self.done.set()
 
 

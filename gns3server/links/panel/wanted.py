@@ -72,7 +72,7 @@ def read_links(what: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
     :raises ValueError: that is no list of links.
     """
-    links = what.get("links")
+    links = what.get("links") if isinstance(what, Mapping) else None
     if not isinstance(links, list) or len(links) > MAX_LINKS:
         raise ValueError(f"'links' must be a list of {MAX_LINKS} links at most")
     found = {}

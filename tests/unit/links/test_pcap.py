@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from pcap_files import read_file, read_stream
+from pcap_files import read, read_file
 
 from gns3server.links.panel import pcap
 
@@ -25,7 +25,7 @@ def test_frames_of_all_lengths_are_written_with_nanoseconds(tmp_path):
 
 def test_long_frames_are_cut_and_their_length_is_told():
     content = pcap.header(10) + pcap.records([b"short", bytes(11), bytes(1514)], STAMP, 10)
-    assert [(each.length, len(each.frame)) for each in read_stream(content)] == [
+    assert [(each.length, len(each.frame)) for each in read(content)[0]] == [
         (5, 5),
         (11, 10),
         (1514, 10),
