@@ -330,7 +330,7 @@ def run_server(arguments: "list[str]") -> None:
 def run_tests(arguments: "list[str]") -> None:
     os.environ["HOME"] = home()
     tox = Environment(ROOT / ".tox" / "bootstrap", TOX, "tox")
-    tox.prepare(("vpcs", "telnet", "curl", "strace"))
+    tox.prepare(("vpcs", "telnet", "curl", "strace", "tshark"))
     os.environ.setdefault("UV_NATIVE_TLS", "1")  # trust what the rest of the system trusts
     environment = dict(os.environ, UV_PYTHON_DOWNLOADS="never")
     path = os.environ.get("PATH", os.defpath)

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from labbench import adopting, durability, events, nodes, rates, starting
+from labbench import adopting, durability, events, nodes, rates, relays, starting
 from labbench.box import INTERRUPTS, Box
 from labbench.report import Figure, table
 
@@ -31,6 +31,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "events": events.delivery,
     "durability": durability.creation,
     "idle": nodes.idle,
+    "relays": relays.relays,
 }
 
 

@@ -145,7 +145,7 @@ def bare(tmp_path):
 @pytest.fixture
 def machine(bare):
     """A machine that has all it needs."""
-    for program in ("vpcs", "telnet", "curl", "strace"):
+    for program in ("vpcs", "telnet", "curl", "strace", "tshark"):
         bare.has(program)
     return bare
 
@@ -275,7 +275,8 @@ def test_root_installs_what_is_missing(bare):
     bare.has_apt()
     outcome = bare.run("test")
     assert outcome.code == 0
-    assert outcome.called("apt-get install -y --no-install-recommends", "vpcs telnet curl strace")
+    programs = "vpcs telnet curl strace tshark"
+    assert outcome.called("apt-get install -y --no-install-recommends", programs)
     assert not outcome.called("apt-get update")
 
 
