@@ -14,7 +14,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from labbench import adopting, durability, events, nodes, rates, relays, starting
+from labbench import (
+    adopting,
+    durability,
+    events,
+    forwarding,
+    nodes,
+    rates,
+    relays,
+    starting,
+)
 from labbench.box import INTERRUPTS, Box
 from labbench.report import Figure, table
 
@@ -32,6 +41,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "durability": durability.creation,
     "idle": nodes.idle,
     "relays": relays.relays,
+    "forwarding": forwarding.forwarding,
 }
 
 

@@ -58,6 +58,7 @@ def gns3_node_types() -> list[NodeType]:
             nio_types=("nio_udp",),
             lifecycle="always_on",
             console=False,
+            capabilities=frozenset({"hot_wiring"}),
         ),
         NodeType(
             name="ethernet_hub",
@@ -69,6 +70,7 @@ def gns3_node_types() -> list[NodeType]:
             nio_types=("nio_udp",),
             lifecycle="always_on",
             console=False,
+            capabilities=frozenset({"hot_wiring"}),
         ),
     ]
 
