@@ -10,7 +10,7 @@ import sys
 
 from gns3server.links.panel.panel import Panel
 
-SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.0001
 """After this time a thread lets another one go on: one that writes a file holds up no frame."""
 
 

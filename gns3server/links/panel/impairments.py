@@ -7,6 +7,7 @@ direction, not on filters that are set beside it.
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -194,5 +195,6 @@ def make_impairment(
 
 def generator_for(seed: int, direction: str, name: str) -> random.Random:
     """The generator of one filter in one direction of a link."""
-    # A text is hashed: neighbouring seeds give unlike numbers.
-    return random.Random(f"{seed} {direction} {name}")  # noqa: S311, nothing is kept secret by it
+    # Hashed, so that neighbouring seeds give unlike numbers.
+    digest = hashlib.sha256(f"{seed} {direction} {name}".encode()).digest()
+    return random.Random(int.from_bytes(digest, "big"))  # noqa: S311, nothing is kept secret by it
