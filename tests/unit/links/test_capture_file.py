@@ -96,6 +96,6 @@ async def test_a_disk_that_does_not_open_a_file_is_given_up(wanted, threads, mon
             second.append(await Capture.open(wanted, lambda *_: None, threads))
         return bool(second)
 
-    second = []
+    second: list[Capture] = []
     await until(opens)
     await second[0].close()
