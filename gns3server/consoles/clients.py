@@ -104,23 +104,27 @@ class TelnetClient:
         """Hang up at once."""
         if not self._open:
             return
-        self.pause()
         self._open = False
+        self._stop_reading()
         self._outgoing.close()
         self._connection.close()
         self._console.gone(self)
 
     def pause(self) -> None:
         """Read nothing of it for now."""
-        if self._reading and not self._leaving:
-            self._reading = False
-            self._loop.remove_reader(self._connection)
+        if not self._leaving:
+            self._stop_reading()
 
     def resume(self) -> None:
         """Read what it sends."""
         if self._open and not self._reading:
             self._reading = True
             self._loop.add_reader(self._connection, self._readable)
+
+    def _stop_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._connection)
 
     def _readable(self) -> None:
         try:

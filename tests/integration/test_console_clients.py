@@ -196,7 +196,8 @@ async def test_independent_telnet_client_is_served(consoles, controller):
         bytes((IAC, SB, IAC, SE, IAC, SB, 1, 2, 3)),
         bytes((IAC, DO, 1, IAC, DONT, 1)) * 5000,
         bytes((IAC, WILL, 99, IAC, WONT, 99)) * 5000,
-        b"\0" * 5000,
+        bytes((IAC, 243)) * 5000,
+        b"\0" * 1000,
     ],
 )
 async def test_client_that_talks_nonsense_hurts_only_itself(consoles, controller, said):

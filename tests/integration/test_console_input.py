@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from console_process import ConsoleProcess, Controller, Viewer
+from waiting import until
 
 FAREWELL = {"command": "le", "refusal": "this is no daemon", "answer": "So long"}
 RULES = {"follow": "\0\0", "by_line": True, "break_text": "", "farewell": FAREWELL}
@@ -100,6 +101,24 @@ async def test_client_that_leaves_is_hung_up_on_alone(consoles, toy):
     shown = await another.until(b"\nstill here\r\n")
     assert b"daemon" not in shown
     assert b"So long" not in shown
+
+
+async def test_clients_come_after_others_have_left(consoles, controller, toy):
+    wanted, staying = toy
+    before = consoles.descriptors
+    for number in range(10):
+        viewer = await consoles.viewer(wanted["port"])
+        await viewer.until(b"PC> ")
+        viewer.type(b"leave\r\n")
+        await viewer.end()
+        viewer.close()
+        staying.type(b"say %d\r\n" % number)
+        await staying.until(b"\n%d\r\n\r\n\rPC> " % number)
+
+    async def nothing_is_left() -> bool:
+        return bool(consoles.descriptors == before)
+
+    await until(nothing_is_left)
 
 
 @pytest.mark.parametrize("name", ["le", "leave"])
