@@ -1,12 +1,8 @@
-"""A virtual PC does what every node type must do, and its plugin what every plugin must do."""
+"""A virtual PC does what every node type must do."""
 
 from __future__ import annotations
 
-from gns3server.testing import NodeTypeConformance, PluginConformance
-
-
-class TestVpcsPlugin(PluginConformance):
-    plugin = "vpcs"
+from gns3server.testing import NodeTypeConformance
 
 
 class TestVpcs(NodeTypeConformance):
