@@ -23,6 +23,7 @@ from labbench import (
     rates,
     relays,
     starting,
+    terminals,
 )
 from labbench.box import INTERRUPTS, Box
 from labbench.report import Figure, table
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "idle": nodes.idle,
     "relays": relays.relays,
     "forwarding": forwarding.forwarding,
+    "consoles": terminals.consoles,
 }
 
 
