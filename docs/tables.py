@@ -13,7 +13,7 @@ from gns3server import errors, hookspecs
 from gns3server.cli.arguments import make_parser
 from gns3server.nodes.states import MOVES, WIRE_STATUS
 from gns3server.settings.server import SERVER_SETTINGS, Setting
-from gns3server.testing import NodeTypeConformance
+from gns3server.testing import NodeTypeConformance, PluginConformance
 
 Row = tuple[str, ...]
 
@@ -128,11 +128,20 @@ def hooks_table() -> str:
     return list_table(("Hook", "What it is for", "``async def``"), rows)
 
 
-def conformance_table() -> str:
-    """Every test of the conformance suite."""
-    tests = inspect.getmembers(NodeTypeConformance, inspect.isfunction)
-    rows = ((code(name), first_sentence(test)) for name, test in tests if name.startswith("test_"))
-    return list_table(("Test", "What is required"), rows)
+def requirements_tables() -> str:
+    """Every test of the conformance suites, in a table for each chapter."""
+    chapters = (PluginConformance, *NodeTypeConformance.__bases__)
+    return "\n".join(_chapter(chapter) for chapter in chapters)
+
+
+def _chapter(chapter: type) -> str:
+    tests = [test for name, test in vars(chapter).items() if name.startswith("test_")]
+    rows = (
+        (test.__name__.removeprefix("test_").replace("_", " "), first_sentence(test))
+        for test in tests
+    )
+    title = first_sentence(chapter).split(". ")[0].rstrip(".")
+    return f".. rubric:: {title}\n\n{list_table(('Name', 'What is required'), rows)}"
 
 
 TABLES = {
@@ -141,5 +150,5 @@ TABLES = {
     "states": states_table,
     "errors": errors_table,
     "hooks": hooks_table,
-    "conformance": conformance_table,
+    "requirements": requirements_tables,
 }

@@ -85,8 +85,8 @@ class PluginHost:
         self._strict = strict
         self._caller = Caller(call_seconds)
         self._handlers = Handlers()
-        self._modules = PluginModules() if modules is None else modules
-        self.culprit = self._modules.culprit
+        self.modules = PluginModules() if modules is None else modules
+        self.culprit = self.modules.culprit
         self._manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
         self._manager.add_hookspecs(hookspecs)
         self._registry = Registry()
@@ -119,7 +119,7 @@ class PluginHost:
         phase = "import"
         try:
             plugin.module = self._caller.call(point.load)
-            self._modules.add(plugin.name, point.module)
+            self.modules.add(plugin.name, point.module)
             phase = "registration"
             checks.check_name(plugin.name)
             checks.check_hooks(

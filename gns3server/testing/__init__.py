@@ -20,9 +20,18 @@ import pytest
 
 # Before they are imported, so that their assertions show what they compared.
 pytest.register_assert_rewrite(
-    "gns3server.testing.conformance",
-    "gns3server.testing.node_steps",
-    "gns3server.testing.api_checks",
+    *(
+        f"gns3server.testing.{name}"
+        for name in (
+            "api_checks",
+            "life_conformance",
+            "node_steps",
+            "plugin_conformance",
+            "program_conformance",
+            "record_conformance",
+            "wire_conformance",
+        )
+    )
 )
 
 from gns3server.consoles.client import ConsoleClient  # noqa: E402
@@ -42,7 +51,12 @@ from gns3server.testing.fixtures import (  # noqa: E402
 from gns3server.testing.lab_server import LabServer, ServerFactory  # noqa: E402
 from gns3server.testing.leftovers import TEST_VARIABLE, marks, processes_of  # noqa: E402
 from gns3server.testing.node_steps import free_udp_port  # noqa: E402
+from gns3server.testing.plugin_conformance import PluginConformance  # noqa: E402
 from gns3server.testing.port_blocks import PortBlock, claimed_ports  # noqa: E402
+from gns3server.testing.requirements import (  # noqa: E402
+    pytest_itemcollected,
+    pytest_terminal_summary,
+)
 from gns3server.testing.server_process import ServerProcess  # noqa: E402
 
 if TYPE_CHECKING:
@@ -55,6 +69,7 @@ __all__ = [
     "ConsoleClient",
     "LabServer",
     "NodeTypeConformance",
+    "PluginConformance",
     "PortBlock",
     "ResponseCheck",
     "ServerFactory",
@@ -73,6 +88,8 @@ __all__ = [
     "part_of",
     "processes_of",
     "pytest_addoption",
+    "pytest_itemcollected",
+    "pytest_terminal_summary",
 ]
 
 

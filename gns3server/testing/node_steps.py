@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gns3server.running.procfs import read_stat
 from gns3server.testing.own_events import OwnEvents
 
 if TYPE_CHECKING:
@@ -20,15 +22,24 @@ if TYPE_CHECKING:
 PATIENCE = 30.0
 """Seconds that all events that one test waits for may take together."""
 
+MOST_ADAPTERS = 16
+"""On how many adapters of one node wires are tried."""
+
 
 class NodeSteps:
     """What the author of a node type declares for its tests, and the steps of these tests."""
+
+    gns3_requirements: ClassVar[bool] = True
+    """Its tests are requirements: the report names them."""
 
     node_type: ClassVar[str]
     """The node type: the segment of its paths. Its nature is read from its declaration."""
 
     create_body: ClassVar[Mapping[str, Any]] = {}
     """What a create request must have besides the name."""
+
+    update_body: ClassVar[Mapping[str, Any]] = {}
+    """What an update may change besides the name, for a node of :attr:`create_body`."""
 
     needs_wire: ClassVar[bool] = False
     """Whether a start is refused while nothing is plugged in."""
@@ -53,7 +64,7 @@ class NodeSteps:
         :param vm: the path of the node.
         """
         nio = self.nio(server)
-        if nio is not None and corners(self.node(server, vm)):
+        if nio is not None and places(self.node(server, vm)):
             answer = await server.client.post(nio_path(vm, 0, 0), nio)
             assert answer.status == 201, answer
 
@@ -117,8 +128,20 @@ class NodeSteps:
         assert answer.json["status"] == status
         if status == "started":
             # Clients see an always-on node as started even while it is not.
-            assert self.node(server, vm).state.value == "started"
+            node = self.node(server, vm)
+            assert node.state.value == "started"
+            await self.seen(server, node)
             assert bool(server.processes()) or not self.is_process(server)
+
+    async def seen(self, server: LabServer, node: Node) -> None:
+        """Wait until the processes of a node can be seen to be the test's.
+
+        That takes a moment if nothing has told when its program is ready.
+        """
+        async with asyncio.timeout_at(self.deadline):
+            # Nothing tells of it.
+            while set(node.pids) - server.processes().keys():
+                await asyncio.to_thread(os.sched_yield)
 
     def node(self, server: LabServer, vm: str) -> Node:
         """The node behind a path."""
@@ -170,12 +193,23 @@ def nio_path(vm: str, adapter: int, port: int) -> str:
     return f"{vm}/adapters/{adapter}/ports/{port}/nio"
 
 
-def corners(node: Node) -> list[tuple[int, int]]:
-    """The first and the last port of a node that takes wires, by adapter and number."""
+def places(node: Node) -> list[tuple[int, int]]:
+    """Where wires are tried on a node that takes some: the first and the last port of each adapter.
+
+    Of very many adapters, these are the first ones and the last.
+    """
     adapters = 1 if node.adapters is None else node.adapters
     if not (node.type.nio_types and adapters and node.ports):
         return []
-    return sorted({(0, 0), (adapters - 1, node.ports - 1)})
+    tried = sorted({*range(min(adapters, MOST_ADAPTERS)), adapters - 1})
+    return [(adapter, port) for adapter in tried for port in sorted({0, node.ports - 1})]
+
+
+def main_processes(server: LabServer) -> list[int]:
+    """The living processes of nodes that no other one of them has started."""
+    found = server.processes()
+    stats = map(read_stat, found)
+    return [stat.pid for stat in stats if stat is not None and stat.parent not in found]
 
 
 def free_udp_port(server: LabServer) -> int:

@@ -53,7 +53,7 @@ def test_the_tests_of_the_tutorial_pass(example: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(example), "PYTEST_ADDOPTS": ""}
     done = subprocess.run(argv, cwd=example, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"\b\d\d passed in ", done.stdout), done.stdout
+    assert re.search(r"\b\d\d passed, \d skipped in ", done.stdout), done.stdout
 
 
 def test_the_server_shows_the_plugin(example: Path, tmp_path: Path) -> None:

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from inspect import signature
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import pytest
+from suite_runs import failing
 
-from gns3server.testing import TEST_VARIABLE, LabServer, NodeTypeConformance, free_udp_port
-from gns3server.testing.leftovers import nothing_left
+from gns3server.testing import LabServer, NodeTypeConformance, free_udp_port
+
+TOYS = {"toy": "toy_emulator", "natures": "toy_natures"}
 
 
 @pytest.fixture
 def gns3_serving(gns3_serving, make_entry_point):
     """Serve with the toys and nothing else."""
-    toys = {"toy": "toy_emulator", "natures": "toy_natures"}
-    return partial(gns3_serving, plugins=[make_entry_point(*toy) for toy in toys.items()])
+    return partial(gns3_serving, plugins=[make_entry_point(*toy) for toy in TOYS.items()])
+
+
+@pytest.fixture
+def gns3_process(gns3_process, install_plugins, tmp_path):
+    """The same, in processes of their own."""
+    found_at = install_plugins(tmp_path / "site", **TOYS)
+    return partial(gns3_process, environ={"PYTHONPATH": found_at}, strict_plugins=False)
 
 
 class TestToy(NodeTypeConformance):
@@ -85,6 +92,8 @@ STARTS = {
     "a_crash_is_told_and_leaves_nothing",
     "a_node_is_there_after_a_restart",
     "a_running_node_is_deleted_with_all_it_has",
+    "a_start_keeps_the_nodes_files",
+    "a_start_leaves_a_running_node_alone",
     "a_start_without_a_wire",
     "a_wire_is_changed_while_the_node_runs",
     "events_tell_the_life_of_a_node_in_order",
@@ -92,6 +101,14 @@ STARTS = {
     "two_nodes_come_up_beside_each_other",
 }
 """The tests that start a node."""
+
+RELOADS = {
+    "a_launch_spec_names_every_port_that_is_bound",
+    "a_launch_spec_says_when_the_program_is_ready",
+    "a_program_ends_when_it_is_asked_to",
+    "a_started_program_has_its_wires",
+}
+"""The tests that look at a program that was started with wires, or started again."""
 
 FAULTS = {
     "a start that starts nothing": (
@@ -101,7 +118,13 @@ async def start(self):
     pass
 ToyNode.start = start
 """,
-        STARTS - {"a_start_without_a_wire", "a_node_is_suspended_and_goes_on"},
+        {
+            *STARTS,
+            *RELOADS,
+            "a_program_uses_the_console_that_it_is_given",
+            "a_running_program_gets_a_new_wire",
+        }
+        - {"a_start_without_a_wire", "a_node_is_suspended_and_goes_on"},
     ),
     "a start that is told twice": (
         *TOY,
@@ -134,7 +157,7 @@ async def prepare(self, values):
     return await ProcessNode.prepare(self, values)
 ToyNode.prepare = prepare
 """,
-        {"an_update_changes_all_or_nothing"},
+        {"an_update_changes_all_or_nothing", "a_program_uses_the_console_that_it_is_given"},
     ),
     "a process of its own": (
         *BOX,
@@ -145,7 +168,7 @@ async def start(self):
     os.posix_spawn(sys.executable, argv, os.environ)
 Box.start = start
 """,
-        STARTS,
+        STARTS | {"no_call_blocks_the_server"},
     ),
     "a start that fails": (
         *BOX,
@@ -184,6 +207,7 @@ Box.stop = stop
         {
             *SUSPENDS,
             "a_running_node_is_deleted_with_all_it_has",
+            "a_start_keeps_the_nodes_files",
             "events_tell_the_life_of_a_node_in_order",
             "start_stop_and_reload",
         },
@@ -249,6 +273,7 @@ async def launch_spec(self):
 Tower.launch_spec = launch_spec
 """,
         {
+            *RELOADS,
             "a_closed_project_opens_with_its_nodes",
             "a_crash_is_told_and_leaves_nothing",
             "a_node_is_there_after_a_restart",
@@ -257,27 +282,6 @@ Tower.launch_spec = launch_spec
     ),
 }
 """Mistakes: of which plugin, what is put at the end of its module, and the tests that find it."""
-
-
-async def failing(suite, serving, settings, tmp_path) -> set[str]:
-    """The tests of a suite that fail, each run on servers with directories of their own."""
-    failed = set()
-    for name in (name for name in dir(suite) if name.startswith("test_")):
-        test = getattr(suite(), name)
-        own = {
-            "projects_path": str(tmp_path / name / "projects"),
-            "state_path": str(tmp_path / name / "state"),
-        }
-        try:
-            with nothing_left(settings.environ[TEST_VARIABLE]):
-                if "gns3_serving" in signature(test).parameters:
-                    await test(partial(serving, **own))
-                else:
-                    async with serving(**own) as server:
-                        await test(server)
-        except AssertionError:
-            failed.add(name.removeprefix("test_"))
-    return failed
 
 
 @pytest.mark.heavy

@@ -29,7 +29,7 @@ from gns3server.plugin import (
 
 PROGRAM = r"""
 import os, signal, socket, sys
-mode, console, lport = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+mode, console, lports = sys.argv[1], int(sys.argv[2]), map(int, sys.argv[3:])
 print("toy", mode, "comes up", flush=True)
 if mode == "exit":
     sys.exit("the toy exits at once")
@@ -52,8 +52,8 @@ if mode.startswith("assassin:") and os.path.exists(mode[9:]):
 if mode.startswith("gated:"):
     gate = socket.create_connection(("127.0.0.1", int(mode[6:])))
     gate.recv(1)
-wire = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-if lport:
+wires = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in sys.argv[3:]]
+for wire, lport in zip(wires, lports):
     wire.bind(("0.0.0.0", lport))
 listener = socket.socket()
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -100,12 +100,10 @@ class ToyNode(ProcessNode):
     """Runs :data:`PROGRAM`."""
 
     async def launch_spec(self) -> LaunchSpec:
-        """A console, and a wire if there is a NIO."""
+        """A console, and a wire for each NIO."""
         if self.properties["mode"] == "unwired" and self.nio() is None:
             raise Conflict(f"VM {self.name!r} must be connected in order to start.")
-        nio = self.nio()
-        lport = nio.values["lport"] if nio else 0
-        wires = (Port("udp", lport),) if nio else ()
+        lports = [nio.values["lport"] for nio in self.nios.values()]
         return LaunchSpec(
             argv=(
                 sys.executable,
@@ -113,10 +111,10 @@ class ToyNode(ProcessNode):
                 PROGRAM,
                 self.properties["mode"],
                 str(self.console),
-                str(lport),
+                *map(str, lports),
             ),
             cwd=str(self.directory),
-            ports=(Port("tcp", self.console), *wires),
+            ports=(Port("tcp", self.console), *(Port("udp", lport) for lport in lports)),
             stop_limit=30 if self.properties["mode"].startswith("reports-term") else 0.5,
             children=int(self.properties["mode"].startswith("forks")),
         )

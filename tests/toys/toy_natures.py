@@ -5,6 +5,7 @@ It says so by events of its own: ``natures.start`` with the node's name, for ins
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from gns3server.plugin import (
     NodeState,
     NodeType,
     NodeUpdateSchema,
+    Port,
     ProcessNode,
     hookimpl,
     port_field,
@@ -32,6 +34,16 @@ LISTENER = """
 import os, signal, socket, sys
 if sys.argv[2] == "idle":
     signal.pause()
+cables = {}
+def wire(lports):
+    for lport in [*cables]:
+        if lport not in lports:
+            cables.pop(lport).close()
+    for lport in lports:
+        if lport not in cables:
+            cables[lport] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            cables[lport].bind(("127.0.0.1", int(lport)))
+wire(sys.argv[3:])
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(sys.argv[1])
 if sys.argv[2] == "deaf":
@@ -39,10 +51,17 @@ if sys.argv[2] == "deaf":
 listener.listen()
 while True:
     client, _ = listener.accept()
-    if client.recv(4) == b"quit":
-        sys.exit(0)
+    with client:
+        word, *lports = client.recv(4096).decode().split() or [""]
+        if word == "quit":
+            sys.exit(0)
+        if word == "wire":
+            wire(lports)
+            client.sendall(b"done")
 """
-"""Listens on a unix socket, unless it is idle or deaf, and ends when somebody says ``quit``."""
+"""Binds its cables and listens on a unix socket, unless it is idle or deaf. It ends when somebody
+says ``quit`` there; ``wire`` and UDP ports give it other cables.
+"""
 
 
 class CreateSchema(NodeCreateSchema):
@@ -143,13 +162,35 @@ class Tower(Talker, ProcessNode):
 
     async def launch_spec(self) -> LaunchSpec:
         """It listens, or is deaf."""
-        path = str(self.runtime_directory / "monitor")
+        path, lports = str(self.runtime_directory / "monitor"), self.lports
         return LaunchSpec(
-            argv=(sys.executable, "-c", LISTENER, path, self.properties["note"]),
+            argv=(sys.executable, "-c", LISTENER, path, self.properties["note"], *map(str, lports)),
             cwd=str(self.directory),
+            ports=tuple(Port("udp", lport) for lport in lports),
             sockets=(path,),
             ready_limit=0.5 if self.properties["note"] == "deaf" else 30,
         )
+
+    @property
+    def lports(self) -> list[int]:
+        """The UDP ports of its cables."""
+        return [nio.values["lport"] for nio in self.nios.values()]
+
+    async def wire_changed(self, adapter: int, port: int, nio: Nio | None) -> None:
+        """Say so, and change the cables of the process, unless that is frozen."""
+        await super().wire_changed(adapter, port, nio)
+        if self.state is NodeState.STARTED:
+            await self.rewire()
+
+    async def rewire(self) -> None:
+        """Give the process the cables that the node has now."""
+        path = self.runtime_directory / "monitor"
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(" ".join(["wire", *map(str, self.lports)]).encode())
+        if await reader.read() != b"done":
+            raise Conflict(f"VM {self.name!r} could not be rewired: reload it.")
+        writer.close()
+        await writer.wait_closed()
 
     async def suspend(self) -> None:
         """Freeze the process."""
@@ -157,9 +198,10 @@ class Tower(Talker, ProcessNode):
             await self.run.signal(signal.SIGSTOP)
 
     async def resume(self) -> None:
-        """Let it go on."""
+        """Let it go on, with the cables that it has now."""
         if self.run is not None:
             await self.run.signal(signal.SIGCONT)
+            await self.rewire()
 
     async def shut_down(self, deadline: float) -> None:
         """Say so."""

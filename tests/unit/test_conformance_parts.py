@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import socket
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,8 +16,17 @@ from typing import Any
 
 import pytest
 
-from gns3server.testing import TEST_VARIABLE, NodeTypeConformance, processes_of
+from gns3server.plugin_host.modules import PluginModules
+from gns3server.running.spec import Port
+from gns3server.testing import (
+    TEST_VARIABLE,
+    NodeTypeConformance,
+    PluginConformance,
+    processes_of,
+)
+from gns3server.testing.bound_ports import bound_ports
 from gns3server.testing.leftovers import kill_leftovers, nothing_left
+from gns3server.testing.loop_watch import LoopWatch
 from gns3server.testing.own_events import OwnEvents
 
 OURS, OTHER = "ours", "other"
@@ -71,10 +82,11 @@ async def test_a_test_has_one_deadline():
     assert suite.deadline == first
 
 
-def test_each_conformance_test_says_what_is_required():
+@pytest.mark.parametrize("suite", [NodeTypeConformance, PluginConformance])
+def test_each_conformance_test_says_what_is_required(suite):
     tests = [
         test
-        for name, test in inspect.getmembers(NodeTypeConformance, inspect.isfunction)
+        for name, test in inspect.getmembers(suite, inspect.isfunction)
         if name.startswith("test_")
     ]
     assert tests
@@ -147,3 +159,73 @@ def test_a_test_that_leaves_a_process_fails(tmp_path: Path) -> None:
     done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert "1 passed, 1 error" in done.stdout, done.stdout + done.stderr
     assert "processes were left behind, and killed: {" in done.stdout
+
+
+SUITE = """
+import pytest
+
+class TestMine:
+    gns3_requirements = True
+
+    def test_it_is_met(self): ...
+    def test_it_is_not_met(self): assert False
+    def test_it_is_not_needed(self): pytest.skip("does not apply: it has none")
+    def test_it_cannot_be_cleaned_up(self, dirty): ...
+
+@pytest.fixture
+def dirty():
+    yield
+    assert False
+
+def test_of_its_own(): ...
+"""
+
+REPORT = """\
+TestMine: 1 met, 1 not needed, 2 NOT MET
+    not met: it cannot be cleaned up
+    not met: it is not met
+"""
+
+
+def run_pytest(folder: Path, *options: str) -> str:
+    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *options]
+    env = {**os.environ, "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_the_report_tells_the_result_by_requirement(tmp_path: Path, workers: tuple[str]) -> None:
+    (tmp_path / "test_mine.py").write_text(SUITE)
+    said = run_pytest(tmp_path, *workers)
+    assert "= requirements of gns3server =" in said
+    assert REPORT in said
+
+
+def test_nothing_is_reported_where_there_is_no_suite(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text("def test_it(): ...")
+    said = run_pytest(tmp_path)
+    assert "1 passed" in said
+    assert "requirements" not in said
+
+
+def test_ports_are_those_of_the_processes_that_are_asked_about():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire, socket.socket() as console:
+        wire.bind(("127.0.0.1", 0))
+        console.bind(("127.0.0.1", 0))
+        udp, tcp = Port("udp", wire.getsockname()[1]), Port("tcp", console.getsockname()[1])
+        found = bound_ports([os.getpid()])
+        assert (udp in found, tcp in found) == (True, False)
+        console.listen()
+        assert tcp in bound_ports([os.getpid()])
+        assert udp not in bound_ports([os.getppid()])
+
+
+@pytest.mark.parametrize(("plugin", "held"), [(__name__, True), ("other", False)])
+async def test_only_code_of_plugins_is_said_to_hold_the_loop(plugin, held):
+    modules = PluginModules()
+    modules.add("mine", plugin)
+    with LoopWatch(modules).watching() as watch:
+        threading.Event().wait(2)
+    assert bool(watch.held) == held
+    assert all(place.startswith("the plugin 'mine', ") for place in watch.held)
