@@ -62,12 +62,12 @@ def main() -> None:
     raw = termios.tcgetattr(0)
     raw[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)
     while True:
-        show(f"\n\r{NAME}> ")
-        termios.tcsetattr(0, termios.TCSANOW, raw)
-        line = read_line()
-        termios.tcsetattr(0, termios.TCSANOW, cooked)
-        show("\n")
         try:
+            show(f"\n\r{NAME}> ")
+            termios.tcsetattr(0, termios.TCSANOW, raw)
+            line = read_line()
+            termios.tcsetattr(0, termios.TCSANOW, cooked)
+            show("\n")
             carry_out(line)
         except KeyboardInterrupt:
             show("\n")
