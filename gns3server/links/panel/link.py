@@ -66,6 +66,9 @@ class Link:
         try:
             await self._apply_capture(wanted.capture)
         finally:
+            if self._relay is not None:
+                # Not before: the capture would miss the first frames.
+                self._relay.start()
             if self.capture is None or self.capture.ended is not None:
                 self._sniff_no_more()
 

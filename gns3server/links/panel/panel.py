@@ -83,6 +83,8 @@ class Panel:
                 return_exceptions=True,
             )
             failed |= _reasons(dict(zip(wanted, results, strict=True)))
+        # Nothing is collected by itself, and what has failed leaves circles behind.
+        gc.collect()
         return {"number": number, "failed": failed}
 
     async def _status(self, _caller: Caller, _what: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -108,7 +110,7 @@ class Panel:
         self._control.tell(event, {"link": link_id, **what})
 
     def _caller_gone(self) -> None:
-        # Nothing is collected by itself, and connections leave circles behind.
+        # The same of connections.
         gc.collect()
         self._end_if_idle()
 

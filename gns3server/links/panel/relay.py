@@ -16,7 +16,7 @@ from gns3server.links.panel.wanted import WantedEnd, WantedLink
 
 
 class Relay:
-    """Relays a link from now on. To be made on the loop.
+    """Has the ports of a link from now on, and relays it once it is started.
 
     :param captured: called with the frames of both ends as they come.
     :raises OSError: a port is taken, or an address is not of this machine.
@@ -41,6 +41,9 @@ class Relay:
             Lane("second", FrameWriter(first), schedule),
         ]
         self.configure(wanted)
+
+    def start(self) -> None:
+        """Relay frames, those that wait already first. Idempotent. To be called on the loop."""
         for connection, lane in zip(self._sockets, self._lanes, strict=True):
             self._loop.add_reader(connection, partial(self._forward, connection.fileno(), lane))
 
