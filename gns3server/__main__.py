@@ -162,6 +162,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         command, daemon, pid, cleaning = (
             flags.pop(name, None) for name in ("command", "daemon", "pid", "clean")
         )
+        name = flags.pop("name", "")
+        if name and command != "demo":
+            raise SettingsError(f"{name!r} goes with demo")
         if cleaning and command != "doctor":
             raise SettingsError("--clean goes with doctor")
         if (daemon or pid) and command != "serve":
@@ -171,13 +174,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command == "serve":
             return run(config, pid_path, daemon=bool(daemon))
         with printing():
-            return report(command, config.current, cleaning=bool(cleaning))
+            return report(command, config.current, name=name, cleaning=bool(cleaning))
     except SettingsError as error:
         print(f"gns3server: {error}", file=sys.stderr)
         return 2
 
 
-def report(command: str, settings: Settings, *, cleaning: bool) -> int:
+def report(command: str, settings: Settings, *, name: str, cleaning: bool) -> int:
     """Run one of the commands that print something and end; returns the exit code.
 
     :raises SettingsError: an option means nothing to it.
@@ -196,7 +199,7 @@ def report(command: str, settings: Settings, *, cleaning: bool) -> int:
         return show_settings(settings)
     from gns3server.cli.demo import run_demo
 
-    return run_demo(settings)
+    return run_demo(settings, name)
 
 
 def plugin_settings() -> list[Setting]:

@@ -21,6 +21,7 @@ gns3server {__version__}: builds, wires and runs network labs. Drive it over HTT
   gns3server               serve on http://127.0.0.1:8000 until Ctrl+C
   gns3server --port 8080   serve on another port
   gns3server demo          two virtual PCs ping each other, every step shown
+  gns3server demo vlans    three in two VLANs of a switch; the server is killed
   gns3server plugins       what this server can run, and what is wrong with it
   gns3server doctor        what is wrong with its labs, files and machine
   gns3server settings      every setting, and where its value comes from
@@ -73,6 +74,9 @@ def make_parser() -> argparse.ArgumentParser:
         default="serve",
         help="serve (default); demo: two virtual PCs ping each other; plugins: what is installed; "
         "doctor: what is wrong; settings: every setting and where it comes from",
+    )
+    parser.add_argument(
+        "name", nargs="?", help="demo: vlans has a switch, and a server that is killed"
     )
     parser.add_argument("-v", "--version", action="version", version=__version__)
     add_settings(parser, "settings that can be given here as well", SERVER_SETTINGS)

@@ -7,22 +7,30 @@ with temporary directories. Everything is removed when it ends.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import re
-import shlex
 import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from gns3server.cli.demo_steps import (
+    ANSWER_SECONDS,
+    PROMPT,
+    REPLY,
+    DemoFailed,
+    Session,
+    check_plugins,
+    run_command,
+)
 from gns3server.consoles.client import ConsoleClient
 from gns3server.settings.errors import SettingsError
 from gns3server.settings.server import SECTION, SERVER_SETTINGS
 
 if TYPE_CHECKING:
-    from gns3server.http.client import Client
     from gns3server.settings.schema import Settings
+
+NAMES = ("vlans",)
+"""The other demos."""
 
 PLUGINS = ("udp", "vpcs")
 CONSOLES = (5101, 5199)
@@ -35,37 +43,7 @@ CHOSEN = ("host", "port", "ssl", "certfile", "certkey", "record", "state_path")
 UNUSED = ("log", "quiet", "debug", "keep_nodes")
 """Settings that mean nothing to it."""
 
-PROMPT = "VPCS> "
-REPLY = re.compile(r"icmp_seq=\d+ .*time=")
 PINGS = 5
-ANSWER_SECONDS = 20.0
-
-
-class DemoFailed(Exception):
-    """The demo cannot go on; the text says why and what to do."""
-
-
-class Session:
-    """Sends requests, and shows each as the curl command that a user would type."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    async def post(self, path: str, value: Any) -> Any:
-        """POST and show; returns the answer's value, ``None`` if it is empty."""
-        url, body = shlex.quote(self._client.url + path), shlex.quote(json.dumps(value))
-        print(f"\n$ curl -X POST {url} -d {body}")
-        answer = await self._client.post(path, value)
-        if answer.body:
-            print(answer.body.decode(), end="")
-        if answer.status >= 400:
-            raise DemoFailed(answer.json["message"])
-        return answer.json if answer.body else None
-
-    async def show_version(self) -> None:
-        """GET the version and show it."""
-        print(f"$ curl {self._client.url}/v1/version")
-        print((await self._client.get("/v1/version")).body.decode(), end="")
 
 
 async def build_lab(session: Session) -> list[int]:
@@ -81,15 +59,6 @@ async def build_lab(session: Session) -> list[int]:
     for vm in vms:
         await session.post(f"{base}/vpcs/vms/{vm['vm_id']}/start", {})
     return [vm["console"] for vm in vms]
-
-
-async def run_command(console: ConsoleClient, line: str) -> list[str]:
-    """Type a line on a console, and show it with what it prints."""
-    shown = (await console.run(line)).removesuffix(PROMPT).replace("\r", "\n")
-    lines = [text for text in shown.splitlines() if text.strip()]
-    print(f"\n$ telnet 127.0.0.1 {console.port}\n{PROMPT}{line}")
-    print("\n".join(lines))
-    return lines
 
 
 async def ping(consoles: list[ConsoleClient]) -> int:
@@ -117,23 +86,21 @@ async def session(settings: Settings) -> int:
         serving(LiveSettings(lambda **_: settings)) as server,
         Client(server.url) as client,
     ):
-        missing = set(PLUGINS) - {p.name for p in server.plugins.plugins if p.usable}
-        if missing:
-            raise DemoFailed(
-                f"the plugins {', '.join(sorted(missing))} are needed: "
-                "pip install ./plugins/udp ./plugins/vpcs"
-            )
+        check_plugins({p.name for p in server.plugins.plugins if p.usable}, PLUGINS)
         async with AsyncExitStack() as stack:
             ports = await build_lab(Session(client))
             opening = [ConsoleClient.open(port, PROMPT, ANSWER_SECONDS) for port in ports]
             return await ping([await stack.enter_async_context(one) for one in opening])
 
 
-def run_demo(settings: Settings) -> int:
-    """Run the demo; returns the exit code, 0 when all pings were answered.
+def run_demo(settings: Settings, name: str = "") -> int:
+    """Run a demo; returns the exit code, 0 when all went as it must.
 
-    :raises SettingsError: an option means nothing to it.
+    :param name: which one; by default the one that is in this module.
+    :raises SettingsError: there is no such demo, or an option means nothing to it.
     """
+    if name and name not in NAMES:
+        raise SettingsError(f"there is no demo {name!r}: leave it out, or write {NAMES[0]}")
     given = settings.flags.get(SECTION, {})
     for setting in SERVER_SETTINGS:
         if setting.name in given and setting.name in (*CHOSEN, *UNUSED):
@@ -143,25 +110,8 @@ def run_demo(settings: Settings) -> int:
             )
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     with tempfile.TemporaryDirectory(prefix="gns3server-demo-") as directory:
-        server = replace(
-            settings.server,
-            host="127.0.0.1",
-            port=0,
-            # Settings that guard or record this user's real server do not apply to the demo.
-            ssl=False,
-            auth=False,
-            record="",
-            projects_path=f"{directory}/projects",
-            project_directory="",
-            images_path=f"{directory}/images",
-            state_path=f"{directory}/state",
-            console_start_port_range=CONSOLES[0],
-            console_end_port_range=CONSOLES[1],
-            udp_start_port_range=UDP[0],
-            udp_end_port_range=UDP[1],
-        )
         try:
-            replies = asyncio.run(session(replace(settings, server=server)))
+            well, outcome = asyncio.run(_demo(name, in_directory(settings, directory)))
         except TimeoutError:
             print("\nThe demo has failed: a console did not answer in time.")
             return 1
@@ -171,5 +121,38 @@ def run_demo(settings: Settings) -> int:
         except KeyboardInterrupt:
             print("\nThe demo was interrupted; everything it started is stopped.")
             return 130
-    print(f"\n{replies} of {PINGS} pings were answered; everything the demo started is stopped.")
-    return 0 if replies == PINGS else 1
+    print(f"\n{outcome}; everything the demo started is stopped.")
+    return 0 if well else 1
+
+
+async def _demo(name: str, settings: Settings) -> tuple[bool, str]:
+    """Run a demo; returns whether all went as it must, and what to say of it."""
+    if name:
+        from gns3server.cli.demo_vlans import vlans
+
+        wrong = await vlans(settings)
+        return not wrong, "; ".join(wrong) or "All pings went as they must"
+    replies = await session(settings)
+    return replies == PINGS, f"{replies} of {PINGS} pings were answered"
+
+
+def in_directory(settings: Settings, directory: str) -> Settings:
+    """The settings of a demo's server, which keeps everything in a directory."""
+    server = replace(
+        settings.server,
+        host="127.0.0.1",
+        port=0,
+        # Settings that guard or record this user's real server do not apply to the demo.
+        ssl=False,
+        auth=False,
+        record="",
+        projects_path=f"{directory}/projects",
+        project_directory="",
+        images_path=f"{directory}/images",
+        state_path=f"{directory}/state",
+        console_start_port_range=CONSOLES[0],
+        console_end_port_range=CONSOLES[1],
+        udp_start_port_range=UDP[0],
+        udp_end_port_range=UDP[1],
+    )
+    return replace(settings, server=server)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,15 @@ def run():
     # Not the test's directory: the path of a unix socket has to be short.
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         yield lambda *args, **kwargs: stack.enter_context(running(Path(directory), *args, **kwargs))
+
+
+@pytest.fixture(scope="session")
+def vpcs_program():
+    """The path of the real VPCS; the test fails where there is none."""
+    found = shutil.which("vpcs")
+    if found is None:
+        pytest.fail("This test needs VPCS: sudo apt-get install vpcs")
+    return found
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gns3server.testing import NodeTypeConformance
+from gns3server.testing import NodeTypeConformance, PluginConformance
 
 
 class TestSwitch(NodeTypeConformance):
@@ -11,3 +11,7 @@ class TestSwitch(NodeTypeConformance):
 
 class TestHub(NodeTypeConformance):
     node_type = "ethernet_hub"
+
+
+class TestPlugin(PluginConformance):
+    plugin = "ethernet"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 
 import pytest
 from ethernet_lab import Lab, port
@@ -12,15 +11,6 @@ from ethernet_lab import Lab, port
 from gns3server.testing import ConsoleClient
 
 REPLY = re.compile(r"icmp_seq=\d+ .*time=")
-
-
-@pytest.fixture(scope="session")
-def vpcs_program():
-    """The path of the real VPCS; the test fails where there is none."""
-    found = shutil.which("vpcs")
-    if found is None:
-        pytest.fail("This test needs VPCS: sudo apt-get install vpcs")
-    return found
 
 
 async def pings(console, address, *, expected=True):
