@@ -24,7 +24,7 @@ from typing import Iterator
 
 ROOT = Path(__file__).resolve().parent
 OLDEST = (3, 11)
-PLUGINS = ("udp", "ethernet", "vpcs")
+PLUGINS = ("udp", "ethernet", "v2", "vpcs")
 SERVER = ("-e", ".", *(part for name in PLUGINS for part in ("-e", "./plugins/%s" % name)))
 TOX = ("tox>=4.30,<5", "tox-uv>=1.28,<2")
 APT = "apt-get install -y --no-install-recommends"

@@ -195,9 +195,11 @@ async def serving(
             )
             await asyncio.to_thread(note_address, settings.state_path, running.url)
             server.projects.start_always_on()
+            telling = tasks.own(host.tell_listening(server))
             try:
                 yield running
             finally:
+                telling.cancel()
                 await server.projects.shutdown(open_again=True)
                 server.bus.close()
                 streams.close()
@@ -240,7 +242,7 @@ async def _core(
         async def observe(event: str, project: Project) -> None:
             if event == "closed":
                 streams.end_project(project.id)
-            await host.observe(event, project)
+            await host.observe(event, project, server)
 
         def hurry() -> None:
             host.hurry()

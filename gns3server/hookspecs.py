@@ -103,7 +103,9 @@ def gns3_routes(  # type: ignore[empty-body]
 
 
 @hookspec
-def gns3_lifespan(server: Server) -> AbstractAsyncContextManager[None]:  # type: ignore[empty-body]
+def gns3_lifespan(  # type: ignore[empty-body]
+    server: Server, config: Mapping[str, Any]
+) -> AbstractAsyncContextManager[None]:
     """What the plugin needs while the server runs.
 
     Called once, before any project is opened and before the server listens. The context
@@ -112,22 +114,45 @@ def gns3_lifespan(server: Server) -> AbstractAsyncContextManager[None]:  # type:
     group in it that fails ends only the plugin.
 
     :param server: the running server.
+    :param config: as for :func:`gns3_node_types`.
     :returns: an asynchronous context manager.
     """
 
 
 @hookspec
-async def gns3_project_opened(project: Project) -> None:
+async def gns3_listening(server: Server) -> None:
+    """The server listens, and the projects that were open are open again.
+
+    Awaited, within ten seconds.
+
+    :param server: the running server.
+    """
+
+
+@hookspec
+async def gns3_project_opened(project: Project, server: Server) -> None:
     """A project was created or opened; also called when a starting server opens it again.
 
     Awaited, within ten seconds; cannot veto.
 
     :param project: the open project.
+    :param server: the running server.
     """
 
 
 @hookspec
-async def gns3_project_closing(project: Project) -> None:
+async def gns3_project_updated(project: Project, server: Server) -> None:
+    """A project has another name or path, or is temporary now, or no longer.
+
+    Awaited, within ten seconds; cannot veto.
+
+    :param project: the project, as it is now.
+    :param server: the running server.
+    """
+
+
+@hookspec
+async def gns3_project_closing(project: Project, server: Server) -> None:
     """A project is about to be closed or deleted (also at shutdown); its nodes still run.
 
     If the server was told to keep them, they go on running and the next server adopts them.
@@ -136,26 +161,29 @@ async def gns3_project_closing(project: Project) -> None:
     removed stays open, and :func:`gns3_project_closed` is not called.
 
     :param project: the project; nothing else works on it.
+    :param server: the running server.
     """
 
 
 @hookspec
-async def gns3_project_closed(project: Project) -> None:
+async def gns3_project_closed(project: Project, server: Server) -> None:
     """A project was closed or deleted; its directory may be gone.
 
     Awaited, within ten seconds; cannot veto.
 
     :param project: the closed project.
+    :param server: the running server.
     """
 
 
 @hookspec
-async def gns3_project_committed(project: Project) -> None:
+async def gns3_project_committed(project: Project, server: Server) -> None:
     """A project was committed: the directories of deleted nodes are gone.
 
     Awaited, within ten seconds; cannot veto.
 
     :param project: the project.
+    :param server: the running server.
     """
 
 

@@ -43,6 +43,7 @@ from gns3server.links.link import CaptureView, LinkEnd, LinkView
 from gns3server.nodes.nio import Nio, NioType
 from gns3server.nodes.node import Change, Node
 from gns3server.nodes.node_type import NodeType, TextFile
+from gns3server.nodes.presentation import Presentation
 from gns3server.nodes.process_node import ProcessNode
 from gns3server.nodes.states import NodeState
 from gns3server.nodes.store import Store
@@ -115,6 +116,7 @@ __all__ = [
     "OneOf",
     "PathText",
     "Port",
+    "Presentation",
     "ProcessNode",
     "Project",
     "ProjectEntry",

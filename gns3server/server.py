@@ -77,6 +77,14 @@ class Server:
         """
         self.bus.publish(plugin_event(name, "", values))
 
+    async def end(self, *, keep_nodes: bool) -> None:
+        """End the server, as a signal would; the next one opens again what is open now.
+
+        :param keep_nodes: leave everything that runs to the next server.
+        """
+        await self.projects.shutdown(open_again=True, keep_nodes=keep_nodes)
+        self.stopping.set()
+
     def events(self, project_id: str | None = None) -> AbstractContextManager[Listener[Event]]:
         """Listen to what happens, from now on: ``with server.events() as events``, then
         ``async for event in events``.

@@ -58,8 +58,16 @@ def find_node(call: Call) -> Node:
                 "create the VM first."
             )
     except NotFound as error:
+        if call.route.any_ids:
+            raise
         raise unknown_id("VM", node_id, error) from None
     return node
+
+
+def _project_of(call: Call, project_id: str) -> Project:
+    if call.route.any_ids:
+        return call.server.projects.get(project_id)
+    return find_project(call.server, project_id)
 
 
 def unknown_id(kind: str, text: str, error: NotFound) -> NotFound | InvalidRequest:
@@ -116,7 +124,7 @@ def _join(call: Call) -> None:
     if project_id is None or (call.route.damaged_too and project_id in damaged):
         return
     try:
-        project = call.found_project = find_project(call.server, project_id)
+        project = call.found_project = _project_of(call, project_id)
     except NotFound:
         if call.route.closed_too:
             return

@@ -219,6 +219,8 @@ class Route:
     :param closed_too: it works on closed projects as well; for a closed one, the call's
         ``found_project`` is ``None``, and nothing keeps it from being opened meanwhile.
     :param unknown_too: with ``closed_too``: the project need not be on record.
+    :param any_ids: an id in the path that is no UUID is answered as one that nothing has, with 404
+        instead of 400.
     :param changes: it changes something, so that a client that hangs up must not stop it
         halfway.
     :param stream: the handler makes the response itself.
@@ -262,6 +264,7 @@ class Route:
     damaged_too: bool = False
     closed_too: bool = False
     unknown_too: bool = False
+    any_ids: bool = False
     changes: bool = True
     stream: bool = False
     raw: bool = False

@@ -56,6 +56,10 @@ class Plug:
         )
 
 
+def nothing_else(_change: ProjectChange, _link_id: str) -> None:
+    """Add nothing to what is stored with a new link."""
+
+
 class ProjectLinks:
     """The links of a project.
 
@@ -116,11 +120,13 @@ class ProjectLinks:
         link_id: str | None = None,
         wanted_path: str = AUTO,
         seed: int | None = None,
+        join: Callable[[ProjectChange, str], None] = nothing_else,
     ) -> LinkView:
         """Make a link, and plug both ends in: all of it, or nothing.
 
         :param wanted_path: what is to be between the ends.
         :param seed: where the random numbers of its filters begin; random by default.
+        :param join: given the change and the id of the link, adds to what is stored.
         :raises NotFound: there is no such node.
         :raises Conflict: a port does not exist, is taken or takes no link, or the id is taken.
         :raises StorageFailed: it could not be written.
@@ -147,6 +153,7 @@ class ProjectLinks:
                 change.save_link(link)
                 change.then(partial(self._take_in, link, plugs))
                 change.tell(self._event("created", self._view(link, plugs)))
+                join(change, link.id)
             undo.pop_all()
         try:
             for plug in plugs:

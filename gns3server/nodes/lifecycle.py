@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from gns3server.nodes.nio import Nio
 from gns3server.nodes.node import Change, Node, check_properties
 from gns3server.nodes.states import NodeState, check_move
 from gns3server.ports import Use
+from gns3server.storage.change import ProjectChange
 from gns3server.storage.rows import NodeRow
 
 log = logging.getLogger(__name__)
@@ -184,9 +185,18 @@ async def leave(node: Node) -> None:
 # Changes -----------------------------------------------------------------------------
 
 
-async def update(node: Node, values: Mapping[str, Any]) -> dict[str, Any]:
+def nothing_else(_change: ProjectChange) -> None:
+    """Change nothing besides the node."""
+
+
+async def update(
+    node: Node,
+    values: Mapping[str, Any],
+    join: Callable[[ProjectChange], None] = nothing_else,
+) -> dict[str, Any]:
     """Apply a validated update body: all of it, or nothing.
 
+    :param join: adds to the change.
     :returns: what answers show of the node afterwards.
     :raises Conflict: the console port is taken, or the plugin refuses.
     :raises StorageFailed: the change could not be written.
@@ -207,6 +217,7 @@ async def update(node: Node, values: Mapping[str, Any]) -> dict[str, Any]:
             change.then(partial(ports.release, node.console, holder))
         change.save_node(row, prepared.files, node.directory)
         change.then(partial(_take, node, row))
+        join(change)
     shown = await node.shown()
     async with node.project.change(fact=True) as change:
         change.tell(node.view_event("updated", shown))

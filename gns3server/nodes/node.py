@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from gns3server.nodes.project_base import ProjectBase
 from gns3server.nodes.store import Store
 from gns3server.running.machine import Machine
 from gns3server.running.runtime import runtime_directory
+
+log = logging.getLogger(__name__)
 
 CORE_FIELDS = frozenset({"id", "name", "console"})
 """Fields of a create or update body that the core itself keeps; the rest are the plugin's."""
@@ -222,6 +225,16 @@ class Node(NodeCore):
         """
 
     # What an author may use ------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int | None, int]:
+        """How many adapters it has, and how many ports each of them."""
+        try:
+            return self.adapters, self.ports
+        except Exception:
+            # It must be possible to tell of a node whatever its plugin's code does.
+            log.exception("VM %s does not say what ports it has", self.id)
+            return super().shape
 
     @property
     def home(self) -> ProjectBase:

@@ -152,8 +152,15 @@ class NodeCore:
             properties=dict(self.properties),
             directory=self.project.node_directory(self.type.name, self.id),
             pids=self.pids,
+            adapters=self.shape[0],
+            ports=self.shape[1],
             wires=dict(self.wiring.nios),
         )
+
+    @property
+    def shape(self) -> tuple[int | None, int]:
+        """How many adapters it has, and how many ports each of them."""
+        return self.type.adapters, self.type.ports
 
     @property
     def pids(self) -> tuple[int, ...]:

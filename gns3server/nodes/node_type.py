@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, cast
 
 from marshmallow import Schema
 
 from gns3server.files.images import ImageKind
+from gns3server.nodes.presentation import Presentation
 from gns3server.running.machine import Machine
 
 HOT_WIRING = "hot_wiring"
@@ -76,6 +77,7 @@ class NodeType:
     :param text_files: files that its objects show.
     :param examine: says what its nodes run on a machine, such as the path and version of a program,
         or raises what their start would raise. ``gns3server doctor`` asks it.
+    :param presentation: what clients that draw labs show of its nodes.
     :param context: whatever the plugin's nodes share, such as its configuration.
     :param legacy_directory: pattern of its directory in projects from before 1.3.
     """
@@ -98,6 +100,7 @@ class NodeType:
     text_files: tuple[TextFile, ...] = ()
     legacy_directory: str = ""
     examine: Callable[[Machine], Awaitable[str]] | None = None
+    presentation: Presentation = field(default_factory=Presentation)
     context: Any = None
 
     @property

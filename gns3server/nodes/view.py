@@ -18,6 +18,8 @@ class NodeView:
     :param type: the name of its node type.
     :param properties: the values of the fields that its type has added.
     :param pids: the processes that run for it on its machine, its program first.
+    :param adapters: how many adapters it has; ``None`` if their number does not matter.
+    :param ports: how many ports each of these has.
     :param wires: what is plugged in, by adapter and port.
     :param values: its :meth:`~gns3server.nodes.node.Node.snapshot`, without texts of more than
         16 Ki characters; in events only, and empty in the event of its deletion.
@@ -32,6 +34,8 @@ class NodeView:
     properties: Mapping[str, Any]
     directory: Path
     pids: tuple[int, ...]
+    adapters: int | None
+    ports: int
     wires: Mapping[tuple[int, int], Nio]
     values: Mapping[str, Any] = field(default_factory=dict)
 

@@ -397,7 +397,7 @@ class PluginHost:
     async def _lifespan(self, plugin: Plugin, server: Server) -> AsyncIterator[None]:
         hook = "gns3_lifespan"
         lifespan = self._caller.lifespan(
-            partial(self._call, plugin, hook, server=server),
+            partial(self._call, plugin, hook, server=server, config=plugin.config),
             partial(self._lost_lifespan, plugin, hook),
         )
         try:
@@ -427,22 +427,26 @@ class PluginHost:
         self._caller.hurry()
         self._handlers.hurry()
 
-    async def observe(self, event: str, project: Project) -> None:
+    async def observe(self, event: str, project: Project, server: Server) -> None:
         """Tell the plugins that observe projects.
 
         A hook that fails is not called again; the rest of its plugin carries on.
         """
-        await self._observe(f"gns3_project_{event}", project)
+        await self._observe(f"gns3_project_{event}", project=project, server=server)
 
-    async def _observe(self, hook: str, project: Project, **arguments: Any) -> None:
+    async def tell_listening(self, server: Server) -> None:
+        """Tell the plugins that the server listens."""
+        await self._observe("gns3_listening", server=server)
+
+    async def _observe(self, hook: str, **arguments: Any) -> None:
         for plugin in self.plugins:
             if plugin.usable and hook in plugin.hooks:
                 try:
                     with on_behalf_of(plugin.name):
-                        call = partial(self._call, plugin, hook, project=project, **arguments)
+                        call = partial(self._call, plugin, hook, **arguments)
                         await self._caller.observe(call)
                 except Exception as error:
-                    if hook == NODE_EVENT and project.closed:
+                    if hook == NODE_EVENT and arguments["project"].closed:
                         log.info("plugin %s: an event of a closed project: %s", plugin.name, error)
                         continue
                     plugin.hooks = tuple(name for name in plugin.hooks if name != hook)
@@ -470,7 +474,7 @@ class PluginHost:
             async for event in listener:
                 project = server.projects.find(event.project_id)
                 if project is not None:
-                    await self._observe(NODE_EVENT, project, event=event)
+                    await self._observe(NODE_EVENT, project=project, event=event)
             if not listener.fell_behind:
                 return
             log.warning("plugins that observe nodes are too slow: they have missed events")

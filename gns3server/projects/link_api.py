@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 from gns3server.links.link import LinkEnd, LinkView
 from gns3server.links.project_links import ProjectLinks
@@ -10,6 +12,7 @@ from gns3server.nodes.limits import core_code
 from gns3server.nodes.project_base import ProjectBase
 from gns3server.nodes.store import Store
 from gns3server.projects.node_api import Turns
+from gns3server.storage.change import ProjectChange
 from gns3server.storage.rows import Owner
 
 
@@ -54,7 +57,12 @@ class Links:
 
     @core_code
     async def create(
-        self, ends: Sequence[LinkEnd], *, link_id: str | None = None, seed: int | None = None
+        self,
+        ends: Sequence[LinkEnd],
+        *,
+        link_id: str | None = None,
+        seed: int | None = None,
+        stored: Mapping[str, Any] = MappingProxyType({}),
     ) -> LinkView:
         """Make a link, and plug both ends in: all of it, or nothing.
 
@@ -64,14 +72,21 @@ class Links:
         :param ends: two ports of two nodes.
         :param link_id: its id; a new one by default.
         :param seed: where the random numbers of its filters begin; random by default.
+        :param stored: what its :meth:`store` begins with; in the same commit.
         :raises gns3server.errors.NotFound: there is no such node.
         :raises gns3server.errors.Conflict: a port does not exist, is taken or takes no link, or the
             id is taken.
         :raises gns3server.errors.StorageFailed: it could not be written.
         """
+
+        def join(change: ProjectChange, new_id: str) -> None:
+            store = Store(self._project.records, Owner("link", new_id))
+            for key, value in stored.items():
+                store.save(change, key, value)
+
         nodes = [end.node_id for end in ends]
         async with self._turn("create a link", *nodes, *([link_id] if link_id else [])):
-            return await self._members.create(ends, link_id=link_id, seed=seed)
+            return await self._members.create(ends, link_id=link_id, seed=seed, join=join)
 
     @core_code
     async def delete(self, link_id: str) -> None:

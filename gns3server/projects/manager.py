@@ -55,8 +55,8 @@ class ProjectManager:
     """The open projects, and the records of all of them.
 
     :param readers: threads that look at what clients name, and which may never answer.
-    :param observe: told what happens to a project: ``opened``, ``committed``, ``closing``,
-        ``closed``.
+    :param observe: told what happens to a project: ``opened``, ``updated``, ``committed``,
+        ``closing``, ``closed``.
     :param hurry: called when the server stops, to shorten what still takes time.
     """
 
@@ -345,6 +345,8 @@ class ProjectManager:
                     if (name, temporary) != (project.name, project.temporary):
                         await project.save(name, temporary)
                 project.be_in(real, given)
+            with holding(project.id):
+                await self._observe("updated", project)
 
     async def commit(self, project: Project) -> None:
         """Remove the directories of deleted nodes (contract 4.3).
@@ -393,12 +395,14 @@ class ProjectManager:
         async with self.alone_with(project_id):
             await self.damaged.delete(project_id, self._index, self.machine)
 
-    async def shutdown(self, *, open_again: bool) -> None:
+    async def shutdown(self, *, open_again: bool, keep_nodes: bool | None = None) -> None:
         """Stop all nodes and release all projects; temporary ones are deleted.
 
-        :param open_again: the next start opens the permanent ones again. With the setting
-            ``keep_nodes`` nothing is stopped or deleted then: the next start finds it all again.
+        :param open_again: the next start opens the permanent ones again.
+        :param keep_nodes: with ``open_again``, nothing is stopped or deleted: the next start finds
+            it all again. By default, the setting of that name says it.
         """
+        keep = self._config.current.server.keep_nodes if keep_nodes is None else keep_nodes
         self._entrance.closed = True
         self._hurry()
         asyncio.get_running_loop().call_later(
@@ -406,13 +410,16 @@ class ProjectManager:
         )
         async with LockRequest(self._opening, exclusive=True):
             await asyncio.gather(
-                *(self._shut_down(project, open_again=open_again) for project in self.projects)
+                *(
+                    self._shut_down(project, open_again=open_again, keep=open_again and keep)
+                    for project in self.projects
+                )
             )
 
-    async def _shut_down(self, project: Project, *, open_again: bool) -> None:
+    async def _shut_down(self, project: Project, *, open_again: bool, keep: bool) -> None:
         try:
             async with self._leaving(project):
-                if open_again and self._config.current.server.keep_nodes:
+                if keep:
                     await self._leave_running(project)
                 else:
                     keep_files = not project.temporary

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from marshmallow import ValidationError
 
-from gns3server.errors import InvalidRequest, LabError, NotFound
+from gns3server.errors import Conflict, InvalidRequest, LabError, NotFound
 from gns3server.nodes import lifecycle
 from gns3server.nodes.holding import held
 from gns3server.nodes.limits import core_code
 from gns3server.nodes.node import Node
+from gns3server.nodes.node_type import NodeType
+from gns3server.nodes.parked import parked_type
 from gns3server.nodes.project_base import ProjectServices
+from gns3server.nodes.store import Store
 from gns3server.nodes.view import NodeView
 from gns3server.projects.layout import Layout
 from gns3server.projects.nodes import ProjectNodes
+from gns3server.storage.change import ProjectChange
+
+TYPE_NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
+"""What the name of a node type looks like that no plugin offers."""
 
 
 class Turns(Protocol):
@@ -79,12 +88,14 @@ class Nodes:
         values: Mapping[str, Any],
         *,
         layout: Mapping[str, Any] = MappingProxyType({}),
+        stored: Mapping[str, Any] = MappingProxyType({}),
     ) -> NodeView:
         """Create a node.
 
         :param values: what the type's v1 route takes, in the same words: ``name``, and ``vm_id``,
             ``console`` and others where they matter.
         :param layout: where it is drawn, as for ``project.layout.set``; in the same commit.
+        :param stored: what its :meth:`store` begins with; in the same commit.
         :raises gns3server.errors.NotFound: no plugin offers the type.
         :raises gns3server.errors.InvalidRequest: a value is unfit.
         :raises gns3server.errors.Conflict: the id or the console is taken, or no room is left.
@@ -101,15 +112,74 @@ class Nodes:
             raise InvalidRequest(
                 f"The values of the new VM are unfit: {error.messages}."
             ) from error
-        wanted = body.get("id")
-        async with self._turn("create", *([wanted] if isinstance(wanted, str) else [])):
-            return (await self._members.create(node_type, body, place)).view()
+        return await self._make(node_type, body, place, stored)
 
     @core_code
-    async def update(self, node_id: str, values: Mapping[str, Any]) -> NodeView:
+    async def park(
+        self,
+        type_name: str,
+        name: str,
+        *,
+        node_id: str | None = None,
+        layout: Mapping[str, Any] = MappingProxyType({}),
+        stored: Mapping[str, Any] = MappingProxyType({}),
+    ) -> NodeView:
+        """Keep a place for a node whose type no plugin of this server offers.
+
+        It cannot be started. Links may end at it, at any port. It becomes a node like others at an
+        opening of its project for which a plugin offers its type.
+
+        :param layout: where it is drawn, as for :meth:`create`.
+        :param stored: what its :meth:`store` begins with.
+        :raises gns3server.errors.InvalidRequest: that cannot be the name of a type.
+        :raises gns3server.errors.Conflict: a plugin offers the type, the id is taken, or there are
+            too many nodes.
+        :raises gns3server.errors.StorageFailed: it could not be written; there is no such node.
+        """
+        if type_name in self._shared.registry.node_types:
+            raise Conflict(f"A plugin offers the type {type_name!r}: create the VM as one of it.")
+        if re.fullmatch(TYPE_NAME, type_name) is None:
+            raise InvalidRequest(f"{type_name!r:.80} cannot be the name of a type of VMs.")
+        body = {"name": name, "id": node_id}
+        place = self._layout.checked(layout)
+        return await self._make(replace(parked_type(type_name), console=False), body, place, stored)
+
+    async def _make(
+        self,
+        node_type: NodeType,
+        body: Mapping[str, Any],
+        place: Mapping[str, Any],
+        stored: Mapping[str, Any],
+    ) -> NodeView:
+        def join(change: ProjectChange, node_id: str) -> None:
+            for key, value in stored.items():
+                self._members.store(node_id).save(change, key, value)
+
+        wanted = body.get("id")
+        async with self._turn("create", *([wanted] if isinstance(wanted, str) else [])):
+            return (await self._members.create(node_type, body, place, join)).view()
+
+    def store(self, node_id: str) -> Store:
+        """Durable values that the calling plugin keeps with a node.
+
+        :raises gns3server.errors.NotFound: there is no such node.
+        """
+        return self._find(node_id).store
+
+    @core_code
+    async def update(
+        self,
+        node_id: str,
+        values: Mapping[str, Any],
+        *,
+        layout: Mapping[str, Any] = MappingProxyType({}),
+        stored: Mapping[str, Any] = MappingProxyType({}),
+    ) -> NodeView:
         """Change a node: all of what is given, or nothing.
 
         :param values: what the type's v1 route takes, in the same words.
+        :param layout: what changes about how it is drawn, as for ``project.layout.set``.
+        :param stored: what changes in its :meth:`store`.
         :raises gns3server.errors.NotFound: there is no such node.
         :raises gns3server.errors.InvalidRequest: a value is unfit.
         :raises gns3server.errors.Conflict: the console is taken, or the plugin refuses.
@@ -121,7 +191,14 @@ class Nodes:
             except ValidationError as error:
                 text = f"The values of {node.title} are unfit: {error.messages}."
                 raise InvalidRequest(text) from error
-            await lifecycle.update(node, body)
+            place = self._layout.checked(layout)
+
+            def join(change: ProjectChange) -> None:
+                self._layout.place(change, node_id, place)
+                for key, value in stored.items():
+                    node.store.save(change, key, value)
+
+            await lifecycle.update(node, body, join)
             return node.view()
 
     @core_code
@@ -169,6 +246,32 @@ class Nodes:
         """
         async with self._alone("reload", node_id) as node:
             await lifecycle.reload(node)
+
+    @core_code
+    async def suspend(self, node_id: str) -> None:
+        """Freeze a started node; a suspended one is left alone.
+
+        :raises gns3server.errors.NotFound: there is no such node.
+        :raises gns3server.errors.Conflict: it is not started, or its type cannot do that.
+        """
+        async with self._alone("suspend", node_id) as node:
+            self._check_suspends(node)
+            await lifecycle.suspend(node)
+
+    @core_code
+    async def resume(self, node_id: str) -> None:
+        """Let a suspended node go on; a started one is left alone.
+
+        :raises gns3server.errors.NotFound: there is no such node.
+        :raises gns3server.errors.Conflict: it is stopped, or its type cannot do that.
+        """
+        async with self._alone("resume", node_id) as node:
+            self._check_suspends(node)
+            await lifecycle.resume(node)
+
+    def _check_suspends(self, node: Node) -> None:
+        if "suspend" not in node.type.capabilities:
+            raise Conflict(f"{node.title} cannot be suspended: a {node.type.title} cannot do that.")
 
     @core_code
     async def start_all(self) -> Mapping[str, str]:

@@ -17,11 +17,17 @@ from gns3server.nodes.node import Change, Node, check_properties
 from gns3server.nodes.node_type import NodeType, Numbers
 from gns3server.nodes.project_base import ProjectBase, ProjectServices
 from gns3server.nodes.states import NodeState
+from gns3server.nodes.store import Store
 from gns3server.places import paths
 from gns3server.places.legacy import LegacyNode, convert
 from gns3server.ports import Holder, Use
 from gns3server.projects.layout import Layout
-from gns3server.storage.rows import NodeRow
+from gns3server.storage.change import ProjectChange
+from gns3server.storage.rows import NodeRow, Owner
+
+
+def nothing_else(_change: ProjectChange, _node_id: str) -> None:
+    """Add nothing to what is stored with a new node."""
 
 
 class ProjectNodes:
@@ -75,6 +81,10 @@ class ProjectNodes:
         """The nodes that links join to a node."""
         return self._links.neighbours(node_id)
 
+    def store(self, node_id: str) -> Store:
+        """The values that the calling plugin keeps with a node, which may still be made."""
+        return Store(self._project.records, Owner("node", node_id))
+
     def restore(self, node: Node) -> bool:
         """Take in a node that was read from disk, unless its id is open in another project."""
         if node.id in self._shared.node_ids:
@@ -94,10 +104,12 @@ class ProjectNodes:
         node_type: NodeType,
         values: Mapping[str, Any],
         layout: Mapping[str, Any] = MappingProxyType({}),
+        join: Callable[[ProjectChange, str], None] = nothing_else,
     ) -> Node:
         """Create a node from a validated body.
 
         :param layout: where it is drawn, checked.
+        :param join: given the change and the id of the node, adds to what is stored.
         :raises Conflict: the id or the console is taken, or no port, number or room is left.
         :raises StorageFailed: it could not be written; there is no such node.
         """
@@ -106,7 +118,8 @@ class ProjectNodes:
         number: int | None = None
         try:
             number = self._take_number(node_type)
-            node = await self._make(node_type, node_id, number, values, layout)
+            node = await self._make(node_type, node_id, number, values)
+            await self._store(node, values, layout, join)
         except BaseException:
             if node_id in self._nodes:
                 # It was made and told, but one of its files is not in place.
@@ -158,7 +171,6 @@ class ProjectNodes:
         node_id: str,
         number: int | None,
         values: Mapping[str, Any],
-        layout: Mapping[str, Any],
     ) -> Node:
         console = await self._take_console(node_type, node_id, values.get("console"))
         record = NodeRow(
@@ -171,6 +183,15 @@ class ProjectNodes:
         )
         node: Node = node_type.node_class(self._project, node_type, record)
         node.fresh = node.calls.is_overridden("created")
+        return node
+
+    async def _store(
+        self,
+        node: Node,
+        values: Mapping[str, Any],
+        layout: Mapping[str, Any],
+        join: Callable[[ProjectChange, str], None],
+    ) -> None:
         prepared = await node.calls.run("prepare", values, expect=Change)
         node.properties.update(prepared.properties)
         check_properties(node, node.properties)
@@ -180,7 +201,7 @@ class ProjectNodes:
             change.then(partial(self._take_in, node))
             change.tell(event)
             self._layout.place(change, node.id, layout)
-        return node
+            join(change, node.id)
 
     async def _take_console(
         self, node_type: NodeType, node_id: str, wanted: int | None

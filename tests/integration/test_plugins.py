@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from api_calls import new_project
+from waiting import until
 
 from gns3server import hookspecs
 from gns3server.http.client import Client
@@ -432,9 +433,19 @@ async def observe(hook, project):
     assert facts() == before
     CALLS.append(before)
 
+LISTENING = []
+
+@hookimpl
+async def gns3_listening(server):
+    LISTENING.append("gns3_listening")
+
 @hookimpl
 async def gns3_project_opened(project):
     await observe("gns3_project_opened", project)
+
+@hookimpl
+async def gns3_project_updated(project):
+    await observe("gns3_project_updated", project)
 
 @hookimpl
 async def gns3_project_closing(project):
@@ -454,7 +465,14 @@ async def test_hooks_are_called_in_order_and_at_their_moments(gns3_serving, faul
     """Every hook, over the life of a server and the start of the next one."""
     point = faulty_plugin(RECORDER, name="toy", source="toy_emulator.py")
     async with gns3_serving(plugins=[point]) as server:
-        client, calls = server.client, importlib.import_module(point.value).CALLS
+        recorder = importlib.import_module(point.value)
+        client, calls, listening = server.client, recorder.CALLS, recorder.LISTENING
+
+        async def told_that_it_listens():
+            return len(listening) == 1
+
+        # Nobody waits for that one, so it has no place in the order of the others.
+        await until(told_that_it_listens)
         called_at_start = list(calls)
         for name in ("closed-one", "deleted-one", "left-one"):
             project = (await client.post("/v1/projects", {"name": name})).json["project_id"]
@@ -462,6 +480,7 @@ async def test_hooks_are_called_in_order_and_at_their_moments(gns3_serving, faul
             toy = (await client.post(f"{path}/toy/vms", {"name": "toy"})).json["vm_id"]
             assert (await client.post(f"{path}/toy/vms/{toy}/start")).status == 204
             if name == "closed-one":
+                await client.request("PUT", path, {"name": "renamed"})
                 await server.running.server.projects.commit(
                     server.running.server.projects.get(project)
                 )
@@ -485,9 +504,10 @@ async def test_hooks_are_called_in_order_and_at_their_moments(gns3_serving, faul
     assert calls == [
         *called_at_start,
         "gns3_project_opened closed-one open there",
-        "gns3_project_committed closed-one open there started",
-        "gns3_project_closing closed-one open there started",
-        "gns3_project_closed closed-one closed there stopped",
+        "gns3_project_updated renamed open there started",
+        "gns3_project_committed renamed open there started",
+        "gns3_project_closing renamed open there started",
+        "gns3_project_closed renamed closed there stopped",
         "gns3_project_opened deleted-one open there",
         "gns3_project_closing deleted-one open there started",
         "gns3_project_closed deleted-one closed gone stopped",
@@ -506,7 +526,7 @@ async def test_hooks_are_called_in_order_and_at_their_moments(gns3_serving, faul
     ]
     # A hook that is added must be added here; that of nodes, which nobody waits for, has an
     # observer of its own (test_plugin_api).
-    called = {call.split()[0] for call in calls if call.startswith("gns3_")}
+    called = {call.split()[0] for call in [*calls, *listening] if call.startswith("gns3_")}
     assert called == set(HOOKS) - {"gns3_node_event"}
 
 

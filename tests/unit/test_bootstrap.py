@@ -194,7 +194,8 @@ def test_serve_installs_everything_and_becomes_the_server(machine):
     assert outcome.code == 0
     assert outcome.called("-m venv")
     assert outcome.called(
-        "pip install", "-e . -e ./plugins/udp -e ./plugins/ethernet -e ./plugins/vpcs"
+        "pip install",
+        "-e . -e ./plugins/udp -e ./plugins/ethernet -e ./plugins/v2 -e ./plugins/vpcs",
     )
     assert outcome.output.endswith("gns3server got --port 8080\n")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from gns3server.plugin import NodeType, Route, hookimpl
+from gns3server.plugin import NodeType, Presentation, Route, hookimpl
 from gns3server_ethernet.node import EthernetHub, EthernetSwitch
 from gns3server_ethernet.routes import routes
 from gns3server_ethernet.schemas import (
@@ -51,6 +51,12 @@ def gns3_node_types() -> list[NodeType]:
         NodeType(
             name="ethernet_switch",
             title="Ethernet switch",
+            presentation=Presentation(
+                symbol="ethernet_switch",
+                category="switch",
+                name_format="Switch{0}",
+                known_as="ethernet_switch",
+            ),
             node_class=EthernetSwitch,
             create_schema=SwitchCreateSchema,
             update_schema=SwitchUpdateSchema,
@@ -63,6 +69,9 @@ def gns3_node_types() -> list[NodeType]:
         NodeType(
             name="ethernet_hub",
             title="Ethernet hub",
+            presentation=Presentation(
+                symbol="hub", category="switch", name_format="Hub{0}", known_as="ethernet_hub"
+            ),
             node_class=EthernetHub,
             create_schema=HubCreateSchema,
             update_schema=HubUpdateSchema,

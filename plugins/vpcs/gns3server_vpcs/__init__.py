@@ -11,7 +11,7 @@ from typing import Any
 
 from marshmallow import Schema
 
-from gns3server.plugin import NioType, NodeType, PathText, TextFile, hookimpl
+from gns3server.plugin import NioType, NodeType, PathText, Presentation, TextFile, hookimpl
 from gns3server_vpcs.binary import BinaryProbe
 from gns3server_vpcs.node import SCRIPT, VpcsContext, VpcsNode
 from gns3server_vpcs.schemas import (
@@ -61,6 +61,7 @@ def gns3_node_types(config: Mapping[str, Any]) -> list[NodeType]:
             text_files=(TextFile(name=SCRIPT, text="startup_script", path="startup_script_path"),),
             legacy_directory="vpcs/pc-{id}",
             examine=context.describe,
+            presentation=Presentation(symbol="vpcs_guest", name_format="PC{0}", known_as="vpcs"),
             context=context,
         )
     ]

@@ -80,6 +80,7 @@ class Page:
 PAGES = (
     Page("plugins/ethernet/README.rst", "clone"),
     Page("plugins/udp/README.rst", "clone"),
+    Page("plugins/v2/README.rst", "clone"),
     Page("plugins/vpcs/README.rst", "clone"),
     Page("docs/install.rst", "clone"),
     Page("docs/tutorial.rst", "gns3server-web"),

@@ -1,0 +1,141 @@
+"""Making nodes: from templates, from requests, and as copies of others."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from gns3server.plugin import InvalidRequest, NodeType, NodeView, Project
+from gns3server_v2.state import KEY, ProjectState
+
+KEPT = (
+    "locked",
+    "console_type",
+    "console_auto_start",
+    "port_name_format",
+    "port_segment_size",
+    "first_port_name",
+    "custom_adapters",
+    "template_id",
+)
+"""Values of a node that the core does not know: they are kept for clients."""
+
+PLACED = ("x", "y", "z", "symbol", "label")
+"""Values of a node that are the core's layout."""
+
+OWN_FIELDS = frozenset({"vm_id", "name", "console"})
+"""Fields of a type's schemas that are no properties."""
+
+FIRST_SCRIPT = "set pcname %h\n"
+"""What a new virtual PC runs whose template says nothing else: its prompt is then its name."""
+
+
+def free_name(taken: set[str], wanted: str, template_name: str = "") -> str:
+    """A name that no node of a project has.
+
+    :param wanted: the name, or a pattern with ``{0}`` for a number and ``{name}``.
+    :param template_name: what ``{name}`` stands for.
+    """
+    pattern = wanted.replace("{name}", template_name)
+    if "{0}" not in pattern:
+        if pattern not in taken:
+            return pattern
+        pattern += "-{0}"
+    number = 1
+    while (name := pattern.replace("{0}", str(number))) in taken:
+        number += 1
+    return name
+
+
+@contextmanager
+def naming(
+    state: ProjectState, project: Project, wanted: str, template_name: str = ""
+) -> Iterator[str]:
+    """A free name, which nobody else gets while the context lasts."""
+    taken = {node.name for node in project.nodes} | state.coming
+    name = free_name(taken, wanted, template_name)
+    state.coming.add(name)
+    try:
+        yield name
+    finally:
+        state.coming.discard(name)
+
+
+def sorted_properties(
+    properties: Mapping[str, Any], fields: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The properties that a type takes, and those that are only kept.
+
+    :param fields: the fields of the type's schema.
+    """
+    names = {field.data_key or name for name, field in fields.items()} - OWN_FIELDS
+    taken = {key: value for key, value in properties.items() if key in names}
+    return taken, {key: value for key, value in properties.items() if key not in names}
+
+
+async def make_node(
+    project: Project,
+    state: ProjectState,
+    kind: NodeType,
+    *,
+    name: str,
+    body: Mapping[str, Any],
+    node_id: str | None = None,
+) -> NodeView:
+    """Make a node, whose event tells all of it.
+
+    :param name: its name, which is free.
+    :param body: the other values, in the words of the wire.
+    """
+    new_id = node_id or str(uuid.uuid4())
+    properties, rest = sorted_properties(body.get("properties") or {}, kind.create_schema().fields)
+    values: dict[str, Any] = {"vm_id": new_id, "name": name, **properties}
+    if kind.console and body.get("console") is not None:
+        values["console"] = body["console"]
+    kept = {key: body[key] for key in KEPT if body.get(key) is not None}
+    if rest:
+        kept["properties"] = rest
+    layout = {"z": 1, **{key: body[key] for key in PLACED if body.get(key) is not None}}
+    # The event of the creation tells it.
+    before = state.nodes.get(new_id)
+    state.nodes.setdefault(new_id, kept)
+    try:
+        return await project.nodes.create(kind.name, values, layout=layout, stored={KEY: kept})
+    except BaseException:
+        if before is None:
+            state.nodes.pop(new_id, None)
+        raise
+
+
+def from_template(template: Mapping[str, Any], kind: NodeType) -> dict[str, Any]:
+    """The values of a node that a template stands for, but for its name and place."""
+    core = {"template_id", "template_type", "name", "category", "symbol", "default_name_format"}
+    settings = {
+        key: value
+        for key, value in template.items()
+        if key not in core | {"builtin", "compute_id", "properties"}
+    }
+    top = {key: settings.pop(key) for key in KEPT if key in settings}
+    properties = {**template.get("properties", {}), **settings}
+    if kind.name == "vpcs":
+        properties = {"startup_script": FIRST_SCRIPT, **properties}
+    return {
+        **top,
+        "template_id": template["template_id"],
+        "symbol": template["symbol"],
+        "properties": {
+            key: value for key, value in properties.items() if key != "base_script_file"
+        },
+    }
+
+
+def check_port_names(body: Mapping[str, Any]) -> None:
+    """Refuse what cannot be kept of a node.
+
+    :raises InvalidRequest: says what.
+    """
+    symbol = body.get("symbol")
+    if symbol is not None and not symbol.isprintable():
+        raise InvalidRequest("Invalid request: symbol: must be printable.")

@@ -1,0 +1,109 @@
+"""The hooks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from marshmallow import Schema
+
+from gns3server.plugin import ErrorShape, Project, Route, Server, hookimpl
+from gns3server_v2 import (
+    computes,
+    drawings,
+    links,
+    nodes,
+    notifications,
+    projects,
+    templates,
+    version,
+)
+from gns3server_v2.pictures import own_pictures
+from gns3server_v2.saved import save
+from gns3server_v2.settings import V2ConfigSchema
+from gns3server_v2.shapes import ERRORS
+from gns3server_v2.state import KEY, enter, leave, state_of
+from gns3server_v2.watching import place_node, watching
+from gns3server_v2.wording import PROJECT_VALUES, open_project
+
+MODULES = (version, computes, projects, nodes, links, drawings, templates, notifications)
+
+
+@hookimpl
+def gns3_config_schema() -> type[Schema]:
+    """What can be set."""
+    return V2ConfigSchema
+
+
+@hookimpl
+def gns3_routes() -> list[Route | ErrorShape]:
+    """All that clients can ask for."""
+    return [ERRORS, *(route for module in MODULES for route in module.ROUTES)]
+
+
+@hookimpl
+@asynccontextmanager
+async def gns3_lifespan(server: Server, config: Mapping[str, Any]) -> AsyncIterator[None]:
+    """Keep what is known of the server, and look after its projects."""
+    await asyncio.to_thread(own_pictures)
+    state = enter(server, config)
+    state.templates = templates.Templates(state)
+    try:
+        async with watching(state):
+            yield
+    finally:
+        leave(server)
+
+
+@hookimpl
+async def gns3_listening(server: Server) -> None:
+    """Open the projects that are to be open, and start the nodes that are to run."""
+    state = state_of(server)
+    for entry in server.projects.list_all():
+        shown = await projects.describe(state, entry)
+        if shown["auto_open"] and entry.status != "damaged":
+            await projects.bring_up(state, entry.id)
+
+
+@hookimpl
+async def gns3_project_opened(project: Project, server: Server) -> None:
+    """Take in what is kept of a project, and tell of it."""
+    state = state_of(server)
+    own = await state.of(project)
+    action = "project.opened"
+    if own.settings is None:
+        action = "project.created"
+        own.settings = state.coming.get(project.id, dict(PROJECT_VALUES))
+        await project.store.set(KEY, own.settings)
+    state.tell(action, open_project(project, own))
+    for view in project.nodes:
+        if view.id not in own.nodes:
+            await place_node(state, view)
+
+
+@hookimpl
+async def gns3_project_updated(project: Project, server: Server) -> None:
+    """Tell of a project's new name."""
+    state = state_of(server)
+    state.tell("project.updated", open_project(project, await state.of(project)))
+
+
+@hookimpl
+async def gns3_project_closing(project: Project, server: Server) -> None:
+    """Write the file that describes the project while it is closed."""
+    state = state_of(server)
+    await state.of(project)
+    await save(state, project)
+
+
+@hookimpl
+async def gns3_project_closed(project: Project, server: Server) -> None:
+    """Tell that a project is closed, and perhaps deleted."""
+    state = state_of(server)
+    shown = {**open_project(project, state.peek(project.id)), "status": "closed"}
+    state.forget(project.id)
+    state.tell("project.closed", shown)
+    if all(entry.id != project.id for entry in server.projects.list_all()):
+        state.tell("project.deleted", shown)

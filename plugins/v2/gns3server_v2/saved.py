@@ -1,0 +1,197 @@
+"""``project.gns3``: what a project is, in a file that other servers read, and that tells of closed
+projects here. It is written whenever a project is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gns3server.plugin import Call, LinkView, Project, ProjectEntry
+from gns3server_v2.link_wording import link_object
+from gns3server_v2.names import ALWAYS_STARTED
+from gns3server_v2.ports import foreign_ports
+from gns3server_v2.state import ServerState, state_of
+from gns3server_v2.wording import FILE_NAME, PROJECT_VALUES, NodeWording, project_object
+
+log = logging.getLogger(__name__)
+
+REVISION = 9
+"""The format of the file."""
+
+LARGEST = 64 * 1024 * 1024
+"""How large the file may be."""
+
+NOT_SAVED = frozenset(
+    {"project_id", "status", "ports", "command_line", "node_directory", "console_host"}
+)
+"""What a file leaves out of a node: it is known without, or is of one server only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a file says of a project."""
+
+    name: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    topology: Mapping[str, Any] = field(default_factory=dict)
+
+    def objects(self, kind: str) -> list[dict[str, Any]]:
+        """The nodes, links or drawings."""
+        found = self.topology.get(kind, [])
+        return [dict(each) for each in found if isinstance(each, Mapping)]
+
+
+NOTHING = Saved()
+
+
+def document(state: ServerState, project: Project) -> dict[str, Any]:
+    """What the file of an open project says."""
+    kept, wording = state.peek(project.id), NodeWording(state, "")
+    nodes = [wording.node(project, view) for view in project.nodes]
+    drawings = [{"drawing_id": key, **drawing} for key, drawing in kept.drawings.items()]
+    values = kept.settings or {}
+    return {
+        "name": project.name or "",
+        "project_id": project.id,
+        "revision": REVISION,
+        "type": "topology",
+        "version": state.config["version"],
+        **{key: values.get(key, default) for key, default in PROJECT_VALUES.items()},
+        "topology": {
+            "computes": [],
+            "drawings": drawings,
+            "links": [_saved_link(link, kept.links.get(link.id, {})) for link in project.links],
+            "nodes": [
+                {key: value for key, value in node.items() if key not in NOT_SAVED}
+                for node in nodes
+            ],
+        },
+    }
+
+
+def _saved_link(view: LinkView, kept: Mapping[str, Any]) -> dict[str, Any]:
+    link = link_object(view, kept)
+    return {key: link[key] for key in ("link_id", "nodes", "filters", "link_style", "suspend")}
+
+
+async def save(state: ServerState, project: Project) -> None:
+    """Write the file of a project. If that fails, the log says so: nothing else is lost."""
+    text = json.dumps(document(state, project), indent=4, sort_keys=True)
+    try:
+        await asyncio.to_thread(_write, Path(project.path) / FILE_NAME, text)
+    except OSError as error:
+        log.warning("%s of project %s was not written: %s", FILE_NAME, project.id, error)
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".gns3-")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+async def saved(state: ServerState, entry: ProjectEntry) -> Saved:
+    """What the file of a closed project says; nothing if it has none that can be read."""
+    return await asyncio.to_thread(_read, state.files, entry.path / FILE_NAME)
+
+
+def _read(known: dict[Path, tuple[Any, Saved]], path: Path) -> Saved:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if path in known and known[path][0] == stamp:
+                return known[path][1]
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ValueError("it is too large")
+        found = _parsed(json.loads(content))
+    except (OSError, ValueError, RecursionError) as error:
+        if not isinstance(error, FileNotFoundError):
+            log.info("%s cannot be used: %s", path, error)
+        known.pop(path, None)
+        return NOTHING
+    known[path] = stamp, found
+    return found
+
+
+def _parsed(value: Any) -> Saved:
+    if not isinstance(value, Mapping):
+        raise ValueError("it is no object")
+    name, topology = value.get("name"), value.get("topology")
+    return Saved(
+        name if isinstance(name, str) and name else None,
+        {key: value[key] for key in PROJECT_VALUES if key in value},
+        topology if isinstance(topology, Mapping) else {},
+    )
+
+
+async def closed_project(state: ServerState, entry: ProjectEntry) -> dict[str, Any]:
+    """A project that is not open."""
+    found = await saved(state, entry)
+    return project_object(entry.id, found.name, str(entry.path), "closed", found.values)
+
+
+async def of_closed(call: Call) -> Saved:
+    """What is known of the closed project that the path names."""
+    state = state_of(call.server)
+    for entry in call.server.projects.list_all():
+        if entry.id == call.project_id:
+            return await saved(state, entry)
+    return NOTHING
+
+
+async def drawings_of(call: Call) -> list[Mapping[str, Any]]:
+    """The drawings of the closed project that the path names."""
+    found = (await of_closed(call)).objects("drawings")
+    return [{**drawing, "project_id": call.project_id} for drawing in found]
+
+
+async def nodes_of(call: Call) -> list[Mapping[str, Any]]:
+    """The nodes of the closed project that the path names."""
+    found = (await of_closed(call)).objects("nodes")
+    return [
+        {
+            **node,
+            "project_id": call.project_id,
+            "status": "started" if node.get("node_type") in ALWAYS_STARTED else "stopped",
+            "ports": foreign_ports(node),
+            "command_line": "",
+            "node_directory": None,
+            "console_host": call.server.settings.console_host,
+        }
+        for node in found
+    ]
+
+
+async def links_of(call: Call) -> list[Mapping[str, Any]]:
+    """The links of the closed project that the path names."""
+    idle = {"capturing": False, "capture_file_name": None, "capture_file_path": None}
+    return [
+        {
+            "link_style": {},
+            "filters": {},
+            "suspend": False,
+            **link,
+            **idle,
+            "capture_compute_id": None,
+            "project_id": call.project_id,
+            "link_type": "ethernet",
+        }
+        for link in (await of_closed(call)).objects("links")
+    ]

@@ -1,0 +1,75 @@
+"""What is done for clients while nobody asks: nodes get places, and computes are told of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gns3server.plugin import Event, LabError, LinkView, Listener, NodeLayout, NodeView
+from gns3server_v2.computes import compute_object
+from gns3server_v2.state import KEY, ServerState
+
+COMPUTE_SECONDS = 1.0
+"""How often those who listen to all projects are told how busy the machine is."""
+
+
+@asynccontextmanager
+async def watching(state: ServerState) -> AsyncIterator[None]:
+    """Look after the nodes of all projects, and tell of the compute, while the context lasts."""
+    with state.server.events() as events:
+        tasks = [
+            asyncio.create_task(_look_after_nodes(state, events)),
+            asyncio.create_task(_tell_of_compute(state)),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+
+async def _look_after_nodes(state: ServerState, events: Listener[Event]) -> None:
+    while True:
+        async for event in events:
+            if isinstance(event.object, LinkView) and event.change == "deleted":
+                state.peek(event.project_id).links.pop(event.object.id, None)
+            if isinstance(event.object, NodeView):
+                await _look_at(state, event)
+        if not events.fell_behind:
+            return
+        events.begin_again()
+
+
+async def _look_at(state: ServerState, event: Event) -> None:
+    view, own = event.object, state.peek(event.project_id)
+    if event.change == "deleted":
+        own.nodes.pop(view.id, None)
+    elif event.change == "created" and view.id not in own.nodes:
+        await place_node(state, view)
+
+
+async def place_node(state: ServerState, view: NodeView) -> None:
+    """Give a place to a node that another API has made, and keep it."""
+    project = state.server.projects.find(view.project_id)
+    if project is None:
+        return
+    own = await state.of(project)
+    try:
+        place = own.place(project, view)
+        if project.layout.get(view.id) == NodeLayout():
+            values = {"x": place.x, "y": place.y, "z": place.z}
+            await project.layout.set({view.id: values})
+        own.nodes.setdefault(view.id, {})
+        await project.nodes.store(view.id).set(KEY, own.nodes[view.id])
+    except LabError:
+        # It has gone meanwhile, or the disk is full: the next opening of the project tries again.
+        return
+
+
+async def _tell_of_compute(state: ServerState) -> None:
+    while True:
+        await asyncio.sleep(COMPUTE_SECONDS)
+        if state.listeners:
+            state.tell("compute.updated", await compute_object(state))

@@ -1,0 +1,157 @@
+"""Projects and nodes in the words of the /v2 wire."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+from gns3server.plugin import NodeLayout, NodeType, NodeView, Project
+from gns3server_v2.names import ALWAYS_STARTED, COMPUTE, STATUS, wire_type
+from gns3server_v2.pictures import dimensions, symbol_id
+from gns3server_v2.ports import ports_of
+from gns3server_v2.state import ProjectState, ServerState
+
+FILE_NAME = "project.gns3"
+"""The file in a project's directory that describes it in words that other servers read."""
+
+UNNAMED = "unnamed"
+
+PROJECT_VALUES: Mapping[str, Any] = {
+    "auto_open": False,
+    "auto_close": True,
+    "auto_start": False,
+    "scene_width": 2000,
+    "scene_height": 1000,
+    "zoom": 100,
+    "show_layers": False,
+    "snap_to_grid": False,
+    "show_grid": False,
+    "grid_size": 75,
+    "drawing_grid_size": 25,
+    "show_interface_labels": False,
+    "supplier": None,
+    "variables": None,
+}
+"""The values that a project has in this API alone, with what they are in a new one."""
+
+
+def project_object(
+    project_id: str, name: str | None, path: str, status: str, values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A project, open or not.
+
+    :param values: its values of :data:`PROJECT_VALUES`, as far as they are known.
+    """
+    own = {key: values.get(key, default) for key, default in PROJECT_VALUES.items()}
+    return {
+        "project_id": project_id,
+        "name": name or UNNAMED,
+        "status": status,
+        "path": path,
+        "filename": FILE_NAME,
+        **own,
+    }
+
+
+def open_project(project: Project, state: ProjectState) -> dict[str, Any]:
+    """An open project."""
+    values = state.settings or {}
+    return project_object(project.id, project.name, str(project.given), "opened", values)
+
+
+class NodeWording:
+    """Words nodes for clients that reach the server by one name.
+
+    :param host: that name; consoles are there if they listen on all addresses.
+    """
+
+    def __init__(self, state: ServerState, host: str) -> None:
+        self._state = state
+        console_host = state.server.settings.console_host
+        self._console_host = host if _is_wildcard(console_host) else console_host
+
+    @property
+    def types(self) -> Mapping[str, NodeType]:
+        """The node types that plugins of this server offer, by name."""
+        return self._state.server.registry.node_types
+
+    def node(self, project: Project, view: NodeView) -> dict[str, Any]:
+        """A node of an open project."""
+        state, registry = self._state.peek(project.id), self._state.server.registry
+        kind = registry.node_types.get(view.type)
+        kept = state.nodes.get(view.id, {})
+        place = state.place(project, view)
+        word = wire_type(view.type, kind)
+        symbol = place.symbol or default_symbol(kind)
+        width, height = dimensions(symbol)
+        return {
+            "node_id": view.id,
+            "project_id": view.project_id,
+            "compute_id": COMPUTE,
+            "template_id": kept.get("template_id"),
+            "node_type": word,
+            "name": view.name,
+            "status": self._status(view, kind, word),
+            "console": view.console if kind is not None else kept.get("console"),
+            "console_host": self._console_host,
+            "console_type": console_type(kind, kept),
+            "console_auto_start": kept.get("console_auto_start", False),
+            "command_line": "",
+            "node_directory": str(view.directory),
+            "properties": properties_of(view, kind, kept),
+            "label": label_of(view.name, place),
+            "x": round(place.x),
+            "y": round(place.y),
+            "z": round(place.z),
+            "locked": kept.get("locked", False),
+            "width": width,
+            "height": height,
+            "symbol": symbol,
+            "port_name_format": kept.get("port_name_format", "Ethernet{0}"),
+            "port_segment_size": kept.get("port_segment_size", 0),
+            "first_port_name": kept.get("first_port_name"),
+            "custom_adapters": kept.get("custom_adapters", []),
+            "ports": ports_of(view, kind, kept, () if kind else self._used(project, view)),
+        }
+
+    def _used(self, project: Project, view: NodeView) -> list[tuple[int, int]]:
+        ends = (end for link in project.links for end in link.ends)
+        return [end.place for end in ends if end.node_id == view.id]
+
+    def _status(self, view: NodeView, kind: NodeType | None, word: str) -> str:
+        always = word in ALWAYS_STARTED if kind is None else kind.always_on
+        return "started" if always else STATUS[view.state]
+
+
+def _is_wildcard(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def default_symbol(kind: NodeType | None) -> str:
+    """The symbol of a node that clients have given none."""
+    return symbol_id("computer" if kind is None else kind.presentation.symbol)
+
+
+def console_type(kind: NodeType | None, kept: Mapping[str, Any]) -> str:
+    """What a client needs to open a node's console."""
+    if kind is None:
+        return str(kept.get("console_type") or "none")
+    if not kind.console:
+        return "none"
+    return str(kept.get("console_type") or "telnet")
+
+
+def properties_of(view: NodeView, kind: NodeType | None, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """What is special about a node: as clients have said it, and as its plugin says it now."""
+    said: dict[str, Any] = kept.get("properties", {})
+    return said if kind is None else {**said, **view.properties}
+
+
+def label_of(name: str, place: NodeLayout) -> dict[str, Any]:
+    """How a node's name is written; its text is always the name."""
+    usual = {"x": None, "y": -40, "rotation": 0, "style": None}
+    return {**usual, **place.label, "text": name}
