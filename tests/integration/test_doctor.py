@@ -374,7 +374,7 @@ def test_a_new_machine_is_in_order_and_stays_as_it_is(environ, monkeypatch, tmp_
     assert tree(tmp_path) == before
     for name in (
         *("process file descriptors", "listing sockets", "ports below 1024"),
-        *("raw sockets", "network namespaces", "TAP devices", "KVM"),
+        *("raw sockets", "large receive buffers", "network namespaces", "TAP devices", "KVM"),
     ):
         line = found.line("This machine", f"^  +{name}")
         assert re.fullmatch(rf"{name}: (yes\b.*|no \(.+\) .+)", line)

@@ -23,6 +23,7 @@ from gns3server.cli.doctor.report import Finding, Section
 from gns3server.cli.writable import check_writable, existing
 from gns3server.files.reasons import DIRECTORY_REMEDY, STATE_REMEDY, remedy
 from gns3server.files.uploads import RESERVE
+from gns3server.links.panel.frames import RECEIVE_BUFFER, ask_for_buffer, buffer_state
 from gns3server.running.identity import read_boot_id
 from gns3server.running.sockets import netlink_sockets
 from gns3server.settings.schema import Settings
@@ -39,6 +40,8 @@ FILES_WANTED = 4096
 """How many open files a server with a thousand nodes needs."""
 
 MEBIBYTE = 1024 * 1024
+
+BUFFER_SETTING = f"net.core.rmem_max={RECEIVE_BUFFER}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,15 @@ def _raw_socket() -> str:
     return ""
 
 
+def _receive_buffer() -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        ask_for_buffer(probe)
+        granted, _ = buffer_state(probe)
+    if granted < RECEIVE_BUFFER:
+        raise OSError(errno.ENOBUFS, f"{granted // 1024} of {RECEIVE_BUFFER // 1024} KiB")
+    return f"{granted // 1024} KiB"
+
+
 def _network_namespace() -> str:
     import ctypes
 
@@ -201,7 +213,14 @@ CAPABILITIES = (
     ),
     Capability("listing sockets", _sock_diag, "Without it, starts take more CPU time."),
     Capability("ports below 1024", _privileged_port, ONLY_SOME),
-    Capability("raw sockets", _raw_socket, ONLY_SOME),
+    Capability(
+        "raw sockets", _raw_socket, "Without them, links can only be captured if they are relayed."
+    ),
+    Capability(
+        "large receive buffers",
+        _receive_buffer,
+        f"Without them, relayed links lose frames in bursts: run sysctl {BUFFER_SETTING} as root.",
+    ),
     Capability("network namespaces", _network_namespace, ONLY_SOME),
     # After the namespace: if that can be made, the device never exists outside it.
     Capability("TAP devices", _tap, ONLY_SOME),
