@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from gns3server.errors import (
+    BodyTooLarge,
     Conflict,
     Forbidden,
     InvalidRequest,
@@ -26,6 +27,7 @@ from gns3server.hookspecs import hookimpl
 from gns3server.http.bodies import raw_body
 from gns3server.http.endless import Ending
 from gns3server.http.families import ErrorShape, FailedRequest, StaticFiles
+from gns3server.http.handlers.files import send_file
 from gns3server.http.handlers.images import image_routes
 from gns3server.http.routing import Call, OneOf, QueryParameter, Route, Scope
 from gns3server.http.schemas import (
@@ -48,6 +50,7 @@ from gns3server.nodes.process_node import ProcessNode
 from gns3server.nodes.states import NodeState
 from gns3server.nodes.store import Store
 from gns3server.nodes.view import LayoutView, NodeView
+from gns3server.projects.file_api import Files
 from gns3server.projects.layout import Layout
 from gns3server.projects.link_api import Links
 from gns3server.projects.manager import ProjectEntry, ProjectManager
@@ -74,6 +77,7 @@ second when something is added.
 
 __all__ = [
     "API_VERSION",
+    "BodyTooLarge",
     "Call",
     "CaptureView",
     "Change",
@@ -85,6 +89,7 @@ __all__ = [
     "FailedRequest",
     "Farewell",
     "FileStamp",
+    "Files",
     "Forbidden",
     "HelperClient",
     "HelperFailed",
@@ -143,6 +148,7 @@ __all__ = [
     "name_field",
     "port_field",
     "raw_body",
+    "send_file",
 ]
 
 

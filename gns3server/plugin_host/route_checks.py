@@ -33,6 +33,9 @@ SCOPE_PARAMETERS = {
 }
 """What the path of a route must name, by the route's scope, besides a node."""
 
+OF_FILES = (206, 304)
+"""Statuses of files that are no errors: a part was asked for, or the client has it already."""
+
 MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*")
 BEGINNING = re.compile(r"/[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/.*)?")
 """How a path begins: with a literal segment, which is the family that it belongs to."""
@@ -183,7 +186,7 @@ def _check_answers(where: str, route: Route) -> None:
     if not _maps(route.errors, int):
         raise Unfit(f"{where} has {route.errors!r} as its errors: write {{status: reason}}")
     for status in route.errors:
-        if not is_whole(status, 400, 599):
+        if not (is_whole(status, 400, 599) or status in OF_FILES):
             raise Unfit(f"{where} has {status!r} among its errors: statuses are 400 to 599")
 
 

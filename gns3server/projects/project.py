@@ -18,6 +18,7 @@ from gns3server.nodes.node import Node
 from gns3server.nodes.project_base import ProjectBase, ProjectServices
 from gns3server.places import paths
 from gns3server.ports import Holder, Use
+from gns3server.projects.file_api import Files
 from gns3server.projects.layout import Layout
 from gns3server.projects.link_api import Links
 from gns3server.projects.node_api import Nodes
@@ -62,6 +63,8 @@ class Project(ProjectBase):
         self.members = ProjectNodes(self, services, self.layout, self.wires)
         self.nodes = Nodes(self.id, self.turn, services, self.members, self.layout)
         """Its nodes, for plugins."""
+        self.files = Files(self)
+        """Its files, for plugins."""
         self.links = Links(self, self.turn, self.wires)
         """Its links, for plugins."""
         self.leavers = 0  # requests that wait to close or delete it, or are doing so

@@ -22,10 +22,22 @@ async def list_all(call: Call) -> list[Mapping[str, str]]:
     return await list_files(call.project.path, call.server.readers, between)
 
 
+async def send_file(call: Call, path: str) -> web.StreamResponse:
+    """Answer with a file of the project that the call is about, or the part that is asked for.
+
+    :param path: relative to the project's directory.
+    :raises gns3server.errors.Forbidden: it leaves the directory, is hidden at its top, or cannot
+        be read.
+    :raises gns3server.errors.NotFound: there is no such file.
+    :raises gns3server.errors.Conflict: the disk that it is on does not answer.
+    """
+    async with opened(call.project.path, path, call.server.readers) as file:
+        return await send(call, file)
+
+
 async def fetch(call: Call) -> web.StreamResponse:
     """One file of a project."""
-    async with opened(call.project.path, call.path["path"], call.server.readers) as file:
-        return await send(call, file)
+    return await send_file(call, call.path["path"])
 
 
 async def stream(call: Call) -> web.StreamResponse:

@@ -12,13 +12,19 @@ from marshmallow import Schema
 from gns3server.plugin import ErrorShape, Project, Route, Server, hookimpl
 from gns3server_v2 import (
     computes,
+    consoles,
     drawings,
+    files,
+    images,
     links,
     nodes,
     notifications,
+    preferences,
     projects,
+    symbols,
     templates,
     version,
+    web_client,
 )
 from gns3server_v2.pictures import own_pictures
 from gns3server_v2.saved import save
@@ -28,7 +34,22 @@ from gns3server_v2.state import KEY, enter, leave, state_of
 from gns3server_v2.watching import place_node, watching
 from gns3server_v2.wording import PROJECT_VALUES, open_project
 
-MODULES = (version, computes, projects, nodes, links, drawings, templates, notifications)
+MODULES = (
+    version,
+    computes,
+    projects,
+    nodes,
+    links,
+    drawings,
+    templates,
+    symbols,
+    files,
+    images,
+    consoles,
+    notifications,
+    preferences,
+    web_client,
+)
 
 
 @hookimpl
@@ -49,7 +70,8 @@ async def gns3_lifespan(server: Server, config: Mapping[str, Any]) -> AsyncItera
     """Keep what is known of the server, and look after its projects."""
     await asyncio.to_thread(own_pictures)
     state = enter(server, config)
-    state.templates = templates.Templates(state)
+    state.templates, state.symbols = templates.Templates(state), symbols.Symbols(state)
+    await state.symbols.load()
     try:
         async with watching(state):
             yield

@@ -24,6 +24,7 @@ MOST_HOSTS = 50
 """Names of the server for which events are worded once for all listeners."""
 
 if TYPE_CHECKING:
+    from gns3server_v2.symbols import Symbols
     from gns3server_v2.templates import Templates
 
 T = TypeVar("T")
@@ -95,6 +96,8 @@ class ServerState:
 
     templates: Templates
     """All templates."""
+    symbols: Symbols
+    """The pictures of users."""
 
     def __init__(self, server: Server, config: Mapping[str, Any]) -> None:
         self.server = server

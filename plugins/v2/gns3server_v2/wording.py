@@ -84,7 +84,7 @@ class NodeWording:
         place = state.place(project, view)
         word = wire_type(view.type, kind)
         symbol = place.symbol or default_symbol(kind)
-        width, height = dimensions(symbol)
+        width, height = self._state.symbols.sizes.get(symbol) or dimensions(symbol)
         return {
             "node_id": view.id,
             "project_id": view.project_id,

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 VPCS = "19021f99-e36f-394d-b4a1-8aaa902ab9cc"
 SWITCH = "1966b864-93e7-32d5-965f-001384eec461"
@@ -66,7 +67,8 @@ class V2Client:
         headers = {"User-Agent": AGENT}
         if value is not None:
             data, headers["Content-Type"] = json.dumps(value), "application/json"
-        url = f"{self.url}/v2{path}"
+        # As it is: a library sends paths that others would put in order.
+        url = URL(f"{self.url}/v2{path}", encoded=True)
         async with self.session.request(method, url, data=data, headers=headers) as answer:
             body = await answer.read()
             if expect is not None:
