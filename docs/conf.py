@@ -43,7 +43,7 @@ nitpick_ignore_regex = [
     ("py:class", "(Observe|Owner|Records|RunPlace|SeparateThreads|T|Turns)"),
     # The insides of the server, which the reference for plugins leaves out.
     ("py:.*", r"gns3server\.(app|calls|events|locks|ports|running|settings|storage)\..*"),
-    ("py:.*", r"gns3server\.supervision\..*"),
+    ("py:.*", r"gns3server\.(consoles\.service|supervision)\..*"),
     ("py:.*", r"gns3server\.(nodes\.(limits|registry|states)|projects\.manager)\..*"),
 ]
 

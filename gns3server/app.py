@@ -222,13 +222,13 @@ async def _core(
     async with (
         _records(settings) as (thread, records),
         make_machine(config, registry) as machine,
-        _consoles(config, machine, records, tasks) as terminals,
+        _consoles(config, machine, records) as consoles,
     ):
         bus = EventBus(max_listeners=settings.server.max_listeners)
         translate = V1Translator(registry)
         shared = ProjectServices(
             machine=machine,
-            terminals=terminals,
+            consoles=consoles,
             registry=registry,
             bus=bus,
             translate=translate,
@@ -272,19 +272,22 @@ async def _core(
 
 @asynccontextmanager
 async def _consoles(
-    config: LiveSettings, machine: Machine, records: ServerStore, tasks: Tasks
+    config: LiveSettings, machine: Machine, records: ServerStore
 ) -> AsyncIterator[ConsoleService]:
     """The consoles of nodes, and the console server if an earlier server has left one."""
-    terminals = ConsoleService(
+    # Apart from the changes that are under way: it is watched until all of these are over.
+    tasks = Tasks()
+    consoles = ConsoleService(
         ServerRuns(machine, records, tasks.own),
         directory=machine.runtime,
         scrollback=lambda: config.current.server.console_scrollback * 1024,
+        transcribe=lambda: config.current.server.console_transcripts,
     )
-    await terminals.adopt(await records.runs())
+    await consoles.adopt(await records.runs())
     try:
-        yield terminals
+        yield consoles
     finally:
-        await terminals.close()
+        await consoles.close()
         await tasks.finish()
 
 

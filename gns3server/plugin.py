@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from gns3server.consoles.stream import ConsoleStream
 from gns3server.errors import (
     BodyTooLarge,
     Conflict,
@@ -83,6 +84,7 @@ __all__ = [
     "Change",
     "Conflict",
     "Console",
+    "ConsoleStream",
     "Ending",
     "ErrorShape",
     "Event",

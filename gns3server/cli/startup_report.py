@@ -91,10 +91,11 @@ def security_warnings(settings: Settings, url: str, user_id: int | None = None) 
             "the server runs as root: access to it, or to a console, gives control of the whole "
             "machine; run it as an ordinary user"
         )
-    yield (
-        "consoles of emulators may listen on every address of this machine, without a password; "
-        "see the security chapter of the manual"
-    )
+    if not is_loopback(settings.console_host):
+        yield (
+            f"consoles listen on {settings.console_host}: anybody who reaches that can use them, "
+            "without a password; leave console_host on 127.0.0.1 unless the whole network is yours"
+        )
 
 
 def is_loopback(host: str) -> bool:

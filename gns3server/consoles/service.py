@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gns3server.errors import LabError
+from gns3server.consoles.stream import ConsoleStream
+from gns3server.errors import Conflict, LabError
 from gns3server.running.console import Console, ConsolePlace
 from gns3server.running.control import HelperFailed
 from gns3server.running.runs import LaunchFailed
+from gns3server.running.spec import LaunchSpec
 from gns3server.storage.rows import RunRow
 from gns3server.supervision.helper import HelperKind, SupervisedHelper
 from gns3server.supervision.place import RunPlace
@@ -25,21 +27,35 @@ CONSOLE_SERVER = HelperKind(
     protocol=1,
 )
 
+TRANSCRIPT = "console.log"
+"""The name of a transcript, in the directory of its node."""
+
 TAIL_BYTES = 2000
 """How much of what a terminal shows is quoted in a message."""
 
 
 @dataclass(slots=True)
 class _Served:
-    """A console of a run that this server watches."""
+    """A console of a run that this server watches.
 
-    console: Console
+    :param opened: the console server has it, and has or gets its terminal.
+    :param transcribed: all output is added to a file as well.
+    """
+
+    spec: LaunchSpec
     lost: Callable[[], None]
+    opened: bool = False
     has_lost_terminal: bool = False
+    transcribed: bool = False
+
+    @property
+    def transcript(self) -> Path:
+        """The file that all output is added to, if it is."""
+        return self.spec.directory / TRANSCRIPT
 
 
 class ConsoleService:
-    """Implements :class:`~gns3server.supervision.place.Terminals` with a console server.
+    """Implements :class:`~gns3server.supervision.place.Consoles` with a console server.
 
     The console server outlives this one. What it serves for runs that nobody has claimed yet, as
     their project cannot be opened, it goes on serving until they end.
@@ -47,11 +63,20 @@ class ConsoleService:
     :param place: where the console server's run belongs: the server.
     :param directory: where it works.
     :param scrollback: how many bytes of what was shown a new client gets.
+    :param transcribe: whether all that new consoles show is added to a file.
     """
 
-    def __init__(self, place: RunPlace, *, directory: Path, scrollback: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        place: RunPlace,
+        *,
+        directory: Path,
+        scrollback: Callable[[], int],
+        transcribe: Callable[[], bool],
+    ) -> None:
         self._place = place
         self._scrollback = scrollback
+        self._transcribe = transcribe
         self._served: dict[str, _Served] = {}
         self._unclaimed: dict[str, Mapping[str, Any]] = {}
         self._helper = SupervisedHelper(
@@ -89,25 +114,38 @@ class ConsoleService:
         """End the console server if it serves nothing; otherwise leave it to the next server."""
         await self._helper.close()
 
-    # Terminals -----------------------------------------------------------------------------
+    # Consoles -----------------------------------------------------------------------------
 
     async def open_console(
-        self, run_id: str, console: Console, lost: Callable[[], None]
+        self, run_id: str, spec: LaunchSpec, lost: Callable[[], None]
     ) -> ConsolePlace:
-        self._served[run_id] = _Served(console, lost)
+        served = _Served(spec, lost, transcribed=self._transcribe())
+        self._served[run_id] = served
         try:
             answer = await self._helper.synchronize()
             if run_id in answer.get("failed", {}):
-                raise LaunchFailed(str(answer["failed"][run_id]))
+                raise LaunchFailed(
+                    f"its console's TCP {answer['failed'][run_id]}: stop the program that has it, "
+                    "or choose another console"
+                )
         except BaseException:
             self._served.pop(run_id, None)
             raise
+        served.opened = True
         return ConsolePlace(self._helper.socket, run_id)
 
-    def keep_console(self, run_id: str, console: Console, lost: Callable[[], None]) -> None:
-        self._unclaimed.pop(run_id, None)
-        self._served[run_id] = _Served(console, lost)
+    def keep_console(self, run_id: str, spec: LaunchSpec, lost: Callable[[], None]) -> None:
+        former = self._unclaimed.pop(run_id, {})
+        transcribed = former.get("transcript") is not None
+        self._served[run_id] = _Served(spec, lost, opened=True, transcribed=transcribed)
         _ = self._place.own(self._synchronize())
+
+    def move_console(self, run_id: str, spec: LaunchSpec) -> None:
+        served = self._served.get(run_id)
+        if served is not None:
+            served.spec = spec
+            if served.transcribed:
+                _ = self._place.own(self._synchronize())
 
     async def close_console(self, run_id: str) -> None:
         if self._served.pop(run_id, None) is not None:
@@ -120,6 +158,39 @@ class ConsoleService:
             return ""
         return str(shown).strip()
 
+    async def attach(self, run_id: str, *, read_only: bool = False) -> ConsoleStream:
+        """Take part in a console, as one more client of it.
+
+        :param read_only: keys are not passed on.
+        :raises Conflict: it is not served.
+        """
+        try:
+            reader, writer = await self._place.machine.connect(self._helper.socket)
+            return await ConsoleStream.open(reader, writer, run_id, read_only=read_only)
+        except (OSError, HelperFailed) as error:
+            raise Conflict(f"The console cannot be shown: {error}. Try again.") from error
+
+    async def transcribe(self, run_id: str, wanted: bool) -> None:
+        """Begin or end to add all that a console shows to a file in its node's directory.
+
+        :raises Conflict: it is not served, or the file cannot be written.
+        """
+        served = self._served.get(run_id)
+        if served is None:
+            raise Conflict("The console is not served: start its VM first.")
+        former, served.transcribed = served.transcribed, wanted
+        answer = await self._helper.synchronize()
+        if run_id in answer.get("transcripts", {}):
+            served.transcribed = former
+            raise Conflict(
+                f"{served.transcript} cannot be written: {answer['transcripts'][run_id]}."
+            )
+
+    def transcript(self, run_id: str) -> Path | None:
+        """The file that all that a console shows is added to; None if there is none."""
+        served = self._served.get(run_id)
+        return served.transcript if served is not None and served.transcribed else None
+
     # What the console server shall serve -----------------------------------------------------
 
     def _idle(self) -> bool:
@@ -127,13 +198,13 @@ class ConsoleService:
 
     def _state(self) -> Mapping[str, Any]:
         served = [
-            self._plain(run_id, each.console)
+            self._plain(run_id, each, each.spec.console)
             for run_id, each in self._served.items()
-            if not each.has_lost_terminal
+            if each.spec.console is not None and not each.has_lost_terminal
         ]
         return {"consoles": [*self._unclaimed.values(), *served]}
 
-    def _plain(self, run_id: str, console: Console) -> dict[str, Any]:
+    def _plain(self, run_id: str, served: _Served, console: Console) -> dict[str, Any]:
         source: dict[str, Any] = {"kind": console.source}
         if console.source == "unix":
             source["path"] = console.path
@@ -145,7 +216,7 @@ class ConsoleService:
             "port": console.port,
             "source": source,
             "scrollback": self._scrollback(),
-            "transcript": None,
+            "transcript": str(served.transcript) if served.transcribed else None,
             "input": None if console.input is None else asdict(console.input),
         }
 
@@ -163,6 +234,6 @@ class ConsoleService:
     def _lost(self) -> None:
         self._unclaimed.clear()
         for each in list(self._served.values()):
-            if each.console.is_terminal:
+            if each.opened and each.spec.on_terminal and not each.has_lost_terminal:
                 each.has_lost_terminal = True
                 each.lost()

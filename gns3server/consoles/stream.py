@@ -17,7 +17,7 @@ MAX_KEYS = 64 * 1024
 
 
 class ConsoleStream:
-    """A client of a console; it is made by :meth:`open`.
+    """A client of a console; it is to be closed.
 
     :param helper: a connection that is attached to the console.
     """

@@ -21,6 +21,7 @@ from gns3server.http.error_answers import ErrorAnswers
 from gns3server.http.families import ERROR_SHAPES, ErrorShape
 from gns3server.http.handlers import (
     browser,
+    consoles,
     files,
     links,
     manual,
@@ -44,6 +45,7 @@ CORE_ROUTES: tuple[Route, ...] = (
     *projects.ROUTES,
     *whole_project.ROUTES,
     *links.ROUTES,
+    *consoles.ROUTES,
     *files.ROUTES,
 )
 

@@ -238,6 +238,12 @@ class NodesOutcomeSchema(Schema):
     failed = fields.List(fields.Nested(NodeFailureSchema), required=True)
 
 
+class TranscriptSchema(Schema):
+    """The file that all that a console shows is added to, on the server's machine."""
+
+    path = fields.String(required=True, allow_none=True)
+
+
 class LayoutSchema(Schema):
     """Where nodes are drawn and how, by their ids. A PUT changes what it names and nothing else."""
 

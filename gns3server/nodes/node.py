@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gns3server.consoles.stream import ConsoleStream
 from gns3server.errors import BodyTooLarge, Conflict, warn_of_old_name
 from gns3server.files.images import Images
 from gns3server.files.small_files import LARGEST
@@ -273,6 +274,31 @@ class Node(NodeCore):
     def store(self) -> Store:
         """Durable values that the calling plugin keeps with the node."""
         return Store(self.project.records, self.owner)
+
+    async def console_stream(self, *, read_only: bool = False) -> ConsoleStream:
+        """Take part in the node's console, as one more client of it; to be closed.
+
+        It waits for nobody, and a console that is open holds nothing.
+
+        :param read_only: keys are not passed on.
+        :raises Conflict: the node does not run, or its console is not the server's to serve.
+        """
+        raise Conflict(f"{self.title} has no console that the server serves.")
+
+    async def transcribe(self, wanted: bool) -> None:
+        """Begin or end to add all that its console shows to the file ``console.log``.
+
+        The file is in the node's directory. It has 64 MiB at most; one older part of that size is
+        kept beside it. This holds until the node stops, whatever becomes of the server.
+
+        :raises Conflict: as :meth:`console_stream`, or the file cannot be written.
+        """
+        raise Conflict(f"{self.title} has no console that the server serves.")
+
+    @property
+    def transcript(self) -> Path | None:
+        """The file that all that its console shows is added to; ``None`` if there is none."""
+        return None
 
     @property
     def images(self) -> Images:

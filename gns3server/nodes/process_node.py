@@ -7,7 +7,10 @@ import logging
 import signal
 from abc import ABC, abstractmethod
 from functools import partial
+from pathlib import Path
 
+from gns3server.consoles.stream import ConsoleStream
+from gns3server.errors import Conflict
 from gns3server.nodes.limits import core_code
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType
@@ -91,6 +94,29 @@ class ProcessNode(Node, ABC):
         """Let the process run on, for another server, or another opening, to adopt."""
         await self.let_go()
 
+    async def console_stream(self, *, read_only: bool = False) -> ConsoleStream:
+        return await self.project.consoles.attach(self._served_run().id, read_only=read_only)
+
+    async def transcribe(self, wanted: bool) -> None:
+        await self.project.consoles.transcribe(self._served_run().id, wanted)
+
+    @property
+    def transcript(self) -> Path | None:
+        return None if self.run is None else self.project.consoles.transcript(self.run.id)
+
+    def _served_run(self) -> SupervisedRun:
+        """Its run, whose console the server serves.
+
+        :raises Conflict: there is none.
+        """
+        if self.run is None:
+            raise Conflict(f"{self.title} has no console to show: it is {self.state}. Start it.")
+        if self.run.spec.console is None:
+            raise Conflict(
+                f"{self.title} serves its console itself: connect to TCP port {self.console}."
+            )
+        return self.run
+
     @property
     def pids(self) -> tuple[int, ...]:
         """The processes that run for it, its program first."""
@@ -151,8 +177,8 @@ class ProcessNode(Node, ABC):
             return
         main, end = run.processes[:1], await run.ended()
         what = trouble(end, main_first=end.first in main)
-        if run.terminal_lost:
-            what = "it had lost its terminal, as the console server had ended"
+        if run.terminal_lost or (run.spec.on_terminal and end.code == -signal.SIGHUP):
+            what = "it has lost its terminal, as the console server has ended"
         if what:
             what = f"{self.title} has stopped by itself: {what}.{await run.log_tail()}"
         await run.stop()

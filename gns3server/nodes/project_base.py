@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gns3server.calls import LimitedCalls
+from gns3server.consoles.service import ConsoleService
 from gns3server.errors import Conflict, warn_of_old_name
 from gns3server.events import Event, EventBus, LogEntry
 from gns3server.files.safe_open import directory_beneath
@@ -30,7 +31,6 @@ from gns3server.storage.change import ProjectChange
 from gns3server.storage.event_log import Translate
 from gns3server.storage.rows import Owner
 from gns3server.storage.stores import ProjectStore
-from gns3server.supervision.place import Terminals
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class ProjectServices:
     """
 
     machine: Machine
-    terminals: Terminals
+    consoles: ConsoleService
     registry: Registry
     bus: EventBus
     translate: Translate
@@ -98,9 +98,9 @@ class ProjectBase(ABC):
         return self._shared.machine
 
     @property
-    def terminals(self) -> Terminals:
+    def consoles(self) -> ConsoleService:
         """Who serves the consoles of its nodes."""
-        return self._shared.terminals
+        return self._shared.consoles
 
     @property
     def limits(self) -> LimitedCalls:

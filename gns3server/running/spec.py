@@ -150,6 +150,11 @@ class LaunchSpec:
             raise ValueError(f"stop_signal: {self.stop_signal!r} is not a signal")
 
     @property
+    def reserved_ports(self) -> tuple[Port, ...]:
+        """The ports that it binds, and the one that its console is served on."""
+        return (*self.ports, *((Port("tcp", self.console.port),) if self.console else ()))
+
+    @property
     def on_terminal(self) -> bool:
         """Whether it is given a terminal."""
         return self.console is not None and self.console.is_terminal

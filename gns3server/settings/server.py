@@ -107,6 +107,9 @@ class ServerSettings:
     console_scrollback: int = setting(
         64, "how much of what a console has shown a new client gets, in KiB", least=0, most=16384
     )
+    console_transcripts: bool = setting(
+        False, "add all that consoles show to the file console.log in each node's directory"
+    )
     quiet: bool = setting(False, "write no log to standard output", fixed=True, flags="-q --quiet")
     debug: bool = setting(
         False,

@@ -65,7 +65,7 @@ class SupervisedHelper:
     :param state: what it shall do, all of it.
     :param idle: whether that is nothing: it is then not started, and ends after a while.
     :param told: called with each event that it tells, and what that says.
-    :param lost: called when a helper has ended that was not asked to.
+    :param lost: called when a helper has ended, or had to be ended, with all that it held.
     """
 
     def __init__(
@@ -204,6 +204,7 @@ class SupervisedHelper:
                     log.warning("%s is replaced: %s", self.kind.title, error)
                     if self._living is not None:
                         await self._end(self._living)
+                        self._lost()
             raise Unavailable(f"{self.kind.title} does not work: {failure}. Try again.")
 
     async def _send(self, living: _Living) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
-from gns3server.running.console import Console, ConsolePlace
+from gns3server.running.console import ConsolePlace
 from gns3server.running.machine import Machine
 from gns3server.running.spec import LaunchSpec
 from gns3server.storage.change import ProjectChange
@@ -15,22 +15,25 @@ from gns3server.storage.change import ProjectChange
 T = TypeVar("T")
 
 
-class Terminals(Protocol):
+class Consoles(Protocol):
     """Who serves the consoles of runs."""
 
     async def open_console(
-        self, run_id: str, console: Console, lost: Callable[[], None]
+        self, run_id: str, spec: LaunchSpec, lost: Callable[[], None]
     ) -> ConsolePlace:
-        """Serve a console from now on.
+        """Serve the console of a run from now on.
 
-        :param run_id: of the run that has it.
+        :param spec: of the run, which has a console.
         :param lost: called if its terminal is lost, with all that its program shows.
         :returns: where the run's terminal is to be handed, if it gets one.
         :raises gns3server.running.runs.LaunchFailed: its port cannot be used.
         """
 
-    def keep_console(self, run_id: str, console: Console, lost: Callable[[], None]) -> None:
+    def keep_console(self, run_id: str, spec: LaunchSpec, lost: Callable[[], None]) -> None:
         """Go on serving the console of a run that was adopted."""
+
+    def move_console(self, run_id: str, spec: LaunchSpec) -> None:
+        """Take note that a run works in another directory."""
 
     async def close_console(self, run_id: str) -> None:
         """Serve it no longer; harmless when it is not served."""
@@ -51,7 +54,7 @@ class RunPlace(Protocol):
         """Where it runs."""
 
     @property
-    def terminals(self) -> Terminals:
+    def consoles(self) -> Consoles:
         """Who serves the consoles of what it runs."""
 
     def change(self, *, fact: bool = False) -> ProjectChange:

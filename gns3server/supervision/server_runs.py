@@ -11,7 +11,7 @@ from gns3server.running.machine import Machine
 from gns3server.running.spec import LaunchSpec
 from gns3server.storage.change import ProjectChange
 from gns3server.storage.stores import ServerStore
-from gns3server.supervision.place import Terminals
+from gns3server.supervision.place import Consoles
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class ServerRuns:
         self._records = records
 
     @property
-    def terminals(self) -> Terminals:
+    def consoles(self) -> Consoles:
         raise RuntimeError("the server's own runs have no consoles")
 
     def change(self, *, fact: bool = False) -> ProjectChange:

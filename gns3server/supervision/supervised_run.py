@@ -66,11 +66,11 @@ class SupervisedRun:
             return None
         adopted = cls(place, row.owner, row.spec, title=title, run_id=row.id)
         adopted._run = run
-        for port in adopted._bound_ports:
+        for port in row.spec.reserved_ports:
             adopted._machine.ports.pool(port.kind).hold_bound(port.number, adopted._holder)
         adopted._note_companions()
         if row.spec.console is not None:
-            place.terminals.keep_console(row.id, row.spec.console, adopted._note_lost_terminal)
+            place.consoles.keep_console(row.id, row.spec, adopted._note_lost_terminal)
         return adopted
 
     # What it is ----------------------------------------------------------------------
@@ -138,10 +138,9 @@ class SupervisedRun:
             undo.pop_all()
 
     async def _open_console(self) -> ConsolePlace | None:
-        console = self.spec.console
-        if console is None:
+        if self.spec.console is None:
             return None
-        return await self._place.terminals.open_console(self.id, console, self._note_lost_terminal)
+        return await self._place.consoles.open_console(self.id, self.spec, self._note_lost_terminal)
 
     def _note_lost_terminal(self) -> None:
         """Take note that nobody has its terminal any more: it can be neither seen nor used."""
@@ -154,7 +153,12 @@ class SupervisedRun:
         """Have a change store that its directory has another path."""
         spec = self.spec.moved(source, target)
         change.save_run(RunRow(id=self.id, owner=self.owner, spec=spec, processes=self.processes))
-        change.then(partial(setattr, self, "spec", spec))
+        change.then(partial(self._be_moved, spec))
+
+    def _be_moved(self, spec: LaunchSpec) -> None:
+        self.spec = spec
+        if spec.console is not None:
+            self._place.consoles.move_console(self.id, spec)
 
     @asynccontextmanager
     async def rebinding(self, ports: Collection[Port]) -> AsyncIterator[None]:
@@ -206,7 +210,7 @@ class SupervisedRun:
         if self._run is not None:
             await self._run.stop()
         if self.spec.console is not None:
-            await self._place.terminals.close_console(self.id)
+            await self._place.consoles.close_console(self.id)
 
     def forget(self, change: ProjectChange) -> None:
         """Have a change forget it, once it is stopped, and release its ports."""
@@ -223,7 +227,7 @@ class SupervisedRun:
     async def log_tail(self) -> str:
         """The end of its output, as part of a message; empty when there is none."""
         if self.spec.on_terminal:
-            tail, where = await self._place.terminals.tail(self.id), "terminal shows"
+            tail, where = await self._place.consoles.tail(self.id), "terminal shows"
         else:
             tail, where = "" if self._run is None else await self._run.log_tail(), "log ends"
         return f"\nIts {where}:\n{tail}" if tail else ""
@@ -246,14 +250,8 @@ class SupervisedRun:
     def _holder(self) -> Holder:
         return Holder(self._place.id, Use.RUNNING, self.owner.id)
 
-    @property
-    def _bound_ports(self) -> tuple[Port, ...]:
-        """The ports that it has bound, and the one that its console is served on."""
-        console = self.spec.console
-        return (*self.spec.ports, *((Port("tcp", console.port),) if console else ()))
-
     def _reserve(self) -> None:
-        for port in self._bound_ports:
+        for port in self.spec.reserved_ports:
             self._machine.ports.pool(port.kind).hold(port.number, self._holder)
         self._note_companions()
 
@@ -263,5 +261,5 @@ class SupervisedRun:
 
     def release(self) -> None:
         """Release its ports; harmless when it has none."""
-        for port in (*self._bound_ports, *self.spec.may_bind):
+        for port in (*self.spec.reserved_ports, *self.spec.may_bind):
             self._machine.ports.pool(port.kind).release(port.number, self._holder)

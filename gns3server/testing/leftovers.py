@@ -15,6 +15,9 @@ from gns3server.running.procfs import ProcessStat, read_stat
 TEST_VARIABLE = "GNS3_TEST_ID"
 """Set for every server of a test and inherited by whatever it starts."""
 
+HELPER = " -P -m gns3server."
+"""What the command line of each helper has in it."""
+
 ROUNDS = 20
 """How many times to look for processes that leftover ones have started meanwhile."""
 
@@ -28,7 +31,19 @@ def marks(test_id: str) -> dict[str, str]:
 
 
 def processes_of(test_id: str) -> dict[int, str]:
-    """The living processes that a test's servers have started, by pid, with command lines."""
+    """The living processes that run for the nodes of a test's servers, by pid, with command lines.
+
+    The servers' own helpers are not among them: these end a while after the last node.
+    """
+    return {pid: command for pid, command in _all(test_id).items() if HELPER not in command}
+
+
+def helpers_of(test_id: str) -> dict[int, str]:
+    """The living helpers of a test's servers: their console servers, and others of that kind."""
+    return {pid: command for pid, command in _all(test_id).items() if HELPER in command}
+
+
+def _all(test_id: str) -> dict[int, str]:
     return {stat.pid: command for stat, command in _living(test_id)}
 
 

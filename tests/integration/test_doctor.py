@@ -255,10 +255,10 @@ async def test_everything_that_is_not_in_order_is_found_and_left_as_it_is(
     assert "a start was under way" in found.line("Projects", "toy 'comes'")
     # Ports.
     port = found.line("Reserved ports", f"TCP port {mess.running['console']}:")
-    assert port.endswith(f"bound by process {mess.pid}")
+    assert port.endswith(f"bound on 0.0.0.0 by process {mess.pid}")
     port = found.line("Reserved ports", f"TCP port {mess.taken['console']}:")
     assert port.startswith("! ")
-    assert f"bound by process {mess.foreign} ({sys.executable}" in port
+    assert f" by process {mess.foreign} ({sys.executable}" in port
     assert found.line("Reserved ports", f": allocation of project {LAB};").endswith("not bound")
     # Processes.
     for pid in (mess.pid, mess.anothers):
@@ -322,7 +322,7 @@ async def test_a_running_server_is_not_disturbed(doctor, toy_process, nodes, gns
         assert f"a server is running: process {server.pid} since" in found.section("Server")
         assert f"started, process {pid}" in found.line("Projects", "toy 'runs'")
         port = found.line("Reserved ports", f"TCP port {toy['console']}")
-        assert port.endswith(f"bound by process {pid}")
+        assert port.endswith(f" by process {pid}")
         assert found.line("Processes without an owner", f"process {lost} ").startswith("! ")
         assert "may be at work on it" in found.line("Files left over", room.name)
         refused = await doctor("--clean")

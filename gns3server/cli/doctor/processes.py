@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 import psutil
 
@@ -34,17 +35,26 @@ def lives(pid: int) -> bool:
     return False
 
 
-def bound_ports() -> dict[Port, set[int]]:
-    """The ports that are bound on this machine, with the processes that hold them.
+@dataclass(slots=True)
+class Binding:
+    """Who has bound a port, and on which addresses."""
+
+    pids: set[int] = field(default_factory=set)
+    addresses: set[str] = field(default_factory=set)
+
+
+def bound_ports() -> dict[Port, Binding]:
+    """The ports that are bound on this machine.
 
     :raises OSError: the kernel does not list its sockets.
     """
-    found: dict[Port, set[int]] = {}
+    found: dict[Port, Binding] = {}
     for link in psutil.net_connections("inet"):
         # A connection uses a port without having bound it.
         if link.laddr and link.status in (psutil.CONN_LISTEN, psutil.CONN_NONE):
             tcp = link.type == socket.SOCK_STREAM
-            pids = found.setdefault(Port("tcp" if tcp else "udp", link.laddr.port), set())
+            bound = found.setdefault(Port("tcp" if tcp else "udp", link.laddr.port), Binding())
+            bound.addresses.add(link.laddr.ip)
             if link.pid is not None:
-                pids.add(link.pid)
+                bound.pids.add(link.pid)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from gns3server.cli.doctor.processes import bound_ports, command_line, working_directory
+from gns3server.cli.doctor.processes import Binding, bound_ports, command_line, working_directory
 from gns3server.cli.doctor.report import Finding, Section
 from gns3server.cli.doctor.survey import Survey
 from gns3server.nodes.registry import Registry
@@ -39,7 +39,7 @@ def reserved_ports(survey: Survey, registry: Registry) -> Section:
         if port not in bound:
             entries.append(Finding(f"{text}; not bound"))
             continue
-        if not bound[port] and hides and any(RUNS in each for each in reserved[port].values()):
+        if not bound[port].pids and hides and any(RUNS in each for each in reserved[port].values()):
             entries.append(
                 Finding(f"{text}; bound by a process that does not show what it has open")
             )
@@ -50,7 +50,8 @@ def reserved_ports(survey: Survey, registry: Registry) -> Section:
 
 def _our_processes(survey: Survey) -> set[int]:
     """The processes of the nodes of known projects, including those started just now."""
-    ours = {pid for _, _, run in survey.runs() for pid in survey.living(run)}
+    runs = [*(run for _, _, run in survey.runs()), *survey.own_runs]
+    ours = {pid for run in runs for pid in survey.living(run)}
     recorded = {run_id for project in survey.projects for run_id in project.run_ids}
     for run_id, stats in run_id_carriers().items():
         for stat in stats:
@@ -60,13 +61,15 @@ def _our_processes(survey: Survey) -> set[int]:
     return ours
 
 
-def _bound(text: str, port: Port, pids: set[int], ours: set[int], uses: Uses) -> Finding:
+def _bound(text: str, port: Port, bound: Binding, ours: set[int], uses: Uses) -> Finding:
+    pids, where = bound.pids, " and ".join(sorted(bound.addresses))
+    text = f"{text}; bound on {where}"
     who = ", ".join(f"process {pid}" for pid in sorted(pids)) or "another user's process"
     if pids and pids <= ours:
-        return Finding(f"{text}; bound by {who}")
+        return Finding(f"{text} by {who}")
     strangers = ", ".join(f"{pid} ({command_line(pid):.60})" for pid in sorted(pids - ours))
     who = f"process {strangers}" if strangers else who
-    text = f"{text}; bound by {who}, which is not ours"
+    text = f"{text} by {who}, which is not ours"
     # A port that is only allocated may be bound by its client itself.
     problem = any(words != [ALLOCATED] for words in uses.values()) and _is_in_the_way(port)
     advice = "The node cannot start: end that process, or give the node another port."
@@ -114,7 +117,7 @@ def _uses(
                 yield "udp", nio.fields[field], "wire", names.get(node_id, node_id)
     for run in stored.runs:
         if survey.goes_on(run):
-            for port in run.spec.ports:
+            for port in run.spec.reserved_ports:
                 yield port.kind, port.number, RUNS, names.get(run.owner.id, run.owner.id)
     for number in stored.allocated_ports:
         yield "udp", number, ALLOCATED, f"project {stored.id}"

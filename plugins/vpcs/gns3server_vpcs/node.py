@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gns3server.plugin import Change, Conflict, LaunchSpec, Machine, Port, ProcessNode
+from gns3server.plugin import (
+    Change,
+    Conflict,
+    Console,
+    Farewell,
+    LaunchSpec,
+    Machine,
+    ProcessNode,
+    TerminalInput,
+)
 from gns3server_vpcs.binary import INSTALL_HINT, Binary, BinaryProbe
 from gns3server_vpcs.wires import wire
 
@@ -17,6 +26,16 @@ SCRIPT = "startup.vpc"
 TIMER_SLACK_NS = 5_000_000
 """One thread of VPCS sleeps 100 microseconds in a loop. With 5 ms of slack an
 idle PC costs 1 % of a core instead of 8 to 12 %, and pings stay below 2 ms."""
+
+KEYS = TerminalInput(
+    # After a key VPCS waits for a tenth of a second for more, unless two NULs follow it.
+    follow="\0\0",
+    # While it carries out a command it loses what is typed.
+    by_line=True,
+    # It takes "di" for "disconnect", and whatever is longer.
+    farewell=Farewell(command="di", refusal="NOT daemon mode", answer="Good-bye"),
+)
+"""What is special about its terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +81,19 @@ class VpcsNode(ProcessNode):
         return LaunchSpec(
             argv=(
                 binary.path,
-                "-p",
-                str(self.console),
                 "-m",
                 str(self.number),
                 "-i",
                 "1",
-                "-F",
                 *(("-R",) if binary.relay_free else ()),
                 *plugged.options,
                 *((SCRIPT,) if await self.read_file(SCRIPT) is not None else ()),
             ),
             cwd=str(self.directory),
-            ports=(Port("tcp", self.console), *plugged.ports),
+            ports=plugged.ports,
             may_bind=() if binary.relay_free else plugged.relay,
             timer_slack_ns=TIMER_SLACK_NS,
-            # The front-end, which serves the console, and the PC itself (contract 5.3).
-            children=1,
-            log_name="vpcs.log",
+            console=Console(port=self.console, raw=True, input=KEYS),
         )
 
     async def _binary(self) -> Binary:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from gns3server_vpcs.node import KEYS
 from vpcs_lab import PORT
 
-from gns3server.plugin import LaunchSpec, Port
+from gns3server.plugin import Console, LaunchSpec, Port
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ async def test_the_command_line_of_the_contract(old):
     await pc.wire(10000, 10001)
     spec = await pc.node.launch_spec()
     program, *arguments = spec.argv
-    assert " ".join(arguments) == (f"-p {pc.console} -m 0 -i 1 -F -s 10000 -c 10001 -t 127.0.0.1")
+    assert " ".join(arguments) == "-m 0 -i 1 -s 10000 -c 10001 -t 127.0.0.1"
     assert program.startswith("/")
 
 
@@ -39,11 +40,10 @@ async def test_everything_else_of_the_spec(old):
     assert spec == LaunchSpec(
         argv=spec.argv,
         cwd=(await pc.get())["vm_directory"],
-        ports=(Port("tcp", pc.console), Port("udp", 10000)),
+        ports=(Port("udp", 10000),),
         may_bind=(Port("udp", 10009),),
         timer_slack_ns=5_000_000,
-        children=1,
-        log_name="vpcs.log",
+        console=Console(port=pc.console, raw=True, input=KEYS),
     )
 
 
@@ -58,9 +58,7 @@ async def test_without_a_relay_there_is_no_relay_port(new):
     await pc.wire(10000, 10001)
     spec = await pc.node.launch_spec()
     assert spec.may_bind == ()
-    assert " ".join(spec.argv[1:]) == (
-        f"-p {pc.console} -m 0 -i 1 -F -R -s 10000 -c 10001 -t 127.0.0.1"
-    )
+    assert " ".join(spec.argv[1:]) == ("-m 0 -i 1 -R -s 10000 -c 10001 -t 127.0.0.1")
 
 
 @pytest.mark.parametrize(("lport", "relay"), [(65526, 65535), (65527, None), (65535, None)])

@@ -53,13 +53,13 @@ async def check_truth(server, chaos):
             pc = Pc(lab, created)
             running = created["status"] == "started"
             if running:
-                pc.processes()
+                assert pc.pid
             assert is_bound("tcp", pc.console) is running, created
             started += running
         project = manager.get(place.id)
         assert len(project._node_locks) == 0
         assert project._lock.idle
-    assert len(processes_of(test_id)) == 2 * started
+    assert len(processes_of(test_id)) == started
     for place in chaos.places:
         assert (await server.client.delete(place.path)).status in {204, 404}
     assert processes_of(test_id) == {}

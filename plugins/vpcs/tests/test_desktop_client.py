@@ -249,7 +249,7 @@ async def test_a_session_of_the_desktop_client(client: DesktopClient, tmp_path: 
     assert (folder / script).is_file()
     log = client.log.read_text(encoding="utf-8")
     assert " admin POST /v1/server/shutdown -> 201 " in log
-    assert f"-p {vms[0]['console']} " in log
+    assert " -m 0 -i 1 " in log
     assert "ERROR" not in log
     assert "made-up" not in log
     assert processes_of(client.environ[TEST_VARIABLE]) == {}

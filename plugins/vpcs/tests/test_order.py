@@ -82,7 +82,7 @@ async def test_requests_on_other_pcs_do_not_wait(slow, gate):
     held, other = await slow.wired(), await slow.wired()
     start = asyncio.create_task(held.ask("start"))
     arrival = await gate.next()
-    assert arrival.console == held.console
+    assert arrival.number == held.node.number
     start_other = asyncio.create_task(other.ask("start"))
     (await gate.next()).let_run()
     assert (await start_other).status == 204
@@ -126,11 +126,11 @@ async def test_the_gate_lets_in_so_many_at_a_time_and_in_order(slow, gate):
     for released in range(9):
         assert gate.arrivals.qsize() == min(3, 9 - released)
         arrival = await gate.next()
-        order.append(arrival.console)
+        order.append(arrival.number)
         arrival.let_run()
         assert (await starts[released]).status == 204
         await until(slow, lambda: gate.arrivals.qsize() == min(3, 8 - released))  # noqa: B023
-    assert order == [pc.console for pc in pcs]
+    assert order == [pc.node.number for pc in pcs]
     assert machine_gate.waiting == 0
 
 

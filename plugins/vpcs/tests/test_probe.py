@@ -30,7 +30,6 @@ async def test_relays_are_switched_off_where_they_can_be(lab_with, make_fake, ve
         await pc.do("start")
         (command,) = (call.split() for call in fake.calls if "-v" not in call.split())
         assert ("-R" in command) is knows_r
-        assert "-F" in command
         assert await pc.status() == "started"
 
 

@@ -232,6 +232,6 @@ def end_both(session: Session) -> None:
     project, first, _ = session.ids.values()
     url = f"http://localhost:8000/v1/projects/{project}/vpcs/vms/{first}/stop"
     assert session.shell(f"curl -sS -X POST {url} -d '{{}}'") == ""
-    pcs = [pid for pid, command in processes_of(session.test_id).items() if " -p 2001 " in command]
-    assert len(pcs) == 2, pcs
+    pcs = [pid for pid, command in processes_of(session.test_id).items() if " -m 1 " in command]
+    assert len(pcs) == 1, pcs
     os.kill(pcs[0], signal.SIGKILL)

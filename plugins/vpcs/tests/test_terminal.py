@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from console_process import ConsoleProcess, Controller, Viewer, console_process
+from gns3server_vpcs.node import KEYS
 
-from gns3server.testing.port_blocks import claimed_ports
+from gns3server.testing import claimed_ports
 
-RULES = {
-    "follow": "\0\0",
-    "by_line": True,
-    "break_text": "",
-    "farewell": {"command": "di", "refusal": "NOT daemon mode", "answer": "Good-bye"},
-}
+RULES = asdict(KEYS)
 
 WIRE = 20
 """How far two local UDP ports are apart: each PC also binds the one at 9."""

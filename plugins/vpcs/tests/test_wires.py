@@ -67,7 +67,7 @@ async def test_a_neighbours_relay_is_in_the_way_across_projects_too(lab):
         assert below.id in answer.json["message"]
         await below.do("stop")
         await above.do("start")
-    assert above.processes().pc in holders("udp", first + RELAY_DISTANCE)
+    assert above.pid in holders("udp", first + RELAY_DISTANCE)
 
 
 @pytest.mark.parametrize("kind", ["tcp", "udp"])
@@ -198,18 +198,18 @@ async def test_pcs_go_on_while_their_project_moves(lab, tmp_path, temporary):
     await one.update(startup_script="echo moved")
     await lab.client.put(lab.project, {"temporary": temporary})
     await asyncio.gather(one.do("start"), other.do("start"))
-    before = one.processes()
+    before = one.pid
     async with open_console(one.console) as here, open_console(other.console) as there:
         await asyncio.gather(here.run("ip 10.0.0.1/24"), there.run("ip 10.0.0.2/24"))
         answer = await lab.client.put(lab.project, {"path": str(tmp_path / "new")})
         assert answer.status == 200
         assert await here.pings("10.0.0.2")
         assert await there.pings("10.0.0.1")
-    assert one.processes() == before
+    assert one.pid == before
     shown = await one.get()
     assert (shown["status"], shown["startup_script"]) == ("started", "echo moved")
     directory = tmp_path / "new" / "project-files" / "vpcs" / one.id
     assert shown["vm_directory"] == str(directory)
-    assert {"startup.vpc", "vpcs.log"} <= {path.name for path in directory.iterdir()}
+    assert "startup.vpc" in {path.name for path in directory.iterdir()}
     await one.do("stop", "start")
     await asyncio.gather(one.do("stop"), other.do("stop"))

@@ -30,24 +30,13 @@ if "-v" in arguments:
 """Notes how it was called, and answers ``-v`` as VPCS does: code 0 in every case."""
 
 RUN = """
-import os, signal, socket
-def value(option):
-    return arguments[arguments.index(option) + 1]
-pair = os.pipe()
-if os.fork() == 0:
-    wire = socket.socket(type=socket.SOCK_DGRAM)
-    wire.bind(("0.0.0.0", int(value("-s"))))
-    os.close(pair[1])
-    os.read(pair[0], 1)  # ends with the front-end
-    os._exit(0)
-os.close(pair[0])
-console = socket.socket()
-console.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-console.bind(("0.0.0.0", int(value("-p"))))
-console.listen()
+import signal, socket, tty
+wire = socket.socket(type=socket.SOCK_DGRAM)
+wire.bind(("0.0.0.0", int(arguments[arguments.index("-s") + 1])))
+tty.setraw(0)
 signal.pause()
 """
-"""Two processes that bind what they are told to, and nothing on the console."""
+"""Binds what it is told to, and shows nothing on its console."""
 
 ASK = """
 import socket
@@ -120,7 +109,7 @@ class FakeMaker:
 class Relocation:
     """A fake that was started and waits for the test's word."""
 
-    console: int
+    number: int
     writer: asyncio.StreamWriter
 
     def let_run(self) -> None:
@@ -147,7 +136,7 @@ class Gate:
     async def met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Note who asks, and stay until it has its answer."""
         words = (await reader.readline()).decode().split()
-        await self.arrivals.put(Relocation(int(words[words.index("-p") + 1]), writer))
+        await self.arrivals.put(Relocation(int(words[words.index("-m") + 1]), writer))
         await reader.read()
         writer.close()
 

@@ -46,9 +46,11 @@ def _inodes(kind: str, port: int) -> set[str]:
     return found
 
 
-def parent(pid: int) -> int:
-    """The parent of a process."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+def working_directory(pid: int) -> str:
+    """The directory that a process works in; empty when it has ended."""
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{pid}/cwd")
+    return ""
 
 
 def start_time(pid: int) -> int:

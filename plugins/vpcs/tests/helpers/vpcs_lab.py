@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from gns3server_vpcs.binary import BinaryProbe
 from gns3server_vpcs.wires import RELAY_DISTANCE
-from vpcs_kernel import command_line, is_bound, parent
+from vpcs_kernel import command_line, is_bound, working_directory
 
 from gns3server.testing import TEST_VARIABLE, LabServer, ServerProcess, processes_of
 
 PORT = "adapters/0/ports/0/nio"
 WITH_RELAY = ("0.5b1", "0.5b2", "0.6")
 """The versions that bind a relay port and cannot be kept from it (contract 5.4)."""
-
-
-class Pids(NamedTuple):
-    """The two processes of a running virtual PC."""
-
-    front_end: int
-    pc: int
 
 
 class Pc:
@@ -74,18 +67,17 @@ class Pc:
         answer = await self.lab.client.post(f"{self.path}/{PORT}", nio)
         assert (answer.status, answer.json) == (201, nio), answer.body
 
-    def processes(self) -> Pids:
-        """Its two processes, as the kernel lists them."""
+    @property
+    def pid(self) -> int:
+        """Its process, as the kernel lists it."""
         test_id = self.lab.server.settings.environ[TEST_VARIABLE]
-        wanted = f" -p {self.console} "
-        found = {pid for pid, command in processes_of(test_id).items() if wanted in command}
-        assert len(found) == 2, f"{len(found)} processes have {wanted}"
-        (pc,) = (pid for pid in found if parent(pid) in found)
-        return Pids((found - {pc}).pop(), pc)
+        found = [pid for pid in processes_of(test_id) if self.id in working_directory(pid)]
+        assert len(found) == 1, f"{len(found)} processes work in the directory of {self.id}"
+        return found[0]
 
     async def relay_up(self) -> None:
         """Wait until it has bound its relay port as well, some time after its start."""
-        program, *_ = command_line(self.processes().front_end)
+        program, *_ = command_line(self.pid)
         if (await BinaryProbe().examine(program, self.node.machine)).version in WITH_RELAY:
             lport = self.node.nio().values["lport"]
             while not is_bound("udp", lport + RELAY_DISTANCE):
