@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -15,10 +16,12 @@ from gns3server.plugin import (
     HelperClient,
     HelperFailed,
     LaunchSpec,
+    Machine,
     Nio,
     NodeState,
     Port,
     ProcessNode,
+    Unavailable,
 )
 from gns3server_ethernet.switch.control import KIND, PROTOCOL
 from gns3server_ethernet.switch.wanted import TAG_TYPE, Wanted, WantedPort, Wire
@@ -52,10 +55,17 @@ class EthernetNode(ProcessNode):
         return max(self.mapping) + 1
 
     async def prepare(self, values: Mapping[str, Any]) -> Change:
-        """Keep the ports, unless one goes away that is wired."""
+        """Keep the ports, unless one is there twice, or one goes away that is wired."""
         change = await super().prepare(values)
         mapping = change.properties.get("ports_mapping")
         if mapping is not None:
+            for what in ("port_number", "name"):
+                ((most, count),) = Counter(port[what] for port in mapping).most_common(1)
+                if count > 1:
+                    raise Conflict(
+                        f"Nothing of VM {self.name!r} was changed: the "
+                        f"{what} {most!r} is in its mapping twice. Leave one out."
+                    )
             left = {port["port_number"] for port in mapping}
             lost = sorted(port for _, port in self.nios if port not in left)
             if lost:
@@ -107,7 +117,7 @@ class EthernetNode(ProcessNode):
         return LaunchSpec(
             # Nothing is imported from the directory that it runs in: users can write there.
             argv=(
-                sys.executable,
+                await self.find_program(sys.executable),
                 "-P",
                 "-m",
                 "gns3server_ethernet.switch",
@@ -181,7 +191,8 @@ class EthernetNode(ProcessNode):
     async def ask(self, call: str, values: Mapping[str, Any] | None = None) -> Any:
         """Have the program do something, and return what it answers.
 
-        :raises Conflict: it does not run, or does not answer.
+        :raises Conflict: it does not run.
+        :raises Unavailable: it does not answer.
         """
         if self.state is not NodeState.STARTED or self.run is None:
             raise Conflict(f"{self.title} is not up: start it.")
@@ -191,12 +202,13 @@ class EthernetNode(ProcessNode):
         except HelperFailed as error:
             # The next call begins anew: the connection may be of no use.
             self._hang_up()
-            raise Conflict(f"{self.title} did not do what was asked: {error}.") from error
+            raise Unavailable(f"The program of {self.title} does not answer: {error}.") from error
 
     async def _apply(self) -> None:
         """Have the program be what is wanted.
 
-        :raises Conflict: it does not answer, or a wire cannot be plugged in.
+        :raises Conflict: a wire cannot be plugged in.
+        :raises Unavailable: it does not answer.
         """
         if self.run is None:
             return
@@ -212,7 +224,8 @@ class EthernetNode(ProcessNode):
     async def _connect(self) -> HelperClient:
         """Talk to the program from now on, and hear of what it tells.
 
-        :raises Conflict: it does not answer, or is of another version.
+        :raises Conflict: it is of another version.
+        :raises Unavailable: it does not answer.
         """
         self._hang_up()
         try:
@@ -224,7 +237,7 @@ class EthernetNode(ProcessNode):
             await client.call("listen", {})
         except (OSError, HelperFailed) as error:
             self._hang_up()
-            raise Conflict(f"The program of {self.title} does not answer: {error}.") from error
+            raise Unavailable(f"The program of {self.title} does not answer: {error}.") from error
         if client.greeting["protocol"] != PROTOCOL:
             self._hang_up()
             raise Conflict(
@@ -272,6 +285,19 @@ class EthernetHub(EthernetNode):
 
     kind = "hub"
     limit = "hub_limit"
+
+
+async def describe(machine: Machine) -> str:
+    """What its nodes run there.
+
+    :raises Conflict: that machine has no such Python.
+    """
+    python = await machine.find_program(sys.executable)
+    if python is None:
+        raise Conflict(
+            f"{sys.executable}, which runs the server, is not on its machine: install it."
+        )
+    return f"{python} -m gns3server_ethernet.switch"
 
 
 def udp_ports(wanted: Wanted) -> tuple[Port, ...]:

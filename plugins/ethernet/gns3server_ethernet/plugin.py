@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import Schema, fields, validate
 
 from gns3server.plugin import NodeType, Presentation, Route, hookimpl
-from gns3server_ethernet.node import EthernetHub, EthernetSwitch
+from gns3server_ethernet.node import EthernetHub, EthernetSwitch, describe
 from gns3server_ethernet.routes import routes
 from gns3server_ethernet.schemas import (
     HubCreateSchema,
@@ -35,7 +35,7 @@ class EthernetConfigSchema(Schema):
     flood_limit = whole(
         5000, 1, 1_000_000, "frames a second that a switch sends to all ports of a VLAN"
     )
-    hub_limit = whole(20_000, 1, 1_000_000, "frames a second that a hub passes on")
+    hub_limit = whole(10_000, 1, 1_000_000, "frames a second that a hub passes on")
 
 
 @hookimpl
@@ -65,6 +65,7 @@ def gns3_node_types() -> list[NodeType]:
             lifecycle="always_on",
             console=False,
             capabilities=frozenset({"hot_wiring"}),
+            examine=describe,
         ),
         NodeType(
             name="ethernet_hub",
@@ -80,6 +81,7 @@ def gns3_node_types() -> list[NodeType]:
             lifecycle="always_on",
             console=False,
             capabilities=frozenset({"hot_wiring"}),
+            examine=describe,
         ),
     ]
 

@@ -8,7 +8,7 @@ from typing import Any
 from gns3server.plugin import Call, Route, Scope
 from gns3server_ethernet.schemas import MacAddressSchema, PortCountersSchema
 
-NOT_UP = {409: "It is not up, or does not answer"}
+NOT_UP = {409: "It is not up", 503: "Its program does not answer"}
 
 
 async def show_addresses(call: Call) -> Any:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_load, validate
+from marshmallow import Schema, fields, post_load, validate
 
 from gns3server.plugin import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema, Text
 from gns3server_ethernet.switch.wanted import ACCESS, DOT1Q, QINQ, TAG_TYPE
@@ -21,24 +20,11 @@ def number_field(most: int, **kwargs: Any) -> fields.Integer:
     return fields.Integer(strict=True, validate=validate.Range(min=0, max=most), **kwargs)
 
 
-def check_ports(ports: Sequence[Any]) -> None:
-    """Refuse a mapping that has a number or a name twice.
-
-    :raises ValidationError: says which.
-    """
-    for what in ("port_number", "name"):
-        seen = set()
-        for port in ports:
-            if port[what] in seen:
-                raise ValidationError(f"the {what} {port[what]!r} is there twice")
-            seen.add(port[what])
-
-
 def mapping_field(schema: type[Schema], **kwargs: Any) -> fields.List[Any]:
     """The ports of a node, each of which a schema describes."""
     return fields.List(
         fields.Nested(schema),
-        validate=[validate.Length(min=1, max=MOST_PORTS), check_ports],
+        validate=validate.Length(min=1, max=MOST_PORTS),
         **kwargs,
     )
 

@@ -50,8 +50,6 @@ async def test_as_many_ports_as_there_may_be(lab, kind, count):
 BAD = [
     [],
     [port(number) for number in range(129)],
-    [port(0), port(0, name="other")],
-    [port(0, name="same"), port(1, name="same")],
     [port(128)],
     [port(-1)],
     [port("0")],
@@ -90,6 +88,21 @@ async def test_a_mapping_that_makes_no_sense_is_refused_and_nothing_changes(lab,
     answer = await bridge.update(name="renamed", ports_mapping=mapping)
     assert answer.status == 400
     assert "ports_mapping" in answer.json["message"]
+    assert await bridge.get() == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("what", ["port_number", "name"])
+async def test_a_port_that_is_there_twice_is_refused_and_nothing_changes(lab, kind, what):
+    mapping = [port(0, name="a"), port(0 if what == "port_number" else 1, name="a")]
+    if what == "port_number":
+        mapping[1]["name"] = "b"
+    assert (await lab.create(kind, ports_mapping=mapping)).status == 409
+    assert (await lab.client.get(f"{lab.project}/{kind}/vms")).json == []
+    bridge = await lab.bridge(kind)
+    before = await bridge.get()
+    answer = await bridge.update(name="renamed", ports_mapping=mapping)
+    assert (answer.status, f"the {what} " in answer.json["message"]) == (409, True)
     assert await bridge.get() == before
 
 
@@ -246,3 +259,15 @@ async def test_many_changes_at_once_leave_the_switch_as_the_last_has_it(lab):
     )
     assert {answer.status for answer in answers} == {200}
     assert len(await switch.get("counters")) == len((await switch.get())["ports_mapping"]) == 29
+
+
+async def test_a_program_that_does_not_answer_is_given_up_and_asked_anew(lab):
+    switch = await lab.bridge()
+    (pid,) = lab.server.processes()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        answer = await lab.client.get(f"{switch.path}/counters")
+        assert (answer.status, "does not answer" in answer.json["message"]) == (503, True)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert len(await switch.get("counters")) == 8
