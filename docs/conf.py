@@ -44,7 +44,7 @@ nitpick_ignore_regex = [
     # The insides of the server, which the reference for plugins leaves out.
     ("py:.*", r"gns3server\.(app|calls|events|locks|ports|running|settings|storage)\..*"),
     ("py:.*", r"gns3server\.(consoles\.service|supervision)\..*"),
-    ("py:.*", r"gns3server\.(nodes\.(limits|registry|states)|projects\.manager)\..*"),
+    ("py:.*", r"gns3server\.(nodes\.(examining|limits|registry|states)|projects\.manager)\..*"),
 ]
 
 

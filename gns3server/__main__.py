@@ -162,9 +162,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         command, daemon, pid, cleaning = (
             flags.pop(name, None) for name in ("command", "daemon", "pid", "clean")
         )
-        name = flags.pop("name", "")
-        if name and command != "demo":
-            raise SettingsError(f"{name!r} goes with demo")
+        name, nature = flags.pop("name", ""), flags.pop("nature", "")
+        if name and command not in ("demo", "new-plugin"):
+            raise SettingsError(f"{name!r} goes with demo or new-plugin")
+        if nature and command != "new-plugin":
+            raise SettingsError("--nature goes with new-plugin")
         if cleaning and command != "doctor":
             raise SettingsError("--clean goes with doctor")
         if (daemon or pid) and command != "serve":
@@ -174,6 +176,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command == "serve":
             return run(config, pid_path, daemon=bool(daemon))
         with printing():
+            if command == "new-plugin":
+                from gns3server.cli.new_plugin import new_plugin
+
+                return new_plugin(name, nature, Path.cwd())
             return report(command, config.current, name=name, cleaning=bool(cleaning))
     except SettingsError as error:
         print(f"gns3server: {error}", file=sys.stderr)

@@ -11,6 +11,7 @@ from typing import Any
 from gns3server.errors import warn_of_old_name
 from gns3server.events import Event, EventBus, Listener, same
 from gns3server.files.images import Images
+from gns3server.nodes.examining import TypeExaminer
 from gns3server.nodes.plugin_events import plugin_event
 from gns3server.nodes.registry import Registry
 from gns3server.nodes.store import Store
@@ -38,6 +39,7 @@ class Server:
     :param stopping: set it to end the server.
     :param readers: threads that read files which clients name, and which may never answer.
     :param undescribed: the plugins that are left out of the API document, which they would break.
+    :param examiner: asks plugins whether their nodes can run.
     """
 
     live_settings: LiveSettings
@@ -51,6 +53,7 @@ class Server:
     stopping: asyncio.Event
     readers: SeparateThreads
     undescribed: set[str] = field(default_factory=set)
+    examiner: TypeExaminer = field(default_factory=TypeExaminer)
 
     @property
     def machine(self) -> Machine:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from api_calls import new_project, new_toy
+from clean_environment import make_clean_environment
 from raw_http import RawClient
 from waiting import until
 
@@ -99,6 +100,12 @@ def faulty_plugin(tmp_path, monkeypatch):
         return entry_point(name, module)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def clean_environment(tmp_path_factory):
+    """An environment in which nothing is installed yet, and pip needs no package server."""
+    return make_clean_environment(tmp_path_factory.mktemp("clean"))
 
 
 @pytest.fixture

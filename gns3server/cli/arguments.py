@@ -13,7 +13,7 @@ from gns3server.settings.errors import nearest
 from gns3server.settings.server import SECTION, SERVER_SETTINGS, Setting
 from gns3server.settings.sources import ENVIRONMENT_PREFIX, config_files
 
-COMMANDS = ("serve", "demo", "plugins", "doctor", "settings")
+COMMANDS = ("serve", "demo", "plugins", "doctor", "settings", "new-plugin")
 
 DESCRIPTION = f"""\
 gns3server {__version__}: builds, wires and runs network labs. Drive it over HTTP.
@@ -25,6 +25,8 @@ gns3server {__version__}: builds, wires and runs network labs. Drive it over HTT
   gns3server plugins       what this server can run, and what is wrong with it
   gns3server doctor        what is wrong with its labs, files and machine
   gns3server settings      every setting, and where its value comes from
+  gns3server new-plugin router --nature process
+                           the files of a new plugin, with tests
   gns3server --daemon --pid /tmp/gns3server.pid --log /tmp/gns3server.log
 """
 
@@ -60,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
     files = "\n".join(f"    {path}" for path in config_files({"HOME": "~"}))
     parser = argparse.ArgumentParser(
         prog="gns3server",
-        usage=f"%(prog)s [{' | '.join(COMMANDS)}] [options]",
+        usage=f"%(prog)s [{' | '.join(COMMANDS)}]\n                  [name] [options]",
         description=DESCRIPTION,
         epilog=EPILOG.format(files=files),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -73,16 +75,23 @@ def make_parser() -> argparse.ArgumentParser:
         type=_command,
         default="serve",
         help="serve (default); demo: two virtual PCs ping each other; plugins: what is installed; "
-        "doctor: what is wrong; settings: every setting and where it comes from",
+        "doctor: what is wrong; settings: every setting and where it comes from; new-plugin: the "
+        "files of a new plugin",
     )
     parser.add_argument(
-        "name", nargs="?", help="demo: vlans has a switch, and a server that is killed"
+        "name",
+        nargs="?",
+        help="demo: vlans has a switch, and a server that is killed; new-plugin: the plugin's name",
     )
     parser.add_argument("-v", "--version", action="version", version=__version__)
     add_settings(parser, "settings that can be given here as well", SERVER_SETTINGS)
     group = parser.add_argument_group("how it runs")
     group.add_argument("--daemon", action="store_true", help="go into the background")
     group.add_argument("--pid", metavar="FILE", help="keep the process id in this file")
+    group.add_argument(
+        "--nature",
+        help="new-plugin: what its nodes are: process (default), always-on or service",
+    )
     group.add_argument(
         "--clean", action="store_true", help="doctor: also stop orphans and remove leftovers"
     )
@@ -115,7 +124,8 @@ def parse(
     if given_value := _switched(parser, given):
         name, _, value = given_value.partition("=")
         parser.error(f"{name} takes no value: leave out ={value}")
-    return vars(parser.parse_args(given))
+    # Options may stand between a command and its name.
+    return vars(parser.parse_intermixed_args(given))
 
 
 def add_settings(parser: argparse.ArgumentParser, title: str, settings: Iterable[Setting]) -> None:

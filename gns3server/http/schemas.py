@@ -322,6 +322,20 @@ class OpenApiSchema(Schema):
     components = fields.Dict(required=True)
 
 
+class TypeAbilitySchema(Schema):
+    """Whether the nodes of a type can run on the server's machine.
+
+    ``runs`` is null if only a start can tell.
+    """
+
+    name = fields.String(required=True)
+    runs = fields.Boolean(required=True, allow_none=True)
+    text = fields.String(
+        required=True,
+        metadata={"description": "What they run, or what keeps them from it and what would help"},
+    )
+
+
 class PluginSchema(Schema):
     """A plugin and what has become of it."""
 
@@ -333,6 +347,7 @@ class PluginSchema(Schema):
     message = fields.String(required=True, allow_none=True)
     hooks = fields.List(fields.String(), required=True)
     node_types = fields.List(fields.String(), required=True)
+    types = fields.List(fields.Nested(TypeAbilitySchema), required=True)
     nio_types = fields.List(fields.String(), required=True)
     routes = fields.List(fields.String(), required=True)
 

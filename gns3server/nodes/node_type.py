@@ -76,7 +76,8 @@ class NodeType:
     :param image_kinds: kinds of image files it uses.
     :param text_files: files that its objects show.
     :param examine: says what its nodes run on a machine, such as the path and version of a program,
-        or raises what their start would raise. ``gns3server doctor`` asks it.
+        or raises the ``Conflict`` that their start would raise, with what would make them run.
+        ``gns3server plugins``, the doctor and ``GET /v1/plugins`` ask it.
     :param presentation: what clients that draw labs show of its nodes.
     :param context: whatever the plugin's nodes share, such as its configuration.
     :param legacy_directory: pattern of its directory in projects from before 1.3.

@@ -1,7 +1,7 @@
 """For plugin authors: a real server, a client and a conformance suite, as pytest fixtures.
 
-Installed with ``pip install gns3server[testing]``, the fixtures are available
-without an import::
+Installed with the server's extra ``testing``, the fixtures are available without an
+import::
 
     async def test_my_emulator_starts(gns3_client, gns3_project):
         vm = await gns3_client.post(f"{gns3_project}/myemulator/vms", {"name": "one"})

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from gns3server.http.client import Client
     from gns3server.settings.schema import Settings
 
+HELPER = " -m gns3server."
+"""What the command line of a helper has, and no program of a node."""
+
 
 class LabServer:
     """A real server of one test.
@@ -33,8 +36,12 @@ class LabServer:
         return self.running.url
 
     def processes(self) -> dict[int, str]:
-        """The living processes of the test's nodes, by pid, with their command lines."""
-        return processes_of(self.settings.environ[TEST_VARIABLE])
+        """The living processes of the test's nodes, by pid, with their command lines.
+
+        Left out are the server's own helpers, which may stay a moment longer.
+        """
+        found = processes_of(self.settings.environ[TEST_VARIABLE])
+        return {pid: command for pid, command in found.items() if HELPER not in command}
 
     @property
     def ports(self) -> Any:

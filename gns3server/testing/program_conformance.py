@@ -114,7 +114,7 @@ class ProgramConformance(NodeSteps):
         }
         # What is outside of the ranges may have been chosen by the kernel.
         bound = {p for p in bound_ports(gns3_server.processes()) if p.number in ranges[p.kind]}
-        unnamed = bound - {*spec.ports, *spec.may_bind}
+        unnamed = bound - {*spec.ports, *spec.may_bind, *console_ports(spec)}
         assert not unnamed, f"{self.node_type} does not name {', '.join(map(str, unnamed))}"
 
     async def test_a_started_program_has_its_wires(self, gns3_server: LabServer) -> None:

@@ -1,4 +1,4 @@
-"""The tutorial's plugin, tested as the tutorial says."""
+"""The example of a plugin with fields and settings of its own, tested as its author would."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "gns3server-web"
-TUTORIAL = EXAMPLE.parents[1] / "tutorial.rst"
 
 
 @pytest.fixture
@@ -32,22 +31,9 @@ def example(install_plugins, tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_tutorial_shows_every_file_of_its_plugin() -> None:
-    text = TUTORIAL.read_text()
-    shown = {"setup.cfg", "gns3server_web.py", "tests/test_web.py"}
-    assert all(f"examples/gns3server-web/{name}" in text for name in shown)
-    assert (EXAMPLE / "pyproject.toml").read_text().splitlines()[1] in text
-    files = {
-        str(path.relative_to(EXAMPLE))
-        for path in EXAMPLE.rglob("*")
-        if path.is_file() and path.suffix != ".pyc"
-    }
-    assert files == shown | {"pyproject.toml"}
-
-
 @pytest.mark.heavy
 @pytest.mark.timeout(180)
-def test_the_tests_of_the_tutorial_pass(example: Path) -> None:
+def test_its_tests_pass(example: Path) -> None:
     (example / "tox.ini").write_text("[pytest]\nasyncio_mode = auto\n")
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "tests"]
     env = {**os.environ, "PYTHONPATH": str(example), "PYTEST_ADDOPTS": ""}

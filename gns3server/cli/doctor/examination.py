@@ -14,7 +14,7 @@ from gns3server.cli.doctor.cleaning import clean
 from gns3server.cli.doctor.leftovers import leftovers
 from gns3server.cli.doctor.orphans import orphans
 from gns3server.cli.doctor.plugins import load_plugins, plugins
-from gns3server.cli.doctor.programs import examine_programs
+from gns3server.cli.doctor.programs import ask_abilities
 from gns3server.cli.doctor.projects import projects
 from gns3server.cli.doctor.report import Finding, Section, problems, render
 from gns3server.cli.doctor.reserved import reserved_ports
@@ -58,11 +58,9 @@ def examine(settings: Settings) -> list[Section]:
     """
     host, registry = load_plugins(settings)
     found = take_survey(settings)
-    stored = [project.stored for project in found.projects if project.stored is not None]
-    used = {node.type for project in stored for node in project.nodes}
     return [
         _server(found),
-        plugins(host, examine_programs(settings, registry, used)),
+        plugins(host, ask_abilities(settings, registry)),
         projects(found, registry),
         _examined("Reserved ports", partial(reserved_ports, found, registry)),
         _examined("Processes without an owner", partial(orphans, found)),

@@ -70,8 +70,13 @@ async def show_interfaces(call: Call) -> Sequence[Mapping[str, str]]:
 
 
 async def list_plugins(call: Call) -> list[Mapping[str, Any]]:
-    """Every plugin that is installed, and its state."""
-    return call.server.plugins()
+    """Every plugin that is installed, its state, and whether its nodes can run here."""
+    server = call.server
+    abilities = await server.examiner.ask(server.registry, server.machine)
+    return [
+        {**report, "types": [abilities[n] for n in report["node_types"] if n in abilities]}
+        for report in server.plugins()
+    ]
 
 
 async def get_openapi(call: Call) -> Mapping[str, Any]:

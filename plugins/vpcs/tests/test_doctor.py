@@ -24,7 +24,7 @@ def doctor(settings, *args):
 @pytest.mark.parametrize("program", ["no-such-program", "/bin/true"])
 async def test_it_says_what_a_start_would_say(gns3_process, gns3_settings, program):
     option = ("--vpcs-path", program)
-    # Without a PC the program is not needed: nothing is wrong.
+    # Before there is a PC that needs it.
     unused = doctor(gns3_settings, *option)
     async with gns3_process(*option) as server:
         client = server.client
@@ -39,8 +39,9 @@ async def test_it_says_what_a_start_would_say(gns3_process, gns3_settings, progr
     assert answer.status == 409
     start, reason = answer.json["message"].split(": ", 1)
     assert start == "VM 'PC' cannot be started"
-    assert f"\n      vpcs: {reason}\n" in unused
+    assert f"\n  !   vpcs: {reason}\n" in unused
     assert f"\n  !   vpcs: {reason}\n" in doctor(gns3_settings, *option)
+    assert "ok, but nodes of the type vpcs cannot run here" in unused
 
 
 def test_it_names_the_program_and_its_version(gns3_settings, vpcs_program):
