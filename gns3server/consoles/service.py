@@ -82,7 +82,7 @@ class ConsoleService:
         self._helper = SupervisedHelper(
             CONSOLE_SERVER,
             place,
-            directory=directory,
+            directory=lambda: directory,
             state=self._state,
             idle=self._idle,
             told=self._told,

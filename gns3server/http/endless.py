@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from aiohttp import web
 
 from gns3server.errors import Conflict
+
+T = TypeVar("T")
 
 GRACE = 5.0
 """How many seconds a client has to read the rest of its stream once that has ended."""
@@ -53,6 +56,32 @@ class Ending:
             self._event.set()
             for function in self._told:
                 function()
+
+
+async def until_ending(ending: Ending, data: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """What is sent to a stream, until it is to end or there is no more of it."""
+    over = asyncio.ensure_future(ending.wait())
+    try:
+        while True:
+            step = asyncio.ensure_future(_next(data))
+            await asyncio.wait({step, over}, return_when=asyncio.FIRST_COMPLETED)
+            if not step.done():
+                step.cancel()
+                await asyncio.wait({step})
+                return
+            for item in step.result():
+                yield item
+            if not step.result():
+                return
+    finally:
+        over.cancel()
+
+
+async def _next(data: AsyncGenerator[T, None]) -> list[T]:
+    """The next item, or nothing at the end."""
+    async for item in data:
+        return [item]
+    return []
 
 
 class EndlessStreams:

@@ -40,6 +40,15 @@ class Pairs:
         """A pair by its id."""
         return self._by_id.get(link_id)
 
+    def ports(self, pair: LinkView) -> tuple[int, int]:
+        """The UDP ports of a pair, in the order of its ends."""
+        return next(
+            ports
+            for key in self._pairs
+            for ports in (key, key[::-1])
+            if pair.ends[0] in self._tunnels[ports] and self._pairs[key].id == pair.id
+        )
+
     def add(self, end: LinkEnd, tunnel: Tunnel) -> None:
         """Take in the tunnel that a NIO is an end of."""
         if self._is_here(tunnel.host):

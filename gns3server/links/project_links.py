@@ -1,4 +1,4 @@
-"""The links of one project: which ones there are, and how they come and go.
+"""The links of one project: which ones there are, and how they come, change and go.
 
 Callers hold the locks of all nodes that a link joins.
 """
@@ -8,52 +8,36 @@ from __future__ import annotations
 import logging
 import secrets
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
-from gns3server.errors import Conflict, LabError, NotFound
-from gns3server.events import Event
+from gns3server.errors import Conflict, InvalidRequest, LabError, NotFound
+from gns3server.events import Event, LogEntry
+from gns3server.links.captures import Captures, view_of
+from gns3server.links.ends import Ends, Plug, end_of
+from gns3server.links.filters import FILTERS, check_filters
 from gns3server.links.link import LinkEnd, LinkView
 from gns3server.links.pairs import Pairs
-from gns3server.nodes import lifecycle
-from gns3server.nodes.nio import Nio, NioType, Tunnel
+from gns3server.links.reserving import LinkPorts
+from gns3server.links.service import LinkPanel
+from gns3server.nodes.nio import Nio
 from gns3server.nodes.node import Node
-from gns3server.nodes.node_type import HOT_WIRING
-from gns3server.nodes.parked import ParkedNode
 from gns3server.nodes.project_base import ProjectBase, ProjectServices
-from gns3server.nodes.states import NodeState
 from gns3server.nodes.wiring import Place
-from gns3server.ports import Holder, Use
 from gns3server.storage.change import ProjectChange
-from gns3server.storage.link_rows import AUTO, DIRECT, RELAYED, LinkEndRow, LinkRow
+from gns3server.storage.link_rows import AUTO, DIRECT, RELAYED, CaptureRow, LinkRow
+from gns3server.storage.rows import RunRow
 
 log = logging.getLogger(__name__)
 
+KNOWN = frozenset(kind.type for kind in FILTERS)
+
 SEED_BITS = 31
 """How long the seed of a link is: any client can keep such a number exactly."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plug:
-    """One end of a link, at its node.
-
-    :param nio: what is plugged in there; ``None`` if the node cannot take anything now.
-    """
-
-    node: Node
-    place: Place
-    nio: Nio | None
-
-    @property
-    def at_next_start(self) -> bool:
-        """Whether the node runs, and takes this up only when it is started again."""
-        return (
-            self.node.state is not NodeState.STOPPED
-            and HOT_WIRING not in self.node.type.capabilities
-            and not self.node.wiring.is_started_with(self.place, self.nio)
-        )
 
 
 def nothing_else(_change: ProjectChange, _link_id: str) -> None:
@@ -74,22 +58,33 @@ class ProjectLinks:
         find: Callable[[str], Node | None],
     ) -> None:
         self._project = project
-        self._shared = services
-        self._find_node = find
+        self._settings = services.config
+        self._ends = Ends(project, services, find)
+        self._ports = LinkPorts(project.id, project.machine)
         self._links: dict[str, LinkRow] = {}
+        self._captures = Captures(project)
         self.pairs = Pairs(project.id, project.machine.address)
+        self._panel = LinkPanel(
+            project,
+            links=self._for_panel,
+            ended=self._capture_has_ended,
+            lost=self._panel_was_lost,
+        )
 
     # Reading -------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[LinkView]:
         """All links in the order in which they were made, then all pairs of NIOs."""
         yield from [self._view(link) for link in self._links.values()]
-        yield from self.pairs
+        yield from map(self._captured, self.pairs)
 
     def find(self, link_id: str) -> LinkView | None:
         """A link, or a pair of NIOs, by its id."""
         link = self._links.get(link_id)
-        return self.pairs.get(link_id) if link is None else self._view(link)
+        if link is not None:
+            return self._view(link)
+        pair = self.pairs.get(link_id)
+        return None if pair is None else self._captured(pair)
 
     def get(self, link_id: str) -> LinkView:
         """A link, or a pair of NIOs, by its id.
@@ -106,10 +101,15 @@ class ProjectLinks:
 
     def neighbours(self, node_id: str) -> set[str]:
         """The nodes that links join to a node."""
-        node = self._find_node(node_id)
+        node = self._ends.find(node_id)
         links = () if node is None else node.wiring.links.values()
         ends = {end.node_id for link_id in links for end in self._links[link_id].ends}
         return ends - {node_id}
+
+    @property
+    def panel_pid(self) -> int | None:
+        """The process id of the link panel; ``None`` while there is none."""
+        return self._panel.pid
 
     # Coming and going ----------------------------------------------------------------
 
@@ -118,37 +118,41 @@ class ProjectLinks:
         ends: Sequence[LinkEnd],
         *,
         link_id: str | None = None,
-        wanted_path: str = AUTO,
+        path: str | None = None,
+        suspended: bool = False,
+        filters: Mapping[str, Any] | None = None,
         seed: int | None = None,
         join: Callable[[ProjectChange, str], None] = nothing_else,
     ) -> LinkView:
         """Make a link, and plug both ends in: all of it, or nothing.
 
-        :param wanted_path: what is to be between the ends.
+        :param path: ``auto``, ``direct`` or ``relayed``; by default what the settings say.
         :param seed: where the random numbers of its filters begin; random by default.
         :param join: given the change and the id of the link, adds to what is stored.
         :raises NotFound: there is no such node.
+        :raises InvalidRequest: a filter is unfit.
         :raises Conflict: a port does not exist, is taken or takes no link, or the id is taken.
         :raises StorageFailed: it could not be written.
         """
-        one, other = self._check_ends(ends)
+        one, other = self._ends.check(ends)
         new_id = link_id or str(uuid.uuid4())
         if self.find(new_id) is not None:
             raise Conflict(f"The link id {new_id} is taken in this project: choose another id.")
         with ExitStack() as undo:
-            rows = [await self._reserve(new_id, end, undo) for end in (one, other)]
-            link = LinkRow(
+            rows = [await self._ports.reserve(new_id, end, undo) for end in (one, other)]
+            wanted = LinkRow(
                 id=new_id,
                 ends=(rows[0], rows[1]),
-                wanted=wanted_path,
+                wanted=path or self._settings.current.server.link_path,
                 path=DIRECT,
-                suspended=False,
-                filters={},
+                suspended=suspended,
+                filters=_merged({}, filters),
                 seed=secrets.randbits(SEED_BITS) if seed is None else seed,
             )
-            plugs = self._plugs(link)
+            link = await self._routed(wanted, undo)
+            plugs = self._ends.plugs(link)
             for plug in plugs:
-                await self._ask(plug)
+                await plug.ask()
             async with self._project.change() as change:
                 change.save_link(link)
                 change.then(partial(self._take_in, link, plugs))
@@ -156,19 +160,20 @@ class ProjectLinks:
                 join(change, link.id)
             undo.pop_all()
         try:
+            await self._have_relayed(link)
             for plug in plugs:
-                await self._apply(plug, plug.nio)
+                await plug.apply()
         except BaseException:
             await self._take_back(link)
             raise
         return self._view(link)
 
     async def _take_back(self, link: LinkRow) -> None:
-        """Remove a link that one of its nodes has failed to take up."""
+        """Remove a link that one of its nodes, or the panel, has failed to take up."""
+        plugs = self._ends.plugs(link)
         async with self._project.change(fact=True) as change:
             self._remove(change, link)
-        for plug in self._plugs(link):
-            await self._apply_anyway(plug)
+        await self.unplug(plugs)
 
     async def delete(self, link_id: str) -> None:
         """Unplug both ends of a link, and forget it.
@@ -182,26 +187,28 @@ class ProjectLinks:
         if link is None:
             await self._delete_pair(view)
             return
-        plugs = self._plugs(link)
+        plugs = self._ends.plugs(link)
         for plug in plugs:
-            if plug.nio is not None:
-                plug.node.calls.check()
-                await plug.node.calls.run("wire_changing", *plug.place, None)
+            await plug.ask_to_part()
         async with self._project.change() as change:
             self._remove(change, link)
         for plug in plugs:
-            await self._apply(plug, None)
+            await plug.part()
+        await self._tell_panel(link)
 
     async def _delete_pair(self, pair: LinkView) -> None:
-        nodes = [(self._node(end), end.place) for end in pair.ends]
-        for node, place in nodes:
-            node.calls.check()
-            await node.calls.run("wire_changing", *place, None)
+        nodes = [self._ends.node(end) for end in pair.ends]
+        plugs = [
+            Plug(node, end.place, node.nios.get(end.place))
+            for node, end in zip(nodes, pair.ends, strict=True)
+        ]
+        for plug in plugs:
+            await plug.ask_to_part()
         async with self._project.change() as change:
-            for node, place in nodes:
-                node.wiring.replace(change, place, None)
-        for node, place in nodes:
-            await node.calls.run("wire_changed", *place, None)
+            for plug in plugs:
+                plug.node.wiring.replace(change, plug.place, None)
+        for plug in plugs:
+            await plug.part()
 
     def forget_node(self, change: ProjectChange, node: Node) -> list[Plug]:
         """Have a change forget the links of a node that is being deleted.
@@ -212,161 +219,333 @@ class ProjectLinks:
         for link_id in list(node.wiring.links.values()):
             link = self._links[link_id]
             self._remove(change, link)
-            left += [plug for plug in self._plugs(link) if plug.node is not node]
+            left += [plug for plug in self._ends.plugs(link) if plug.node is not node]
         for place, nio in node.nios.items():
             if place not in node.wiring.links:
                 self.note_wire(change, node.id, place, nio, None)
         return left
 
     async def unplug(self, plugs: Sequence[Plug]) -> None:
-        """Have nodes apply that links are gone, whatever their plugins say."""
+        """Have nodes, and the panel, apply that links are gone, whatever they say."""
         for plug in plugs:
-            await self._apply_anyway(plug)
+            await plug.part_anyway()
+        await self._panel.synchronize_anyway()
 
     def note_wire(
         self, change: ProjectChange, node_id: str, place: Place, old: Nio | None, new: Nio | None
     ) -> None:
         """Have a change tell of the pairs that end and begin with a NIO."""
-        end = LinkEnd(node_id, *place)
-        gone, made = self.pairs.replace(end, self._tunnel(old), self._tunnel(new), change)
+        end, tunnel = LinkEnd(node_id, *place), self._ends.tunnel
+        gone, made = self.pairs.replace(end, tunnel(old), tunnel(new), change)
         for pair in gone:
             change.remove_link(pair.id)
-            change.tell(self._event("deleted", pair))
+            change.tell(self._event("deleted", self._captured(pair)))
+            if pair.id in self._captures:
+                change.then(partial(self._captures.set, pair.id, None))
+                change.then(lambda: self._project.own(self._panel.synchronize_anyway()))
         for pair in made:
             change.tell(self._event("created", pair))
 
+    # Changes -------------------------------------------------------------------------
+
+    async def update(
+        self,
+        link_id: str,
+        *,
+        path: str | None = None,
+        suspended: bool | None = None,
+        filters: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+    ) -> LinkView:
+        """Change a link: all that is given, or nothing.
+
+        :param filters: parameters by type of filter; ``None`` takes one away, and those that are
+            not named stay.
+        :raises NotFound: there is no such link.
+        :raises InvalidRequest: a filter is unfit.
+        :raises Conflict: it cannot be had that way; the text says what would help.
+        :raises StorageFailed: it could not be written.
+        """
+        view = self.get(link_id)
+        link = self._links.get(link_id)
+        merged = _merged(view.filters, filters)
+        if link is None:
+            if suspended or merged or path not in (None, DIRECT):
+                raise _is_a_pair(view)
+            return view
+        wanted = replace(
+            link,
+            wanted=link.wanted if path is None else path,
+            suspended=link.suspended if suspended is None else suspended,
+            filters=merged,
+            seed=link.seed if seed is None else seed,
+        )
+        return await self._change(link, wanted)
+
+    async def _change(
+        self, link: LinkRow, wanted: LinkRow, capture: CaptureRow | None = None
+    ) -> LinkView:
+        """Have a link as it is wanted, and captured, if that is given."""
+        with ExitStack() as undo:
+            new = await self._routed(wanted, undo, captured=capture is not None)
+            if new == link and capture is None:
+                return self._view(link)
+            plugs = self._ends.plugs(new)
+            rewired = [plug for plug in plugs if plug.is_new]
+            for plug in rewired:
+                await plug.ask()
+            async with self._project.change() as change:
+                change.save_link(new)
+                change.then(partial(self._take_in, new, plugs))
+                if capture is not None:
+                    self._save_capture(change, new.id, capture)
+                view = self._view(new, plugs)
+                if capture is not None:
+                    view = replace(view, capture=view_of(capture))
+                change.tell(self._event("updated", view))
+            undo.pop_all()
+        self._ports.release(link, keep=new)
+        try:
+            if RELAYED in (link.path, new.path) or new.id in self._captures:
+                await self._have_relayed(new)
+        finally:
+            for plug in rewired:
+                await plug.apply()
+        return self._view(new)
+
+    async def _routed(self, link: LinkRow, undo: ExitStack, *, captured: bool = False) -> LinkRow:
+        """The link with the path that it is to have, and the ports for that.
+
+        :param captured: a capture of it begins.
+        :raises Conflict: what is wanted of it needs another path, or no port is left.
+        """
+        between = link.suspended or bool(link.filters)
+        if link.wanted == DIRECT and between:
+            raise Conflict(
+                f"Link {link.id} has to be direct, and so has nothing in between that could filter "
+                "or hold up frames: set its path to auto or relayed as well."
+            )
+        needed = between or captured or link.id in self._captures
+        relayed = link.wanted == RELAYED or (
+            link.wanted == AUTO
+            and (needed or not all(plug.is_hot for plug in self._ends.plugs(link)))
+        )
+        if relayed:
+            return await self._ports.reserve_relay(replace(link, path=RELAYED), undo)
+        one, other = (replace(end, relay=None) for end in link.ends)
+        return replace(link, path=DIRECT, ends=(one, other))
+
+    # Captures ------------------------------------------------------------------------
+
+    async def start_capture(
+        self,
+        link_id: str,
+        *,
+        file: str | None,
+        snapshot_length: int,
+        max_bytes: int | None,
+        overwrite: bool,
+    ) -> LinkView:
+        """Capture a link into a file of the project.
+
+        :param file: a plain name in the directory for captures; by default a new one.
+        :param snapshot_length: how many bytes of a frame are kept.
+        :param max_bytes: how large the file may become; by default what the settings say.
+        :param overwrite: replace a file of that name.
+        :raises NotFound: there is no such link.
+        :raises Conflict: it is captured already, there is such a file, or it cannot be captured.
+        :raises FilesFailed: the directory for captures cannot be used.
+        """
+        view = self.get(link_id)
+        if view.capture is not None:
+            raise Conflict(
+                f"Link {link_id} is captured into {view.capture.file} already: stop that first."
+            )
+        names = "_to_".join(self._ends.node(end).name for end in view.ends)
+        capture = CaptureRow(
+            file=await self._captures.make_room(file, names=names, overwrite=overwrite),
+            snapshot_length=snapshot_length,
+            max_bytes=max_bytes or self._settings.current.server.max_capture_size * 1024 * 1024,
+        )
+        link = self._links.get(link_id)
+        try:
+            if link is not None:
+                return await self._change(link, link, capture)
+            async with self._project.change() as change:
+                self._save_capture(change, link_id, capture)
+                change.tell(self._event("updated", replace(view, capture=view_of(capture))))
+            await self._check_panel(link_id)
+        except LabError:
+            await self._end_capture(link_id)
+            raise
+        return self.get(link_id)
+
+    async def stop_capture(self, link_id: str) -> None:
+        """End the capture of a link, with all that has come in its file; it is fine if none is on.
+
+        :raises NotFound: there is no such link.
+        :raises StorageFailed: it could not be written.
+        """
+        if self.get(link_id).capture is None:
+            return
+        await self._end_capture(link_id, fact=False)
+        link = self._links.get(link_id)
+        if link is not None:
+            await self._change(link, link)
+
+    async def follow(self, link_id: str) -> AsyncGenerator[bytes, None]:
+        """What is captured of a link, as a pcap stream: its header, the last seconds, what comes.
+
+        :raises NotFound: there is no such link.
+        :raises Conflict: it is not being captured, or too many follow it.
+        """
+        if self.get(link_id).capture is None:
+            raise Conflict(f"Link {link_id} is not being captured: start a capture first.")
+        async for data in self._panel.follow(link_id):
+            yield data
+
+    async def _end_capture(self, link_id: str, *, fact: bool = True) -> None:
+        if link_id not in self._captures:
+            return
+        view = self.get(link_id)
+        async with self._project.change(fact=fact) as change:
+            self._save_capture(change, link_id, None)
+            change.tell(self._event("updated", replace(view, capture=None)))
+        await self._panel.synchronize_anyway()
+
+    def _save_capture(
+        self, change: ProjectChange, link_id: str, capture: CaptureRow | None
+    ) -> None:
+        change.save_capture(link_id, capture)
+        change.then(partial(self._captures.set, link_id, capture))
+
+    def _capture_has_ended(self, link_id: str, reason: str) -> None:
+        _ = self._project.own(self._note_end_of_capture(link_id, reason))
+
+    async def _note_end_of_capture(self, link_id: str, reason: str) -> None:
+        if (view := self.find(link_id)) is None or view.capture is None:
+            return
+        await self._end_capture(link_id)
+        await self._complain(f"The capture of link {link_id} has ended: {reason}.")
+
+    # The panel -----------------------------------------------------------------------
+
+    async def adopt(self, row: RunRow) -> None:
+        """Continue with the panel that an earlier server has started.
+
+        :raises OSError: its processes could not be searched for, and were left alone.
+        """
+        await self._panel.adopt([row])
+
+    async def catch_up(self) -> None:
+        """Have the panel do what it shall; to be called once the project is open."""
+        await self._panel.synchronize_anyway()
+        for link_id, reason in (await self._panel.ended_captures()).items():
+            await self._note_end_of_capture(link_id, reason)
+
+    async def stop(self) -> None:
+        """End the panel."""
+        await self._panel.stop()
+
+    async def leave(self) -> None:
+        """Let the panel run on, for the next server."""
+        await self._panel.leave()
+
+    def move(self, change: ProjectChange, source: Path, target: Path) -> None:
+        """Have a change store that the project's directory has another path."""
+        self._panel.move(change, source, target)
+
+    def _for_panel(self) -> list[Mapping[str, Any]]:
+        """All that the panel shall do."""
+        address = self._project.machine.address
+        made = [
+            {
+                "id": link.id,
+                "relay": link.path == RELAYED,
+                "ends": [
+                    {"local_port": end.relay, "remote_host": address, "remote_port": end.local}
+                    for end in link.ends
+                ],
+                "suspended": link.suspended,
+                "filters": link.filters,
+                "seed": link.seed,
+                "capture": self._captures.wanted(link.id),
+            }
+            for link in self._links.values()
+            if link.path == RELAYED or link.id in self._captures
+        ]
+        pairs = [
+            {
+                "id": pair.id,
+                "relay": False,
+                "ends": [
+                    {"remote_host": address, "remote_port": port} for port in self.pairs.ports(pair)
+                ],
+                "capture": self._captures.wanted(pair.id),
+            }
+            for pair in self.pairs
+            if pair.id in self._captures
+        ]
+        return [*made, *pairs]
+
+    async def _have_relayed(self, link: LinkRow) -> None:
+        """Have the panel do what a link needs of it.
+
+        :raises LabError: it cannot.
+        """
+        if link.path == RELAYED or link.id in self._captures:
+            await self._check_panel(link.id)
+        else:
+            await self._panel.synchronize_anyway()
+
+    async def _check_panel(self, link_id: str) -> None:
+        failed = await self._panel.synchronize()
+        if link_id in failed:
+            raise Conflict(f"Link {link_id} cannot be had that way: {failed[link_id]}.")
+
+    async def _tell_panel(self, link: LinkRow) -> None:
+        """Tell the panel that a link is gone."""
+        if link.path == RELAYED or link.id in self._captures:
+            await self._panel.synchronize_anyway()
+
+    def _panel_was_lost(self) -> None:
+        _ = self._project.own(
+            self._complain(
+                "The link panel has ended by itself, and is started again: frames that were on "
+                "their way through relayed links are lost."
+            )
+        )
+
+    async def _complain(self, message: str) -> None:
+        log.error("project %s: %s", self._project.id, message)
+        async with self._project.change(fact=True) as change:
+            change.tell(Event("log", "error", self._project.id, LogEntry(message)))
+
     # Opening -------------------------------------------------------------------------
 
-    async def restore(self, links: Sequence[LinkRow]) -> None:
-        """Bring back links, and find the pairs, once all nodes are there and no run is adopted."""
+    async def restore(self, links: Sequence[LinkRow], captures: Mapping[str, CaptureRow]) -> None:
+        """Bring back links, once all nodes are there and before any run is adopted."""
+        self._captures.restore(captures)
         for link in links:
-            if None in [self._find_node(end.node_id) for end in link.ends]:
+            if None in [self._ends.find(end.node_id) for end in link.ends]:
                 log.error("link %s is left out: one of its nodes is open elsewhere", link.id)
                 continue
-            self._take_in(link, self._plugs(link))
+            self._take_in(link, self._ends.plugs(link))
         for link in list(self._links.values()):
-            await self._hold(link)
+            new = await self._ports.hold(link)
+            if new != link:
+                async with self._project.change() as change:
+                    change.save_link(new)
+                    change.then(partial(self._take_in, new, self._ends.plugs(new)))
 
     def restore_pairs(self, node: Node) -> None:
         """Find the pairs that the NIOs of a restored node belong to."""
         for place, nio in node.nios.items():
-            tunnel = self._tunnel(nio)
+            tunnel = self._ends.tunnel(nio)
             if tunnel is not None and place not in node.wiring.links:
                 self.pairs.add(LinkEnd(node.id, *place), tunnel)
 
-    async def _hold(self, link: LinkRow) -> None:
-        """Reserve the ports of a restored link; if one is taken meanwhile, it gets another."""
-        udp, holder = self._project.machine.ports.udp, self._holder(link.id)
-        ends = []
-        for end in link.ends:
-            try:
-                udp.hold(end.local, holder)
-                ends.append(end)
-            except Conflict as error:
-                local = await self._project.machine.allocate_port("udp", holder)
-                log.warning("link %s gets UDP port %d instead: %s", link.id, local, error)
-                ends.append(replace(end, local=local))
-        new = replace(link, ends=(ends[0], ends[1]))
-        if new != link:
-            async with self._project.change() as change:
-                change.save_link(new)
-                change.then(partial(self._take_in, new, self._plugs(new)))
-
     # Its parts -----------------------------------------------------------------------
-
-    def _check_ends(self, ends: Sequence[LinkEnd]) -> tuple[LinkEnd, LinkEnd]:
-        """The ends as they are kept.
-
-        :raises Conflict: they cannot be those of a link.
-        """
-        one, other = (self._check_end(end) for end in ends)
-        if one.node_id == other.node_id:
-            title = self._node(one).title
-            raise Conflict(f"A link joins two nodes, and both ends are at {title}: name another.")
-        return one, other
-
-    def _check_end(self, end: LinkEnd) -> LinkEnd:
-        node = self._node(end)
-        node.calls.check()
-        if isinstance(node, ParkedNode):
-            place = end.place
-        else:
-            place = lifecycle.place_of(node, *end.place)
-            if self._tunnel_type(node) is None:
-                takes = ", ".join(node.type.nio_types) or "no NIO"
-                raise Conflict(
-                    f"{node.title} takes no UDP tunnel, so no link can end there: it takes {takes}."
-                )
-        node.wiring.check_unlinked(place, node.title)
-        if place in node.nios:
-            raise Conflict(
-                f"Port {place[1]} on adapter {place[0]} of {node.title} has a NIO already: "
-                "remove it first."
-            )
-        return LinkEnd(node.id, *place)
-
-    def _node(self, end: LinkEnd) -> Node:
-        node = self._find_node(end.node_id)
-        if node is not None:
-            return node
-        owner = self._shared.node_ids.get(end.node_id)
-        if owner not in (None, self._project.id):
-            raise Conflict(
-                f"VM {end.node_id} is in project {owner}, and a link joins nodes of one project."
-            )
-        raise NotFound(
-            f"Project {self._project.id} has no VM with the id {end.node_id!r:.80}: check the id, "
-            "or create the VM first."
-        )
-
-    async def _reserve(self, link_id: str, end: LinkEnd, undo: ExitStack) -> LinkEndRow:
-        machine, holder = self._project.machine, self._holder(link_id)
-        local = await machine.allocate_port("udp", holder)
-        undo.callback(machine.ports.udp.release, local, holder)
-        return LinkEndRow(node_id=end.node_id, adapter=end.adapter, port=end.port, local=local)
-
-    def _holder(self, link_id: str) -> Holder:
-        return Holder(self._project.id, Use.LINK, detail=link_id)
-
-    def _plugs(self, link: LinkRow) -> tuple[Plug, Plug]:
-        """What is plugged in for a link, at its nodes."""
-        one, other = link.ends
-        return self._plug(link, one, other), self._plug(link, other, one)
-
-    def _plug(self, link: LinkRow, here: LinkEndRow, there: LinkEndRow) -> Plug:
-        node, nio = self._node(LinkEnd(here.node_id, here.adapter, here.port)), None
-        kind = self._tunnel_type(node)
-        if kind is not None:
-            remote = here.relay if link.path == RELAYED and here.relay else there.local
-            nio = kind.end_of(Tunnel(here.local, self._project.machine.address, remote))
-        return Plug(node, (here.adapter, here.port), nio)
-
-    def _tunnel_type(self, node: Node) -> NioType | None:
-        """The NIO type that links plug into a node; ``None`` if it takes none."""
-        offered = self._shared.registry.nio_types
-        kinds = [offered[name] for name in node.type.nio_types if name in offered]
-        return next((kind for kind in kinds if kind.is_tunnel), None)
-
-    def _tunnel(self, nio: Nio | None) -> Tunnel | None:
-        kind = None if nio is None else self._shared.registry.nio_types.get(nio.type)
-        return None if nio is None or kind is None else kind.tunnel_of(nio)
-
-    async def _ask(self, plug: Plug) -> None:
-        """Ask a node whether it takes what is to be plugged in."""
-        if plug.nio is not None:
-            await lifecycle.check_nio(plug.node, plug.nio)
-            await plug.node.calls.run("wire_changing", *plug.place, plug.nio)
-
-    async def _apply(self, plug: Plug, nio: Nio | None) -> None:
-        """Have a node apply what is plugged in now."""
-        if plug.nio is not None:
-            await plug.node.calls.run("wire_changed", *plug.place, nio)
-
-    async def _apply_anyway(self, plug: Plug) -> None:
-        try:
-            await self._apply(plug, None)
-        except LabError as error:
-            log.warning("%s has not taken up that a link is gone: %s", plug.node.title, error)
 
     def _remove(self, change: ProjectChange, link: LinkRow) -> None:
         change.remove_link(link.id)
@@ -380,22 +559,18 @@ class ProjectLinks:
 
     def _take_out(self, link: LinkRow) -> None:
         del self._links[link.id]
-        udp, holder = self._project.machine.ports.udp, self._holder(link.id)
-        for end in link.ends:
-            self._node(LinkEnd(end.node_id, end.adapter, end.port)).wiring.part(
-                (end.adapter, end.port)
-            )
-            for port in (end.local, end.relay):
-                if port is not None:
-                    udp.release(port, holder)
+        self._captures.set(link.id, None)
+        for end in map(end_of, link.ends):
+            self._ends.node(end).wiring.part(end.place)
+        self._ports.release(link)
 
     def _view(self, link: LinkRow, plugs: Sequence[Plug] = ()) -> LinkView:
         """A link as clients see it.
 
         :param plugs: its ends, if they are not plugged in yet.
         """
-        waiting = [plug.node.id for plug in plugs or self._plugs(link) if plug.at_next_start]
-        one, other = (LinkEnd(end.node_id, end.adapter, end.port) for end in link.ends)
+        waiting = [plug.node.id for plug in plugs or self._ends.plugs(link) if plug.at_next_start]
+        one, other = map(end_of, link.ends)
         return LinkView(
             id=link.id,
             project_id=self._project.id,
@@ -405,8 +580,37 @@ class ProjectLinks:
             suspended=link.suspended,
             filters=link.filters,
             seed=link.seed,
+            capture=self._captures.view(link.id),
             at_next_start=tuple(waiting),
         )
 
+    def _captured(self, pair: LinkView) -> LinkView:
+        """A pair with its capture, if it is captured."""
+        return replace(pair, capture=self._captures.view(pair.id))
+
     def _event(self, word: str, view: LinkView) -> Event:
         return Event("link", word, self._project.id, view)
+
+
+def _merged(
+    filters: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Any] | None
+) -> Mapping[str, Mapping[str, Any]]:
+    """Filters with some of them changed, and those taken away that are to be ``None``.
+
+    :raises InvalidRequest: one is unfit.
+    """
+    merged = {**filters, **(changes or {})}
+    for name in [name for name, values in merged.items() if values is None and name in KNOWN]:
+        del merged[name]
+    try:
+        return check_filters(merged)
+    except ValueError as error:
+        raise InvalidRequest(f"The filters of a link are unfit: {error}.") from None
+
+
+def _is_a_pair(pair: LinkView) -> Conflict:
+    return Conflict(
+        f"Link {pair.id} is two NIOs that match, so there is nothing in between that could filter "
+        "or hold up frames, and no place for it: it can only be captured. Delete it, and make a "
+        "link between the same ports."
+    )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from gns3server.links.service import LINK_PANEL
 from gns3server.nodes.process_node import ProcessNode
 from gns3server.nodes.states import NodeState
 from gns3server.projects.project import Project
@@ -49,6 +50,9 @@ async def _adopt(project: Project, found: RunRow, former: Path) -> bool:
             record.spec.cwd,
         )
         return False
+    if record.owner.kind == LINK_PANEL.name:
+        await _adopt_panel(project, found, record)
+        return True
     node = _owner(project, record)
     title = record.owner.kind if node is None else node.title
     run = await SupervisedRun.adopt(project, record, title=title)
@@ -63,6 +67,13 @@ async def _adopt(project: Project, found: RunRow, former: Path) -> bool:
             run.record(change)
     node.adopt(run)
     return True
+
+
+async def _adopt_panel(project: Project, found: RunRow, record: RunRow) -> None:
+    if record != found:
+        async with project.change() as change:
+            change.save_run(record)
+    await project.wires.adopt(record)
 
 
 async def _tell_of_end(project: Project, record: RunRow) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
 from typing import Any
 
+from gns3server.links.captures import SNAPSHOT_LENGTH
 from gns3server.links.link import LinkEnd, LinkView
 from gns3server.links.project_links import ProjectLinks
 from gns3server.nodes.limits import core_code
@@ -61,6 +63,9 @@ class Links:
         ends: Sequence[LinkEnd],
         *,
         link_id: str | None = None,
+        path: str | None = None,
+        suspended: bool = False,
+        filters: Mapping[str, Any] | None = None,
         seed: int | None = None,
         stored: Mapping[str, Any] = MappingProxyType({}),
     ) -> LinkView:
@@ -71,9 +76,13 @@ class Links:
 
         :param ends: two ports of two nodes.
         :param link_id: its id; a new one by default.
+        :param path: ``auto``, ``direct`` or ``relayed``; by default what the settings say.
+        :param suspended: it carries no frames.
+        :param filters: parameters by type of filter, as ``GET links/filters`` lists them.
         :param seed: where the random numbers of its filters begin; random by default.
         :param stored: what its :meth:`store` begins with; in the same commit.
         :raises gns3server.errors.NotFound: there is no such node.
+        :raises gns3server.errors.InvalidRequest: a filter is unfit.
         :raises gns3server.errors.Conflict: a port does not exist, is taken or takes no link, or the
             id is taken.
         :raises gns3server.errors.StorageFailed: it could not be written.
@@ -86,7 +95,43 @@ class Links:
 
         nodes = [end.node_id for end in ends]
         async with self._turn("create a link", *nodes, *([link_id] if link_id else [])):
-            return await self._members.create(ends, link_id=link_id, seed=seed, join=join)
+            return await self._members.create(
+                ends,
+                link_id=link_id,
+                path=path,
+                suspended=suspended,
+                filters=filters,
+                seed=seed,
+                join=join,
+            )
+
+    @core_code
+    async def update(
+        self,
+        link_id: str,
+        *,
+        path: str | None = None,
+        suspended: bool | None = None,
+        filters: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+    ) -> LinkView:
+        """Change a link: all that is given, or nothing.
+
+        A relayed link has it at once. Where a link gets another path, running nodes take that up as
+        for :meth:`create`.
+
+        :param filters: parameters by type of filter. ``None`` takes a filter away, and those that
+            are not named stay.
+        :raises gns3server.errors.NotFound: there is no such link.
+        :raises gns3server.errors.InvalidRequest: a filter is unfit.
+        :raises gns3server.errors.Conflict: it cannot be had that way; the text says what would
+            help.
+        :raises gns3server.errors.StorageFailed: it could not be written.
+        """
+        async with self._on(link_id, "update a link"):
+            return await self._members.update(
+                link_id, path=path, suspended=suspended, filters=filters, seed=seed
+            )
 
     @core_code
     async def delete(self, link_id: str) -> None:
@@ -96,6 +141,60 @@ class Links:
         :raises gns3server.errors.Conflict: one of its nodes refuses.
         :raises gns3server.errors.StorageFailed: it could not be written.
         """
-        nodes = [end.node_id for end in self.get(link_id).ends]
-        async with self._turn("delete a link", *nodes, link_id):
+        async with self._on(link_id, "delete a link"):
             await self._members.delete(link_id)
+
+    @core_code
+    async def start_capture(
+        self,
+        link_id: str,
+        *,
+        file: str | None = None,
+        snapshot_length: int = SNAPSHOT_LENGTH,
+        max_bytes: int | None = None,
+        overwrite: bool = False,
+    ) -> LinkView:
+        """Capture a link into a file in the project's directory ``captures``.
+
+        :param file: its plain name, which ends in ``.pcap`` or gets that; by default a new one.
+        :param snapshot_length: how many bytes of a frame are kept.
+        :param max_bytes: how large the file may become; by default what the settings say.
+        :param overwrite: replace a file of that name.
+        :raises gns3server.errors.NotFound: there is no such link.
+        :raises gns3server.errors.Conflict: it is captured already, there is such a file, or it
+            cannot be captured; the text says what would help.
+        :raises gns3server.errors.FilesFailed: the directory for captures cannot be used.
+        :raises gns3server.errors.StorageFailed: it could not be written.
+        """
+        async with self._on(link_id, "capture a link"):
+            return await self._members.start_capture(
+                link_id,
+                file=file,
+                snapshot_length=snapshot_length,
+                max_bytes=max_bytes,
+                overwrite=overwrite,
+            )
+
+    @core_code
+    async def stop_capture(self, link_id: str) -> None:
+        """End the capture of a link; it is fine if none is on.
+
+        :raises gns3server.errors.NotFound: there is no such link.
+        :raises gns3server.errors.StorageFailed: it could not be written.
+        """
+        async with self._on(link_id, "stop a capture of a link"):
+            await self._members.stop_capture(link_id)
+
+    def follow(self, link_id: str) -> AsyncGenerator[bytes, None]:
+        """What is captured of a link, as a pcap stream: its header, the last seconds, what comes.
+
+        It ends with the capture, and for one who reads too slowly. Waits for nobody's turn.
+
+        :raises gns3server.errors.NotFound: there is no such link.
+        :raises gns3server.errors.Conflict: it is not being captured, or too many follow it.
+        """
+        return self._members.follow(link_id)
+
+    def _on(self, link_id: str, what: str) -> AbstractAsyncContextManager[None]:
+        nodes = [end.node_id for end in self.get(link_id).ends]
+        return self._turn(what, *nodes, link_id)

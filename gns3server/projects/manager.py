@@ -299,6 +299,7 @@ class ProjectManager:
         self.damaged.forget(place.id)
         self._projects[place.id] = project
         project.members.catch_up()
+        _ = self._shared.own(project.wires.catch_up())
         if self._listening:
             project.members.start_always_on()
         await self._observe("opened", project)

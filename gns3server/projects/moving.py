@@ -47,6 +47,7 @@ async def move_project(
                 for node in project.members:
                     if isinstance(node, ProcessNode) and node.run is not None:
                         node.run.move(change, old.path, new.path)
+                project.wires.move(change, old.path, new.path)
             await places.save(new)
         except BaseException:
             await records.close()
@@ -68,6 +69,7 @@ async def move_project(
     project.be_in(new.path, new.given)
     project.name, project.temporary = name, temporary
     await project.records.switch_to(records)
+    await project.wires.catch_up()
     await asyncio.to_thread(_clear_up, relocation, old if was_temporary else None)
 
 

@@ -202,7 +202,7 @@ def _restore_node(
 
 
 async def _restore_links(project: Project, stored: StoredProject) -> None:
-    await project.wires.restore(stored.links)
+    await project.wires.restore(stored.links, stored.captures)
     for node in project.members:
         project.wires.restore_pairs(node)
         if not isinstance(node, ProcessNode):

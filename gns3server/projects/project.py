@@ -179,6 +179,7 @@ class Project(ProjectBase):
     async def stop(self) -> None:
         """Stop everything that runs in the project."""
         await self.members.stop()
+        await self.wires.stop()
 
     async def open_events(self) -> None:
         """Number and publish events from now on."""
@@ -192,4 +193,5 @@ class Project(ProjectBase):
         self.machine.ports.release_project(self.id)
         self._shared.bus.end_project(self.id)
         await self.members.leave()
+        await self.wires.leave()
         await self.records.close()

@@ -71,6 +71,9 @@ FIELDS: Mapping[str, type[fields.Field[Any]]] = {"bool": YesOrNo, "int": WholeNu
 def _field(setting: Setting) -> fields.Field[Any]:
     if setting.kind == "int" and not isinstance(setting.least, str):
         return WholeNumber(validate=validate.Range(setting.least, setting.most, error=RANGE))
+    if setting.choices:
+        words = ", ".join(setting.choices)
+        return Line(validate=validate.OneOf(setting.choices, error=f"must be one of {words}"))
     return FIELDS[setting.kind]()
 
 

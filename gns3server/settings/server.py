@@ -22,6 +22,7 @@ class Setting:
     """One setting, of the server or of a plugin.
 
     :param kind: ``str``, ``bool`` or ``int``.
+    :param choices: the words that it may be; any text if there are none.
     :param least: the smallest number, or the name of the setting that it must not be below.
     :param flags: its options on the command line.
     :param fixed: it keeps its value from the start of the server, whatever a reload reads.
@@ -36,6 +37,7 @@ class Setting:
     kind: str
     default: Any
     help: str
+    choices: tuple[str, ...] = ()
     least: int | str = 1
     most: int = MOST
     flags: tuple[str, ...] = ()
@@ -158,6 +160,15 @@ class ServerSettings:
     udp_start_port_range: int = setting(10000, "first UDP port for wires", most=65535, fixed=True)
     udp_end_port_range: int = setting(
         20000, "last UDP port for wires", least="udp_start_port_range", most=65535, fixed=True
+    )
+    link_path: str = setting(
+        "auto",
+        "what is between the ends of new links: nothing (direct), a process that can filter, "
+        "suspend and capture them (relayed), or that where it may be needed (auto)",
+        choices=("auto", "direct", "relayed"),
+    )
+    max_capture_size: int = setting(
+        1024, "how large a captured link's file may become, in MiB, if its start does not say"
     )
     max_starting: int = setting(32, "how many nodes may come up at the same time", fixed=True)
     max_projects: int = setting(1000, "how many projects may be open")

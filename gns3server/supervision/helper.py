@@ -14,6 +14,7 @@ from gns3server.errors import LabError, Unavailable
 from gns3server.running.control import HelperClient, HelperFailed
 from gns3server.running.runtime import runtime_directory
 from gns3server.running.spec import LaunchSpec
+from gns3server.storage.change import ProjectChange
 from gns3server.storage.rows import Owner, RunRow
 from gns3server.supervision.place import RunPlace
 from gns3server.supervision.supervised_run import SupervisedRun
@@ -61,7 +62,7 @@ class SupervisedHelper:
     If it ends, or does not answer, another one takes its place and is told the same.
 
     :param place: what it is of.
-    :param directory: where it works; made if need be.
+    :param directory: tells where it works; made if need be.
     :param state: what it shall do, all of it.
     :param idle: whether that is nothing: it is then not started, and ends after a while.
     :param told: called with each event that it tells, and what that says.
@@ -73,7 +74,7 @@ class SupervisedHelper:
         kind: HelperKind,
         place: RunPlace,
         *,
-        directory: Path,
+        directory: Callable[[], Path],
         state: Callable[[], Mapping[str, Any]],
         idle: Callable[[], bool],
         told: Callable[[str, Mapping[str, Any]], None],
@@ -155,6 +156,11 @@ class SupervisedHelper:
                 await self._take_up(run)
         return self._living is not None
 
+    def move(self, change: ProjectChange, source: Path, target: Path) -> None:
+        """Have a change store that the directory that it works in has another path."""
+        if self._living is not None:
+            self._living.run.move(change, source, target)
+
     async def close(self) -> None:
         """End it if it has nothing to do; otherwise leave it to the next server."""
         if self._idle():
@@ -218,7 +224,7 @@ class SupervisedHelper:
         spec = LaunchSpec(
             # -P: nothing is imported from the directory that it works in.
             argv=(sys.executable, "-P", "-m", self.kind.module, self.socket),
-            cwd=str(self._directory),
+            cwd=str(self._directory()),
             sockets=(self.socket,),
             stop_limit=STOP_SECONDS,
             log_name=f"{self.kind.name}.log",

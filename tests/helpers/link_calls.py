@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from gns3server.testing import Client
@@ -20,7 +22,11 @@ def end(node: str, adapter: int = 0, port: int = 0) -> dict[str, Any]:
 
 
 async def ask_for_link(client: Client, project: str, *ends: Any, **values: Any) -> Any:
-    """Ask for a link between ports, or the first ports of nodes; returns the answer."""
+    """Ask for a link between ports, or the first ports of nodes; returns the answer.
+
+    It is a direct one, which needs no link panel, unless a path is given.
+    """
+    values.setdefault("path", "direct")
     body = {"ends": [one if isinstance(one, dict) else end(one) for one in ends], **values}
     return await client.post(f"{project}/links", body)
 
@@ -81,3 +87,48 @@ async def told(client: Client, project: str) -> AsyncIterator[AsyncIterator[tupl
                     yield line["action"], line["event"]
 
         yield events()
+
+
+class Wire:
+    """What an emulator does at one end of a link: frames that it sends, and gets.
+
+    :param nio: what is plugged in there.
+    """
+
+    def __init__(self, nio: Mapping[str, Any]) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", nio["lport"]))
+        self._socket.connect((nio["rhost"], nio["rport"]))
+        self._socket.setblocking(False)
+
+    async def send(self, frame: bytes) -> None:
+        """Send a frame; one that was not taken by anybody is no error."""
+        with suppress(ConnectionRefusedError):
+            await asyncio.get_running_loop().sock_sendall(self._socket, frame)
+
+    async def get(self) -> bytes:
+        """Wait for a frame."""
+        return await asyncio.get_running_loop().sock_recv(self._socket, 65536)
+
+    def close(self) -> None:
+        """Give the port up."""
+        self._socket.close()
+
+
+@asynccontextmanager
+async def emulated(client: Client, project: str, *nodes: str) -> AsyncIterator[list[Wire]]:
+    """Do what emulators do at the links of nodes that have one each."""
+    plugged = await wires(client, project)
+    ends = [Wire(plugged[id_of(node)][0]) for node in nodes]
+    try:
+        yield ends
+    finally:
+        for one in ends:
+            one.close()
+
+
+async def passes(one: Wire, other: Wire, frame: bytes) -> None:
+    """Send a frame each way, and wait for both."""
+    for here, there in ((one, other), (other, one)):
+        await here.send(frame)
+        assert await there.get() == frame

@@ -35,7 +35,7 @@ async def test_one_request_joins_two_nodes(server, client, project, toys, first)
         "project_id": id_of(project),
         "ends": [end(one), end(other, 1, 1)],
         "made_as": "link",
-        "wanted_path": "auto",
+        "wanted_path": "direct",
         "path": "direct",
         "suspended": False,
         "filters": {},

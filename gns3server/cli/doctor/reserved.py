@@ -108,16 +108,26 @@ def _uses(
     for node in stored.nodes:
         if node.console is not None:
             yield "tcp", node.console, "console", names[node.id]
-    for node_id, nios in stored.nios.items():
-        for nio in nios.values():
-            # If no plugin in service offers the NIO's type, its port is not known.
-            kind = registry.nio_types.get(nio.type)
-            field = kind.local_udp_port if kind is not None else None
-            if field is not None and field in nio.fields:
-                yield "udp", nio.fields[field], "wire", names.get(node_id, node_id)
+    for node_id, number in _wires(stored, registry):
+        yield "udp", number, "wire", names.get(node_id, node_id)
+    for end in [end for link in stored.links for end in link.ends]:
+        yield "udp", end.local, "link", names[end.node_id]
+        if end.relay is not None:
+            yield "udp", end.relay, "link panel", f"project {stored.id}"
     for run in stored.runs:
         if survey.goes_on(run):
             for port in run.spec.reserved_ports:
                 yield port.kind, port.number, RUNS, names.get(run.owner.id, run.owner.id)
     for number in stored.allocated_ports:
         yield "udp", number, ALLOCATED, f"project {stored.id}"
+
+
+def _wires(stored: StoredProject, registry: Registry) -> Iterator[tuple[str, int]]:
+    """The nodes with NIOs that name UDP ports, and the ports."""
+    for node_id, nios in stored.nios.items():
+        for nio in nios.values():
+            # If no plugin in service offers the NIO's type, its port is not known.
+            kind = registry.nio_types.get(nio.type)
+            field = kind.local_udp_port if kind is not None else None
+            if field is not None and field in nio.fields:
+                yield node_id, nio.fields[field]
