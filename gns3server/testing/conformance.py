@@ -18,12 +18,15 @@ process, is always on, can be suspended. Each base class is a chapter of the man
 from __future__ import annotations
 
 from gns3server.testing.life_conformance import LifeConformance
+from gns3server.testing.link_conformance import LinkConformance
 from gns3server.testing.program_conformance import ProgramConformance
 from gns3server.testing.record_conformance import RecordConformance
 from gns3server.testing.wire_conformance import WireConformance
 
 
-class NodeTypeConformance(RecordConformance, LifeConformance, WireConformance, ProgramConformance):
+class NodeTypeConformance(
+    RecordConformance, LifeConformance, WireConformance, LinkConformance, ProgramConformance
+):
     """Subclass this as ``TestSomething`` and name your node type.
 
     The tests take the fixtures ``gns3_server``, ``gns3_serving`` and ``gns3_process``; redefine

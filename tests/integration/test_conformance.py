@@ -110,6 +110,9 @@ RELOADS = {
 }
 """The tests that look at a program that was started with wires, or started again."""
 
+LINKED = {"a_link_is_captured", "a_link_is_made_while_the_node_runs"}
+"""Those that start a node with links, if it takes any."""
+
 FAULTS = {
     "a start that starts nothing": (
         *TOY,
@@ -121,6 +124,7 @@ ToyNode.start = start
         {
             *STARTS,
             *RELOADS,
+            *LINKED,
             "a_program_uses_the_console_that_it_is_given",
             "a_running_program_gets_a_new_wire",
         }
@@ -259,6 +263,37 @@ async def wire_changing(self, adapter, port, nio):
 Box.wire_changing = wire_changing
 """,
         {"nios_go_where_there_is_a_port"},
+    ),
+    "a port that takes no link": (
+        *TOY,
+        """
+async def wire_changing(self, adapter, port, nio):
+    if port:
+        raise Conflict("Not here.")
+ToyNode.wire_changing = wire_changing
+""",
+        {"links_end_where_there_is_a_port", "nios_go_where_there_is_a_port"},
+    ),
+    "links that fail while it runs": (
+        *TOY,
+        """
+from gns3server.plugin import NodeState
+async def wire_changed(self, adapter, port, nio):
+    if self.state is NodeState.STARTED:
+        raise RuntimeError("toy fault")
+ToyNode.wire_changed = wire_changed
+""",
+        {"a_link_is_made_while_the_node_runs", "a_wire_is_changed_while_the_node_runs"},
+    ),
+    "hot wiring that is only declared": (
+        *TOY,
+        """
+import dataclasses
+@hookimpl
+def gns3_node_types(_plain=gns3_node_types):
+    return [dataclasses.replace(_plain()[0], capabilities=frozenset({"hot_wiring"}))]
+""",
+        {"a_link_is_made_while_the_node_runs"},
     ),
     "what is always on and cannot start twice": (
         *BEACON,
