@@ -1,6 +1,6 @@
 """``gns3server demo``: two virtual PCs ping each other, every step shown.
 
-It is the session that the README does by hand, against a server on free ports
+It links them with one request and captures the link, against a server on free ports
 with temporary directories. Everything is removed when it ends.
 """
 
@@ -10,7 +10,7 @@ import asyncio
 import logging
 import tempfile
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gns3server.cli.demo_steps import (
@@ -22,6 +22,7 @@ from gns3server.cli.demo_steps import (
     check_plugins,
     run_command,
 )
+from gns3server.cli.frames import lines_of
 from gns3server.consoles.client import ConsoleClient
 from gns3server.settings.errors import SettingsError
 from gns3server.settings.server import SECTION, SERVER_SETTINGS
@@ -43,22 +44,50 @@ CHOSEN = ("host", "port", "ssl", "certfile", "certkey", "record", "state_path")
 UNUSED = ("log", "quiet", "debug", "keep_nodes")
 """Settings that mean nothing to it."""
 
+CAPTURE = "ping.pcap"
+
+NEXT = """
+What to try next: start a server that stays, with "gns3server". Its page http://127.0.0.1:8000 leads
+to the manual, where "The session" builds this lab by hand, and "Links" delays the pings and shows
+them live in Wireshark. Or see a switch with VLANs: "gns3server demo vlans"."""
+
 PINGS = 5
 
 
-async def build_lab(session: Session) -> list[int]:
-    """Create two PCs, wire and start them; return their console ports."""
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """Two linked PCs that run, and a capture of their link.
+
+    :param project: the path of the project.
+    :param link: the path of the link.
+    :param consoles: the console ports.
+    """
+
+    project: str
+    link: str
+    consoles: list[int]
+
+
+async def build_lab(session: Session) -> Lab:
+    """Create two PCs, link and start them, and capture the link."""
     await session.show_version()
     project = await session.post("/v1/projects", {"name": "test"})
     base = f"/v1/projects/{project['project_id']}"
     vms = [await session.post(f"{base}/vpcs/vms", {"name": f"VPCS {n}"}) for n in (1, 2)]
-    ports = [(await session.post(f"{base}/ports/udp", {}))["udp_port"] for _ in vms]
-    for vm, lport, rport in zip(vms, ports, reversed(ports), strict=True):
-        nio = {"lport": lport, "rhost": "127.0.0.1", "rport": rport, "type": "nio_udp"}
-        await session.post(f"{base}/vpcs/vms/{vm['vm_id']}/adapters/0/ports/0/nio", nio)
+    ends = [{"vm_id": vm["vm_id"], "adapter_number": 0, "port_number": 0} for vm in vms]
+    link = f"{base}/links/{(await session.post(f'{base}/links', {'ends': ends}))['link_id']}"
+    await session.post(f"{link}/capture", {"file": CAPTURE})
     for vm in vms:
         await session.post(f"{base}/vpcs/vms/{vm['vm_id']}/start", {})
-    return [vm["console"] for vm in vms]
+    return Lab(base, link, [vm["console"] for vm in vms])
+
+
+async def show_capture(session: Session, lab: Lab) -> None:
+    """End the capture, and show what is in its file."""
+    await session.delete(f"{lab.link}/capture")
+    data = await session.download(f"{lab.project}/files/captures/{CAPTURE}")
+    for line in lines_of(data):
+        print(line)
 
 
 async def ping(consoles: list[ConsoleClient]) -> int:
@@ -88,9 +117,12 @@ async def session(settings: Settings) -> int:
     ):
         check_plugins({p.name for p in server.plugins.plugins if p.usable}, PLUGINS)
         async with AsyncExitStack() as stack:
-            ports = await build_lab(Session(client))
-            opening = [ConsoleClient.open(port, PROMPT, ANSWER_SECONDS) for port in ports]
-            return await ping([await stack.enter_async_context(one) for one in opening])
+            requests = Session(client)
+            lab = await build_lab(requests)
+            opening = [ConsoleClient.open(port, PROMPT, ANSWER_SECONDS) for port in lab.consoles]
+            replies = await ping([await stack.enter_async_context(one) for one in opening])
+            await show_capture(requests, lab)
+            return replies
 
 
 def run_demo(settings: Settings, name: str = "") -> int:
@@ -122,6 +154,8 @@ def run_demo(settings: Settings, name: str = "") -> int:
             print("\nThe demo was interrupted; everything it started is stopped.")
             return 130
     print(f"\n{outcome}; everything the demo started is stopped.")
+    if not name:
+        print(NEXT)
     return 0 if well else 1
 
 

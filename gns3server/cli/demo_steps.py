@@ -39,6 +39,19 @@ class Session:
         print(f"\n$ curl {shlex.quote(self._client.url + path)}")
         return _shown(await self._client.get(path))
 
+    async def delete(self, path: str) -> None:
+        """DELETE and show."""
+        print(f"\n$ curl -X DELETE {shlex.quote(self._client.url + path)}")
+        _shown(await self._client.delete(path))
+
+    async def download(self, path: str) -> bytes:
+        """GET a capture, and show how it would be read; returns what is in it."""
+        print(f"\n$ curl -s {shlex.quote(self._client.url + path)} | tshark -r -")
+        answer = await self._client.get(path)
+        if answer.status >= 400:
+            raise DemoFailed(answer.json["message"])
+        return answer.body
+
     async def show_version(self) -> None:
         """GET the version and show it."""
         print(f"$ curl {self._client.url}/v1/version")

@@ -53,6 +53,8 @@ NOT_RUN = {
     "sudo -u gns3server": SYSTEMD,
     "sudo ufw": "it changes the machine's firewall",
     "ssh -L": ELSEWHERE,
+    "tshark": "it is not everywhere: tests/unit/links has it read captures",
+    'curl -s "$link/capture" | wireshark': "it needs a display",
     "curl -u me https://lab.example": "it needs a web server and a name of one's own",
     "git pull": "a copy has no repository to pull from",
     "python3 -m pytest": "tests/docs/test_examples.py runs these tests",
@@ -89,6 +91,7 @@ PAGES = (
     Page("docs/damage.rst", serving=True),
     Page("docs/doctor.rst"),
     Page("docs/labs.rst", serving=True),
+    Page("docs/links.rst", serving=True),
     Page("docs/architecture.rst", "clone"),
     # It ends by removing what was installed.
     Page("docs/operating.rst", "clone"),
