@@ -9,15 +9,10 @@ from marshmallow import Schema
 from gns3server.errors import Conflict
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.process_node import ProcessNode
-from gns3server.nodes.project_base import ProjectBase
-from gns3server.storage.rows import NodeRow
 
 
 class ParkedNode(ProcessNode):
     """Keeps its record, console, wires and directory; what still runs ends with its project."""
-
-    def __init__(self, project: ProjectBase, record: NodeRow) -> None:
-        super().__init__(project, parked_type(record.type), record)
 
     async def launch_spec(self) -> NoReturn:
         """Always refuse.

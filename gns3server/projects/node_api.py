@@ -79,6 +79,10 @@ class Nodes:
         """
         return self._find(node_id).view()
 
+    def names(self) -> dict[str, str]:
+        """The names of all nodes, by their ids: cheaper than the nodes."""
+        return {node.id: node.name for node in self._members}
+
     # Coming and going --------------------------------------------------------
 
     @core_code

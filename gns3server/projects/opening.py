@@ -14,7 +14,7 @@ from gns3server.errors import Conflict, StorageFailed
 from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node import Node
-from gns3server.nodes.parked import ParkedNode
+from gns3server.nodes.parked import ParkedNode, parked_type
 from gns3server.nodes.process_node import ProcessNode
 from gns3server.nodes.project_base import ProjectServices
 from gns3server.nodes.registry import Registry
@@ -185,7 +185,7 @@ def _restore_node(
             record.id,
             record.type,
         )
-        node: Node = ParkedNode(project, record)
+        node: Node = ParkedNode(project, parked_type(record.type), record)
     else:
         node = node_type.node_class(project, node_type, record)
     node.restored = True

@@ -114,7 +114,7 @@ def check_port(wording: NodeWording, project: Project, end: LinkEnd) -> None:
     if view.type not in wording.types:
         # Nobody knows what ports it has.
         return
-    ports = wording.node(project, view)["ports"]
+    ports = wording.ports(project, view)
     if (end.adapter, end.port) not in {
         (port["adapter_number"], port["port_number"]) for port in ports
     }:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from gns3server.plugin import InvalidRequest, NodeType, NodeView, Project
+from gns3server.plugin import NodeType, NodeView, Project
 from gns3server_v2.state import KEY, ProjectState
 
 KEPT = (
@@ -54,7 +54,7 @@ def naming(
     state: ProjectState, project: Project, wanted: str, template_name: str = ""
 ) -> Iterator[str]:
     """A free name, which nobody else gets while the context lasts."""
-    taken = {node.name for node in project.nodes} | state.coming
+    taken = {*project.nodes.names().values(), *state.coming}
     name = free_name(taken, wanted, template_name)
     state.coming.add(name)
     try:
@@ -97,6 +97,8 @@ async def make_node(
     kept = {key: body[key] for key in KEPT if body.get(key) is not None}
     if rest:
         kept["properties"] = rest
+    if body.get("file"):
+        kept["file"] = body["file"]
     layout = {"z": 1, **{key: body[key] for key in PLACED if body.get(key) is not None}}
     # The event of the creation tells it.
     before = state.nodes.get(new_id)
@@ -129,13 +131,3 @@ def from_template(template: Mapping[str, Any], kind: NodeType) -> dict[str, Any]
             key: value for key, value in properties.items() if key != "base_script_file"
         },
     }
-
-
-def check_port_names(body: Mapping[str, Any]) -> None:
-    """Refuse what cannot be kept of a node.
-
-    :raises InvalidRequest: says what.
-    """
-    symbol = body.get("symbol")
-    if symbol is not None and not symbol.isprintable():
-        raise InvalidRequest("Invalid request: symbol: must be printable.")

@@ -114,7 +114,7 @@ async def update(call: Call) -> Mapping[str, Any]:
     state = await own_state(call)
     body = {key: value for key, value in call.body.items() if value is not None}
     name = body.get("name", view.name)
-    if name != view.name and name in {node.name for node in project.nodes}:
+    if name != view.name and name in project.nodes.names().values():
         raise Conflict(f"There is a node {name!r:.80} in the project already: choose another name.")
     values = _core_values(call, view, body)
     old = state.nodes.get(view.id, {})
@@ -123,6 +123,11 @@ async def update(call: Call) -> Mapping[str, Any]:
     if rest:
         kept["properties"] = {**old.get("properties", {}), **rest}
     layout = _layout(project, state, view, body)
+    if "symbol" in layout and "file" in kept:
+        # The size was that of the former symbol.
+        kept["file"] = {
+            key: value for key, value in kept["file"].items() if key not in ("width", "height")
+        }
     if values or layout or kept != old:
         await _store(project, state, view.id, Changes(values, layout, kept))
     return shown(call, project.nodes.get(view.id))

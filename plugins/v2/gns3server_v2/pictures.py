@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 PREFIX = ":/symbols/"
@@ -87,6 +87,7 @@ def own_picture(symbol: str) -> Picture | None:
     return own_pictures().get(symbol.removeprefix(PREFIX).removesuffix(".svg"))
 
 
+@lru_cache(maxsize=1024)
 def dimensions(symbol: str) -> tuple[int, int]:
     """Width and height of a picture; those of the usual one if it is not one of this plugin's."""
     return (own_picture(symbol) or own_pictures()[USUAL]).size

@@ -56,16 +56,29 @@ def _named(
 ) -> list[dict[str, Any]]:
     flat = len({adapter for adapter, _ in places}) < 2
     single = len({port for _, port in places}) < 2
+    segment = kept.get("port_segment_size") or 0
+    pattern = kept.get("port_name_format") or shown.port_name
     ports: list[dict[str, Any]] = []
-    for adapter, port in places[:MOST_PORTS]:
-        number = str(port if flat else adapter if single else f"{adapter}/{port}")
-        pattern = kept.get("port_name_format") or shown.port_name
-        name = pattern.replace("{0}", number).replace("{1}", str(adapter))
-        short = shown.short_port_name.replace("{0}", number).replace("{1}", str(adapter))
+    for index, (adapter, port) in enumerate(places[:MOST_PORTS]):
+        number: int | str = port if flat else adapter if single else f"{adapter}/{port}"
+        words = {"0": number, "1": adapter, "port0": index, "port1": index + 1}
+        if segment and isinstance(number, int):
+            words |= {"0": number % segment, "1": number // segment}
+        name, short = (
+            _filled(pattern, words),
+            _filled(shown.short_port_name, {**words, "0": number}),
+        )
         if not ports and kept.get("first_port_name"):
             name = short = kept["first_port_name"]
         ports.append(_port(name, short, adapter, port))
     return ports
+
+
+def _filled(pattern: str, words: Mapping[str, object]) -> str:
+    """A pattern with words in place of their names in braces."""
+    for name, word in words.items():
+        pattern = pattern.replace(f"{{{name}}}", str(word))
+    return pattern
 
 
 def _mapped(mapping: list[Any], shown: Presentation) -> list[dict[str, Any]]:

@@ -59,6 +59,7 @@ def document(state: ServerState, project: Project) -> dict[str, Any]:
     drawings = [{"drawing_id": key, **drawing} for key, drawing in kept.drawings.items()]
     values = kept.settings or {}
     return {
+        **values.get("file", {}),
         "name": project.name or "",
         "project_id": project.id,
         "revision": REVISION,
@@ -69,12 +70,15 @@ def document(state: ServerState, project: Project) -> dict[str, Any]:
             "computes": [],
             "drawings": drawings,
             "links": [_saved_link(link, kept.links.get(link.id, {})) for link in project.links],
-            "nodes": [
-                {key: value for key, value in node.items() if key not in NOT_SAVED}
-                for node in nodes
-            ],
+            "nodes": [_saved_node(node, kept.nodes.get(node["node_id"], {})) for node in nodes],
         },
     }
+
+
+def _saved_node(node: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
+    """A node as files have it, with what an earlier file has said that means nothing here."""
+    own = {key: value for key, value in node.items() if key not in NOT_SAVED}
+    return {**own, **kept.get("file", {})}
 
 
 def _saved_link(view: LinkView, kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,6 +71,13 @@ class NodeWording:
         console_host = state.server.settings.console_host
         self._console_host = host if _is_wildcard(console_host) else console_host
 
+    def _size(self, symbol: str, kept: Mapping[str, Any]) -> tuple[int, int]:
+        """Width and height of a node: as its file says, or those of its symbol."""
+        given = [kept.get("file", {}).get(name) for name in ("width", "height")]
+        if all(isinstance(number, int) for number in given):
+            return given[0], given[1]
+        return self._state.symbols.sizes.get(symbol) or dimensions(symbol)
+
     @property
     def types(self) -> Mapping[str, NodeType]:
         """The node types that plugins of this server offer, by name."""
@@ -84,7 +91,7 @@ class NodeWording:
         place = state.place(project, view)
         word = wire_type(view.type, kind)
         symbol = place.symbol or default_symbol(kind)
-        width, height = self._state.symbols.sizes.get(symbol) or dimensions(symbol)
+        width, height = self._size(symbol, kept)
         return {
             "node_id": view.id,
             "project_id": view.project_id,
@@ -112,8 +119,15 @@ class NodeWording:
             "port_segment_size": kept.get("port_segment_size", 0),
             "first_port_name": kept.get("first_port_name"),
             "custom_adapters": kept.get("custom_adapters", []),
-            "ports": ports_of(view, kind, kept, () if kind else self._used(project, view)),
+            "ports": self.ports(project, view),
         }
+
+    def ports(self, project: Project, view: NodeView) -> list[dict[str, Any]]:
+        """The ports of a node."""
+        state, kind = self._state.peek(project.id), self.types.get(view.type)
+        return ports_of(
+            view, kind, state.nodes.get(view.id, {}), () if kind else self._used(project, view)
+        )
 
     def _used(self, project: Project, view: NodeView) -> list[tuple[int, int]]:
         ends = (end for link in project.links for end in link.ends)
@@ -145,9 +159,15 @@ def console_type(kind: NodeType | None, kept: Mapping[str, Any]) -> str:
     return str(kept.get("console_type") or "telnet")
 
 
+PLATFORM = {"platform": "c3725"}
+"""What clients need to know of a router, if its file does not say it."""
+
+
 def properties_of(view: NodeView, kind: NodeType | None, kept: Mapping[str, Any]) -> dict[str, Any]:
     """What is special about a node: as clients have said it, and as its plugin says it now."""
     said: dict[str, Any] = kept.get("properties", {})
+    if view.type == "dynamips":
+        said = {**PLATFORM, **said}
     return said if kind is None else {**said, **view.properties}
 
 

@@ -92,12 +92,10 @@ def of_project(steps: Steps, library: Any, server: Any) -> Any:
     steps.do("write file", partial(lab.write_file, "README.txt", "about it"), anything)
     steps.do("get file", partial(lab.get_file, "README.txt"), lambda text: text == "about it")
     for action in ("start", "suspend", "reload", "stop"):
-        status = "stopped" if action == "stop" else "started"
-        steps.do(
-            f"{action} nodes",
-            partial(getattr(lab, f"{action}_nodes"), poll_wait_time=POLL_SECONDS),
-            lambda _, status=status: {node.status for node in lab.nodes} == {status},
-        )
+        wanted = {"stopped" if action == "stop" else "started"}
+        work = partial(getattr(lab, f"{action}_nodes"), poll_wait_time=POLL_SECONDS)
+        steps.do(f"{action} nodes", work, anything)
+        steps.do("as told", lab.get_nodes, lambda _: {node.status for node in lab.nodes} == wanted)  # noqa: B023
     if hasattr(lab, "arrange_nodes_circular"):
         steps.do("arrange", lab.arrange_nodes_circular, lambda _: lab.nodes[0].x is not None)
     return lab
