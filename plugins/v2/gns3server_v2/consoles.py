@@ -3,97 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
-from gns3server.plugin import Call, Conflict, Route, Scope, WebSocket
-
-IAC, SE, SB = 255, 240, 250
-NEGOTIATIONS = range(251, 255)
-"""Bytes of the telnet protocol (RFC 854): what follows is a command, and how long that is."""
-
-READ_BYTES = 64 * 1024
-
-
-class Plain:
-    """Takes the telnet protocol out of what a terminal sends, however it is cut into pieces."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def of(self, piece: bytes) -> bytes:
-        """What a piece says besides the protocol."""
-        data, kept = self._rest + piece, bytearray()
-        position = 0
-        while position < len(data):
-            found = data.find(IAC, position)
-            if found < 0:
-                kept += data[position:]
-                position = len(data)
-                break
-            kept += data[position:found]
-            position = found
-            length = _length(data, found)
-            if length == 0:
-                break
-            if data[found + 1] == IAC:
-                kept.append(IAC)
-            position = found + length
-        self._rest = data[position:]
-        return bytes(kept)
-
-
-def _length(data: bytes, start: int) -> int:
-    """How long the command at a place is; 0 if its end is missing."""
-    if len(data) < start + 2:
-        return 0
-    if data[start + 1] == SB:
-        end = data.find(bytes((IAC, SE)), start + 2)
-        return 0 if end < 0 else end + 2 - start
-    length = 3 if data[start + 1] in NEGOTIATIONS else 2
-    return length if len(data) >= start + length else 0
+from gns3server.plugin import Call, ConsoleStream, Route, Scope, WebSocket
 
 
 async def serve(call: Call) -> None:
     """Connect a websocket with the console of a node."""
-    websocket, node, settings = call.websocket, call.node, call.server.settings
-    host = settings.console_host
-    if node.console is None or not node.type.console:
-        raise Conflict(f"The node {node.name!r} has no console.")
-    host = "127.0.0.1" if host == "0.0.0.0" else "::1" if host == "::" else host  # noqa: S104
+    stream = await call.node.console_stream()
+    showing = asyncio.create_task(_show(stream, call.websocket))
     try:
-        reader, writer = await asyncio.open_connection(host, node.console)
-    except OSError as error:
-        raise Conflict(
-            f"The console of {node.name!r} does not answer: start the node. ({error.strerror})"
-        ) from error
-    try:
-        showing = asyncio.create_task(_show(reader, websocket))
-        async for message in websocket:
-            data = message.encode() if isinstance(message, str) else message
-            writer.write(data.replace(b"\xff", b"\xff\xff"))
-            await writer.drain()
-        showing.cancel()
+        async for message in call.websocket:
+            await stream.write(message.encode() if isinstance(message, str) else message)
     finally:
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
+        showing.cancel()
+        stream.close()
+        await asyncio.wait({showing})
 
 
-async def _show(reader: asyncio.StreamReader, websocket: WebSocket) -> None:
-    plain = Plain()
-    with suppress(ConnectionError):
-        while piece := await reader.read(READ_BYTES):
-            shown = plain.of(piece)
-            if shown:
-                websocket.send(shown)
-                await websocket.sent()
-    websocket.close()
+async def _show(stream: ConsoleStream, websocket: WebSocket) -> None:
+    while shown := await stream.read():
+        websocket.send(shown)
+        await websocket.sent()
+    websocket.close(reason="The console has ended.")
 
+
+async def reset(call: Call) -> None:
+    """Do nothing: a console takes any number of clients, so none has to make room."""
+    call.project.nodes.get(call.path["node_id"])
+
+
+async def reset_all(_call: Call) -> None:
+    """Do the same for all nodes of a project."""
+
+
+NODES = "/v2/projects/{project_id}/nodes"
+NODE = f"{NODES}/{{node_id}}"
 
 ROUTES = (
     Route(
         method="GET",
-        path="/v2/projects/{project_id}/nodes/{node_id}/console/ws",
+        path=f"{NODE}/console/ws",
         handler=serve,
         websocket=True,
         scope=Scope.FIND_NODE,
@@ -101,8 +50,27 @@ ROUTES = (
         node_parameter="node_id",
         any_ids=True,
         changes=False,
+        confidential=True,
         tag="v2",
         summary="The console of a node",
-        errors={409: "It has no console, or does not run"},
+        errors={409: "It does not run, or its emulator serves its console itself"},
+    ),
+    Route(
+        method="POST",
+        path=f"{NODE}/console/reset",
+        handler=reset,
+        any_ids=True,
+        status=204,
+        tag="v2",
+        summary="Nothing: a console takes any number of clients",
+    ),
+    Route(
+        method="POST",
+        path=f"{NODES}/console/reset",
+        handler=reset_all,
+        any_ids=True,
+        status=204,
+        tag="v2",
+        summary="Nothing: consoles take any number of clients",
     ),
 )
