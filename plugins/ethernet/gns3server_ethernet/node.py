@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from gns3server.plugin import (
     Change,
     Conflict,
+    Console,
     HelperClient,
     HelperFailed,
     LaunchSpec,
@@ -129,7 +130,7 @@ class EthernetNode(ProcessNode):
             files={WANTED: json.dumps(wanted.told()).encode()},
             ports=udp_ports(wanted),
             sockets=(self.control,),
-            log_name=f"{self.kind}.log",
+            console=Console(port=self.console),
         )
 
     async def start(self) -> None:

@@ -11,6 +11,8 @@ import pytest
 from ethernet_lab import Lab, port, received, settled
 from ethernet_program import EVERYBODY, Host, frame, mac, tag
 
+from gns3server.testing import ConsoleClient
+
 KINDS = ["ethernet_switch", "ethernet_hub"]
 
 
@@ -231,7 +233,8 @@ async def test_two_wires_between_the_same_two_are_a_loop_that_is_limited_and_tol
         names = {one.id: "one", other.id: "other"}
         assert names[event["event"]["vm_id"]] == event["event"]["name"]
         assert (event["event"]["limit"], event["event"]["over"]) == (50, False)
-        assert (await one.counters(1))["received_frames"] > 0
+        came_back = [(await one.counters(number))["received_frames"] for number in (1, 2)]
+        assert sum(came_back) > 0
 
 
 async def test_a_switch_that_was_killed_says_so_until_it_is_started(lab):
@@ -250,6 +253,18 @@ async def test_a_switch_that_was_killed_says_so_until_it_is_started(lab):
     assert (await lab.client.post(f"{switch.path}/start")).status == 204
     (counted,) = await switch.get("counters")
     assert (counted["name"], counted["wired"]) == ("uplink", True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_console_answers_whoever_connects(lab, kind):
+    bridge = await lab.bridge(kind, name="Core")
+    port = (await bridge.get())["console"]
+    async with (
+        ConsoleClient.open(port, prompt="Core> ") as one,
+        ConsoleClient.open(port, prompt="Core> ") as other,
+    ):
+        assert "Ethernet7" in await one.run("show ports")
+        assert "these commands" in await other.run("help")
 
 
 async def test_many_changes_at_once_leave_the_switch_as_the_last_has_it(lab):
