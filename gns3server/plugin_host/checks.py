@@ -21,6 +21,8 @@ from gns3server.http.schemas import NodeCreateSchema, NodeObjectSchema, NodeUpda
 from gns3server.nodes.nio import NioType, takes
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import CAPABILITIES, LIFECYCLES, NodeType, TextFile
+from gns3server.nodes.process_node import ProcessNode
+from gns3server.plugin_host.spec_checks import argv_as_text
 from gns3server.running.values import is_whole
 from gns3server.settings.errors import SettingsError, nearest
 from gns3server.settings.fields import load_section, section_settings
@@ -269,6 +271,13 @@ def _check_node_class(where: str, node_class: object) -> None:
     if inspect.isabstract(node_class):
         missing = ", ".join(sorted(getattr(node_class, "__abstractmethods__", ())))
         raise Unfit(f"{where}: its class {name} lacks {missing}: write it")
+    if issubclass(node_class, ProcessNode):
+        text = argv_as_text(node_class.launch_spec)
+        if text is not None:
+            raise Unfit(
+                f"{where}: {name}.launch_spec has {text} as its argv, a single text: give its "
+                "parts one by one, in a tuple"
+            )
     for method in dir(node_class):
         classes = [kind for kind in node_class.__mro__ if method in vars(kind)]
         overridden = next((vars(kind)[method] for kind in classes if _is_core(kind)), None)

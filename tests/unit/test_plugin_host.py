@@ -145,7 +145,7 @@ def test_a_failure_is_recorded_with_phase_and_message_and_nothing_is_installed(
 
 
 BAD_CLASSES = """
-from gns3server.plugin import ProcessNode, TextFile
+from gns3server.plugin import LaunchSpec, ProcessNode, TextFile
 
 async def no_machine(): ...
 
@@ -160,6 +160,15 @@ class Above(Node):
 
 class Below(Above):
     def prepare(self, values): ...
+
+class Texted(ProcessNode):
+    async def launch_spec(self):
+        return LaunchSpec(argv="true --now", cwd="/")
+
+class Formatted(ProcessNode):
+    async def launch_spec(self):
+        import gns3server.plugin as plugin
+        return plugin.LaunchSpec(cwd="/", argv=f"true {self.name}")
 
 class Broken(MineObjectSchema):
     def __init__(self): raise OSError("toy fault")
@@ -183,6 +192,14 @@ class Broken(MineObjectSchema):
         ("node_class=MineObjectSchema", "a subclass of Node belongs"),
         ("node_class=None", "a subclass of Node belongs"),
         ("node_class=ProcessNode", "its class ProcessNode lacks launch_spec: write it"),
+        (
+            "node_class=Texted",
+            "Texted.launch_spec has 'true --now' as its argv, a single text: give",
+        ),
+        (
+            "node_class=Formatted",
+            "has f'true {self.name}' as its argv, a single text: give its parts",
+        ),
         ("node_class=Half", "its class Half lacks launch_spec: write it"),
         ("node_class=Blocking", "the server awaits Blocking.stop: write it with async def"),
         ("node_class=Below", "the server awaits Below.prepare: write it with async def"),
