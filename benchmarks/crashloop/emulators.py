@@ -11,7 +11,7 @@ from typing import Any
 WRAPPER = """#!/bin/sh
 # Started by the server for a node: kills it, once, at the moment when it knows nothing of us yet.
 case " $* " in
-*" -F "*) rm "{armed}" 2>/dev/null && kill -9 $PPID ;;
+*" -m "*) rm "{armed}" 2>/dev/null && kill -9 $PPID ;;
 esac
 exec vpcs "$@"
 """

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gns3server.consoles.stream import ConsoleStream
 from gns3server.errors import Conflict, LabError
-from gns3server.running.console import Console, ConsolePlace
+from gns3server.running.console import ConsolePlace
 from gns3server.running.control import HelperFailed
 from gns3server.running.runs import LaunchFailed
 from gns3server.running.spec import LaunchSpec
@@ -38,20 +38,52 @@ TAIL_BYTES = 2000
 class _Served:
     """A console of a run that this server watches.
 
+    :param host: the address that it is served on.
+    :param scrollback: in bytes.
     :param opened: the console server has it, and has or gets its terminal.
     :param transcribed: all output is added to a file as well.
     """
 
+    run_id: str
     spec: LaunchSpec
     lost: Callable[[], None]
+    host: str
+    scrollback: int
     opened: bool = False
     has_lost_terminal: bool = False
     transcribed: bool = False
+    wanted: Mapping[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.describe()
 
     @property
     def transcript(self) -> Path:
         """The file that all output is added to, if it is."""
         return self.spec.directory / TRANSCRIPT
+
+    def describe(self) -> None:
+        """Put into words for the console server what is wanted now.
+
+        Not at each call: all consoles are told with each change of one of them.
+        """
+        console = self.spec.console
+        if console is None:
+            raise ValueError(f"run {self.run_id} has no console")
+        source: dict[str, Any] = {"kind": console.source}
+        if console.source == "unix":
+            source["path"] = console.path
+        elif console.source == "tcp":
+            source |= {"host": "127.0.0.1", "port": console.source_port}
+        self.wanted = {
+            "id": self.run_id,
+            "host": self.host,
+            "port": console.port,
+            "source": source,
+            "scrollback": self.scrollback,
+            "transcript": str(self.transcript) if self.transcribed else None,
+            "input": None if console.input is None else asdict(console.input),
+        }
 
 
 class ConsoleService:
@@ -119,8 +151,7 @@ class ConsoleService:
     async def open_console(
         self, run_id: str, spec: LaunchSpec, lost: Callable[[], None]
     ) -> ConsolePlace:
-        served = _Served(spec, lost, transcribed=self._transcribe())
-        self._served[run_id] = served
+        served = self._take(run_id, spec, lost, transcribed=self._transcribe())
         try:
             answer = await self._helper.synchronize()
             if run_id in answer.get("failed", {}):
@@ -137,13 +168,14 @@ class ConsoleService:
     def keep_console(self, run_id: str, spec: LaunchSpec, lost: Callable[[], None]) -> None:
         former = self._unclaimed.pop(run_id, {})
         transcribed = former.get("transcript") is not None
-        self._served[run_id] = _Served(spec, lost, opened=True, transcribed=transcribed)
+        self._take(run_id, spec, lost, opened=True, transcribed=transcribed)
         _ = self._place.own(self._synchronize())
 
     def move_console(self, run_id: str, spec: LaunchSpec) -> None:
         served = self._served.get(run_id)
         if served is not None:
             served.spec = spec
+            served.describe()
             if served.transcribed:
                 _ = self._place.own(self._synchronize())
 
@@ -179,9 +211,11 @@ class ConsoleService:
         if served is None:
             raise Conflict("The console is not served: start its VM first.")
         former, served.transcribed = served.transcribed, wanted
+        served.describe()
         answer = await self._helper.synchronize()
         if run_id in answer.get("transcripts", {}):
             served.transcribed = former
+            served.describe()
             raise Conflict(
                 f"{served.transcript} cannot be written: {answer['transcripts'][run_id]}."
             )
@@ -193,32 +227,20 @@ class ConsoleService:
 
     # What the console server shall serve -----------------------------------------------------
 
+    def _take(
+        self, run_id: str, spec: LaunchSpec, lost: Callable[[], None], **how: bool
+    ) -> _Served:
+        host = self._place.machine.console_host
+        served = _Served(run_id, spec, lost, host, self._scrollback(), **how)
+        self._served[run_id] = served
+        return served
+
     def _idle(self) -> bool:
         return not self._unclaimed and all(each.has_lost_terminal for each in self._served.values())
 
     def _state(self) -> Mapping[str, Any]:
-        served = [
-            self._plain(run_id, each, each.spec.console)
-            for run_id, each in self._served.items()
-            if each.spec.console is not None and not each.has_lost_terminal
-        ]
+        served = [each.wanted for each in self._served.values() if not each.has_lost_terminal]
         return {"consoles": [*self._unclaimed.values(), *served]}
-
-    def _plain(self, run_id: str, served: _Served, console: Console) -> dict[str, Any]:
-        source: dict[str, Any] = {"kind": console.source}
-        if console.source == "unix":
-            source["path"] = console.path
-        elif console.source == "tcp":
-            source |= {"host": "127.0.0.1", "port": console.source_port}
-        return {
-            "id": run_id,
-            "host": self._place.machine.console_host,
-            "port": console.port,
-            "source": source,
-            "scrollback": self._scrollback(),
-            "transcript": str(served.transcript) if served.transcribed else None,
-            "input": None if console.input is None else asdict(console.input),
-        }
 
     async def _synchronize(self) -> None:
         """Tell the console server what has changed. Failures are logged."""
