@@ -79,6 +79,12 @@ class ConsoleClient:
                 continue
         return self._take()
 
+    async def shows(self, text: str) -> None:
+        """Wait until something is shown, since the last prompt."""
+        async with asyncio.timeout(self._limit):
+            while not await self._shown(text):
+                continue
+
     async def enter(self, command: str) -> None:
         """Type a command at the prompt, and press Enter once all of it is shown."""
         async with asyncio.timeout(self._limit):

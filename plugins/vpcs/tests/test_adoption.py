@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import select
 import signal
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+import aiohttp
 import pytest
 from vpcs_console import open_console
 from vpcs_kernel import alive, holders, is_bound
@@ -22,9 +25,9 @@ def labs(gns3_process):
     project = ""
 
     @asynccontextmanager
-    async def open_lab(*args):
+    async def open_lab(*args, **how):
         nonlocal project
-        async with gns3_process(*args) as server:
+        async with gns3_process(*args, **how) as server:
             if not project:
                 answer = await server.client.post("/v1/projects", {"temporary": True})
                 project = f"/v1/projects/{answer.json['project_id']}"
@@ -70,6 +73,54 @@ async def test_pings_go_on_while_the_server_is_another(labs, how):
                 assert [pc.pid for pc in pcs] == pids
     # The second server ended in order, and its nodes with it.
     assert not any(map(alive, pids))
+
+
+async def replies(client) -> list[int]:
+    """Read a console until the ping that runs in it is over; which replies came."""
+    return [int(number) for number in re.findall(r"icmp_seq=(\d+) .*time=", await client.prompt())]
+
+
+@pytest.mark.timeout(180)
+async def test_no_reply_is_missing_anywhere_while_the_server_is_killed_and_started(labs):
+    async with labs() as lab:
+        one, other = await lab.pair()
+        for pc in (one, other):
+            await pc.do("start")
+        async with open_console(other.console) as there:
+            await there.run("ip 10.0.0.2/24")
+        async with open_console(one.console) as here, open_console(one.console) as beside:
+            await here.run("ip 10.0.0.1/24")
+            await beside.prompt()
+            await here.enter("ping 10.0.0.2 -c 20")
+            await here.shows("icmp_seq=3 ")
+            await lab.server.kill()
+            async with labs() as successor:
+                url = f"{successor.client.url}{lab.project}/nodes/{one.id}/console"
+                async with aiohttp.ClientSession() as session, session.ws_connect(url) as page:
+                    assert await replies(here) == await replies(beside) == [*range(1, 21)]
+                    shown = ""
+                    while not re.search(r"icmp_seq=20 (?s:.*)VPCS> $", shown):
+                        shown += (await page.receive_bytes()).decode()
+                    assert re.findall(r"icmp_seq=(\d+) ", shown) == [*map(str, range(1, 21))]
+
+
+@pytest.mark.timeout(180)
+async def test_consoles_go_on_after_a_server_that_ignored_signals(labs):
+    """As one that nohup has started, and a shell that is not interactive."""
+    under = ("sh", "-c", "trap '' HUP INT QUIT; exec \"$@\"", "sh")
+    async with labs(under=under) as lab:
+        pc = await lab.wired()
+        await pc.do("start")
+        async with open_console(pc.console) as console:
+            await console.run("show ip")
+            await lab.server.kill()
+            async with labs(under=under) as successor:
+                assert "NAME" in await console.run("show ip")
+                (adopted,) = taken_over(successor, (pc,))
+                # It has no more ignored signals than it would have after any other start.
+                status = Path(f"/proc/{adopted.pid}/status").read_text()
+                ignored = int(re.search(r"SigIgn:\s*(\w+)", status)[1], 16)
+                assert not ignored & sum(1 << (number - 1) for number in (1, 2, 3))
 
 
 async def test_adopted_pcs_are_reloaded_stopped_and_deleted(labs):
