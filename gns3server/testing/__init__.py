@@ -24,6 +24,7 @@ pytest.register_assert_rewrite(
         f"gns3server.testing.{name}"
         for name in (
             "api_checks",
+            "console_conformance",
             "life_conformance",
             "node_steps",
             "plugin_conformance",

@@ -17,6 +17,7 @@ process, is always on, can be suspended. Each base class is a chapter of the man
 
 from __future__ import annotations
 
+from gns3server.testing.console_conformance import ConsoleConformance
 from gns3server.testing.life_conformance import LifeConformance
 from gns3server.testing.link_conformance import LinkConformance
 from gns3server.testing.program_conformance import ProgramConformance
@@ -25,7 +26,12 @@ from gns3server.testing.wire_conformance import WireConformance
 
 
 class NodeTypeConformance(
-    RecordConformance, LifeConformance, WireConformance, LinkConformance, ProgramConformance
+    RecordConformance,
+    LifeConformance,
+    WireConformance,
+    LinkConformance,
+    ProgramConformance,
+    ConsoleConformance,
 ):
     """Subclass this as ``TestSomething`` and name your node type.
 

@@ -91,6 +91,7 @@ PAGES = (
     Page("docs/damage.rst", serving=True),
     Page("docs/doctor.rst"),
     Page("docs/labs.rst", serving=True),
+    Page("docs/consoles.rst"),
     Page("docs/links.rst", serving=True),
     Page("docs/architecture.rst", "clone"),
     # It ends by removing what was installed.
