@@ -30,6 +30,7 @@ from gns3server.http.endless import Ending
 from gns3server.http.families import ErrorShape, FailedRequest, StaticFiles
 from gns3server.http.handlers.files import send_file
 from gns3server.http.handlers.images import image_routes
+from gns3server.http.handlers.links import send_capture
 from gns3server.http.routing import Call, OneOf, QueryParameter, Route, Scope
 from gns3server.http.schemas import (
     NodeCreateSchema,
@@ -42,6 +43,7 @@ from gns3server.http.schemas import (
     port_field,
 )
 from gns3server.http.websockets import WebSocket
+from gns3server.links.filters import FILTERS, Filter, Parameter
 from gns3server.links.link import CaptureView, LinkEnd, LinkView
 from gns3server.nodes.nio import Nio, NioType
 from gns3server.nodes.node import Change, Node
@@ -78,6 +80,7 @@ second when something is added.
 
 __all__ = [
     "API_VERSION",
+    "FILTERS",
     "BodyTooLarge",
     "Call",
     "CaptureView",
@@ -92,6 +95,7 @@ __all__ = [
     "Farewell",
     "FileStamp",
     "Files",
+    "Filter",
     "Forbidden",
     "HelperClient",
     "HelperFailed",
@@ -121,6 +125,7 @@ __all__ = [
     "Nodes",
     "NotFound",
     "OneOf",
+    "Parameter",
     "PathText",
     "Port",
     "Presentation",
@@ -150,6 +155,7 @@ __all__ = [
     "name_field",
     "port_field",
     "raw_body",
+    "send_capture",
     "send_file",
 ]
 

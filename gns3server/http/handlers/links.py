@@ -97,7 +97,18 @@ async def stop_capture(call: Call) -> None:
 
 async def follow_capture(call: Call) -> web.StreamResponse:
     """Send what is captured of a link, until the capture ends or the client goes away."""
-    async with aclosing(call.project.wires.follow(_link_id(call))) as data:
+    return await send_capture(call, _link_id(call))
+
+
+async def send_capture(call: Call, link_id: str) -> web.StreamResponse:
+    """Answer with what is captured of a link of the project that the call is about.
+
+    For ``endless`` routes: the answer ends with the capture, or when the call is to end.
+
+    :raises gns3server.errors.NotFound: there is no such link.
+    :raises gns3server.errors.Conflict: it is not being captured, or too many follow it.
+    """
+    async with aclosing(call.project.wires.follow(link_id)) as data:
         # Refused here, if it is: a header comes at once.
         first = await anext(data)
         response = piecewise(call, PCAP)

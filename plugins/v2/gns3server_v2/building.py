@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gns3server.plugin import Conflict, InvalidRequest, LabError, LinkEnd, NodeType, Project
+from gns3server_v2.link_filters import active
 from gns3server_v2.making import KEPT, PLACED, make_node, naming
 from gns3server_v2.state import DRAWING, KEY, ProjectState, ServerState
 from gns3server_v2.wording import PROJECT_VALUES
@@ -106,11 +107,17 @@ async def _build_link(project: Project, own: ProjectState, link: Mapping[str, An
     ]
     kept = {
         "labels": [end.get("label") for end in link["nodes"]],
-        **{key: link[key] for key in ("filters", "link_style", "suspend") if link[key]},
+        **{key: link[key] for key in ("filters", "link_style") if link[key]},
     }
     own.links[link["link_id"]] = kept
     try:
-        await project.links.create(ends, link_id=link["link_id"], stored={KEY: kept})
+        await project.links.create(
+            ends,
+            link_id=link["link_id"],
+            suspended=link["suspend"],
+            filters=active(link["filters"]),
+            stored={KEY: kept},
+        )
     except LabError as error:
         own.links.pop(link["link_id"], None)
         log.warning("project %s: a link of its file is left out: %s", project.id, error)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gns3server.plugin import LinkEnd, LinkView
+from gns3server_v2.link_filters import shown
 from gns3server_v2.names import COMPUTE
 
 STYLE = "font-family: sans-serif;font-size: 9.0;fill: #1f3d5a;fill-opacity: 1.0;"
@@ -24,8 +25,8 @@ def link_object(view: LinkView, kept: Mapping[str, Any]) -> dict[str, Any]:
         "project_id": view.project_id,
         "link_type": "ethernet",
         "nodes": [_end(end, label) for end, label in zip(view.ends, labels, strict=True)],
-        "suspend": view.suspended or kept.get("suspend", False),
-        "filters": kept.get("filters", {}),
+        "suspend": view.suspended,
+        "filters": shown(view.filters, kept.get("filters", {})),
         "link_style": kept.get("link_style") or {},
         "capturing": capture is not None,
         "capture_file_name": kept.get("capture_file_name"),

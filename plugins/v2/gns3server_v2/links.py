@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from aiohttp import web
 from marshmallow import fields, validate
 
-from gns3server.plugin import Call, LinkEnd, LinkView, NotFound, Project, Route
+from gns3server.plugin import (
+    Call,
+    LinkEnd,
+    LinkView,
+    NotFound,
+    Project,
+    Route,
+    send_capture,
+)
+from gns3server_v2.link_filters import active, descriptions, to_core
 from gns3server_v2.link_wording import link_object
 from gns3server_v2.nodes import own_state
 from gns3server_v2.saved import links_of
@@ -48,6 +59,22 @@ class LinkRequest(LinkUpdate):
 
     nodes = fields.List(fields.Nested(EndShape), required=True, validate=validate.Length(equal=2))
     link_id = Id(allow_none=True)
+
+
+class CaptureRequest(Request):
+    """Where to capture to."""
+
+    capture_file_name = Words(least=1, most=200, allow_none=True)
+    data_link_type = Words(allow_none=True)
+
+
+class FilterAnswer(Answer):
+    """A filter that a link can have."""
+
+    type = fields.String(required=True)
+    name = fields.String(required=True)
+    description = fields.String(required=True)
+    parameters = fields.Raw(required=True)
 
 
 class LinkAnswer(Answer):
@@ -91,13 +118,19 @@ async def create(call: Call) -> Mapping[str, Any]:
     link_id = body.get("link_id") or str(uuid.uuid4())
     kept = {
         "labels": [end.get("label") for end in body["nodes"]],
-        **{key: body[key] for key in ("link_style", "filters", "suspend") if body.get(key)},
+        **{key: body[key] for key in ("link_style", "filters") if body.get(key)},
     }
     before = state.links.get(link_id)
     # The event of the creation tells it.
     state.links.setdefault(link_id, kept)
     try:
-        view = await project.links.create(ends, link_id=link_id, stored={KEY: kept})
+        view = await project.links.create(
+            ends,
+            link_id=link_id,
+            suspended=body.get("suspend", False),
+            filters=active(body.get("filters", {})),
+            stored={KEY: kept},
+        )
     except BaseException:
         if before is None:
             state.links.pop(link_id, None)
@@ -139,9 +172,12 @@ async def update(call: Call) -> Mapping[str, Any]:
     project, body, state = call.project, call.body, await own_state(call)
     view = find(project, call.path["link_id"])
     old = state.links.get(view.id, {})
-    kept = {**old, **{k: body[k] for k in ("link_style", "filters", "suspend") if k in body}}
+    kept = {**old, **{key: body[key] for key in ("link_style", "filters") if key in body}}
     if "nodes" in body:
         kept["labels"] = _labels(view, old, body["nodes"])
+    wanted = _wanted(view, body)
+    if wanted:
+        await project.links.update(view.id, **wanted)
     if kept != old:
         await change_kept(
             project,
@@ -152,6 +188,24 @@ async def update(call: Call) -> Mapping[str, Any]:
             event=("link.updated", LinkTold(view.id)),
         )
     return shown(state, find(project, view.id))
+
+
+def _wanted(view: LinkView, body: Mapping[str, Any]) -> dict[str, Any]:
+    """What a link shall do to frames that it does not do."""
+    wanted: dict[str, Any] = {}
+    if body.get("suspend", view.suspended) != view.suspended:
+        wanted["suspended"] = body["suspend"]
+    if "filters" in body:
+        filters = to_core(body["filters"])
+        if any(_differs(view.filters.get(kind), values) for kind, values in filters.items()):
+            wanted["filters"] = filters
+    return wanted
+
+
+def _differs(now: Mapping[str, Any] | None, wanted: Mapping[str, Any] | None) -> bool:
+    if now is None or wanted is None:
+        return now is not wanted
+    return any(now.get(name) != value for name, value in wanted.items())
 
 
 def _labels(view: LinkView, old: Mapping[str, Any], ends: list[Mapping[str, Any]]) -> list[Any]:
@@ -169,6 +223,48 @@ async def delete(call: Call) -> None:
     """Unplug both ends of a link, and forget it."""
     view = find(call.project, call.path["link_id"])
     await call.project.links.delete(view.id)
+
+
+async def list_filters(_call: Call) -> list[Mapping[str, Any]]:
+    """The filters that a link can have."""
+    return list(descriptions())
+
+
+async def start_capture(call: Call) -> Mapping[str, Any]:
+    """Capture what a link carries into a file, in place of one of that name."""
+    project, state = call.project, await own_state(call)
+    view = find(project, call.path["link_id"])
+    name = call.body.get("capture_file_name")
+    started = await project.links.start_capture(view.id, file=name, overwrite=True)
+    if started.capture is None:
+        return shown(state, started)
+    file = started.capture.file
+    kept = {
+        **state.links.get(view.id, {}),
+        "capture_file_name": Path(file).name,
+        "capture_file_path": str(project.path / file),
+    }
+    await change_kept(
+        project,
+        state.links,
+        view.id,
+        kept,
+        store=project.links.store(view.id),
+        event=("link.updated", LinkTold(view.id)),
+    )
+    return shown(state, started)
+
+
+async def stop_capture(call: Call) -> Mapping[str, Any]:
+    """End a capture; its file stays."""
+    view = find(call.project, call.path["link_id"])
+    await call.project.links.stop_capture(view.id)
+    return shown(await own_state(call), find(call.project, view.id))
+
+
+async def follow(call: Call) -> web.StreamResponse:
+    """Send what is captured of a link."""
+    return await send_capture(call, find(call.project, call.path["link_id"]).id)
 
 
 async def of_node(call: Call) -> list[Mapping[str, Any]]:
@@ -241,6 +337,53 @@ ROUTES = (
         tag="v2",
         summary="Unplug both ends of a link, and forget it",
         errors=STORAGE,
+    ),
+    Route(
+        method="GET",
+        path=f"{LINK}/available_filters",
+        handler=list_filters,
+        any_ids=True,
+        changes=False,
+        tag="v2",
+        summary="The filters that a link can have",
+        answer=FilterAnswer,
+        many=True,
+    ),
+    Route(
+        method="POST",
+        path=f"{LINK}/start_capture",
+        handler=start_capture,
+        any_ids=True,
+        status=201,
+        tag="v2",
+        summary="Capture what a link carries",
+        body=CaptureRequest,
+        answer=LinkAnswer,
+        errors={409: "It is captured already, or cannot be", **STORAGE},
+    ),
+    Route(
+        method="POST",
+        path=f"{LINK}/stop_capture",
+        handler=stop_capture,
+        any_ids=True,
+        status=201,
+        tag="v2",
+        summary="End a capture; its file stays",
+        answer=LinkAnswer,
+        errors=STORAGE,
+    ),
+    Route(
+        method="GET",
+        path=f"{LINK}/pcap",
+        handler=follow,
+        stream=True,
+        endless=True,
+        any_ids=True,
+        answer_type="application/vnd.tcpdump.pcap",
+        changes=False,
+        tag="v2",
+        summary="What is captured of a link, as a stream that ends with the capture",
+        errors={409: "It is not being captured, or too many follow it"},
     ),
     Route(
         method="GET",

@@ -68,3 +68,50 @@ async def test_what_cannot_start_is_told(client, project):
     async with client.listening(project) as stream:
         await client.post(f"{project}/nodes/start", expect=204)
         assert "connected" in (await stream.wait_for("log.error"))["message"]
+
+
+@pytest.fixture
+async def link(client, project, pair):
+    """The path of a link between two virtual PCs that run."""
+    made = await client.post(f"{project}/links", {"nodes": ends_of(pair)})
+    await client.post(f"{project}/nodes/start", expect=204)
+    return f"{project}/links/{made['link_id']}"
+
+
+@pytest.mark.statement("V2-32")
+async def test_filters_and_suspension_are_taken_as_clients_send_them(client, project, link):
+    described = {each["type"]: each for each in await client.get(f"{link}/available_filters")}
+    assert {"frequency_drop", "packet_loss", "delay", "corrupt", "rate"} <= described.keys()
+    assert [p["maximum"] for p in described["delay"]["parameters"]] == [32767, 32767]
+    # A desktop client names all types, with zeros for those that are off.
+    sent = {"frequency_drop": [0], "packet_loss": [20], "delay": [10, 2], "corrupt": [0]}
+    async with client.listening(project) as stream:
+        changed = await client.put(link, {"filters": {**sent, "bpf": [""]}}, expect=201)
+        assert (await stream.wait_for("link.updated"))["filters"] == changed["filters"]
+    assert changed["filters"] == {"packet_loss": [20], "delay": [10, 2]}
+    suspended = await client.put(link, {"suspend": True}, expect=201)
+    assert (suspended["suspend"], suspended["filters"]) == (True, changed["filters"])
+    again = await client.put(link, {"suspend": False, "filters": {}}, expect=201)
+    assert (again["suspend"], again["filters"]) == (False, {})
+    kept = await client.put(link, {"filters": {"bpf": ["icmp"]}}, expect=201)
+    assert kept["filters"] == {"bpf": ["icmp"]}
+    await client.put(link, {"filters": {"packet_loss": [200]}}, expect=400)
+
+
+@pytest.mark.statement("V2-33")
+async def test_a_capture_is_a_file_and_a_stream(client, project, link):
+    started = await client.post(
+        f"{link}/start_capture",
+        {"capture_file_name": "PC1_to_PC2.pcap", "data_link_type": "DLT_EN10MB"},
+    )
+    assert started["capturing"] is True
+    assert started["capture_file_name"] == "PC1_to_PC2.pcap"
+    async with client.session.get(f"{client.url}/v2{link}/pcap") as answer:
+        header = await answer.content.readexactly(24)
+        assert header[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1")
+        stopped = await client.post(f"{link}/stop_capture")
+        await answer.content.read()
+    assert (stopped["capturing"], stopped["capture_file_name"]) == (False, "PC1_to_PC2.pcap")
+    assert stopped["capture_file_path"] == started["capture_file_path"]
+    await client.get(f"{link}/pcap", expect=409)
+    await client.post(f"{link}/start_capture", {"capture_file_name": "PC1_to_PC2.pcap"})
