@@ -1,6 +1,7 @@
 """``gns3server demo vlans``: three virtual PCs in two VLANs of a switch, which outlives the server.
 
-Pings pass within a VLAN and not between the two; the server is killed, and the same pings go on.
+Pings pass within a VLAN and not between the two; a capture shows them; the server is killed, and
+the same pings go on.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from gns3server.cli.demo_steps import (
     run_command,
     say,
 )
+from gns3server.cli.frames import lines_of
 from gns3server.consoles.client import ConsoleClient
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 PLUGINS = ("ethernet", "udp", "vpcs")
 VLANS = {"PC1": 10, "PC2": 10, "PC3": 20}
 ADDRESSES = {"PC1": "10.0.0.1", "PC2": "10.0.0.2", "PC3": "10.0.0.3"}
+
+CAPTURE = "PC2.pcap"
 
 Consoles = Mapping[str, ConsoleClient]
 
@@ -48,6 +52,7 @@ async def vlans(settings: Settings) -> list[str]:
                 lab = await build(session)
                 consoles = await open_consoles(stack, lab.consoles)
                 await outcome.ping(consoles)
+                await capture(session, lab, consoles, outcome)
             say("The server is killed. The PCs and the switch are processes of their own.")
             print(f"$ kill -9 {server.pid}")
             await server.kill()
@@ -86,11 +91,13 @@ class Outcome:
 
 
 class Lab:
-    """What was built: the path of the switch, and the consoles of the PCs by name."""
+    """What was built: the paths of its objects, and the consoles and links of PCs by name."""
 
-    def __init__(self, switch: str) -> None:
+    def __init__(self, project: str, switch: str) -> None:
+        self.project = project
         self.switch = switch
         self.consoles: dict[str, int] = {}
+        self.links: dict[str, str] = {}
 
 
 async def build(session: Session) -> Lab:
@@ -104,13 +111,14 @@ async def build(session: Session) -> Lab:
     ]
     switches = f"{project}/ethernet_switch/vms"
     switch = await session.post(switches, {"name": "SW1", "ports_mapping": ports})
-    lab = Lab(f"{switches}/{switch['vm_id']}")
+    lab = Lab(project, f"{switches}/{switch['vm_id']}")
     say("Three PCs, each linked to its port.")
     for number, name in enumerate(VLANS):
         pc = await session.post(f"{project}/vpcs/vms", {"name": name})
         lab.consoles[name] = pc["console"]
         ends = [end(pc["vm_id"], 0), end(switch["vm_id"], number)]
-        await session.post(f"{project}/links", {"ends": ends})
+        link = await session.post(f"{project}/links", {"ends": ends})
+        lab.links[name] = f"{project}/links/{link['link_id']}"
     await session.post(f"{project}/start", {})
     return lab
 
@@ -131,3 +139,17 @@ async def open_consoles(stack: AsyncExitStack, ports: Mapping[str, int]) -> Cons
         *(run_command(consoles[name], f"ip {address}/24") for name, address in ADDRESSES.items())
     )
     return consoles
+
+
+async def capture(session: Session, lab: Lab, consoles: Consoles, outcome: Outcome) -> None:
+    """Capture what passes the link of PC2 during the same pings, and show it."""
+    say("The same once more, and what passes the link of PC2 is captured meanwhile.")
+    path = f"{lab.links['PC2']}/capture"
+    await session.post(path, {"file": CAPTURE})
+    await outcome.ping(consoles)
+    await session.delete(path)
+    data = await session.download(f"{lab.project}/files/captures/{CAPTURE}")
+    shown = "\n".join(lines_of(data))
+    print(shown)
+    say("PC2 hears that PC1 looks for PC3. PC3 is in another VLAN, and does not.")
+    outcome.expect("request" in shown and "reply" in shown, "The capture shows no ping")

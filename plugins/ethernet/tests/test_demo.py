@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import signal
 import subprocess
@@ -14,6 +15,15 @@ import pytest
 from gns3server.testing import TEST_VARIABLE, processes_of
 
 REPLY = re.compile(r"icmp_seq=\d+ .*time=")
+REQUEST = re.compile(r"10\.0\.0\.1 > 10\.0\.0\.2 +echo request")
+
+
+@contextmanager
+def one_at_a_time():
+    """Wait for other demos of these tests: all of them use the same ports."""
+    with Path(__file__).open(encoding="utf-8") as this:
+        fcntl.flock(this, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture
@@ -24,14 +34,17 @@ def demo(gns3_settings, tmp_path):
     def demo():
         temporary = tmp_path / "temporary"
         temporary.mkdir()
-        with subprocess.Popen(
-            [sys.executable, "-m", "gns3server", "demo", "vlans"],
-            env={**gns3_settings.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary)},
-            cwd=gns3_settings.home,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as running:
+        with (
+            one_at_a_time(),
+            subprocess.Popen(
+                [sys.executable, "-m", "gns3server", "demo", "vlans"],
+                env={**gns3_settings.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary)},
+                cwd=gns3_settings.home,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            ) as running,
+        ):
             yield running
         assert processes_of(gns3_settings.environ[TEST_VARIABLE]) == {}
         assert not [*Path(temporary).iterdir()]
@@ -47,10 +60,13 @@ def test_pings_pass_in_a_vlan_before_and_after_the_server_is_killed(demo):
         shown, _ = running.communicate()
         assert running.returncode == 0, shown
     before, after = re.split(r"\$ kill -9 \d+", shown)
-    assert len(REPLY.findall(before)) == 3
+    assert len(REPLY.findall(before)) == 6
     assert len(REPLY.findall(after)) == 6
-    assert before.count("host (10.0.0.3) not reachable") == 1
+    assert before.count("host (10.0.0.3) not reachable") == 2
     assert after.count("host (10.0.0.3) not reachable") == 2
+    # As captured at the link of the second PC.
+    assert len(REQUEST.findall(before)) == 3
+    assert "10.0.0.1  who has 10.0.0.3" in before
 
 
 @pytest.mark.heavy
