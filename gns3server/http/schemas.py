@@ -195,6 +195,15 @@ class ProjectObjectSchema(Schema):
     temporary = fields.Boolean(required=True)
 
 
+class ListedProjectSchema(ProjectObjectSchema):
+    """A project, and if the list was asked for a status, whether it is open.
+
+    The name of one that is not open is null.
+    """
+
+    status = fields.String(validate=validate.OneOf(["open", "closed", "damaged"]))
+
+
 class WireSchema(Schema):
     """What is plugged into a node, and where."""
 

@@ -108,6 +108,49 @@ async def test_a_project_that_goes_meanwhile(client, project, make_toy, end):
     assert (await client.get(f"{project}/nodes")).status == 404
 
 
+# All projects ------------------------------------------------------------------------------
+
+
+async def listed(client, status):
+    answer = await client.get(f"/v1/projects?status={status}")
+    assert answer.status == 200, answer.body
+    return answer.json
+
+
+async def test_projects_are_listed_with_their_status(serving):
+    async with serving() as server:
+        client = server.client
+        open_one, closed, broken = [await new_project(client, name=n) for n in ("a", "b", "c")]
+        shown = (await client.get(open_one)).json
+        path = (await client.get(broken)).json["path"]
+        assert (await client.post(f"{closed}/close")).status == 204
+        assert (await client.get("/v1/projects")).json[0] == shown
+        assert {one["project_id"]: one["status"] for one in await listed(client, "all")} == {
+            ids(open_one): "open",
+            ids(closed): "closed",
+            ids(broken): "open",
+        }
+    shutil.move(f"{path}/project.db", f"{path}/kept")
+    async with serving() as server:
+        client = server.client
+        assert await listed(client, "open") == [{**shown, "status": "open"}]
+        (one,) = await listed(client, "closed")
+        assert (one["project_id"], one["status"]) == (ids(closed), "closed")
+        (one,) = await listed(client, "damaged")
+        assert (one["project_id"], one["path"]) == (ids(broken), path)
+        assert len(await listed(client, "all")) == 3
+        assert (await client.post(f"{closed}/open")).status == 200
+        assert await listed(client, "closed") == []
+        # Without a status, the list is what it has always been.
+        assert all("status" not in one for one in (await client.get("/v1/projects")).json)
+
+
+async def test_a_status_that_no_project_has(client):
+    answer = await client.get("/v1/projects?status=lost")
+    assert answer.status == 400
+    assert "open, closed, damaged" in answer.json["message"]
+
+
 # Opening ----------------------------------------------------------------------------------
 
 

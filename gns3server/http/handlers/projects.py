@@ -8,22 +8,27 @@ from typing import Any
 
 from aiohttp import web
 
-from gns3server.http.routing import Call, Route, Scope
+from gns3server.errors import InvalidRequest, quoted
+from gns3server.http.routing import Call, QueryParameter, Route, Scope
 from gns3server.http.schemas import (
     DamagedProjectSchema,
     EventSchema,
     LayoutSchema,
+    ListedProjectSchema,
     ProjectCreateSchema,
     ProjectObjectSchema,
     ProjectUpdateSchema,
 )
 from gns3server.http.streams import send_events, stream
 from gns3server.projects.damaged import Damage
+from gns3server.projects.manager import ProjectEntry
 from gns3server.projects.project import Project
 from gns3server.server import Server
 from gns3server.storage.rows import NodeLayout
 
 TAG = "projects"
+ALL = "all"
+STATUSES = ("open", "closed", "damaged")
 PROJECT = "/v1/projects/{project_id}"
 
 
@@ -39,8 +44,37 @@ def describe(server: Server, project: Project) -> Mapping[str, Any]:
 
 
 async def list_projects(call: Call) -> list[Mapping[str, Any]]:
-    """All open projects."""
-    return [describe(call.server, project) for project in call.server.projects.projects]
+    """All open projects, or those of a status, with that.
+
+    :raises InvalidRequest: there is no such status.
+    """
+    wanted, manager = call.query.get("status"), call.server.projects
+    if wanted is None:
+        return [describe(call.server, project) for project in manager.projects]
+    if wanted not in (ALL, *STATUSES):
+        words = ", ".join((ALL, *STATUSES))
+        raise InvalidRequest(f"{quoted(wanted)} is not the status of a project: ask for {words}.")
+    return [
+        describe_entry(call.server, entry)
+        for entry in manager.list_all()
+        if wanted in (ALL, entry.status)
+    ]
+
+
+def describe_entry(server: Server, entry: ProjectEntry) -> Mapping[str, Any]:
+    """A project that may be closed or damaged, as its schema shows it."""
+    project = server.projects.find(entry.id)
+    if project is not None:
+        return {**describe(server, project), "status": entry.status}
+    return {
+        "id": entry.id,
+        "name": entry.name,
+        "location": str(server.projects.location),
+        "path": str(entry.path),
+        # A temporary project is deleted when it is closed.
+        "temporary": False,
+        "status": entry.status,
+    }
 
 
 async def create(call: Call) -> Mapping[str, Any]:
@@ -136,9 +170,15 @@ ROUTES = (
         handler=list_projects,
         changes=False,
         tag=TAG,
-        summary="All open projects",
-        answer=ProjectObjectSchema,
+        summary="All open projects, or with a status those that have it, closed ones included",
+        answer=ListedProjectSchema,
         many=True,
+        query={
+            "status": QueryParameter(
+                "List projects of this status and show it: open, closed, damaged, or all of them",
+                kind="text",
+            )
+        },
     ),
     Route(
         method="POST",
