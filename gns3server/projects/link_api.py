@@ -89,9 +89,10 @@ class Links:
         """
 
         def join(change: ProjectChange, new_id: str) -> None:
-            store = Store(self._project.records, Owner("link", new_id))
-            for key, value in stored.items():
-                store.save(change, key, value)
+            if stored:
+                store = Store(self._project.records, Owner("link", new_id))
+                for key, value in stored.items():
+                    store.save(change, key, value)
 
         nodes = [end.node_id for end in ends]
         async with self._turn("create a link", *nodes, *([link_id] if link_id else [])):
