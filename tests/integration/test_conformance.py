@@ -283,7 +283,12 @@ async def wire_changed(self, adapter, port, nio):
         raise RuntimeError("toy fault")
 ToyNode.wire_changed = wire_changed
 """,
-        {"a_link_is_made_while_the_node_runs", "a_wire_is_changed_while_the_node_runs"},
+        {
+            "a_link_is_made_while_the_node_runs",
+            "a_running_program_gets_a_new_wire",
+            "a_started_program_has_its_wires",
+            "a_wire_is_changed_while_the_node_runs",
+        },
     ),
     "hot wiring that is only declared": (
         *TOY,
@@ -320,6 +325,7 @@ Tower.launch_spec = launch_spec
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_mistake_fails_the_tests_of_what_it_breaks(
     gns3_serving, gns3_settings, faulty_plugin, tmp_path, fault
