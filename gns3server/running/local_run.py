@@ -95,6 +95,9 @@ class LocalRun:
         self._asked = asyncio.Event()
         self._end: asyncio.Task[None] | None = None
         self._terminal: int | None = None
+        self._bound = False
+        self._in_the_way: Port | str | None = None
+        self._deadline = asyncio.get_running_loop().time() + spec.ready_limit
 
     def has_terminal(self, terminal: int | None) -> None:
         """Note the program's end of its terminal, which is the run's to close."""
@@ -125,8 +128,8 @@ class LocalRun:
     def exit(self) -> Exit | None:
         return self._exit.result() if self._exit.done() and not self._exit.cancelled() else None
 
-    async def ready(self) -> None:
-        if self._is(RunState.READY):
+    async def bound(self) -> None:
+        if self._bound or self._is(RunState.READY):
             return
         spec = self.spec
         question = ReadinessQuery(
@@ -136,21 +139,44 @@ class LocalRun:
             spec.children,
             spec.sockets,
             self._bound_before,
-            terminal=self._terminal if spec.console is not None and spec.console.raw else None,
         )
+        if not await self._found(question):
+            raise LaunchFailed(self._why_not_ready(question))
+        self._bound = True
+
+    async def ready(self) -> None:
+        if self._is(RunState.READY):
+            return
+        await self.bound()
+        try:
+            if self.spec.console is not None and self.spec.console.raw:
+                identity, terminal = self._main.identity, self._terminal
+                question = ReadinessQuery(identity, self._run_id, (), 0, terminal=terminal)
+                if not await self._found(question):
+                    raise LaunchFailed(self._why_not_ready(question))
+        finally:
+            self._close_terminal()
+        if not self._is(RunState.READY):
+            self._move(RunState.READY)
+
+    async def _found(self, question: ReadinessQuery) -> bool:
+        """Wait until a question is answered by yes; give up when the run ends or takes too long."""
         answered: asyncio.Future[Port | str | None] = asyncio.get_running_loop().create_future()
         if self._is(RunState.STARTING):
             self._reader.ask(question, partial(self._take, answered))
         futures: list[asyncio.Future[Any]] = [answered, self._exit]
+        left = max(0, self._deadline - asyncio.get_running_loop().time())
         try:
-            await asyncio.wait(
-                futures, timeout=spec.ready_limit, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait(futures, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._reader.withdraw(question)
-            self._close_terminal()
-        if not self._is(RunState.READY):
-            raise LaunchFailed(self._why_not_ready(answered, question.missing))
+        if answered.done():
+            self._in_the_way = answered.result()
+        return (
+            answered.done()
+            and self._in_the_way is None
+            and self._is(RunState.STARTING, RunState.READY)
+        )
 
     async def ended(self) -> Exit:
         return await asyncio.shield(self._exit)
@@ -211,19 +237,19 @@ class LocalRun:
         """Take an answer from the reader: ready, or the port that another process has bound."""
         if isinstance(answer, Ready) and self._is(RunState.STARTING):
             self._add_essential(answer.children)
-            self._move(RunState.READY)
         else:
             discard(answer)
         answered.set_result(answer.port if isinstance(answer, Foreign) else None)
 
-    def _why_not_ready(self, answered: asyncio.Future[Port | str | None], missing: str) -> str:
+    def _why_not_ready(self, question: ReadinessQuery) -> str:
         if self._is(RunState.LET_GO):
             return f"{self._name} was not ready when this server stopped watching it"
         if not self._is(RunState.STARTING):
             return self._why_ended()
-        if answered.done() and (taken := answered.result()):
-            return in_use(taken)
-        return f"{self._name} was not ready within {self.spec.ready_limit:g} s: {missing}"
+        if self._in_the_way is not None:
+            return in_use(self._in_the_way)
+        limit = self.spec.ready_limit
+        return f"{self._name} was not ready within {limit:g} s: {question.missing}"
 
     def _why_ended(self) -> str:
         code = self._main.code

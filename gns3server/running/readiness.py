@@ -34,7 +34,7 @@ class ReadinessQuery:
         them is its own, and none is in its way.
     :param foreign: ports that another process had bound at the last look.
     :param settled: inodes of the sockets that were found to be the run's own.
-    :param terminal: a descriptor of the terminal that must be raw, if one must.
+    :param terminal: a descriptor of the terminal that must be raw; then nothing else is asked.
     """
 
     main: ProcessIdentity
@@ -90,6 +90,9 @@ class ReadinessScan:
 
     def answer(self, question: ReadinessQuery) -> ReadinessResult | None:
         """Answer one question; None means that it must be asked again. May raise OSError."""
+        if question.terminal is not None:
+            question.missing = "its terminal is not raw"
+            return Ready([]) if is_raw(question.terminal) else None
         held = {
             place: found for place in question.places if (found := self._bound(question, place))
         }
@@ -116,9 +119,6 @@ class ReadinessScan:
             return Foreign(min(repeated, key=question.places.index))
         question.settled = inodes if not strange else set()
         if unbound or strange:
-            return None
-        if question.terminal is not None and not is_raw(question.terminal):
-            question.missing = "its terminal is not raw"
             return None
         return self._ready(question, family, owned)
 

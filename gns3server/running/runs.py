@@ -57,8 +57,15 @@ class Run(Protocol):
     def exit(self) -> Exit | None:
         """How it ended; None while any of it is alive."""
 
+    async def bound(self) -> None:
+        """Wait until the spec's ports and sockets are bound by processes of this run.
+
+        Fails as :meth:`ready`, which waits for this first. From then on the program has done most
+        of what it does at its start.
+        """
+
     async def ready(self) -> None:
-        """Wait until the spec's ports are bound by processes of this run.
+        """Wait until all that the spec says is there: bound, and its terminal raw.
 
         A failure stops nothing: call :meth:`stop` after one.
 

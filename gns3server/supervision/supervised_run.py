@@ -118,24 +118,35 @@ class SupervisedRun:
                 self._on_record = True
                 async with self._place.change() as change:
                     self.record(change)
-                try:
-                    await self._place.make_directory(self.spec)
-                    self._run = await self._machine.run(
-                        self.spec, run_id=self.id, console=await self._open_console()
-                    )
-                    await self._place.unless_closing(self._run.ready(), self._title)
-                except OSError as error:
-                    raise Conflict(
-                        f"{self._title} did not start: it cannot run in its directory: "
-                        f"{advice(error) or error}."
-                    ) from error
-                except LaunchFailed as failure:
-                    tail = await self.log_tail()
-                    raise Conflict(
-                        f"{self._title} did not start: {failure.reason}{tail}"
-                    ) from failure
+                async with self._failure_explained():
+                    run = await self._spawn()
+            async with self._failure_explained():
+                # What is left takes time, but hardly any of the machine: others may start.
+                await self._place.unless_closing(run.ready(), self._title)
             yield
             undo.pop_all()
+
+    async def _spawn(self) -> Run:
+        """Start its program, and wait until that has bound its ports."""
+        await self._place.make_directory(self.spec)
+        console = await self._open_console()
+        self._run = await self._machine.run(self.spec, run_id=self.id, console=console)
+        await self._place.unless_closing(self._run.bound(), self._title)
+        return self._run
+
+    @asynccontextmanager
+    async def _failure_explained(self) -> AsyncIterator[None]:
+        """Say of a failure in the block whose start it was, and what the program has printed."""
+        try:
+            yield
+        except OSError as error:
+            raise Conflict(
+                f"{self._title} did not start: it cannot run in its directory: "
+                f"{advice(error) or error}."
+            ) from error
+        except LaunchFailed as failure:
+            tail = await self.log_tail()
+            raise Conflict(f"{self._title} did not start: {failure.reason}{tail}") from failure
 
     async def _open_console(self) -> ConsolePlace | None:
         if self.spec.console is None:

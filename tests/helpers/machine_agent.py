@@ -146,7 +146,7 @@ class Visitor:
                 return None
             self._runs[arguments["run_id"]] = run
             return run.processes
-        if name in ("ready", "ended", "stop", "let_go", "log_tail"):
+        if name in ("bound", "ready", "ended", "stop", "let_go", "log_tail"):
             run = self._runs[arguments.pop("run_id")]
             result = await getattr(run, name)(**arguments)
             return run.processes if name == "ready" else result

@@ -128,6 +128,9 @@ class RemoteRun:
         known = self._end.done() and not self._end.cancelled() and not self._end.exception()
         return self._end.result() if known else None
 
+    async def bound(self) -> None:
+        await self._wire.ask("bound", run_id=self._run_id)
+
     async def ready(self) -> None:
         self.processes = tuple(await self._wire.ask("ready", run_id=self._run_id))
 
