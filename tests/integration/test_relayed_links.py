@@ -137,6 +137,43 @@ async def test_a_running_node_takes_another_path_at_its_next_start(client, proje
     assert (await put(client, link, {"path": "relayed"}))["at_next_start"] == []
 
 
+HOT = """
+import dataclasses
+@hookimpl
+def gns3_node_types(_plain=gns3_node_types):
+    return [dataclasses.replace(_plain()[0], capabilities=frozenset({"hot_wiring"}))]
+async def wire_changed(self, adapter, port, nio):
+    await self.project.publish("toy.wired", nio.wire())
+ToyNode.wire_changed = wire_changed
+"""
+
+
+async def test_a_link_of_nodes_that_can_be_rewired_is_moved_over_and_back(
+    gns3_serving, faulty_plugin
+):
+    toy = faulty_plugin(HOT, name="toy", source="toy_emulator.py")
+    async with gns3_serving(plugins=[toy]) as server:
+        client, project = server.client, await new_project(server.client)
+        toys = [await new_toy(client, project) for _ in range(2)]
+        assert (await client.post(f"{toys[0]}/start")).status == 204
+        made = await connect(client, project, *toys, path="auto")
+        link, top = f"{project}/links/{made['link_id']}", server.settings.server.udp_end_port_range
+        assert made["path"] == "direct"
+        async with told(client, project) as events:
+            shown = await put(client, link, {"filters": {"delay": {"latency": 1}}})
+            assert (shown["path"], shown["at_next_start"]) == ("relayed", [])
+            (_, updated), *wired = await take(events, 3)
+            assert updated == shown
+            assert {event["rport"] for _, event in wired} == {top, top - 1}
+            assert (await put(client, link, {"filters": {"delay": None}}))["path"] == "direct"
+            _, *wired = await take(events, 3)
+            assert {event["rport"] for _, event in wired} == {e["lport"] for _, e in wired}
+        assert len(server.ports.udp) == 2
+        assert (await capture(client, link, file="a"))["path"] == "relayed"
+        await stop_capture(client, link)
+        assert (await client.get(link)).json["path"] == "direct"
+
+
 async def test_the_setting_says_what_new_links_are(gns3_serving, make_entry_point):
     toy = make_entry_point("toy", "toy_emulator")
     async with gns3_serving(plugins=[toy], link_path="direct") as server:
