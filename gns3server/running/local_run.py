@@ -142,7 +142,6 @@ class LocalRun:
         )
         if not await self._found(question):
             raise LaunchFailed(self._why_not_ready(question))
-        self._bound = True
 
     async def ready(self) -> None:
         if self._is(RunState.READY):
@@ -235,8 +234,9 @@ class LocalRun:
 
     def _take(self, answered: asyncio.Future[Port | str | None], answer: ReadinessResult) -> None:
         """Take an answer from the reader: ready, or the port that another process has bound."""
-        if isinstance(answer, Ready) and self._is(RunState.STARTING):
+        if isinstance(answer, Ready) and self._is(RunState.STARTING) and not self._bound:
             self._add_essential(answer.children)
+            self._bound = True
         else:
             discard(answer)
         answered.set_result(answer.port if isinstance(answer, Foreign) else None)
