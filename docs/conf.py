@@ -39,8 +39,9 @@ nitpicky = True
 OTHERS = "_asyncio|aiohttp|argparse|asyncio|collections|contextlib|marshmallow|pathlib|web"
 nitpick_ignore_regex = [
     ("py:.*", rf"({OTHERS})\..*"),
-    ("py:class", "(AbstractAsyncContextManager|Schema|EntryPoint|Translate)"),
     ("py:class", "(Observe|Owner|Records|RunPlace|SeparateThreads|T|Turns)"),
+    ("py:class", "(Copying|Path|ProjectNodes|ProjectPlace|Restoration|StoredProject)"),
+    ("py:class", "(AbstractAsyncContextManager|Schema|EntryPoint|Translate)"),
     # The insides of the server, which the reference for plugins leaves out.
     ("py:.*", r"gns3server\.(app|calls|events|locks|ports|running|settings|storage)\..*"),
     ("py:.*", r"gns3server\.(consoles\.service|supervision)\..*"),

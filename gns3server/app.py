@@ -56,6 +56,9 @@ MOST_READERS = 64
 READY_READERS = 2
 """Threads for that which are there even if the server's user may start no more."""
 
+MOST_COPIERS = 4
+"""Projects whose files are copied at the same time, for a snapshot for instance; others wait."""
+
 WATCH_SECONDS = 0.5
 """How often the configuration files are looked at; one that changes counts at the next look."""
 
@@ -226,6 +229,7 @@ async def _core(
     ):
         bus = EventBus(max_listeners=settings.server.max_listeners)
         translate = V1Translator(registry)
+        copiers = SeparateThreads("copier", MOST_COPIERS)
         shared = ProjectServices(
             machine=machine,
             consoles=consoles,
@@ -237,6 +241,7 @@ async def _core(
             converting=asyncio.Lock(),
             own=tasks.own,
             limits=limits,
+            copiers=copiers,
         )
 
         async def observe(event: str, project: Project) -> None:
@@ -268,6 +273,7 @@ async def _core(
             yield server, tasks
         finally:
             readers.close()
+            copiers.close()
 
 
 @asynccontextmanager

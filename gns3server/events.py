@@ -34,9 +34,9 @@ T = TypeVar("T")
 class Event:
     """One thing that has happened.
 
-    :param kind: what it has happened to: ``node``, ``log``, or a plugin's own word.
+    :param kind: what it has happened to: ``node``, ``snapshot``, ``log``, or a plugin's own word.
     :param change: ``created``, ``started``, ``stopped``, ``suspended``, ``resumed``, ``updated``,
-        ``deleted``, ``error``, or a plugin's own word.
+        ``deleted``, ``restored``, ``error``, or a plugin's own word.
     :param object: what it has happened to, as it is then; plain data that is never changed again.
     """
 

@@ -53,12 +53,16 @@ from gns3server.nodes.process_node import ProcessNode
 from gns3server.nodes.states import NodeState
 from gns3server.nodes.store import Store
 from gns3server.nodes.view import LayoutView, NodeView
+from gns3server.projects.archive import Archive, ArchivedFile
+from gns3server.projects.arriving import Arrived, StagedProject
 from gns3server.projects.file_api import Files
 from gns3server.projects.layout import Layout
 from gns3server.projects.link_api import Links
 from gns3server.projects.manager import ProjectEntry, ProjectManager
 from gns3server.projects.node_api import Nodes
 from gns3server.projects.project import Project
+from gns3server.projects.snapshot_view import SnapshotView
+from gns3server.projects.snapshots import Snapshots
 from gns3server.running import network, tools
 from gns3server.running.console import Console, Farewell, TerminalInput
 from gns3server.running.control import HelperClient, HelperFailed
@@ -81,6 +85,9 @@ second when something is added.
 __all__ = [
     "API_VERSION",
     "FILTERS",
+    "Archive",
+    "ArchivedFile",
+    "Arrived",
     "BodyTooLarge",
     "Call",
     "CaptureView",
@@ -137,6 +144,9 @@ __all__ = [
     "Route",
     "Scope",
     "Server",
+    "SnapshotView",
+    "Snapshots",
+    "StagedProject",
     "StaticFiles",
     "StorageFailed",
     "Store",

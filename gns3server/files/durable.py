@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gns3server.files.private import make_directories, open_private
@@ -27,6 +27,22 @@ def sync_file(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_tree(path: Path, stopped: Callable[[], bool] = lambda: False) -> None:
+    """Make all files and directories in a directory durable.
+
+    :param stopped: asked from time to time whether to leave it.
+    :raises OSError: as the file system says.
+    """
+    for parent, _, names in os.walk(path):
+        for name in names:
+            file = Path(parent, name)
+            if stopped():
+                return
+            if file.is_file() and not file.is_symlink():
+                sync_file(file)
+        sync_directory(Path(parent))
 
 
 def make_directory(path: Path) -> None:

@@ -28,6 +28,7 @@ from gns3server.http.handlers import (
     pages,
     projects,
     server,
+    snapshots,
     tickets,
     whole_project,
 )
@@ -45,6 +46,7 @@ CORE_ROUTES: tuple[Route, ...] = (
     *projects.ROUTES,
     *whole_project.ROUTES,
     *links.ROUTES,
+    *snapshots.ROUTES,
     *consoles.ROUTES,
     *files.ROUTES,
 )

@@ -7,11 +7,15 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
+from marshmallow import Schema
+
 from gns3server.events import Event, Listener, LogEntry
 from gns3server.http.link_schemas import LinkObjectSchema
+from gns3server.http.schemas import SnapshotSchema
 from gns3server.links.link import LinkView
 from gns3server.nodes.registry import Registry
 from gns3server.nodes.view import NodeView
+from gns3server.projects.snapshot_view import SnapshotView
 from gns3server.storage.event_log import Missed
 
 PING_AFTER = 5.0
@@ -60,7 +64,10 @@ class V1Translator:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._links = LinkObjectSchema()
+        self._schemas: Mapping[type, Schema] = {
+            LinkView: LinkObjectSchema(),
+            SnapshotView: SnapshotSchema(),
+        }
 
     def __call__(self, event: Event) -> bytes | None:
         """The line of an event."""
@@ -71,8 +78,9 @@ class V1Translator:
                 if action is None or kind is None:
                     return None
                 return event_line(action, kind.dump(node.values))
-            case LinkView() as link:
-                return event_line(f"link.{event.change}", self._links.dump(link))
+            case LinkView() | SnapshotView() as view:
+                shown = self._schemas[type(view)].dump(view)
+                return event_line(f"{event.kind}.{event.change}", shown)
             case LogEntry(message, node_id):
                 told = {"message": message, "project_id": event.project_id}
                 return event_line("log.error", told | ({"vm_id": node_id} if node_id else {}))

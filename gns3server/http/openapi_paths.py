@@ -15,12 +15,13 @@ KNOWN: Mapping[str, str] = {
     "project_id": "Id of an open project",
     "vm_id": "Id of a VM of the project",
     "link_id": "Id of a link of the project",
+    "snapshot_id": "Id of a snapshot of the project",
     "adapter_number": "Number of a network adapter of the VM",
     "port_number": "Number of a port of the adapter",
 }
 """What the parameters of the core's paths mean."""
 
-IDS = frozenset({"project_id", "vm_id", "link_id"})
+IDS = frozenset({"project_id", "vm_id", "link_id", "snapshot_id"})
 """The ids that are looked up; without such an object there is nothing to do."""
 
 

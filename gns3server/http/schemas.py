@@ -204,6 +204,40 @@ class ListedProjectSchema(ProjectObjectSchema):
     status = fields.String(validate=validate.OneOf(["open", "closed", "damaged"]))
 
 
+class DuplicateSchema(Schema):
+    """A copy of a project: null or nothing means the same name, and a new directory."""
+
+    name = name_field(allow_none=True, metadata={"example": "Two offices, again"})
+    path = name_field(allow_none=True)
+
+
+class DuplicatedSchema(Schema):
+    """A project that was made as a copy, and the new id of each node and link by its old one."""
+
+    project_id = UuidText(required=True)
+    ids = fields.Dict(keys=UuidText(), values=UuidText(), required=True)
+
+
+class SnapshotCreateSchema(Schema):
+    """A new snapshot."""
+
+    name = name_field(required=True, metadata={"example": "Before the change"})
+
+
+class SnapshotSchema(Schema):
+    """A snapshot of a project; ``created_at`` counts seconds since 1970, ``size`` bytes of files.
+
+    ``running`` has the nodes that ran when it was made: their files are as they were then.
+    """
+
+    id = UuidText(data_key="snapshot_id", required=True)
+    project_id = UuidText(required=True)
+    name = fields.String(required=True)
+    created = fields.Float(data_key="created_at", required=True)
+    size = fields.Integer(required=True)
+    running = fields.List(UuidText(), required=True)
+
+
 class WireSchema(Schema):
     """What is plugged into a node, and where."""
 

@@ -28,6 +28,7 @@ from gns3server.nodes.nio import Nio
 from gns3server.nodes.node import Node
 from gns3server.nodes.project_base import ProjectBase, ProjectServices
 from gns3server.nodes.wiring import Place
+from gns3server.ports import Use
 from gns3server.storage.change import ProjectChange
 from gns3server.storage.link_rows import AUTO, DIRECT, RELAYED, CaptureRow, LinkRow
 from gns3server.storage.rows import RunRow
@@ -522,6 +523,12 @@ class ProjectLinks:
             change.tell(Event("log", "error", self._project.id, LogEntry(message)))
 
     # Opening -------------------------------------------------------------------------
+
+    def clear(self) -> None:
+        """Forget all links, and release their ports: others take their place."""
+        self._project.machine.ports.udp.release_where(self._project.id, use=Use.LINK)
+        self._links.clear()
+        self.pairs = Pairs(self._project.id, self._project.machine.address)
 
     async def restore(self, links: Sequence[LinkRow], captures: Mapping[str, CaptureRow]) -> None:
         """Bring back links, once all nodes are there and before any run is adopted."""

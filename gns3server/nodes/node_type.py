@@ -79,6 +79,8 @@ class NodeType:
         or raises the ``Conflict`` that their start would raise, with what would make them run.
         ``gns3server plugins``, the doctor and ``GET /v1/plugins`` ask it.
     :param presentation: what clients that draw labs show of its nodes.
+    :param copied_while_running: whether copies of its nodes' files are of use that were made while
+        a node ran. Where they are not, as with disks, a snapshot asks for the node to be stopped.
     :param context: whatever the plugin's nodes share, such as its configuration.
     :param legacy_directory: pattern of its directory in projects from before 1.3.
     """
@@ -102,6 +104,7 @@ class NodeType:
     legacy_directory: str = ""
     examine: Callable[[Machine], Awaitable[str]] | None = None
     presentation: Presentation = field(default_factory=Presentation)
+    copied_while_running: bool = True
     context: Any = None
 
     @property

@@ -13,7 +13,7 @@ from gns3server.events import Event
 EVENT_BYTES = 64 * 1024
 """How long the values of an event may be, as JSON."""
 
-OWN_KINDS = ("node", "vm", "link", "log")
+OWN_KINDS = ("node", "vm", "link", "snapshot", "log")
 """The kinds of the core's own events. No plugin can tell these, whatever its name."""
 
 

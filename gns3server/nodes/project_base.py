@@ -26,6 +26,7 @@ from gns3server.nodes.store import Store
 from gns3server.places import paths
 from gns3server.running.machine import Machine
 from gns3server.running.spec import LaunchSpec
+from gns3server.running.threads import SeparateThreads
 from gns3server.settings.live import LiveSettings
 from gns3server.storage.change import ProjectChange
 from gns3server.storage.event_log import Translate
@@ -46,6 +47,7 @@ class ProjectServices:
     :param converting: held while files of legacy nodes are moved, as projects may share them.
     :param own: runs work in a task that the server waits for when it stops.
     :param limits: how long calls into nodes may take.
+    :param copiers: threads that copy files of projects, which may take long.
     """
 
     machine: Machine
@@ -58,6 +60,7 @@ class ProjectServices:
     converting: asyncio.Lock
     own: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
     limits: LimitedCalls
+    copiers: SeparateThreads
 
 
 class ProjectBase(ABC):
@@ -101,6 +104,11 @@ class ProjectBase(ABC):
     def consoles(self) -> ConsoleService:
         """Who serves the consoles of its nodes."""
         return self._shared.consoles
+
+    @property
+    def copiers(self) -> SeparateThreads:
+        """Threads that copy its files."""
+        return self._shared.copiers
 
     @property
     def limits(self) -> LimitedCalls:

@@ -206,6 +206,10 @@ class ProjectIndex:
         await self._records.save(place)
         self._index[place.id] = place
 
+    def take_in(self, place: ProjectPlace) -> None:
+        """Take in a place that is stored already."""
+        self._index[place.id] = place
+
     @asynccontextmanager
     async def called(self, project_id: str, given: str) -> AsyncIterator[None]:
         """Store how a project's directory is written from now on, unless the context fails."""

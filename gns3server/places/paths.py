@@ -44,6 +44,14 @@ IMMOVABLE = (errno.EXDEV, errno.EBUSY)
 MOVING = ".gns3_moving-"
 """The start of the names of hidden directories through which files of a project are moved."""
 
+RESTORING = ".gns3_restoring-"
+"""The start of the names of hidden directories through which files of a snapshot come back."""
+
+SNAPSHOTS_DIRECTORY = ".gns3_snapshots"
+
+OWN_DIRECTORIES = (FILES_DIRECTORY, SNAPSHOTS_DIRECTORY)
+"""What of a project's directory is ours, whoever made that."""
+
 
 def real_path(path: str, reserved: Iterable[Path], kept: Iterable[Path] = ()) -> Path:
     """The real path of a directory that a project may have.
@@ -365,12 +373,13 @@ def _records(directory: Path) -> list[Path]:
 
 def _move(source: Path, target: Path, records: Iterable[Path]) -> None:
     """Move what we put into a project's directory, its records last."""
-    if os.path.lexists(source / FILES_DIRECTORY):
-        try:
-            (source / FILES_DIRECTORY).rename(target / FILES_DIRECTORY)
-        except OSError as error:
-            if error.errno not in IMMOVABLE:
-                raise
+    for name in OWN_DIRECTORIES:
+        if os.path.lexists(source / name):
+            try:
+                (source / name).rename(target / name)
+            except OSError as error:
+                if error.errno not in IMMOVABLE:
+                    raise
     for entry in [source / TEMPORARY_MARKER, *records]:
         if os.path.lexists(entry):
             entry.rename(target / entry.name)
@@ -386,7 +395,8 @@ def discard(aside: Aside | None) -> None:
     if not aside.inside:
         _remove_aside(aside.place)
         return
-    left = list(aside.path.iterdir()) if aside.whole else [aside.path / FILES_DIRECTORY]
+    own = [aside.path / name for name in OWN_DIRECTORIES]
+    left = list(aside.path.iterdir()) if aside.whole else own
     for entry in left:
         if entry != aside.place:
             _remove(entry)
@@ -439,16 +449,18 @@ def remove_what_we_put_there(path: Path) -> None:
 
     :raises OSError: something could not be removed.
     """
-    if (path / FILES_DIRECTORY).is_dir() and not (path / FILES_DIRECTORY).is_symlink():
-        shutil.rmtree(path / FILES_DIRECTORY)
+    for place in (path / name for name in OWN_DIRECTORIES):
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
     remove_what_was_made(path)
     remove_if_empty([path])
 
 
-def remove_node_directory(project: Path, path: Path) -> None:
-    """Remove the directory of a node; it need not exist. What is behind a link is not it.
+def remove_beneath(project: Path, path: Path) -> None:
+    """Remove a directory of ours in a project; it need not exist. What is behind a link is not it.
 
-    :param project: the directory of its project.
+    :param project: the directory of the project.
+    :param path: of a node or a snapshot, for instance.
     :raises OSError: something could not be removed.
     """
     with contextlib.suppress(*MISSING), directory_beneath(project, path.parent) as parent:

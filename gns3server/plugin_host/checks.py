@@ -258,6 +258,11 @@ def _check_nature(where: str, kind: NodeType) -> None:
         raise Unfit(f"{where} is always on and cannot be suspended: leave one of the two out")
     if not isinstance(kind.console, bool):
         raise Unfit(f"{where} has {kind.console!r} as its console: write True or False")
+    if not isinstance(kind.copied_while_running, bool):
+        raise Unfit(
+            f"{where} has {kind.copied_while_running!r} as its copied_while_running: write True or "
+            "False"
+        )
     if kind.examine is not None and not is_coroutine_function(kind.examine):
         raise Unfit(f"{where}: its examine is awaited: write it with async def")
     if kind.examine is not None and not takes(kind.examine, 1):

@@ -32,6 +32,7 @@ class Entrance:
         self._damaged = damaged
         self._opened = opened
         self._coming: set[str] = set()
+        self._reserved: set[str] = set()
         self.closed = False
         """The server is stopping, and no project is opened any more."""
 
@@ -57,6 +58,7 @@ class Entrance:
             used.
         """
         self._check_room()
+        self.check_free(project_id)
         if chosen:
             self.check_local()
         self._coming.add(project_id)
@@ -74,11 +76,51 @@ class Entrance:
         finally:
             self._coming.remove(project_id)
 
-    def _check_room(self) -> None:
+    @asynccontextmanager
+    async def reserve(
+        self, project_id: str, path: str, *, chosen: bool
+    ) -> AsyncIterator[ProjectPlace]:
+        """Keep an id and an empty directory for a new project alone, while the context lasts.
+
+        :param chosen: a client has named the path.
+        :raises Forbidden: it has, and the server is not local.
+        :raises Conflict: the id is taken, the path cannot be a project's, something is there, or
+            the server is stopping.
+        """
+        self._check_going_on()
+        if chosen:
+            self.check_local()
+        self.check_free(project_id)
+        if self._index.get(project_id) is not None or project_id in self._coming:
+            raise Conflict(f"Project {project_id} already exists: choose another id.")
+        self._reserved.add(project_id)
+        try:
+            real = await self._index.resolve(path)
+            async with self._index.claimed(project_id, real, path) as place:
+                if not place.made_directory:
+                    raise Conflict(
+                        f"{real} is not empty, and cannot be a new project's: choose another path."
+                    )
+                yield place
+        finally:
+            self._reserved.remove(project_id)
+
+    def check_free(self, project_id: str) -> None:
+        """Refuse an id that is kept for a project that is coming.
+
+        :raises Conflict: it is.
+        """
+        if project_id in self._reserved:
+            raise Conflict(f"Project {project_id} is just being imported: wait until that is done.")
+
+    def _check_going_on(self) -> None:
         if self.closed:
             raise Conflict(
                 "The project was not opened, because this server is stopping: start it again first."
             )
+
+    def _check_room(self) -> None:
+        self._check_going_on()
         limit = self._config.current.server.max_projects
         if len(self._opened.keys() | self._coming) >= limit:
             raise Conflict(

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,9 @@ from gns3server.nodes.holding import check_free, holding
 from gns3server.nodes.project_base import ProjectServices
 from gns3server.places.index import ProjectIndex
 from gns3server.places.purging import purge
+from gns3server.places.snapshot_files import copy_files
+from gns3server.projects.arriving import Arrivals, Arrived, StagedProject, read_closed
+from gns3server.projects.copies import Copying, copying_of
 from gns3server.projects.damaged import DamagedProjects
 from gns3server.projects.entrance import Entrance
 from gns3server.projects.moving import move_project
@@ -81,6 +85,7 @@ class ProjectManager:
         self._projects: dict[str, Project] = {}
         self.damaged = DamagedProjects()
         self._entrance = Entrance(config, self._index, self.damaged, self._projects)
+        self._arrivals = Arrivals(self._index, records, self._entrance, services)
         self._listening = False
         self._opening = FairLock()
         self._ids = KeyedLocks()
@@ -135,6 +140,7 @@ class ProjectManager:
         """Open the projects that were open when the last server ended; a bad one harms no other."""
         known = [place for place in await self._index.load() if place.open]
         wanted = [await self._where(place) for place in known]
+        await self._arrivals.clear_up()
         # One after the other: of two that name the same port, always the same one gets it.
         for place, loading in read_ahead(self.databases, wanted):
             try:
@@ -219,6 +225,77 @@ class ProjectManager:
                 if copy is not None:
                     return await self._open_at(project_id, str(copy))
             return await self.bring_in(project_id)
+
+    @asynccontextmanager
+    async def import_staged(
+        self, *, project_id: str | None = None, path: str | None = None
+    ) -> AsyncIterator[StagedProject]:
+        """Import a project: fill the directory that the context gives, then commit it.
+
+        Without that, or if the context raises, or the server is killed, nothing is left of it.
+
+        :param project_id: an id that no project has; a new one by default.
+        :param path: a directory that is missing or empty.
+        :raises Forbidden: a path was given and the server is not local.
+        :raises Conflict: the id is taken, the path cannot be a new project's, or something is
+            there.
+        :raises FilesFailed: the directory cannot be made.
+        """
+        check_free("server.projects.import_staged")
+        wanted = project_id or str(uuid.uuid4())
+        chosen, default = path is not None, str(self.location / wanted)
+        async with self._arrivals.stage(wanted, path or default, chosen=chosen) as staged:
+            yield staged
+
+    async def duplicate(
+        self, project_id: str, *, name: str | None = None, path: str | None = None
+    ) -> Arrived:
+        """Make a copy of a project, open or closed, with ids, consoles and ports of its own.
+
+        The copy is closed. Snapshots and events are not copied. Nodes may run, as for a snapshot.
+
+        :param name: of the copy; by default the same.
+        :param path: a directory that is missing or empty.
+        :raises NotFound: there is no such project.
+        :raises Forbidden: a path was given and the server is not local.
+        :raises Conflict: the project is damaged or about to close, a node must be stopped first,
+            no port is left, or the path cannot be a new project's.
+        :raises StorageFailed: it could not be written; there is no copy.
+        """
+        check_free("server.projects.duplicate")
+        return await asyncio.shield(self._shared.own(self._duplicate(project_id, name, path)))
+
+    async def _duplicate(self, project_id: str, name: str | None, path: str | None) -> Arrived:
+        async with self.import_staged(path=path) as staged:
+            project = self.find(project_id)
+            if project is not None:
+                async with project.enter(exclusive=True):
+                    project.check_open()
+                    project.snapshots.check_copyable()
+                    whole = self._index.of(project_id).made_directory
+                    tables = await project.records.tables()
+                    await self._copy(project.path, staged, whole, copying_of(project))
+            else:
+                async with self.alone_with(project_id):
+                    place = await self._closed_place(project_id)
+                    tables = await asyncio.to_thread(read_closed, place.path)
+                    whole = place.made_directory
+                    await self._copy(place.path, staged, whole, self._arrivals.copying)
+            return await staged.take(tables, name)
+
+    async def _copy(self, path: Path, staged: StagedProject, whole: bool, copying: Copying) -> None:
+        files = partial(copy_files, path, staged.directory, whole=whole)
+        await copying.run("The project was not duplicated", files)
+
+    async def _closed_place(self, project_id: str) -> ProjectPlace:
+        """Where a closed project is. The caller must hold its id."""
+        if self.find(project_id) is not None:
+            raise Conflict(f"Project {project_id} was opened meanwhile: try again.")
+        self.damaged.check(project_id)
+        place = await self._index.now(project_id)
+        if place is None:
+            raise NotFound(f"This server has no project {project_id}: check the id.")
+        return place
 
     async def rename(self, project: Project, name: str) -> None:
         """Give a project another name.

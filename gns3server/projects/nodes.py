@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -94,6 +94,36 @@ class ProjectNodes:
         if node.type.numbers is not None and node.number is not None:
             self._numbers_of(node.type).take(node.number)
         return True
+
+    def clear(self) -> None:
+        """Forget all nodes: others take their place. Nothing of them may run."""
+        ports = self._project.machine.ports
+        for node_id in self._nodes:
+            self._shared.node_ids.pop(node_id, None)
+            ports.tcp.release_where(self._project.id, node_id=node_id)
+            ports.udp.release_where(self._project.id, node_id=node_id)
+        self._nodes.clear()
+        self._numbers.clear()
+
+    def check_ids(self, node_ids: Collection[str]) -> None:
+        """Check that these nodes can take the place of the present ones.
+
+        :raises Conflict: another project has one of them, or there are too many.
+        """
+        taken = self._shared.node_ids
+        for node_id in node_ids:
+            if taken.get(node_id, self._project.id) != self._project.id:
+                raise Conflict(
+                    f"VM {node_id} is in project {taken[node_id]} by now, and nothing was changed: "
+                    "delete it there first."
+                )
+        count = len(taken) - len(self._nodes) + len(node_ids)
+        limit = self._shared.config.current.server.max_nodes
+        if count > limit:
+            raise Conflict(
+                f"This server would have {count} VMs, and its limit is {limit}: delete some, or "
+                "raise max_nodes in the settings. Nothing was changed."
+            )
 
     def restore_removed(self, removed: list[tuple[str, str]]) -> None:
         """Remember deleted nodes, by type and id, whose directories still exist."""
@@ -284,7 +314,7 @@ class ProjectNodes:
             return
         directory = self._project.node_directory(node_type, node_id)
         try:
-            await asyncio.to_thread(paths.remove_node_directory, self._project.path, directory)
+            await asyncio.to_thread(paths.remove_beneath, self._project.path, directory)
         except OSError as error:
             raise FilesFailed(
                 f"The directory of the deleted VM {node_id} could not be removed: {error}. "

@@ -14,7 +14,7 @@ from gns3server.errors import Conflict, StorageFailed
 from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node import Node
-from gns3server.nodes.parked import ParkedNode, parked_type
+from gns3server.nodes.parked import ParkedNode
 from gns3server.nodes.process_node import ProcessNode
 from gns3server.nodes.project_base import ProjectServices
 from gns3server.nodes.registry import Registry
@@ -22,7 +22,9 @@ from gns3server.places import paths
 from gns3server.places.index import ProjectIndex
 from gns3server.ports import Holder, Ports, Use
 from gns3server.projects.adoption import adopt_runs
+from gns3server.projects.node_records import make_node
 from gns3server.projects.project import Project
+from gns3server.projects.restoring import finish_restorations
 from gns3server.storage.database import DatabaseThread
 from gns3server.storage.file_check import DatabaseError
 from gns3server.storage.rows import NodeRow, ProjectPlace, StoredProject
@@ -73,6 +75,8 @@ async def open_project(
             given=place.given,
             name=stored.name,
             temporary=stored.temporary,
+            owns_directory=lambda: places.of(place.id).made_directory,
+            bring_back=partial(bring_back, shared.registry),
         )
         await project.open_events()
         await asyncio.to_thread(paths.mark_temporary, place.path, project.temporary)
@@ -142,16 +146,25 @@ async def _restore(
 
     Nodes whose type no plugin offers are parked.
     """
-    await _finish_files(project, stored)
+    await finish_restorations(project, stored)
+    await project.snapshots.take_up(stored.snapshots)
     for port in stored.allocated_ports:
         _hold(project.machine.ports, port, Holder(project.id, Use.ALLOCATED))
+    await bring_back(registry, project, stored)
+    await adopt_runs(project, stored.runs, former)
+
+
+async def bring_back(registry: Registry, project: Project, stored: StoredProject) -> None:
+    """Have a project consist of the nodes on record, and no others: nothing of it may run."""
+    project.wires.clear()
+    project.members.clear()
     project.members.restore_removed(stored.removed_nodes)
     for record in stored.nodes:
         _restore_node(project, registry, record, stored)
     project.layout.restore(stored.layout)
     await _restore_links(project, stored)
+    await _finish_files(project, stored)
     await _restore_consoles(project)
-    await adopt_runs(project, stored.runs, former)
 
 
 async def _finish_files(project: Project, stored: StoredProject) -> None:
@@ -176,21 +189,7 @@ async def _finish_files(project: Project, stored: StoredProject) -> None:
 def _restore_node(
     project: Project, registry: Registry, record: NodeRow, stored: StoredProject
 ) -> None:
-    node_type = registry.node_types.get(record.type)
-    if node_type is None:
-        log.warning(
-            "project %s: VM %s (%s) is parked, no plugin offers its type %s",
-            project.id,
-            record.name,
-            record.id,
-            record.type,
-        )
-        node: Node = ParkedNode(project, parked_type(record.type), record)
-    else:
-        node = node_type.node_class(project, node_type, record)
-    node.restored = True
-    if not isinstance(node, ProcessNode):
-        node.state = node.recorded
+    node = make_node(project, registry, record)
     if not project.members.restore(node):
         log.error("project %s: VM %s is open in another project", project.id, node.id)
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,10 @@ from gns3server.projects.layout import Layout
 from gns3server.projects.link_api import Links
 from gns3server.projects.node_api import Nodes
 from gns3server.projects.nodes import ProjectNodes
+from gns3server.projects.restoring import Restoration
+from gns3server.projects.snapshots import Snapshots
 from gns3server.storage.change import ProjectChange
+from gns3server.storage.rows import StoredProject
 from gns3server.storage.stores import ProjectStore
 
 ITSELF = "project"
@@ -35,6 +38,9 @@ class Project(ProjectBase):
 
     Its methods require the caller to hold the lock of :meth:`enter`: shared for
     work on nodes, exclusive to close or delete the project.
+
+    :param owns_directory: tells whether its directory is its own, and nobody else's.
+    :param bring_back: has it consist of the nodes on record, and no others.
     """
 
     def __init__(
@@ -47,6 +53,8 @@ class Project(ProjectBase):
         given: str,
         name: str | None,
         temporary: bool,
+        owns_directory: Callable[[], bool],
+        bring_back: Callable[[Project, StoredProject], Awaitable[None]],
     ) -> None:
         super().__init__(
             services,
@@ -67,6 +75,11 @@ class Project(ProjectBase):
         """Its files, for plugins."""
         self.links = Links(self, self.turn, self.wires)
         """Its links, for plugins."""
+        restoration = Restoration(
+            self, self.members, self.wires, services, bring_back=partial(bring_back, self)
+        )
+        self.snapshots = Snapshots(self, self.members, restoration, owns_directory)
+        """Its snapshots, for plugins."""
         self.leavers = 0  # requests that wait to close or delete it, or are doing so
         self.closed = False
         self._lock = FairLock()

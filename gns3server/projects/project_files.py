@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from gns3server.errors import Conflict, Forbidden, NotFound, quoted
 from gns3server.files.safe_open import MISSING, OpenFile, Outside, open_file
+from gns3server.places.paths import RESTORING, SNAPSHOTS_DIRECTORY
 from gns3server.running.threads import SeparateThreads
 from gns3server.storage.stores import PROJECT_FILE
 
@@ -19,6 +20,9 @@ T = TypeVar("T")
 
 READ_SECONDS = 3.0
 """How long one read of a file may take; a disk of the network may not answer at all."""
+
+OURS = (SNAPSHOTS_DIRECTORY, RESTORING)
+"""How the names of directories begin whose files are copies of others."""
 
 UNLISTED_SUFFIX = ".ghost"
 """Memory of emulated routers: large, and useless to clients (contract 2.4)."""
@@ -36,6 +40,8 @@ def names(directory: Path) -> Iterator[str]:
     behind links.
     """
     for parent, directories, files in os.walk(directory):
+        if parent == str(directory):
+            directories[:] = [name for name in directories if not name.startswith(OURS)]
         directories.sort()
         for file in sorted(files):
             path = os.path.relpath(os.path.join(parent, file), directory)

@@ -21,8 +21,10 @@ from gns3server.files.reasons import DIRECTORY_REMEDY, remedy
 from gns3server.files.safe_open import directory_beneath
 from gns3server.storage.database import Statement
 from gns3server.storage.event_log import EventLog
+from gns3server.storage.lab_tables import Tables, insertion
 from gns3server.storage.link_rows import CaptureRow, LinkRow
 from gns3server.storage.rows import NioRow, NodeRow, Owner, RunRow
+from gns3server.storage.snapshot_rows import RestorationRow, SnapshotRow
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,11 @@ INSERT INTO link VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET wanted
 SAVE_LINK_END = """
 INSERT INTO link_end VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (link_id, number) DO UPDATE
 SET local = excluded.local, relay = excluded.relay
+"""
+
+SAVE_SNAPSHOT = """
+INSERT INTO snapshot VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
+SET state = excluded.state, size = excluded.size
 """
 
 MOST_KEYS = 1000
@@ -290,6 +297,46 @@ class ProjectChange(AbstractAsyncContextManager["ProjectChange"]):
             "WHERE owner_kind = ? AND owner_id = ? AND plugin = ? AND key = ?",
             *(owner.kind, owner.id, plugin, key),
         )
+
+    def save_snapshot(self, snapshot: SnapshotRow) -> None:
+        """Store a snapshot, or what has become of it."""
+        self.execute(
+            SAVE_SNAPSHOT,
+            *(snapshot.id, snapshot.name, snapshot.created, snapshot.state, snapshot.size),
+            json.dumps(snapshot.running),
+        )
+
+    def remove_snapshot(self, snapshot_id: str) -> None:
+        """Forget a snapshot whose directory is gone."""
+        self.execute("DELETE FROM snapshot WHERE id = ?", snapshot_id)
+
+    def save_restoration(self, restoration: RestorationRow) -> None:
+        """Store a restoration that has begun, or that it is committed."""
+        self.execute(
+            "INSERT OR REPLACE INTO restoration VALUES (?, ?, ?)",
+            *(restoration.room, restoration.snapshot_id, restoration.committed),
+        )
+
+    def end_restoration(self, room: str) -> None:
+        """Forget a restoration of which nothing is left to do."""
+        self.execute("DELETE FROM restoration WHERE room = ?", room)
+
+    def replace_lab(self, tables: Tables) -> None:
+        """Store other nodes, with all that belongs to them and to the project, in place of all.
+
+        What runs, the events and the project's own values stay.
+
+        :param tables: of a :class:`~gns3server.storage.lab_tables.Lab`.
+        """
+        rows = {name: table for name, table in tables.items() if name != "project"}
+        # In whatever order the tables come.
+        self.execute("PRAGMA defer_foreign_keys = ON")
+        # A capture ends: its file is one of those that are replaced.
+        for name in [*rows, "capture"]:
+            self.execute(f'DELETE FROM "{name}"')  # noqa: S608
+        for name, table in rows.items():
+            for row in table.rows:
+                self.execute(insertion(name, table), *row)
 
     def execute(self, sql: str, *parameters: Any) -> None:
         """Store what one SQL statement says."""

@@ -19,6 +19,12 @@ from gns3server.running.spec import LaunchSpec
 from gns3server.running.values import exactly, plain_name
 from gns3server.storage.link_rows import CaptureRow, LinkRow, read_captures, read_links
 from gns3server.storage.row_checks import id_of, json_value, parsed
+from gns3server.storage.snapshot_rows import (
+    RestorationRow,
+    SnapshotRow,
+    read_restorations,
+    read_snapshots,
+)
 
 NODE_STATES = ("stopped", "started", "suspended")
 """The states that a node may have on record."""
@@ -106,6 +112,14 @@ class ProjectPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class ArrivalRow:
+    """A directory that is being filled for a new project, and is ours until then."""
+
+    id: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class StoredProject:
     """Everything that a ``project.db`` holds, as it is read when a project is opened."""
 
@@ -125,6 +139,8 @@ class StoredProject:
     links: list[LinkRow] = field(default_factory=list)
     captures: dict[str, CaptureRow] = field(default_factory=dict)
     """By link."""
+    snapshots: list[SnapshotRow] = field(default_factory=list)
+    restorations: list[RestorationRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +149,15 @@ class StoredServer:
 
     places: list[ProjectPlace]
     runs: list[RunRow]
+    arrivals: list[ArrivalRow] = field(default_factory=list)
 
 
 def read_server(connection: sqlite3.Connection) -> StoredServer:
     """All that a server knows."""
     _values(connection)
-    return StoredServer(places=_places(connection), runs=read_runs(connection))
+    return StoredServer(
+        places=_places(connection), runs=read_runs(connection), arrivals=read_arrivals(connection)
+    )
 
 
 def _places(connection: sqlite3.Connection) -> list[ProjectPlace]:
@@ -153,6 +172,16 @@ def _places(connection: sqlite3.Connection) -> list[ProjectPlace]:
         for project_id, path, given, is_open, made_directory in connection.execute(
             "SELECT id, path, given, open, made_directory FROM project"
         )
+    ]
+
+
+def read_arrivals(connection: sqlite3.Connection) -> list[ArrivalRow]:
+    """The directories that are being filled for new projects."""
+    return [
+        ArrivalRow(
+            id_of("a new project's id", project_id), _directory("a new project's path", path)
+        )
+        for project_id, path in connection.execute("SELECT id, path FROM arrival")
     ]
 
 
@@ -184,6 +213,8 @@ def read_project(connection: sqlite3.Connection) -> StoredProject | None:
         layout=_layout(connection),
         links=read_links(connection),
         captures=read_captures(connection),
+        snapshots=read_snapshots(connection),
+        restorations=read_restorations(connection),
     )
 
 

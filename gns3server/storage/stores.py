@@ -11,12 +11,15 @@ from typing import Any
 from gns3server.storage.change import ProjectChange
 from gns3server.storage.database import Database, DatabaseThread, Statement
 from gns3server.storage.event_log import EVENT_TABLE, EventLog
+from gns3server.storage.lab_tables import Tables, read_tables
 from gns3server.storage.migrations import Migrations
 from gns3server.storage.rows import (
+    ArrivalRow,
     ProjectPlace,
     RunRow,
     StoredProject,
     StoredServer,
+    read_arrivals,
     read_project,
     read_project_of,
     read_runs,
@@ -74,6 +77,13 @@ CREATE TABLE capture (
     link_id TEXT PRIMARY KEY, file TEXT NOT NULL, snapshot_length INTEGER NOT NULL,
     max_bytes INTEGER NOT NULL);
 """,
+    """
+CREATE TABLE snapshot (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, created REAL NOT NULL, state TEXT NOT NULL,
+    size INTEGER NOT NULL, running TEXT NOT NULL);
+CREATE TABLE restoration (
+    room TEXT PRIMARY KEY, snapshot_id TEXT NOT NULL, committed INTEGER NOT NULL);
+""",
 )
 
 SERVER_FILE = "server.db"
@@ -97,6 +107,7 @@ CREATE TABLE run (
     id TEXT PRIMARY KEY, owner_kind TEXT NOT NULL, owner_id TEXT NOT NULL,
     spec TEXT NOT NULL, processes TEXT NOT NULL);
 """,
+    "CREATE TABLE arrival (id TEXT PRIMARY KEY, path TEXT NOT NULL);",
 )
 
 
@@ -160,6 +171,31 @@ class ServerStore(Records):
             self._database, ("INSERT OR REPLACE INTO project VALUES (?, ?, ?, ?, ?)", row)
         )
 
+    async def note_arrival(self, project_id: str, path: Path) -> None:
+        """Store that a directory of ours is being filled for a new project."""
+        await self._thread.commit(
+            self._database, ("INSERT INTO arrival VALUES (?, ?)", (project_id, str(path)))
+        )
+
+    async def forget_arrival(self, project_id: str) -> None:
+        """Forget a directory that was filled, or was removed."""
+        await self._thread.commit(
+            self._database, ("DELETE FROM arrival WHERE id = ?", (project_id,))
+        )
+
+    async def save_arrived(self, place: ProjectPlace) -> None:
+        """Store the place of a project whose directory is filled."""
+        row = (place.id, str(place.path), place.open, place.made_directory, place.given)
+        await self._thread.commit(
+            self._database,
+            ("INSERT INTO project VALUES (?, ?, ?, ?, ?)", row),
+            ("DELETE FROM arrival WHERE id = ?", (place.id,)),
+        )
+
+    async def arrivals(self) -> list[ArrivalRow]:
+        """The directories that were being filled when the last server ended."""
+        return await self._thread.read_with(self._database, read_arrivals)
+
     async def remove(self, project_id: str) -> None:
         """Forget a project."""
         await self._thread.commit(
@@ -206,6 +242,10 @@ class ProjectStore(Records):
         """
         stored: StoredProject | None = self._database.take_found()
         return stored
+
+    async def tables(self) -> Tables:
+        """The rows that are copied along with the project."""
+        return await self._thread.read_with(self._database, read_tables)
 
     async def stored(self) -> StoredProject:
         """Read everything except the events."""

@@ -66,7 +66,8 @@ async def test_every_described_route_answers(client, document, subtests):
             continue
         with subtests.test(path=path, method=method):
             real = path.replace("{project_id}", ID).replace("{vm_id}", ID)
-            real = real.replace("{link_id}", ID).replace("{node_id}", ID)
+            for name in ("link_id", "snapshot_id", "node_id"):
+                real = real.replace(f"{{{name}}}", ID)
             real = real.replace("{path}", "some/file")
             for name in ("adapter_number", "port_number"):
                 real = real.replace(f"{{{name}}}", "0")

@@ -400,9 +400,9 @@ def test_a_nodes_directory_goes_with_its_content_and_a_link_in_its_place_without
     (elsewhere / "thesis").write_text("")
     link.symlink_to(elsewhere)
     (directory / "link").symlink_to(elsewhere)
-    paths.remove_node_directory(lab, link)
+    paths.remove_beneath(lab, link)
     for _ in range(2):
-        paths.remove_node_directory(lab, directory)
+        paths.remove_beneath(lab, directory)
     assert not directory.exists()
     assert not os.path.lexists(link)
     assert (elsewhere / "thesis").exists()
@@ -411,5 +411,5 @@ def test_a_nodes_directory_goes_with_its_content_and_a_link_in_its_place_without
 def test_the_directory_of_a_node_is_not_looked_for_behind_a_link(lab, tmp_path):
     (tmp_path / "elsewhere" / "node").mkdir(parents=True)
     (lab / "project-files" / "vpcs").symlink_to(tmp_path / "elsewhere")
-    paths.remove_node_directory(lab, lab / "project-files" / "vpcs" / "node")
+    paths.remove_beneath(lab, lab / "project-files" / "vpcs" / "node")
     assert (tmp_path / "elsewhere" / "node").is_dir()

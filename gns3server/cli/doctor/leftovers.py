@@ -20,16 +20,19 @@ from gns3server.places.paths import (
     DELETED,
     FILES_DIRECTORY,
     MOVING,
+    RESTORING,
+    SNAPSHOTS_DIRECTORY,
     TEMPORARY_MARKER,
 )
 from gns3server.places.relocation import REPLACED
 from gns3server.projects.damaged import owners_of
 from gns3server.storage.file_check import DATABASE_SUFFIXES, lock_holder
 from gns3server.storage.migrations import PART_SUFFIX
+from gns3server.storage.rows import StoredProject
 from gns3server.storage.state_lock import LOCK_FILE
 from gns3server.storage.stores import PROJECT_FILE, SERVER_FILE
 
-ROOM = re.compile(f"(?:{re.escape(MOVING)}|{re.escape(DELETED)})[0-9a-f]{{32}}")
+ROOM = re.compile(f"(?:{'|'.join(map(re.escape, (MOVING, DELETED, RESTORING)))})[0-9a-f]{{32}}")
 OLD_VERSION = re.compile(r".*\.v[0-9]+(-[0-9]+)?")
 
 
@@ -107,6 +110,7 @@ def _in_project(survey: Survey, project: KnownProject) -> Iterator[Leftover]:
         if path.name.startswith(PROJECT_FILE):
             yield from _beside(path, PROJECT_FILE)
     if project.stored is not None:
+        yield from _of_snapshots(project.path, project.stored)
         nodes = {(node.type, node.id) for node in project.stored.nodes}
         removed = set(project.stored.removed_nodes)
         for path in _node_directories(project.path):
@@ -115,6 +119,22 @@ def _in_project(survey: Survey, project: KnownProject) -> Iterator[Leftover]:
                 yield Leftover(path, "Left by a deleted node: a commit of the project removes it.")
             elif node not in nodes:
                 yield Leftover(path, "It belongs to no node of the project: look at what is in it.")
+
+
+def _of_snapshots(project: Path, stored: StoredProject) -> Iterator[Leftover]:
+    """What of snapshots and restorations the next opening removes, and what is on no record."""
+    begun = {row.room for row in stored.restorations}
+    for path in _rooms(project, RESTORING):
+        what = "It belongs to no restoration of a snapshot: look at what is in it."
+        if path.name in begun:
+            what = "A restoration of a snapshot was not finished: the next opening does that."
+        yield Leftover(path, what)
+    states = {row.id: row.state for row in stored.snapshots}
+    for path in _entries(project / SNAPSHOTS_DIRECTORY):
+        if path.name not in states:
+            yield Leftover(path, "It is no snapshot of the project: look at what is in it.")
+        elif states[path.name] != "whole":
+            yield Leftover(path, "A snapshot that is none: the next opening removes it.")
 
 
 def _node_directories(project: Path) -> Iterator[Path]:
@@ -191,6 +211,14 @@ def _unknown_projects(survey: Survey, location: Path) -> Iterator[Leftover]:
     known |= {parent for path in known for parent in path.parents}
     for path in _entries(location):
         if path in known or not path.is_dir() or ROOM.fullmatch(path.name):
+            continue
+        if path in survey.arrivals:
+            what = (
+                "A project that was not completely copied or imported: the next start removes it."
+            )
+            if survey.server is not None:
+                what = "A project that the running server copies or imports just now."
+            yield Leftover(path, what)
             continue
         if os.path.isfile(path / TEMPORARY_MARKER):
             yield Leftover(path, "A temporary project without a record: the next start removes it.")

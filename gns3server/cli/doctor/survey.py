@@ -5,7 +5,7 @@ A running server has its files locked; their content is read from copies.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -83,6 +83,7 @@ class Survey:
     :param trouble: why the list of projects cannot be read.
     :param has_records: whether there is a list of projects.
     :param own_runs: what the server runs for itself.
+    :param arrivals: the directories that are being filled for new projects.
     :param carriers: the processes that carry a run id, by run id.
     :param table: all processes.
     :param boot_id: the id of this boot; ``None`` if it is hidden.
@@ -95,6 +96,7 @@ class Survey:
     has_records: bool
     projects: Sequence[KnownProject]
     own_runs: Sequence[RunRow]
+    arrivals: Collection[Path]
     carriers: Mapping[str, Sequence[ProcessStat]]
     table: ProcessTable
     boot_id: str | None
@@ -161,6 +163,7 @@ def take_survey(settings: Settings) -> Survey:
         has_records=has_records,
         projects=projects,
         own_runs=stored.runs,
+        arrivals=frozenset(row.path for row in stored.arrivals),
         carriers=carriers,
         table=processes(),
         boot_id=boot_id,

@@ -93,6 +93,7 @@ PAGES = (
     Page("docs/labs.rst", serving=True),
     Page("docs/consoles.rst"),
     Page("docs/links.rst", serving=True),
+    Page("docs/snapshots.rst", serving=True),
     Page("docs/architecture.rst", "clone"),
     # It ends by removing what was installed.
     Page("docs/operating.rst", "clone"),

@@ -1,0 +1,225 @@
+"""Projects that come as a whole: imported by a plugin, or made as a copy of another.
+
+A directory of their own is filled first, and noted as ours before that. One commit makes a project
+of it; without that it is removed, if need be by the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gns3server.errors import Conflict, InvalidRequest, StorageFailed
+from gns3server.files.durable import sync_directory, sync_tree
+from gns3server.files.safe_open import is_plain_name
+from gns3server.nodes.project_base import ProjectServices
+from gns3server.places.index import ProjectIndex
+from gns3server.places.paths import FILES_DIRECTORY
+from gns3server.projects.copies import Copying
+from gns3server.projects.entrance import Entrance
+from gns3server.projects.plain_records import tables_of
+from gns3server.projects.renewing import changed, new_ids, renewed
+from gns3server.storage.file_check import DatabaseError
+from gns3server.storage.lab_tables import Tables, read_lab, write_lab
+from gns3server.storage.rows import ProjectPlace
+from gns3server.storage.stores import PROJECT_FILE, PROJECT_MIGRATIONS, ServerStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A project that has come: it is closed.
+
+    :param ids: the new id of the project and of each node and link, by the one that it had.
+    """
+
+    project_id: str
+    ids: Mapping[str, str]
+
+
+class StagedProject:
+    """A project that is being imported: a directory to be filled, then :meth:`commit`.
+
+    :param place: the directory, which is for it alone.
+    """
+
+    def __init__(
+        self,
+        place: ProjectPlace,
+        services: ProjectServices,
+        copying: Copying,
+        save: Callable[[ProjectPlace], Any],
+    ) -> None:
+        self._place = place
+        self._shared = services
+        self._copying = copying
+        self._save = save
+        self.arrived: Arrived | None = None
+        """What has come of it, once it is committed."""
+
+    @property
+    def project_id(self) -> str:
+        """The id that the project will have."""
+        return self._place.id
+
+    @property
+    def directory(self) -> Path:
+        """To be filled with files, off the loop; those of a node belong into
+        ``project-files/<type>/<id>``, with the id that the records give it.
+        """
+        return self._place.path
+
+    async def commit(self, records: Mapping[str, Any]) -> Arrived:
+        """Make a project of what is there. It is closed, and nobody has been told of it.
+
+        Nodes, links and the project get new ids, and ports and consoles that nobody has.
+
+        :param records: as :attr:`Archive.records <gns3server.plugin.Archive.records>` are.
+        :raises gns3server.errors.InvalidRequest: the records are unfit.
+        :raises gns3server.errors.Conflict: no port is left, or there are too many nodes.
+        :raises gns3server.errors.StorageFailed: it could not be written; there is no such project.
+        """
+        try:
+            tables = tables_of(records, self._shared.registry)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidRequest(f"The records of the new project are unfit: {error!r}.") from error
+        await self._copying.run("The project was not imported", partial(_synced, self._place.path))
+        return await asyncio.shield(self._shared.own(self.take(tables)))
+
+    async def take(self, tables: Tables, name: str | None = None) -> Arrived:
+        """Commit rows that are copied, with new ids.
+
+        :param name: of the project; by default as in the rows.
+        """
+        if self.arrived is not None:
+            raise Conflict(f"Project {self._place.id} is committed already: stage another one.")
+        ids = new_ids(tables, self._place.id)
+        new = await renewed(tables, ids, self._shared.machine, self._shared.registry)
+        if name is not None:
+            new = changed(new, "project", name=lambda _: name)
+        await self._copying.run(
+            "The project was not made", partial(_complete, self._place.path, tables, new, ids)
+        )
+        await self._save(replace(self._place, open=False))
+        self.arrived = Arrived(self._place.id, ids)
+        return self.arrived
+
+
+class Arrivals:
+    """The projects that are coming.
+
+    :param records: where they are noted.
+    """
+
+    def __init__(
+        self,
+        index: ProjectIndex,
+        records: ServerStore,
+        entrance: Entrance,
+        services: ProjectServices,
+    ) -> None:
+        self._index = index
+        self._records = records
+        self._entrance = entrance
+        self._shared = services
+
+    @property
+    def copying(self) -> Copying:
+        """What copies files until the server stops."""
+        return Copying(self._shared.copiers, lambda: self._entrance.closed)
+
+    async def clear_up(self) -> None:
+        """Remove what was being filled when the last server ended."""
+        for row in await self._records.arrivals():
+            try:
+                if row.path not in self._index.paths:
+                    await asyncio.to_thread(_remove, row.path)
+                await self._records.forget_arrival(row.id)
+            except (OSError, StorageFailed) as error:
+                log.warning("%s was not filled, and stays: %s", row.path, error)
+            else:
+                log.info("%s was removed: the project in it was not complete", row.path)
+
+    @asynccontextmanager
+    async def stage(
+        self, project_id: str, path: str, *, chosen: bool
+    ) -> AsyncIterator[StagedProject]:
+        """A directory for a new project, which is removed unless the project is committed.
+
+        :param chosen: a client has named the path.
+        :raises Forbidden: it has, and the server is not local.
+        :raises Conflict: the id is taken, or the path cannot be a new project's.
+        """
+        async with self._entrance.reserve(project_id, path, chosen=chosen) as place:
+            await self._records.note_arrival(place.id, place.path)
+            staged = StagedProject(place, self._shared, self.copying, self._save)
+            try:
+                yield staged
+            finally:
+                if staged.arrived is None:
+                    await asyncio.shield(self._shared.own(self._drop(place)))
+
+    async def _save(self, place: ProjectPlace) -> None:
+        await self._records.save_arrived(place)
+        self._index.take_in(place)
+
+    async def _drop(self, place: ProjectPlace) -> None:
+        try:
+            await asyncio.to_thread(_remove, place.path)
+            await self._records.forget_arrival(place.id)
+        except (OSError, StorageFailed) as error:
+            log.warning("%s was not removed, the next start does that: %s", place.path, error)
+
+
+def read_closed(path: Path) -> Tables:
+    """The rows of a project that nobody has open.
+
+    :raises gns3server.storage.file_check.DatabaseError: they cannot be used.
+    """
+    return read_lab(path / PROJECT_FILE, PROJECT_MIGRATIONS).tables
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+
+
+def _synced(path: Path, *, stopped: Callable[[], bool]) -> None:
+    sync_tree(path, stopped)
+
+
+def _complete(
+    path: Path, old: Tables, new: Tables, ids: Mapping[str, str], *, stopped: Callable[[], bool]
+) -> None:
+    """Give directories of nodes their new names, and write the records.
+
+    :raises InvalidRequest: the records are unfit.
+    """
+    del stopped
+    try:
+        write_lab(path / PROJECT_FILE, PROJECT_MIGRATIONS, new)
+        read_lab(path / PROJECT_FILE, PROJECT_MIGRATIONS)
+    except DatabaseError as error:
+        raise InvalidRequest(
+            f"The records of the new project are unfit: {error.reason}."
+        ) from error
+    table = old.get("node")
+    if table is None:
+        return
+    id_at, type_at = table.columns.index("id"), table.columns.index("type")
+    types = {str(row[type_at]) for row in table.rows}
+    for row in table.rows:
+        place = path / FILES_DIRECTORY / str(row[type_at])
+        if is_plain_name(row[id_at]) and (place / row[id_at]).is_dir():
+            (place / row[id_at]).rename(place / ids[row[id_at]])
+    for kind in types:
+        if (path / FILES_DIRECTORY / kind).is_dir():
+            sync_directory(path / FILES_DIRECTORY / kind)
