@@ -58,7 +58,7 @@ async def _build_node(
     rest = {key: value for key, value in node.items() if key not in NODE_KEYS}
     with naming(own, project, node["name"]) as name:
         if kind is None:
-            await _park(project, own, {**node, "name": name}, rest)
+            await _park(project, own, {**node, "name": name})
             return
         try:
             await _make(project, own, kind, {**node, "name": name}, rest)
@@ -79,12 +79,16 @@ async def _make(
     await make_node(project, own, kind, name=name, body={**node, OF_FILE: rest}, node_id=node_id)
 
 
-async def _park(
-    project: Project, own: ProjectState, node: Mapping[str, Any], rest: Mapping[str, Any]
-) -> None:
-    """Keep a node that nothing here can run, with all that its file says of it."""
+def kept_of_file(node: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a node that a file describes, and that nothing here can run."""
     kept = {key: node[key] for key in (*KEPT, "console", "properties") if key in node}
-    kept = {**kept, OF_FILE: rest}
+    rest = {key: value for key, value in node.items() if key not in NODE_KEYS}
+    return {**kept, OF_FILE: rest}
+
+
+async def _park(project: Project, own: ProjectState, node: Mapping[str, Any]) -> None:
+    """Keep a node that nothing here can run, with all that its file says of it."""
+    kept = kept_of_file(node)
     layout = {key: node[key] for key in PLACED if node.get(key) is not None}
     own.nodes[node["node_id"]] = kept
     try:

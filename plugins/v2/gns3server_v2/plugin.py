@@ -11,6 +11,7 @@ from marshmallow import Schema
 
 from gns3server.plugin import ErrorShape, Project, Route, Server, hookimpl
 from gns3server_v2 import (
+    archives,
     computes,
     consoles,
     drawings,
@@ -22,6 +23,7 @@ from gns3server_v2 import (
     notifications,
     preferences,
     projects,
+    snapshots,
     symbols,
     templates,
     version,
@@ -40,6 +42,8 @@ MODULES = (
     computes,
     projects,
     loading,
+    archives,
+    snapshots,
     nodes,
     links,
     drawings,

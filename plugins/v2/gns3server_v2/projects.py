@@ -244,7 +244,7 @@ async def count(call: Call) -> Mapping[str, Any]:
         "nodes": len(project.nodes.list()),
         "links": len(project.links.list()),
         "drawings": len(state.drawings),
-        "snapshots": 0,
+        "snapshots": len(project.snapshots.list()),
     }
 
 

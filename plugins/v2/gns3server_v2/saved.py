@@ -89,10 +89,29 @@ def _saved_link(view: LinkView, kept: Mapping[str, Any]) -> dict[str, Any]:
 async def save(state: ServerState, project: Project) -> None:
     """Write the file of a project. If that fails, the log says so: nothing else is lost."""
     text = json.dumps(document(state, project), indent=4, sort_keys=True)
+    await write_file(Path(project.path) / FILE_NAME, text)
+
+
+async def write_file(path: Path, text: str) -> None:
+    """Write a project file. If that fails, the log says so."""
     try:
-        await asyncio.to_thread(_write, Path(project.path) / FILE_NAME, text)
+        await asyncio.to_thread(_write, path, text)
     except OSError as error:
-        log.warning("%s of project %s was not written: %s", FILE_NAME, project.id, error)
+        log.warning("%s was not written: %s", path, error)
+
+
+async def saved_document(entry: ProjectEntry) -> dict[str, Any]:
+    """The whole file of a closed project; empty if it has none that can be read."""
+
+    def read() -> dict[str, Any]:
+        try:
+            content = (entry.path / FILE_NAME).read_bytes()
+            value = json.loads(content)
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    return await asyncio.to_thread(read)
 
 
 def _write(path: Path, text: str) -> None:

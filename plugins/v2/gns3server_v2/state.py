@@ -68,6 +68,8 @@ class ProjectState:
     :param links: the same of a link.
     :param drawings: by id.
     :param coming: names of nodes that are being made.
+    :param renewed: set once the next restoration of a snapshot has been told; then there is a new
+        one.
     """
 
     settings: dict[str, Any] | None = None
@@ -76,6 +78,7 @@ class ProjectState:
     drawings: dict[str, dict[str, Any]] = field(default_factory=dict)
     coming: set[str] = field(default_factory=set)
     loaded: bool = False
+    renewed: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def place(self, project: Project, view: NodeView) -> NodeLayout:
@@ -126,6 +129,14 @@ class ServerState:
                 if not state.loaded:
                     await _load(state, project)
         return state
+
+    async def renew(self, project: Project) -> ProjectState:
+        """Take in anew what is kept of a project that was brought back to a snapshot."""
+        own, fresh = await self.of(project), ProjectState()
+        await _load(fresh, project)
+        own.settings, own.nodes = fresh.settings or own.settings, fresh.nodes
+        own.links, own.drawings = fresh.links, fresh.drawings
+        return own
 
     def forget(self, project_id: str) -> None:
         """Forget a project that is closed."""

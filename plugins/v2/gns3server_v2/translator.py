@@ -66,9 +66,9 @@ class ProjectTranslator:
     def _of_project(self, project: Project, event: Event) -> str | None:
         match event.object:
             case NodeTold(node_id):
-                return self._changed(project, node_id)
+                return self._changed(project, node_id, event.change)
             case LinkTold(link_id):
-                return self._link_changed(project, link_id)
+                return self._link_changed(project, link_id, event.change)
             case LinkView() as view:
                 return self._link(event.change, view)
             case NodeView() | LayoutView():
@@ -95,15 +95,15 @@ class ProjectTranslator:
         kept = self._state.peek(view.project_id).links.get(view.id, {})
         return message(f"link.{word}", link_object(view, kept))
 
-    def _link_changed(self, project: Project, link_id: str) -> str | None:
+    def _link_changed(self, project: Project, link_id: str, action: str) -> str | None:
         try:
-            return self._link("updated", project.links.get(link_id))
+            return self._link(action.removeprefix("link."), project.links.get(link_id))
         except NotFound:
             return None
 
-    def _changed(self, project: Project, node_id: str) -> str | None:
+    def _changed(self, project: Project, node_id: str, action: str = "node.updated") -> str | None:
         try:
             view = project.nodes.get(node_id)
         except NotFound:
             return None
-        return message("node.updated", self._wording.node(project, view))
+        return message(action, self._wording.node(project, view))

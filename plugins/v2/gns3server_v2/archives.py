@@ -1,0 +1,364 @@
+"""Whole projects: copied, exported and imported."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import lzma
+import time
+import uuid
+import zipfile
+import zlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+from marshmallow import ValidationError
+
+from gns3server.plugin import (
+    Archive,
+    Call,
+    Conflict,
+    NotFound,
+    ProjectEntry,
+    QueryParameter,
+    Route,
+    StorageFailed,
+    raw_body,
+)
+from gns3server_v2.building import kept_of_file, values_of
+from gns3server_v2.link_filters import active
+from gns3server_v2.loading import parsed
+from gns3server_v2.making import PLACED, free_name, sorted_properties
+from gns3server_v2.names import is_id
+from gns3server_v2.projects import ProjectAnswer, check_name, describe, known
+from gns3server_v2.saved import LARGEST, document, saved_document, write_file
+from gns3server_v2.shapes import Flag, Request, Words
+from gns3server_v2.state import DRAWING, KEY, ServerState, state_of
+from gns3server_v2.unpacking import project_file, unpack
+from gns3server_v2.wording import FILE_NAME
+
+COMPRESSIONS = {
+    "zip": zipfile.ZIP_DEFLATED,
+    "none": zipfile.ZIP_STORED,
+    "bzip2": zipfile.ZIP_BZIP2,
+    "lzma": zipfile.ZIP_LZMA,
+}
+"""How the files of an archive are compressed, by the word of the query."""
+
+LEFT_OUT = (".", "project.db", "captures/", FILE_NAME)
+"""Beginnings of the paths of files that an archive leaves out, or makes anew."""
+
+BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError)
+"""What a broken archive raises."""
+
+LIMIT = 600.0
+
+
+class DuplicateRequest(Request):
+    """The copy of a project."""
+
+    name = Words(required=True, least=1)
+    path = Words(allow_none=True)
+    reset_mac_addresses = Flag()
+
+
+# Copies ------------------------------------------------------------------------------------
+
+
+async def duplicate(call: Call) -> Mapping[str, Any]:
+    """Make a copy of a project, which is then closed."""
+    state, entry, body = state_of(call.server), known(call), call.body
+    async with state.naming:
+        await check_name(state, body["name"])
+        if call.found_project is None:
+            source = await saved_document(entry)
+        else:
+            await state.of(call.project)
+            source = document(state, call.project)
+        arrived = await call.server.projects.duplicate(
+            entry.id, name=body["name"], path=body.get("path") or None
+        )
+    ids = {entry.id: arrived.project_id, **arrived.ids}
+    return await _arrived(state, arrived.project_id, {**source, "name": body["name"]}, ids)
+
+
+async def _arrived(
+    state: ServerState, project_id: str, source: Mapping[str, Any], ids: Mapping[str, str]
+) -> Mapping[str, Any]:
+    """Describe a project that has come, for the time that it is closed, and tell of it.
+
+    :param source: what it was made of.
+    :param ids: the new ids by the old ones.
+    """
+    entry = _entry(state, project_id)
+    text = json.dumps(source, indent=4, sort_keys=True)
+    for old, new in ids.items():
+        text = text.replace(old, new)
+    await write_file(entry.path / FILE_NAME, text)
+    shown = await describe(state, entry)
+    state.tell("project.created", shown)
+    return shown
+
+
+def _entry(state: ServerState, project_id: str) -> ProjectEntry:
+    return next(each for each in state.server.projects.list_all() if each.id == project_id)
+
+
+# Export ------------------------------------------------------------------------------------
+
+
+class _Sink:
+    """Takes what a zip file writes, and gives it away piece by piece."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        """Take a piece."""
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    def take(self) -> bytes:
+        """All that has come since the last time."""
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+async def packed(archive: Archive, description: bytes, method: int) -> AsyncIterator[bytes]:
+    """An archive as a zip file, piece by piece."""
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", method, allowZip64=True) as whole:  # type: ignore[call-overload]
+        await asyncio.to_thread(whole.writestr, FILE_NAME, description)
+        yield sink.take()
+        for file in archive.files:
+            if file.path.startswith(LEFT_OUT):
+                continue
+            info = zipfile.ZipInfo(file.path, time.localtime(max(file.modified, 315532800))[:6])
+            info.compress_type, info.external_attr = method, (0o100000 | file.mode) << 16
+            with whole.open(info, "w", force_zip64=True) as target:
+                async for piece in archive.read(file.path):
+                    await asyncio.to_thread(target.write, piece)
+                    yield sink.take()
+            yield sink.take()
+    yield sink.take()
+
+
+async def export(call: Call) -> web.StreamResponse:
+    """Send a project as an archive."""
+    method = COMPRESSIONS.get(str(call.query["compression"]))
+    if method is None:
+        raise Conflict(f"There is no such compression: choose one of {', '.join(COMPRESSIONS)}.")
+    state, project = state_of(call.server), call.project
+    await state.of(project)
+    async with project.snapshots.archive() as archive:
+        text = json.dumps(document(state, project), indent=4, sort_keys=True).encode()
+        name = quote(f"{project.name or project.id}.gns3project", safe="")
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": "application/gns3project",
+                "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+            }
+        )
+        response.enable_chunked_encoding()
+        with suppress(ConnectionError):
+            await response.prepare(call.request)
+            async for piece in packed(archive, text, method):
+                if piece:
+                    await response.write(piece)
+            await response.write_eof()
+        return response
+
+
+# Import ------------------------------------------------------------------------------------
+
+
+async def import_archive(call: Call) -> Mapping[str, Any]:
+    """Make a project of an archive, which is then closed."""
+    state, manager = state_of(call.server), call.server.projects
+    project_id = call.project_id.lower()
+    if not is_id(project_id):
+        raise NotFound(f"{project_id:.80} is no id of a project.")
+    path = str(call.query.get("path") or "") or None
+    async with manager.import_staged(project_id=project_id, path=path) as staged:
+        place = staged.directory / f".import-{uuid.uuid4().hex}"
+        await _receive(call, place)
+        source = await _off_loop(_read, place, staged.directory)
+        async with state.naming:
+            names = {(await describe(state, each))["name"] for each in manager.list_all()}
+            wanted = str(call.query.get("name") or "") or source["name"]
+            name = free_name(names, wanted.replace("{", "(").replace("}", ")"))
+            records = records_of(state, {**source, "name": name})
+            arrived = await staged.commit(records)
+    ids = {source["project_id"]: project_id, **arrived.ids}
+    told = {**source_of_file(source), "name": name}
+    return await _arrived(state, project_id, told, ids)
+
+
+async def _receive(call: Call, place: Path) -> None:
+    with await _off_loop(place.open, "xb") as file:
+        async for piece in raw_body(call):
+            await _off_loop(file.write, piece)
+
+
+async def _off_loop(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function that reads or writes files.
+
+    :raises StorageFailed: it cannot be done.
+    """
+    try:
+        return await asyncio.to_thread(function, *arguments)
+    except OSError as error:
+        raise StorageFailed(f"The archive was not imported: {error}.") from error
+
+
+def _read(place: Path, directory: Path) -> Mapping[str, Any]:
+    """Unpack an archive; what its project file says, checked."""
+    try:
+        with zipfile.ZipFile(place) as archive:
+            source = parsed(project_file(archive, LARGEST))
+            unpack(archive, directory)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
+        raise Conflict(f"The archive is broken: {error}.") from error
+    place.unlink()
+    return source
+
+
+def source_of_file(source: Mapping[str, Any]) -> dict[str, Any]:
+    """A checked file as it is written."""
+    return json.loads(json.dumps(source))  # type: ignore[no-any-return]
+
+
+def records_of(state: ServerState, source: Mapping[str, Any]) -> dict[str, Any]:
+    """The records of a project that a checked file describes."""
+    topology = source["topology"]
+    drawings = {
+        f"{DRAWING}{each['drawing_id']}": {
+            key: value for key, value in each.items() if key != "drawing_id"
+        }
+        for each in topology["drawings"]
+    }
+    return {
+        "id": source["project_id"],
+        "name": source["name"],
+        "values": {KEY: {KEY: values_of(source), **drawings}},
+        "nodes": [_node_record(state, each) for each in topology["nodes"]],
+        "links": [_link_record(each) for each in topology["links"]],
+    }
+
+
+def _node_record(state: ServerState, node: Mapping[str, Any]) -> dict[str, Any]:
+    kind = state.server.registry.node_types.get(node["node_type"])
+    properties, kept = {}, kept_of_file(node)
+    if kind is not None:
+        given = node.get("properties") or {}
+        taken, rest = sorted_properties(given, kind.create_schema().fields)
+        kept.pop("console", None)
+        kept["properties"] = rest
+        texts = {file.text for file in kind.text_files}
+        try:
+            loaded = kind.create_schema().load({"name": node["name"], **taken})
+        except ValidationError as error:
+            raise Conflict(f"Node {node['name']!r:.80} is unfit: {error.messages}.") from error
+        properties = {key: loaded[key] for key in loaded.keys() - {"id", "name", "console", *texts}}
+    layout = {key: node[key] for key in PLACED if node.get(key) is not None}
+    return {
+        "id": node["node_id"],
+        "type": node["node_type"],
+        "name": node["name"],
+        "console": node.get("console") if kind is not None and kind.console else None,
+        "properties": properties,
+        "layout": {"z": 1, **layout},
+        "values": {KEY: {KEY: kept}},
+    }
+
+
+def _link_record(link: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {
+        "labels": [end.get("label") for end in link["nodes"]],
+        **{key: link[key] for key in ("filters", "link_style") if link[key]},
+    }
+    return {
+        "id": link["link_id"],
+        "ends": [
+            {
+                "node_id": end["node_id"].lower(),
+                "adapter": end["adapter_number"],
+                "port": end["port_number"],
+            }
+            for end in link["nodes"]
+        ],
+        "suspended": link["suspend"],
+        "filters": active(link["filters"]),
+        "values": {KEY: {KEY: kept}},
+    }
+
+
+PROJECT = "/v2/projects/{project_id}"
+YES_NO = QueryParameter("yes or no; means nothing here", kind="text")
+
+ROUTES = (
+    Route(
+        method="POST",
+        path=f"{PROJECT}/duplicate",
+        handler=duplicate,
+        limit=LIMIT,
+        closed_too=True,
+        any_ids=True,
+        status=201,
+        tag="v2",
+        summary="Make a copy of a project, with ids of its own; it is then closed",
+        body=DuplicateRequest,
+        answer=ProjectAnswer,
+        errors={409: "The name is taken, or a node must be stopped first", 507: "No room is left"},
+    ),
+    Route(
+        method="GET",
+        path=f"{PROJECT}/export",
+        handler=export,
+        stream=True,
+        any_ids=True,
+        answer_type="application/gns3project",
+        changes=False,
+        tag="v2",
+        summary="A project as an archive that other servers read",
+        query={
+            "compression": QueryParameter(
+                f"one of {', '.join(COMPRESSIONS)}", kind="text", default="zip"
+            ),
+            "include_images": YES_NO,
+            "include_snapshots": YES_NO,
+            "reset_mac_addresses": YES_NO,
+            "keep_compute_ids": YES_NO,
+        },
+        errors={409: "A node must be stopped first", 507: "No room is left for a copy"},
+    ),
+    Route(
+        method="POST",
+        path=f"{PROJECT}/import",
+        handler=import_archive,
+        raw=True,
+        closed_too=True,
+        unknown_too=True,
+        any_ids=True,
+        status=201,
+        tag="v2",
+        summary="Make a project of an archive; its nodes get new ids, and it is then closed",
+        query={
+            "name": QueryParameter("another name for it", kind="text"),
+            "path": QueryParameter("where it is to be; local servers only", kind="text"),
+        },
+        answer=ProjectAnswer,
+        errors={
+            403: "A path is given, and the server is not local",
+            409: "The archive is broken, or the id is taken",
+            507: "No room is left",
+        },
+    ),
+)
