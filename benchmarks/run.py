@@ -16,6 +16,7 @@ from typing import Any
 
 from labbench import (
     adopting,
+    clients,
     durability,
     events,
     forwarding,
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "relays": relays.relays,
     "forwarding": forwarding.forwarding,
     "consoles": terminals.consoles,
+    "clients": clients.clients,
 }
 
 
