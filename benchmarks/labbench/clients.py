@@ -143,14 +143,16 @@ async def _measure(server: Server, rounds: int, samples: Samples) -> None:
         for _ in range(rounds):
             for kind in (V1, V2):
                 await _work(await _client(kind, session), samples)
-        for count in (3, 100, 300):
-            client, nodes = await _imported(session, count)
-            await _lists(client, count, rounds * 4, samples)
-            for number in range(rounds * 10):
-                name = f"PUT {count}"
-                await _timed(samples, name, partial(_put, client, nodes[0], number), 1000)
-            if count == 100:
-                await _events(client, nodes[0], rounds * 4, samples)
+        labs = {count: await _imported(session, count) for count in (3, 100, 300)}
+        for count in (100, 300):
+            await _lists(labs[count][0], count, rounds * 4, samples)
+        for number in range(rounds * 10):
+            for count in (3, 300):
+                client, nodes = labs[count]
+                await _timed(samples, f"PUT {count}", partial(_put, client, nodes[0], number), 1000)
+        client, nodes = labs[100]
+        await _events(client, nodes[0], rounds * 4, samples)
+        for client, _ in labs.values():
             await client.delete()
 
 

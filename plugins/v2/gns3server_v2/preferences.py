@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from marshmallow import INCLUDE, Schema, fields, post_dump
+from marshmallow import INCLUDE, Schema, fields
 
 from gns3server.plugin import Call, Conflict, Route
 from gns3server_v2.shapes import Answer, Request, Words
@@ -42,10 +42,9 @@ class AnythingAnswer(Answer):
 
         json_schema: ClassVar[Mapping[str, Any]] = {"additionalProperties": {}}
 
-    @post_dump(pass_original=True)
-    def whole(self, _: object, values: Mapping[str, Any], **__: Any) -> dict[str, Any]:
+    def dump(self, obj: Any, *, many: bool | None = None) -> Any:
         """All of it."""
-        return dict(values)
+        return list(obj) if many else dict(obj)
 
 
 class LicenseShape(Request):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from marshmallow import INCLUDE, Schema, ValidationError, fields, post_dump, post_load, validate
+from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate
 
 from gns3server.plugin import Call, Conflict, NodeType, NotFound, Route
 from gns3server_v2.names import COMPUTE, NODE_TYPES, wire_type
@@ -245,10 +245,9 @@ class TemplateAnswer(Schema):
     builtin = fields.Boolean()
     compute_id = fields.String(allow_none=True)
 
-    @post_dump(pass_original=True)
-    def whole(self, _: object, template: Mapping[str, Any], **__: Any) -> dict[str, Any]:
+    def dump(self, obj: Any, *, many: bool | None = None) -> Any:
         """All of it."""
-        return dict(template)
+        return list(obj) if many else dict(obj)
 
 
 class Templates:
