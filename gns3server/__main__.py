@@ -113,8 +113,8 @@ async def serve(
             gc.enable()
             plugins = server.plugins.reports()
             warn = partial(report_warnings, server.url, server.plugins.setting_names)
-            await asyncio.to_thread(report_start, config.current, server.url, plugins)
             await asyncio.to_thread(warn, config.current)
+            await asyncio.to_thread(report_start, config.current, server.url, plugins)
             config.after_reload = warn
             notify(config.current.environ, READY)
             start.succeeded()

@@ -220,7 +220,7 @@ def running(run):
     async def running(*args: str, shell: str = "", **more: str):
         process = await run(*args, shell=shell, **more)
         printed = ""
-        while "listens on" not in printed or "consoles of emulators" not in printed:
+        while "listens on" not in printed or "consoles listen on" not in printed:
             line = (await process.stdout.readline()).decode()
             assert line, printed + (await process.stderr.read()).decode()
             printed += line

@@ -67,7 +67,7 @@ def _ask(path: str, call: str) -> Any:
 
 def bound_ports(process: psutil.Process) -> set[int]:
     """The ports that a process and its children have bound, and that its console is served on."""
-    ports = served_consoles().get(process.environ()[RUN_ID], set())
+    ports = served_consoles().get(process.environ().get(RUN_ID, ""), set())
     for member in [process, *process.children(recursive=True)]:
         for link in member.net_connections("inet"):
             if link.status in (psutil.CONN_LISTEN, psutil.CONN_NONE):

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def report_start(settings: Settings, url: str, plugins: Sequence[Mapping[str, Any]]) -> None:
-    """Log what this server is. Blocks.
+    """Log what this server is, after all warnings. Blocks.
 
     :param url: where it listens.
     :param plugins: reports of all plugins that are installed.
@@ -41,6 +41,8 @@ def report_start(settings: Settings, url: str, plugins: Sequence[Mapping[str, An
         )
     if not plugins:
         log.warning("no plugin is installed: there is nothing to run")
+    first, last = settings.server.console_start_port_range, settings.server.console_end_port_range
+    log.info("consoles listen on %s, TCP ports %d to %d", settings.console_host, first, last)
 
 
 def report_warnings(url: str, known: Callable[[], Known], settings: Settings) -> None:
