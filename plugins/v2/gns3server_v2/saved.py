@@ -125,6 +125,12 @@ def _write(path: Path, text: str) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+    # So that the new name is there after a power cut as well.
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 async def saved(state: ServerState, entry: ProjectEntry) -> Saved:
