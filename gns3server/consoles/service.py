@@ -111,6 +111,8 @@ class ConsoleService:
         self._transcribe = transcribe
         self._served: dict[str, _Served] = {}
         self._unclaimed: dict[str, Mapping[str, Any]] = {}
+        self._adopted: set[str] = set()
+        self._failed: Mapping[str, str] = {}
         self._helper = SupervisedHelper(
             CONSOLE_SERVER,
             place,
@@ -134,13 +136,18 @@ class ConsoleService:
         :param rows: the server's runs on record.
         :raises OSError: its processes could not be searched for, and were left alone.
         """
-        if await self._helper.adopt(rows):
-            status = await self._helper.call("status", {})
-            self._unclaimed = {
-                each["console"]["id"]: each["console"]
-                for each in status["consoles"]
-                if each["alive"]
-            }
+        if not await self._helper.adopt(rows):
+            return
+        try:
+            consoles = (await self._helper.call("status", {}))["consoles"]
+        except HelperFailed as error:
+            log.warning("the console server of an earlier server is ended: %s", error)
+            await self._helper.stop()
+            return
+        self._adopted = {each["console"]["id"] for each in consoles}
+        self._unclaimed = {
+            each["console"]["id"]: each["console"] for each in consoles if each["alive"]
+        }
 
     async def close(self) -> None:
         """End the console server if it serves nothing; otherwise leave it to the next server."""
@@ -157,7 +164,7 @@ class ConsoleService:
             if run_id in answer.get("failed", {}):
                 raise LaunchFailed(
                     f"its console's TCP {answer['failed'][run_id]}: stop the program that has it, "
-                    "or choose another console"
+                    "choose another console, or correct console_host"
                 )
         except BaseException:
             self._served.pop(run_id, None)
@@ -166,10 +173,30 @@ class ConsoleService:
         return ConsolePlace(self._helper.socket, run_id)
 
     def keep_console(self, run_id: str, spec: LaunchSpec, lost: Callable[[], None]) -> None:
-        former = self._unclaimed.pop(run_id, {})
-        transcribed = former.get("transcript") is not None
-        self._take(run_id, spec, lost, opened=True, transcribed=transcribed)
+        former = self._served.get(run_id)
+        if former is None and run_id not in self._adopted:
+            self._keep_unknown(run_id, spec, lost)
+            return
+        wanted = self._unclaimed.pop(run_id, {}) if former is None else former.wanted
+        self._take(
+            run_id, spec, lost, opened=True, transcribed=wanted.get("transcript") is not None
+        )
         _ = self._place.own(self._synchronize())
+
+    def _keep_unknown(self, run_id: str, spec: LaunchSpec, lost: Callable[[], None]) -> None:
+        """Keep the console of a run that the console server knows nothing of.
+
+        One of another version may have it. Otherwise its terminal is gone, with the console server
+        that had it: that ends most programs, and this one has gone on.
+        """
+        if self._helper.has_left_another_alone:
+            return
+        served = self._take(run_id, spec, lost, opened=True)
+        if spec.on_terminal:
+            served.has_lost_terminal = True
+            lost()
+        else:
+            _ = self._place.own(self._synchronize())
 
     def move_console(self, run_id: str, spec: LaunchSpec) -> None:
         served = self._served.get(run_id)
@@ -196,6 +223,11 @@ class ConsoleService:
         :param read_only: keys are not passed on.
         :raises Conflict: it is not served.
         """
+        if run_id not in self._served:
+            raise Conflict(
+                "The console is shown at its port alone, by a console server of another version: "
+                "use that, or stop and start the VM."
+            )
         try:
             reader, writer = await self._place.machine.connect(self._helper.socket)
             return await ConsoleStream.open(reader, writer, run_id, read_only=read_only)
@@ -243,11 +275,16 @@ class ConsoleService:
         return {"consoles": [*self._unclaimed.values(), *served]}
 
     async def _synchronize(self) -> None:
-        """Tell the console server what has changed. Failures are logged."""
+        """Tell the console server what has changed. Failures are logged, each once."""
         try:
-            await self._helper.synchronize()
+            failed = (await self._helper.synchronize()).get("failed", {})
         except LabError as error:
             log.warning("the console server could not be told what to serve: %s", error.message)
+            return
+        for run_id, reason in failed.items():
+            if run_id not in self._failed:
+                log.warning("the console of a running VM is not served: its TCP %s", reason)
+        self._failed = failed
 
     def _told(self, event: str, what: Mapping[str, Any]) -> None:
         if event == "ended" and self._unclaimed.pop(str(what["console"]), None) is not None:

@@ -331,6 +331,9 @@ class HelperClient:
                 greeting = json.loads(await reader.readline())
             if greeting["kind"] != kind:
                 raise ValueError(f"it is of the kind {greeting['kind']!r}")
+        except TimeoutError as error:
+            writer.close()
+            raise HelperFailed(f"it has not answered within {CALL_SECONDS:g} s") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             writer.close()
             raise HelperFailed(f"no {kind} helper answers: {error}") from error

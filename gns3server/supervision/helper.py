@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +57,10 @@ class _Living:
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+class _OtherVersion(HelperFailed):
+    """A helper works, but is none that this server could use."""
+
+
 class SupervisedHelper:
     """A helper of a project, or of the server: there once it has something to do.
 
@@ -93,6 +98,7 @@ class SupervisedHelper:
         self._number = 0
         self._ending = False
         self._linger: asyncio.TimerHandle | None = None
+        self._left_alone = False
 
     @property
     def owner(self) -> Owner:
@@ -100,14 +106,14 @@ class SupervisedHelper:
         return Owner(self.kind.name, self._place.id)
 
     @property
-    def runtime_directory(self) -> Path:
-        """The directory of its socket."""
-        return runtime_directory(self._place.machine.runtime, f"{self.kind.name} {self._place.id}")
+    def socket(self) -> str:
+        """Where it is controlled; empty while there is none."""
+        return "" if self._living is None else _socket_of(self._living.run.spec)
 
     @property
-    def socket(self) -> str:
-        """Where it is controlled."""
-        return str(self.runtime_directory / "control")
+    def has_left_another_alone(self) -> bool:
+        """Whether one of another version was left alone with what it has."""
+        return self._left_alone
 
     @property
     def pid(self) -> int | None:
@@ -139,7 +145,8 @@ class SupervisedHelper:
     async def adopt(self, rows: Sequence[RunRow]) -> bool:
         """Continue with one that an earlier server started.
 
-        One that speaks another version is left alone with what it has: it ends with that.
+        One that speaks another version is left alone with what it has: it ends with that. One that
+        does not answer is ended.
 
         :param rows: the runs on record of where it belongs.
         :returns: whether there is one.
@@ -152,6 +159,7 @@ class SupervisedHelper:
             if run is None:
                 async with self._place.change(fact=True) as change:
                     change.end_run(row.id)
+                await self._remove_directory(row.spec)
             else:
                 await self._take_up(run)
         return self._living is not None
@@ -220,16 +228,20 @@ class SupervisedHelper:
 
     async def _start(self) -> _Living:
         machine = self._place.machine
-        await machine.make_runtime_directory(self.runtime_directory)
+        run_id = uuid.uuid4().hex
+        # Each has a directory of its own: one of another version may still be there.
+        directory = runtime_directory(machine.runtime, run_id)
+        await machine.make_runtime_directory(directory)
+        socket = str(directory / "control")
         spec = LaunchSpec(
             # -P: nothing is imported from the directory that it works in.
-            argv=(sys.executable, "-P", "-m", self.kind.module, self.socket),
+            argv=(sys.executable, "-P", "-m", self.kind.module, socket),
             cwd=str(self._directory()),
-            sockets=(self.socket,),
+            sockets=(socket,),
             stop_limit=STOP_SECONDS,
             log_name=f"{self.kind.name}.log",
         )
-        run = SupervisedRun(self._place, self.owner, spec, title=self.kind.title)
+        run = SupervisedRun(self._place, self.owner, spec, title=self.kind.title, run_id=run_id)
         async with run.start(), self._place.change() as change:
             run.record(change)
         try:
@@ -239,12 +251,12 @@ class SupervisedHelper:
             raise HelperFailed(str(error)) from error
 
     async def _connect(self, run: SupervisedRun) -> _Living:
-        reader, writer = await self._place.machine.connect(self.socket)
+        reader, writer = await self._place.machine.connect(_socket_of(run.spec))
         client = await HelperClient.connect(reader, writer, self.kind.name)
         found = client.greeting.get("protocol"), client.greeting.get("pid")
         if found != (self.kind.protocol, run.pid):
             client.close()
-            raise HelperFailed(f"process {found[1]} answers there, and speaks version {found[0]}")
+            raise _OtherVersion(f"process {found[1]} answers there, and speaks version {found[0]}")
         living = self._living = _Living(run, client)
         client.listen(self._told, living.hung_up)
         await client.call("listen", {})
@@ -254,9 +266,14 @@ class SupervisedHelper:
     async def _take_up(self, run: SupervisedRun) -> None:
         try:
             await self._connect(run)
-        except (OSError, HelperFailed) as error:
+        except _OtherVersion as error:
             log.warning("%s of an earlier server is left alone: %s", self.kind.title, error)
+            self._left_alone = True
             await run.leave()
+        except (OSError, HelperFailed) as error:
+            log.warning("%s of an earlier server is ended: %s", self.kind.title, error)
+            self._living = None
+            await self._gone(run)
 
     async def _noticed(self) -> None:
         """Take note that it has ended without being asked to, and start another one."""
@@ -296,7 +313,16 @@ class SupervisedHelper:
         await run.stop()
         async with self._place.change(fact=True) as change:
             run.forget(change)
+        await self._remove_directory(run.spec)
+
+    async def _remove_directory(self, spec: LaunchSpec) -> None:
+        """Remove the directory of its socket."""
         try:
-            await self._place.machine.remove_runtime_directory(self.runtime_directory)
+            await self._place.machine.remove_runtime_directory(Path(_socket_of(spec)).parent)
         except OSError as error:
             log.warning("the socket of %s was not removed: %s", self.kind.title, error)
+
+
+def _socket_of(spec: LaunchSpec) -> str:
+    """Where a helper is controlled."""
+    return spec.sockets[0]

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from api_calls import new_project
 
+from gns3server.running.control import HelperClient
 from gns3server.testing import ConsoleClient
 from gns3server.testing.leftovers import TEST_VARIABLE, helpers_of
 
@@ -258,6 +259,102 @@ async def test_a_console_server_without_consoles_ends_with_the_server(
         await started(server.client)
         assert helper_of(server) == pid
     assert helpers_of(server.settings.environ[TEST_VARIABLE]) == {}
+
+
+# A console server that the next server finds -------------------------------------------------
+
+
+@pytest.fixture
+def keeping(gns3_serving, make_entry_point):
+    """Makes servers that leave their nodes running, one after the other."""
+
+    def keeping(**settings):
+        plugins = [make_entry_point("shell", "toy_shell")]
+        return gns3_serving(plugins=plugins, keep_nodes=True, **settings)
+
+    return keeping
+
+
+async def test_a_console_server_that_hangs_is_ended_by_the_next_server(keeping):
+    async with keeping() as server:
+        terminal, _ = await started(server.client)
+        stubborn, _ = await started(server.client, "ignores-hangup")
+        socket, node = await started(server.client, "unix")
+        hung = helper_of(server)
+    os.kill(hung, signal.SIGSTOP)
+    async with keeping() as server:
+        for lost in (terminal, stubborn):
+            await until_stopped(server, lost)
+        async with console(node) as shell:
+            assert "unknown: again" in await shell.run("again")
+        assert helper_of(server) != hung
+        assert (await server.client.post(f"{terminal}/start")).status == 204
+        await stop_all(server, terminal, socket)
+
+
+async def test_a_program_that_lost_its_terminal_while_no_server_ran_is_stopped(keeping):
+    async with keeping() as server:
+        stubborn, _ = await started(server.client, "ignores-hangup")
+        helper = helper_of(server)
+    os.kill(helper, signal.SIGKILL)
+    async with keeping() as server:
+        await until_stopped(server, stubborn)
+        assert server.processes() == {}
+
+
+async def test_a_console_server_of_another_version_keeps_what_it_has(keeping, monkeypatch):
+    async with keeping() as server:
+        path, node = await started(server.client)
+        older = helper_of(server)
+    connect = HelperClient.connect
+
+    async def connect_to_older(*arguments):
+        helper = await connect(*arguments)
+        if helper.greeting["pid"] == older:
+            helper.greeting = {**helper.greeting, "protocol": 0}
+        return helper
+
+    monkeypatch.setattr(HelperClient, "connect", connect_to_older)
+    async with console(node) as shell:
+        async with keeping() as server:
+            newcomer, other = await started(server.client)
+            assert len(helpers_of(server.settings.environ[TEST_VARIABLE])) == 2
+            assert "unknown: still" in await shell.run("still")
+            async with console(other) as new:
+                assert "unknown: hello" in await new.run("hello")
+            assert (await server.client.get(path)).json["status"] == "started"
+        # The next one finds both, each where it is.
+        async with keeping() as server:
+            assert "unknown: still" in await shell.run("still")
+            assert (await server.client.get(newcomer)).json["status"] == "started"
+            assert (await server.client.post(f"{path}/stop")).status == 204
+            await shell.read_to_end()
+            assert (await server.client.post(f"{path}/start")).status == 204
+            await stop_all(server, path, newcomer)
+            while older in helpers_of(server.settings.environ[TEST_VARIABLE]):
+                await server.client.get("/v1/version")
+
+
+async def test_a_console_that_the_next_server_cannot_serve_is_named(keeping, caplog):
+    async with keeping() as server:
+        path, node = await started(server.client)
+    # Of a network for documentation (RFC 5737): no machine has it.
+    async with keeping(console_host="192.0.2.1") as server:
+        while f"TCP port {node['console']} of 192.0.2.1 cannot be used" not in caplog.text:
+            await server.client.get("/v1/version")
+        await stop_all(server, path)
+
+
+async def until_stopped(server, path):
+    """Wait until a node is stopped."""
+    while (await server.client.get(path)).json["status"] != "stopped":
+        await server.client.get("/v1/version")
+
+
+async def stop_all(server, *paths):
+    """Stop nodes, which would be kept otherwise."""
+    for path in paths:
+        assert (await server.client.post(f"{path}/stop")).status == 204
 
 
 # Transcripts ------------------------------------------------------------------------------
