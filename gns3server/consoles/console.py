@@ -20,24 +20,32 @@ from gns3server.running.control import Caller
 MAX_CLIENTS = 64
 """How many may look at one console; more are told so, and hung up on."""
 
-MAX_PENDING = 256 * 1024
-"""How much input may wait for a program; then nothing is read of those who type."""
+MAX_PENDING = 1024 * 1024
+"""How much input of one client may wait for a program; then nothing is read of that client."""
+
+MAX_PENDING_OF_ALL = 4 * MAX_PENDING
+"""How much may wait of all; then nothing is read of whoever types more, after what that begins
+with: an interrupt, which discards what waits, gets through."""
 
 MAX_CELLS = 10_000
 """How many columns or rows a window has at most."""
+
+
+Tell = Callable[[str, Mapping[str, str]], None]
 
 
 class Console:
     """A console that is wanted.
 
     :param wanted: what it is to be like.
-    :param ended: called when its source is gone.
+    :param tell: called with the name of an event, and what there is to say besides the id:
+        ``ended`` when its source is gone, ``transcript_failed``.
     :param threads: where disks are waited for.
     """
 
-    def __init__(self, wanted: Wanted, ended: Callable[[str], None], threads: Executor) -> None:
+    def __init__(self, wanted: Wanted, tell: Tell, threads: Executor) -> None:
         self.wanted = wanted
-        self._ended = ended
+        self._tell = tell
         self._threads = threads
         self._clients: dict[Client, None] = {}
         self._scrollback = ScrollBack(wanted.scrollback)
@@ -47,16 +55,17 @@ class Console:
         self._farewell: FarewellWatch[Client] | None = None
         self._keyboard: Keyboard[Client] | None = None
         self._size: tuple[int, int] | None = None
-        self._paused = False
+        self._paused: set[Client] = set()
 
     @property
     def alive(self) -> bool:
         """Whether there is somebody at the other end."""
         return self._source is not None and self._source.alive
 
-    async def become(self, wanted: Wanted) -> tuple[str | None, str | None]:
+    async def become(self, wanted: Wanted, deadline: float) -> tuple[str | None, str | None]:
         """Be what is wanted, and leave alone whatever is so already.
 
+        :param deadline: until when disks are waited for, as a time of the loop's clock.
         :returns: why it is not served on its port, and why its transcript is not written.
         """
         former, self.wanted = self.wanted, wanted
@@ -71,7 +80,7 @@ class Console:
         if wanted.host != former.host:
             # Who came by an address that is not wanted any more has to come again.
             self._part_with(lambda client: isinstance(client, TelnetClient))
-        return await self._open_port(), await self._open_transcript()
+        return await self._open_port(), await self._open_transcript(deadline)
 
     def release_port(self, wanted: Wanted | None) -> None:
         """Listen no more on an address that is not wanted any more."""
@@ -120,13 +129,16 @@ class Console:
             "transcript_failure": self._transcript.failure if self._transcript else None,
         }
 
-    async def close(self) -> None:
-        """Close its port, its source and its transcript, and hang up on everybody."""
+    async def close(self, deadline: float) -> None:
+        """Close its port, its source and its transcript, and hang up on everybody.
+
+        :param deadline: as for :meth:`become`.
+        """
         self.release_port(None)
         self._set_source(None)
         self._part_with(lambda _: True)
         if self._transcript is not None:
-            await self._transcript.close()
+            await self._transcript.close(deadline)
 
     # What clients do.
 
@@ -134,10 +146,9 @@ class Console:
         """Give what a client has typed to the program."""
         if self._keyboard is not None:
             self._keyboard.typed(client, keys)
-            if self._keyboard.pending > MAX_PENDING and not self._paused:
-                self._paused = True
-                for each in self._clients:
-                    each.pause()
+            if client in self._clients and self._is_full_of(client, 1.0):
+                self._paused.add(client)
+                client.pause()
 
     def resized(self, columns: int, rows: int) -> None:
         """Tell the program the size of the window that was changed last."""
@@ -157,6 +168,7 @@ class Console:
     def gone(self, client: Client) -> None:
         """Forget a client."""
         self._clients.pop(client, None)
+        self._paused.discard(client)
 
     # What the source does.
 
@@ -171,10 +183,16 @@ class Console:
 
     def lighter(self) -> None:
         """Read again what clients type, once the program has taken enough of it."""
-        if self._paused and (self._keyboard is None or self._keyboard.pending < MAX_PENDING // 2):
-            self._paused = False
-            for each in list(self._clients):
-                each.resume()
+        for client in [each for each in self._paused if not self._is_full_of(each, 0.5)]:
+            self._paused.discard(client)
+            client.resume()
+
+    def _is_full_of(self, client: Client, part: float) -> bool:
+        """Whether as much input waits as may, or a part of that."""
+        return self._keyboard is not None and (
+            self._keyboard.pending_of(client) > part * MAX_PENDING
+            or self._keyboard.pending > part * MAX_PENDING_OF_ALL
+        )
 
     def source_ended(self) -> None:
         """Its program has ended: so do its clients and its port. A socket may come back."""
@@ -184,7 +202,7 @@ class Console:
             self._set_source(None)
             self.release_port(None)
             self._part_with(lambda _: True)
-        self._ended(self.wanted.id)
+        self._tell("ended", {"console": self.wanted.id})
 
     def _set_source(self, source: Terminal | SocketSource | None) -> None:
         if self._source is not None:
@@ -225,8 +243,6 @@ class Console:
 
     def _join(self, client: Client) -> None:
         self._clients[client] = None
-        if self._paused:
-            client.pause()
 
     def _taken(self, connection: socket.socket) -> None:
         try:
@@ -239,6 +255,9 @@ class Console:
             # It has gone as soon as it came.
             connection.close()
 
+    def _transcript_failed(self, reason: str) -> None:
+        self._tell("transcript_failed", {"console": self.wanted.id, "reason": reason})
+
     async def _open_port(self) -> str | None:
         wanted = self.wanted
         if wanted.port is None or self._port is not None:
@@ -249,19 +268,19 @@ class Console:
             return f"port {wanted.port} of {wanted.host} cannot be used: {error.strerror}"
         return None
 
-    async def _open_transcript(self) -> str | None:
+    async def _open_transcript(self, deadline: float) -> str | None:
         former, path = self._transcript, self.wanted.transcript
         if path == (former.path if former else None):
             return None
         self._transcript = None
         if former is not None:
-            await former.close()
+            await former.close(deadline)
         if path is None:
             return None
-        transcript = Transcript(path, self._threads)
+        transcript = Transcript(path, self._threads, self._transcript_failed)
         try:
-            await transcript.open()
+            await transcript.open(deadline)
         except OSError as error:
-            return f"the transcript {path} cannot be written: {error.strerror}"
+            return error.strerror or str(error)
         self._transcript = transcript
         return None

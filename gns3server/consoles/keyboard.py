@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
@@ -69,7 +69,7 @@ class Keyboard(Generic[C]):
         self._lighter = lighter
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[C, bytearray]] = deque()
-        self._size = 0
+        self._sizes: Counter[C] = Counter()
         self._unfinished = b""
         self._entered = False
         self._line_ended = False
@@ -81,7 +81,11 @@ class Keyboard(Generic[C]):
     @property
     def pending(self) -> int:
         """How many bytes wait, here or at the receiver's."""
-        return self._size + self._receiver.pending
+        return self._sizes.total() + self._receiver.pending
+
+    def pending_of(self, client: C) -> int:
+        """How many of these a client has typed, or may have typed."""
+        return self._sizes[client] + self._receiver.pending
 
     def typed(self, client: C, keys: bytes) -> None:
         """Take what a client has typed."""
@@ -112,23 +116,25 @@ class Keyboard(Generic[C]):
 
     def close(self) -> None:
         """Hand over nothing any more."""
-        self._waiting.clear()
-        self._size = 0
+        self._forget()
         if self._check is not None:
             self._check.cancel()
 
     def _add(self, client: C, keys: bytes) -> None:
         if not keys:
             return
-        self._size += len(keys)
+        self._sizes[client] += len(keys)
         if self._waiting and self._waiting[-1][0] is client:
             self._waiting[-1][1].extend(keys)
         else:
             self._waiting.append((client, bytearray(keys)))
 
-    def _interrupt(self, client: C) -> None:
+    def _forget(self) -> None:
         self._waiting.clear()
-        self._size = 0
+        self._sizes.clear()
+
+    def _interrupt(self, client: C) -> None:
+        self._forget()
         self._receiver.forget()
         self._hand_over(client, INTERRUPT)
         self._lighter()
@@ -145,7 +151,9 @@ class Keyboard(Generic[C]):
             del keys[:end]
             if not keys:
                 self._waiting.popleft()
-            self._size -= end
+            self._sizes[client] -= end
+            if not self._sizes[client]:
+                del self._sizes[client]
             self._hand_over(client, piece)
             handed_over = True
         if handed_over:

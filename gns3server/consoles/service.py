@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gns3server.consoles.served import Served
 from gns3server.consoles.stream import ConsoleStream
 from gns3server.errors import Conflict, LabError
 from gns3server.running.console import ConsolePlace
@@ -27,63 +27,8 @@ CONSOLE_SERVER = HelperKind(
     protocol=1,
 )
 
-TRANSCRIPT = "console.log"
-"""The name of a transcript, in the directory of its node."""
-
 TAIL_BYTES = 2000
 """How much of what a terminal shows is quoted in a message."""
-
-
-@dataclass(slots=True)
-class _Served:
-    """A console of a run that this server watches.
-
-    :param host: the address that it is served on.
-    :param scrollback: in bytes.
-    :param opened: the console server has it, and has or gets its terminal.
-    :param transcribed: all output is added to a file as well.
-    """
-
-    run_id: str
-    spec: LaunchSpec
-    lost: Callable[[], None]
-    host: str
-    scrollback: int
-    opened: bool = False
-    has_lost_terminal: bool = False
-    transcribed: bool = False
-    wanted: Mapping[str, Any] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.describe()
-
-    @property
-    def transcript(self) -> Path:
-        """The file that all output is added to, if it is."""
-        return self.spec.directory / TRANSCRIPT
-
-    def describe(self) -> None:
-        """Put into words for the console server what is wanted now.
-
-        Not at each call: all consoles are told with each change of one of them.
-        """
-        console = self.spec.console
-        if console is None:
-            raise ValueError(f"run {self.run_id} has no console")
-        source: dict[str, Any] = {"kind": console.source}
-        if console.source == "unix":
-            source["path"] = console.path
-        elif console.source == "tcp":
-            source |= {"host": "127.0.0.1", "port": console.source_port}
-        self.wanted = {
-            "id": self.run_id,
-            "host": self.host,
-            "port": console.port,
-            "source": source,
-            "scrollback": self.scrollback,
-            "transcript": str(self.transcript) if self.transcribed else None,
-            "input": None if console.input is None else asdict(console.input),
-        }
 
 
 class ConsoleService:
@@ -109,7 +54,7 @@ class ConsoleService:
         self._place = place
         self._scrollback = scrollback
         self._transcribe = transcribe
-        self._served: dict[str, _Served] = {}
+        self._served: dict[str, Served] = {}
         self._unclaimed: dict[str, Mapping[str, Any]] = {}
         self._adopted: set[str] = set()
         self._failed: Mapping[str, str] = {}
@@ -144,6 +89,10 @@ class ConsoleService:
             log.warning("the console server of an earlier server is ended: %s", error)
             await self._helper.stop()
             return
+        for each in consoles:
+            if each["transcript_failure"] is not None:
+                _log_failed_transcript(each["console"]["transcript"], each["transcript_failure"])
+                each["console"]["transcript"] = None
         self._adopted = {each["console"]["id"] for each in consoles}
         self._unclaimed = {
             each["console"]["id"]: each["console"] for each in consoles if each["alive"]
@@ -166,6 +115,7 @@ class ConsoleService:
                     f"its console's TCP {answer['failed'][run_id]}: stop the program that has it, "
                     "choose another console, or correct console_host"
                 )
+            self._note_failed_transcripts(answer)
         except BaseException:
             self._served.pop(run_id, None)
             raise
@@ -259,11 +209,9 @@ class ConsoleService:
 
     # What the console server shall serve -----------------------------------------------------
 
-    def _take(
-        self, run_id: str, spec: LaunchSpec, lost: Callable[[], None], **how: bool
-    ) -> _Served:
+    def _take(self, run_id: str, spec: LaunchSpec, lost: Callable[[], None], **how: bool) -> Served:
         host = self._place.machine.console_host
-        served = _Served(run_id, spec, lost, host, self._scrollback(), **how)
+        served = Served(run_id, spec, lost, host, self._scrollback(), **how)
         self._served[run_id] = served
         return served
 
@@ -277,18 +225,35 @@ class ConsoleService:
     async def _synchronize(self) -> None:
         """Tell the console server what has changed. Failures are logged, each once."""
         try:
-            failed = (await self._helper.synchronize()).get("failed", {})
+            answer = await self._helper.synchronize()
         except LabError as error:
             log.warning("the console server could not be told what to serve: %s", error.message)
             return
+        self._note_failed_transcripts(answer)
+        failed = answer.get("failed", {})
         for run_id, reason in failed.items():
             if run_id not in self._failed:
                 log.warning("the console of a running VM is not served: its TCP %s", reason)
         self._failed = failed
 
     def _told(self, event: str, what: Mapping[str, Any]) -> None:
-        if event == "ended" and self._unclaimed.pop(str(what["console"]), None) is not None:
+        run_id = str(what["console"])
+        if event == "ended" and self._unclaimed.pop(run_id, None) is not None:
             _ = self._place.own(self._synchronize())
+        if event == "transcript_failed":
+            self._end_transcript(run_id, str(what["reason"]))
+            _ = self._place.own(self._synchronize())
+
+    def _note_failed_transcripts(self, answer: Mapping[str, Any]) -> None:
+        for run_id, reason in answer.get("transcripts", {}).items():
+            self._end_transcript(run_id, reason)
+
+    def _end_transcript(self, run_id: str, reason: str) -> None:
+        served = self._served.get(run_id)
+        if served is not None and served.transcribed:
+            _log_failed_transcript(served.transcript, reason)
+            served.transcribed = False
+            served.describe()
 
     def _lost(self) -> None:
         self._unclaimed.clear()
@@ -296,3 +261,7 @@ class ConsoleService:
             if each.opened and each.spec.on_terminal and not each.has_lost_terminal:
                 each.has_lost_terminal = True
                 each.lost()
+
+
+def _log_failed_transcript(path: Path | str, reason: str) -> None:
+    log.warning("the transcript %s has ended: %s; begin it anew once that is mended", path, reason)

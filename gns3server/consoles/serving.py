@@ -16,7 +16,8 @@ Its calls (see :mod:`gns3server.running.control` for how they travel):
 ``status {}``
     ``{consoles: [...]}``: what each was wanted to be (``console``), and how it is.
 
-Its event ``ended {console}`` says that a console's source is gone.
+Its events: ``ended {console}`` when a console's source is gone, ``transcript_failed {console,
+reason}`` when a transcript cannot be written any more.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ PROTOCOL = 1
 
 LINGER_SECONDS = 3.0
 """How long it waits for a server while it has nothing to hold."""
+
+DISK_SECONDS = 1.0
+"""How long a call waits for disks: a caller takes one that answers too late for dead."""
 
 MAX_TAIL = 16384
 """How many bytes of a console's end can be asked for."""
@@ -80,7 +84,7 @@ class ConsoleServer:
         await self._deserted.wait()
         self._control.close()
         for console in self._consoles.values():
-            await console.close()
+            await console.close(_disk_deadline())
         self._threads.shutdown()
 
     async def _state(self, caller: Caller, what: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -94,8 +98,9 @@ class ConsoleServer:
         return {"number": number, "failed": failed, "transcripts": transcripts}
 
     async def _become(self, wanted: Mapping[str, Wanted]) -> tuple[dict[str, str], dict[str, str]]:
+        deadline = _disk_deadline()
         for name in self._consoles.keys() - wanted.keys():
-            await self._consoles.pop(name).close()
+            await self._consoles.pop(name).close(deadline)
         # Before any port is bound: two consoles may have changed theirs with each other.
         for name, console in self._consoles.items():
             console.release_port(wanted[name])
@@ -103,8 +108,8 @@ class ConsoleServer:
         transcripts: dict[str, str] = {}
         for name, each in wanted.items():
             if name not in self._consoles:
-                self._consoles[name] = Console(each, self._ended, self._threads)
-            no_port, no_transcript = await self._consoles[name].become(each)
+                self._consoles[name] = Console(each, self._tell, self._threads)
+            no_port, no_transcript = await self._consoles[name].become(each, deadline)
             if no_port is not None:
                 failed[name] = no_port
             if no_transcript is not None:
@@ -155,8 +160,8 @@ class ConsoleServer:
             raise ValueError(f"there is no console {name!r}: no state has named it")
         return self._consoles[name]
 
-    def _ended(self, name: str) -> None:
-        self._control.tell("ended", {"console": name})
+    def _tell(self, event: str, what: Mapping[str, str]) -> None:
+        self._control.tell(event, what)
         self._look_for_the_end()
 
     def _has_purpose(self) -> bool:
@@ -174,6 +179,10 @@ class ConsoleServer:
         self._lingering = None
         if not self._has_purpose():
             self._deserted.set()
+
+
+def _disk_deadline() -> float:
+    return asyncio.get_running_loop().time() + DISK_SECONDS
 
 
 async def serve(path: str) -> None:

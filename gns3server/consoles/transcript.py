@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 
 from gns3server.files.private import open_private
 
@@ -21,26 +23,38 @@ LEFT_OUT = b"\r\n[the disk was too slow: something is missing here]\r\n"
 class Transcript:
     """An open transcript.
 
+    A disk that does not answer holds up nobody: opening and closing give up at a deadline, which
+    is a time of the loop's clock. What waits for it then is still written if it answers later.
+
     :param path: where it is.
     :param threads: where it is written.
+    :param failed: called with the reason when it cannot be written any more.
     """
 
-    def __init__(self, path: str, threads: Executor) -> None:
+    def __init__(self, path: str, threads: Executor, failed: Callable[[str], None]) -> None:
         self.path = path
         self.failure: str | None = None
         self._threads = threads
+        self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._descriptor = -1
         self._waiting = bytearray()
         self._left_out = False
         self._writing: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
+    async def open(self, deadline: float) -> None:
         """Open it, so that what follows is added to its end.
 
-        :raises OSError: it cannot be written to.
+        :raises OSError: it cannot be written to, or that was not known at the deadline.
         """
-        self._descriptor = await self._loop.run_in_executor(self._threads, _open, self.path)
+        opening = self._loop.run_in_executor(self._threads, _open, self.path)
+        try:
+            async with asyncio.timeout_at(deadline):
+                self._descriptor = await asyncio.shield(opening)
+        except TimeoutError:
+            opening.add_done_callback(_close_unwanted)
+            raise OSError(0, "the disk does not answer", self.path) from None
 
     def add(self, data: bytes) -> None:
         """Add output; after a failure nothing is added."""
@@ -56,13 +70,21 @@ class Transcript:
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
 
-    async def close(self) -> None:
-        """Write what waits, and close it."""
-        while self._writing is not None:
+    async def close(self, deadline: float) -> None:
+        """Write what waits, and close it; after the deadline without waiting for that."""
+        if self._left_out:
+            self._waiting += LEFT_OUT
+            if self._writing is None:
+                self._writing = asyncio.create_task(self._write())
+        self._closing = asyncio.create_task(self._close())
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        if self._writing is not None:
             await self._writing
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        os.close(self._descriptor)
 
     async def _write(self) -> None:
         try:
@@ -74,6 +96,8 @@ class Transcript:
                 )
         except OSError as error:
             self.failure = error.strerror or str(error)
+            self._waiting.clear()
+            self._failed(self.failure)
         finally:
             self._writing = None
 
@@ -85,6 +109,11 @@ def _open(path: str) -> int:
         os.close(descriptor)
         raise OSError(0, "it is not a regular file", path)
     return descriptor
+
+
+def _close_unwanted(opening: asyncio.Future[int]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        os.close(opening.result())
 
 
 def _append(descriptor: int, path: str, data: bytes) -> int:

@@ -15,6 +15,9 @@ from pathlib import Path
 from gns3server.errors import Conflict
 from gns3server.files.private import DIRECTORY_MODE
 
+NAME = "run"
+"""What the directory above them is called in the state directory."""
+
 LONGEST = 50
 """Limit of the path above a node's own directory, in bytes: over half is left for names."""
 
@@ -26,8 +29,8 @@ def runtime_base(state: Path, user_runtime: str | None) -> Path:
     :param user_runtime: the user's runtime directory, if there is one
         (XDG Base Directory Specification).
     """
-    if len(os.fsencode(state / "run")) <= LONGEST:
-        return state / "run"
+    if len(os.fsencode(state / NAME)) <= LONGEST:
+        return state / NAME
     mark = hashlib.sha256(os.fsencode(state)).hexdigest()[:8]
     if user_runtime and len(os.fsencode(user_runtime)) <= LONGEST - 20:
         return Path(user_runtime, f"gns3server-{mark}")

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from gns3server.http.client import Client
     from gns3server.settings.schema import Settings
 
-HELPER = " -m gns3server."
-"""What the command line of a helper has, and no program of a node."""
-
 
 class LabServer:
     """A real server of one test.
@@ -40,8 +37,7 @@ class LabServer:
 
         Left out are the server's own helpers, which may stay a moment longer.
         """
-        found = processes_of(self.settings.environ[TEST_VARIABLE])
-        return {pid: command for pid, command in found.items() if HELPER not in command}
+        return processes_of(self.settings.environ[TEST_VARIABLE])
 
     @property
     def ports(self) -> Any:

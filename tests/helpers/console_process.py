@@ -36,6 +36,7 @@ class Controller:
         self._helper = helper
         self._number = 0
         self.ended: asyncio.Queue[str] = asyncio.Queue()
+        self.failed_transcripts: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         self.lost = asyncio.Event()
 
     @classmethod
@@ -47,8 +48,11 @@ class Controller:
         return controller
 
     def _told(self, event: str, what: Mapping[str, Any]) -> None:
-        assert event == "ended"
-        self.ended.put_nowait(what["console"])
+        if event == "transcript_failed":
+            self.failed_transcripts.put_nowait((what["console"], what["reason"]))
+        else:
+            assert event == "ended"
+            self.ended.put_nowait(what["console"])
 
     async def call(self, name: str, descriptors: Sequence[int] = (), **what: Any) -> Any:
         return await self._helper.call(name, what, descriptors)

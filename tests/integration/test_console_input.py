@@ -84,6 +84,27 @@ async def test_interrupt_comes_at_once_and_discards_what_waits(toy, tmp_path):
     assert b"nor this" not in shown
 
 
+async def test_interrupt_gets_through_however_much_waits(consoles, toy, tmp_path):
+    wanted, viewer = toy
+    another = await consoles.viewer(wanted["port"])
+    await another.until(b"PC> ")
+    viewer.type(b"wait %s\r\n" % bytes(tmp_path / "never"))
+    await viewer.until(b"waiting\r\n")
+    # More than is taken of one client: it is not read any more.
+    viewer.type(b"say never\r\n" * 500_000)
+    another.type(b"x\x03say after\r\n")
+    shown = await another.until(b"\nafter\r\n")
+    assert b"\nnever" not in shown
+
+
+async def test_interrupt_of_who_has_pasted_much_gets_through(toy, tmp_path):
+    _, viewer = toy
+    viewer.type(b"wait %s\r\n" % bytes(tmp_path / "never"))
+    await viewer.until(b"waiting\r\n")
+    viewer.type(b"say never\r\n" * 50_000 + b"\x03say after\r\n")
+    assert b"\nnever" not in await viewer.until(b"\nafter\r\n")
+
+
 async def test_interrupt_at_the_prompt_gives_a_line_up(toy):
     _, viewer = toy
     viewer.type(b"say never\x03say this\r")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -403,6 +404,51 @@ async def test_a_transcript_that_cannot_be_written_is_refused(client):
     assert answer.status == 409
     assert "console.log cannot be written" in answer.json["message"]
     assert (await client.get(transcript_path(path))).json == {"path": None}
+
+
+async def test_a_transcript_that_can_no_longer_be_written_ends_alone(client, server, caplog):
+    path, node = await started(client)
+    file = Path(node["vm_directory"], "console.log")
+    assert (await client.post(transcript_path(path))).json == {"path": str(file)}
+    _, most = resource.prlimit(helper_of(server), resource.RLIMIT_FSIZE)
+    # To its process this looks like a disk without room.
+    resource.prlimit(helper_of(server), resource.RLIMIT_FSIZE, (1000, most))
+    async with console(node) as shell:
+        await shell.run("flood 100")
+        while (await client.get(transcript_path(path))).json["path"] is not None:
+            await client.get("/v1/version")
+        assert f"the transcript {file} has ended: File too large" in caplog.text
+        resource.prlimit(helper_of(server), resource.RLIMIT_FSIZE, (most, most))
+        assert (await client.post(transcript_path(path))).json == {"path": str(file)}
+        await shell.run("again")
+    assert (await client.post(f"{path}/stop")).status == 204
+    assert "unknown: again" in await content(file)
+
+
+async def test_a_transcript_that_failed_without_a_server_is_told_by_the_next(keeping, caplog):
+    async with keeping(console_transcripts=True) as server:
+        path, node = await started(server.client)
+        helper = helper_of(server)
+    _, most = resource.prlimit(helper, resource.RLIMIT_FSIZE)
+    resource.prlimit(helper, resource.RLIMIT_FSIZE, (1000, most))
+    async with console(node) as shell:
+        await shell.run("flood 100")
+    async with keeping(console_transcripts=True) as server:
+        assert "console.log has ended: File too large" in caplog.text
+        assert (await server.client.get(transcript_path(path))).json == {"path": None}
+        await stop_all(server, path)
+
+
+async def test_a_node_starts_without_a_transcript_that_cannot_be_written(
+    gns3_serving, make_entry_point, caplog
+):
+    shells = [make_entry_point("shell", "toy_shell")]
+    async with gns3_serving(plugins=shells, console_transcripts=True) as server:
+        path, node = await new_shell(server.client, await new_project(server.client))
+        os.symlink("/dev/null", os.path.join(node["vm_directory"], "console.log"))
+        assert (await server.client.post(f"{path}/start")).status == 204
+        assert (await server.client.get(transcript_path(path))).json == {"path": None}
+        assert "console.log has ended" in caplog.text
 
 
 async def test_a_node_starts_again_after_its_clients_were_hung_up_on(client):

@@ -410,6 +410,13 @@ async def test_the_address_is_free_if_a_server_could_listen_there(doctor, run):
     assert "port 0; free" in (await doctor("--port", "0")).line("Server", "^ +address:")
 
 
+async def test_what_a_server_has_made_in_its_state_directory_is_not_left_over(
+    doctor, gns3_settings
+):
+    (gns3_settings.state_path / "run").mkdir(parents=True)
+    assert str(gns3_settings.state_path) not in (await doctor()).section("Files left over")
+
+
 @pytest.mark.parametrize("name", ["projects_path", "images_path", "state_path"])
 async def test_a_directory_that_cannot_be_made_is_no_directory(doctor, name):
     found = await doctor(**{f"GNS3_SERVER_{name.upper()}": "/dev/null/x"})

@@ -26,6 +26,7 @@ from gns3server.places.paths import (
 )
 from gns3server.places.relocation import REPLACED
 from gns3server.projects.damaged import owners_of
+from gns3server.running import runtime
 from gns3server.storage.file_check import DATABASE_SUFFIXES, lock_holder
 from gns3server.storage.migrations import PART_SUFFIX
 from gns3server.storage.rows import StoredProject
@@ -259,5 +260,5 @@ def _in_state(state: Path) -> Iterator[Leftover]:
     for path in _entries(state):
         if path.name.startswith(SERVER_FILE):
             yield from _beside(path, SERVER_FILE)
-        elif path.name != LOCK_FILE:
+        elif path.name not in (LOCK_FILE, runtime.NAME):
             yield Leftover(path, "No server has made it.")
