@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -222,7 +223,9 @@ async def console_process(directory: Path, first_port: int) -> AsyncIterator[Con
 
     async def is_there() -> bool:
         assert process.poll() is None
-        return path.exists()
+        # It is there a moment before anything listens.
+        with socket.socket(socket.AF_UNIX) as connection:
+            return connection.connect_ex(str(path)) == 0
 
     try:
         await until(is_there)

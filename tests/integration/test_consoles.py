@@ -445,6 +445,7 @@ async def test_a_node_starts_without_a_transcript_that_cannot_be_written(
     shells = [make_entry_point("shell", "toy_shell")]
     async with gns3_serving(plugins=shells, console_transcripts=True) as server:
         path, node = await new_shell(server.client, await new_project(server.client))
+        os.makedirs(node["vm_directory"])
         os.symlink("/dev/null", os.path.join(node["vm_directory"], "console.log"))
         assert (await server.client.post(f"{path}/start")).status == 204
         assert (await server.client.get(transcript_path(path))).json == {"path": None}
