@@ -164,7 +164,10 @@ async def test_records_without_given_paths_are_read(serving, tmp_path, real):
         assert (await server.client.post("/v1/projects", body)).status == 201
         state = server.settings.state_path
     with closing(sqlite3.connect(state / "server.db")) as connection:
-        connection.executescript("ALTER TABLE project DROP COLUMN given; PRAGMA user_version = 2")
+        connection.executescript(
+            "ALTER TABLE project DROP COLUMN given; DROP TABLE run; DROP TABLE arrival;"
+            "PRAGMA user_version = 2"
+        )
     async with serving() as server:
         assert await shown(server.client) == str(real)
 
