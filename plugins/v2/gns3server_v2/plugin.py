@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from marshmallow import Schema
@@ -30,12 +31,12 @@ from gns3server_v2 import (
     web_client,
 )
 from gns3server_v2.pictures import own_pictures
-from gns3server_v2.saved import save
+from gns3server_v2.saved import remove_file, save
 from gns3server_v2.settings import V2ConfigSchema
 from gns3server_v2.shapes import ERRORS
 from gns3server_v2.state import KEY, enter, leave, state_of
 from gns3server_v2.watching import place_node, watching
-from gns3server_v2.wording import PROJECT_VALUES, open_project
+from gns3server_v2.wording import FILE_NAME, PROJECT_VALUES, open_project
 
 MODULES = (
     version,
@@ -134,4 +135,6 @@ async def gns3_project_closed(project: Project, server: Server) -> None:
     state.forget(project.id)
     state.tell("project.closed", shown)
     if all(entry.id != project.id for entry in server.projects.list_all()):
+        # In a directory of the user's own the rest stays: the file was ours.
+        await remove_file(Path(project.path) / FILE_NAME)
         state.tell("project.deleted", shown)

@@ -100,6 +100,14 @@ async def write_file(path: Path, text: str) -> None:
         log.warning("%s was not written: %s", path, error)
 
 
+async def remove_file(path: Path) -> None:
+    """Remove a project file that was written here. If that fails, the log says so."""
+    try:
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+    except OSError as error:
+        log.warning("%s was not removed: %s", path, error)
+
+
 async def saved_document(entry: ProjectEntry) -> dict[str, Any]:
     """The whole file of a closed project; empty if it has none that can be read."""
 
