@@ -104,6 +104,9 @@ def test_no_key_ends_the_switch(switch, terminal, key):
     switch.hosts[0].send(frame(EVERYBODY, mac(0)))
     switch.settle()
     assert switch.process.poll() is None
+    # Nor its console: whatever the key has shown, the next line is answered.
+    os.write(terminal.descriptor, b"\rhelp\r")
+    assert "these commands" in terminal.wait_for("commands\r\nSW> ")
 
 
 def test_a_terminal_that_goes_away_ends_no_switch(switch, terminal):
@@ -128,3 +131,14 @@ def test_a_hub_has_its_ports_only(run, terminal):
     run("hub", stdin=terminal.program_side)
     terminal.wait_for("SW> ")
     assert [line[:12].strip() for line in terminal.type("help")] == ["show ports", "help"]
+
+
+def test_a_switch_whose_terminal_has_gone_away_still_limits_floods(run, terminal):
+    switch = run(ports=[{}, {}], stdin=terminal.program_side, flood_limit=1)
+    switch.call("listen")
+    os.close(terminal.descriptor)
+    terminal.descriptor = -1
+    host = switch.hosts[0]
+    host.send(*[frame(EVERYBODY, mac(0))] * 10)
+    assert switch.line()["event"] == "flood_limited"
+    assert switch.process.poll() is None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import termios
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from gns3server_ethernet.switch.bridge import Bridge
 from gns3server_ethernet.switch.learning import Switch
 from gns3server_ethernet.switch.loop import Lines, Loop
-from gns3server_ethernet.switch.wanted import ACCESS
+from gns3server_ethernet.switch.wanted import DOT1Q, QINQ
 
 LONGEST = 4096
 """Bytes of a command; a terminal hands over no longer lines."""
@@ -46,13 +48,19 @@ class Console:
         """
         flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         descriptor = os.open(terminal, flags)
+        attributes = termios.tcgetattr(descriptor)
+        # Ctrl-D is no end: many users may share the terminal, and it is not opened again.
+        attributes[6][termios.VEOF] = b"\0"
+        termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
         self._lines = Lines(loop, descriptor, take=self._take, ended=self._ended, longest=LONGEST)
         self._lines.write(self._prompt)
 
     def show(self, message: str) -> None:
         """Say what nobody has asked for: at the terminal, or where the program's output goes."""
         if self._lines is None:
-            print(message, flush=True)
+            # The disk may be full, and a terminal gone: that ends no switch.
+            with contextlib.suppress(OSError):
+                print(message, flush=True)
         else:
             self._lines.write(f"\n{message}\n".encode() + self._prompt)
 
@@ -126,14 +134,16 @@ class Console:
             [
                 (str(vlan), ", ".join(printable(port.name) for port in group))
                 for vlan, group in groupby(
-                    sorted((port for port in ports if port.type == ACCESS), key=vlan_of), vlan_of
+                    sorted((port for port in ports if port.type != DOT1Q), key=vlan_of), vlan_of
                 )
             ],
         )
         for port in ports:
-            if port.type != ACCESS:
-                has = "without a tag" if port.type == "dot1q" else "outside"
-                yield f"{printable(port.name)} ({port.type}) has all VLANs, {port.vlan} {has}."
+            if port.type == DOT1Q:
+                yield f"{printable(port.name)} (dot1q) has all VLANs, {port.vlan} without a tag."
+            elif port.type == QINQ:
+                tag = f"{port.vlan} of type {port.ethertype}"
+                yield f"{printable(port.name)} (qinq) gets the tag {tag} around its frames."
 
     def _flush(self) -> Iterator[str]:
         if isinstance(self._bridge, Switch):
