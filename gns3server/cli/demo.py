@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gns3server.cli.demo_ports import DemoPorts, claimed_ports
 from gns3server.cli.demo_steps import (
     ANSWER_SECONDS,
     PROMPT,
@@ -34,10 +35,6 @@ NAMES = ("vlans",)
 """The other demos."""
 
 PLUGINS = ("udp", "vpcs")
-CONSOLES = (5101, 5199)
-UDP = (20101, 20299)
-"""Ports that a server with the default settings does not give out."""
-
 CHOSEN = ("host", "port", "ssl", "certfile", "certkey", "record", "state_path")
 """Settings that the demo chooses itself."""
 
@@ -143,7 +140,9 @@ def run_demo(settings: Settings, name: str = "") -> int:
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     with tempfile.TemporaryDirectory(prefix="gns3server-demo-") as directory:
         try:
-            well, outcome = asyncio.run(_demo(name, in_directory(settings, directory)))
+            with claimed_ports() as ports:
+                own = in_directory(settings, directory, ports)
+                well, outcome = asyncio.run(_demo(name, own))
         except TimeoutError:
             print("\nThe demo has failed: a console did not answer in time.")
             return 1
@@ -170,7 +169,7 @@ async def _demo(name: str, settings: Settings) -> tuple[bool, str]:
     return replies == PINGS, f"{replies} of {PINGS} pings were answered"
 
 
-def in_directory(settings: Settings, directory: str) -> Settings:
+def in_directory(settings: Settings, directory: str, ports: DemoPorts) -> Settings:
     """The settings of a demo's server, which keeps everything in a directory."""
     server = replace(
         settings.server,
@@ -184,9 +183,9 @@ def in_directory(settings: Settings, directory: str) -> Settings:
         project_directory="",
         images_path=f"{directory}/images",
         state_path=f"{directory}/state",
-        console_start_port_range=CONSOLES[0],
-        console_end_port_range=CONSOLES[1],
-        udp_start_port_range=UDP[0],
-        udp_end_port_range=UDP[1],
+        console_start_port_range=ports.consoles[0],
+        console_end_port_range=ports.consoles[1],
+        udp_start_port_range=ports.udp[0],
+        udp_end_port_range=ports.udp[1],
     )
     return replace(settings, server=server)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 import signal
 import subprocess
@@ -18,14 +17,6 @@ REPLY = re.compile(r"icmp_seq=\d+ .*time=")
 REQUEST = re.compile(r"10\.0\.0\.1 > 10\.0\.0\.2 +echo request")
 
 
-@contextmanager
-def one_at_a_time():
-    """Wait for other demos of these tests: all of them use the same ports."""
-    with Path(__file__).open(encoding="utf-8") as this:
-        fcntl.flock(this, fcntl.LOCK_EX)
-        yield
-
-
 @pytest.fixture
 def demo(gns3_settings, tmp_path):
     """Runs the demo; everything that it has made is gone at its end."""
@@ -34,17 +25,14 @@ def demo(gns3_settings, tmp_path):
     def demo():
         temporary = tmp_path / "temporary"
         temporary.mkdir()
-        with (
-            one_at_a_time(),
-            subprocess.Popen(
-                [sys.executable, "-m", "gns3server", "demo", "vlans"],
-                env={**gns3_settings.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary)},
-                cwd=gns3_settings.home,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            ) as running,
-        ):
+        with subprocess.Popen(
+            [sys.executable, "-m", "gns3server", "demo", "vlans"],
+            env={**gns3_settings.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary)},
+            cwd=gns3_settings.home,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as running:
             yield running
         assert processes_of(gns3_settings.environ[TEST_VARIABLE]) == {}
         assert not [*Path(temporary).iterdir()]
