@@ -74,7 +74,11 @@ class LinkConformance(NodeSteps):
         hot, vm_id = self.is_hot(gns3_server), vm.rpartition("/")[2]
         assert (vm_id in answer.json["at_next_start"]) != hot, answer
         lport = self.local_port(gns3_server, vm, free[-1])
-        assert can_bind("UDP", lport) != hot
+        assert can_bind("UDP", lport) != hot, (
+            f"{self.node_type} declares hot_wiring, and has not bound UDP port {lport} of its link"
+            if hot
+            else f"{self.node_type} has bound UDP port {lport} of its link: declare hot_wiring"
+        )
         path = f"{project}/links/{answer.json['link_id']}"
         assert (await client.delete(path)).status in (204, 409)
         await self.check(gns3_server, vm, "started")
