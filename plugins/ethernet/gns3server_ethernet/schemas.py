@@ -7,12 +7,10 @@ from typing import Any
 from marshmallow import Schema, fields, post_load, validate
 
 from gns3server.plugin import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema, Text
-from gns3server_ethernet.switch.wanted import ACCESS, DOT1Q, QINQ, TAG_TYPE
+from gns3server_ethernet.switch.wanted import ACCESS, DOT1Q, QINQ, TAG_TYPES
 
 MOST_PORTS = 128
 USUAL_PORTS = 8
-ETHERTYPES = (TAG_TYPE, "0x88A8", "0x9100", "0x9200")
-"""The types of outer tags that switches use."""
 
 
 def number_field(most: int, **kwargs: Any) -> fields.Integer:
@@ -50,13 +48,14 @@ class SwitchPortSchema(HubPortSchema):
     """A port of a switch.
 
     ``access``: frames have no tag, and belong to ``vlan``. ``dot1q``: frames have the tags of their
-    VLANs; those of ``vlan`` have none. ``qinq``: frames have an outer tag, of ``ethertype`` and
-    ``vlan``, around that of their VLAN. ``ethertype`` means nothing for others.
+    VLANs; those of ``vlan`` have none. ``qinq``: frames are carried as they are, whatever tags they
+    have, and belong to ``vlan``; at dot1q ports they have a tag of ``ethertype`` and ``vlan``
+    around them. ``ethertype`` means nothing for others.
     """
 
     type = fields.String(validate=validate.OneOf([ACCESS, DOT1Q, QINQ]), load_default=ACCESS)
     vlan = fields.Integer(strict=True, validate=validate.Range(min=1, max=4094), load_default=1)
-    ethertype = fields.String(validate=validate.OneOf(["", *ETHERTYPES]), load_default="")
+    ethertype = fields.String(validate=validate.OneOf(["", *TAG_TYPES]), load_default="")
 
 
 class HubPortObjectSchema(Schema):

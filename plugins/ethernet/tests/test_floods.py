@@ -7,6 +7,19 @@ from typing import Any
 import pytest
 from ethernet_program import EVERYBODY, frame, mac
 from gns3server_ethernet.switch.flooding import BURST, CALM, REPEAT, FloodLimit
+from gns3server_ethernet.switch.port import Port
+from gns3server_ethernet.switch.vlan import MOVES_SECONDS, PLAIN, REST_SECONDS, Entry, Restless
+from gns3server_ethernet.switch.wanted import WantedPort
+
+
+def settled(*bridges):
+    """Wait until no frame goes round any more."""
+    before, now = None, bridges[0].call("counters")
+    while before != now:
+        for bridge in bridges:
+            # An answer is given after all that has come until then.
+            bridge.call("counters")
+        before, now = now, bridges[0].call("counters")
 
 
 @pytest.mark.parametrize("kind", ["switch", "hub"])
@@ -28,10 +41,51 @@ def test_a_loop_of_two_wires_is_limited_and_told(run, kind):
     assert (values["over"], values["limit"]) == (False, limit)
     assert set(values["ports"]) <= {0, 1, 2}
     assert values["dropped"] >= 1
+    # Frames to an address that has come back through the loop do not go round for ever.
+    other.hosts[0].send(frame(mac(0), mac(1)))
+    other.settle()
+    settled(one, other)
     # Both still do what they are for.
     one.hosts[0].send(frame(mac(7), mac(0)))
     assert len(other.call("counters")) == 3
     assert b"flooding is limited to 100 frames a second" in one.log()
+
+
+def test_an_address_whose_frames_come_back_through_a_loop_is_not_believed(run):
+    switch = run()
+    first, second, third = switch.hosts
+    for host in (first, second, third):
+        host.send(frame(EVERYBODY, mac(7)))
+        switch.received()
+    # A host may be moved, and be moved back.
+    assert switch.addresses() == [(1, mac(7).hex(":"), 2)]
+    first.send(frame(EVERYBODY, mac(7)))
+    switch.received()
+    assert switch.addresses() == []
+    first.send(frame(EVERYBODY, mac(7)))
+    second.send(frame(mac(7), second.mac))
+    assert [len(frames) for frames in switch.received()] == [1, 1, 2]
+    assert switch.addresses() == [(1, second.mac.hex(":"), 1)]
+    # Whoever forgets all addresses, since the loop is gone, need not wait.
+    switch.call("flush")
+    first.send(frame(EVERYBODY, mac(7)))
+    switch.settle()
+    assert switch.addresses() == [(1, mac(7).hex(":"), 0)]
+
+
+def test_an_address_that_stays_where_it_is_is_believed_again():
+    here, there = (Port(WantedPort(number, f"e{number}")) for number in (1, 2))
+    restless = Restless(here, 10.0)
+    assert not restless.rests(there, 14.0)
+    assert not restless.rests(there, 14.0 + REST_SECONDS - 0.5)
+    assert restless.rests(there, 14.0 + REST_SECONDS)
+
+
+def test_an_address_that_moves_now_and_then_is_believed():
+    ports = [Port(WantedPort(number, f"e{number}")) for number in (1, 2)]
+    entry = Entry(ports[0], PLAIN, 10.0)
+    times = [10.0 + (MOVES_SECONDS + 0.5) * number for number in range(100)]
+    assert all(entry.move(ports[n % 2], PLAIN, now) for n, now in enumerate(times))
 
 
 def test_frames_to_known_addresses_are_not_limited(run):

@@ -64,9 +64,10 @@ def test_a_priority_is_no_vlan(run):
 
 
 @pytest.mark.parametrize("vlan", [10, 20, 4095])
-def test_an_access_port_takes_no_tag(run, vlan):
+@pytest.mark.parametrize("ethertype", ["8100", "88A8"])
+def test_an_access_port_takes_no_tag(run, vlan, ethertype):
     switch = run(ports=[ACCESS_10, ACCESS_10, TRUNK])
-    switch.hosts[0].send(frame(EVERYBODY, mac(0), tag(vlan)))
+    switch.hosts[0].send(frame(EVERYBODY, mac(0), tag(vlan, ethertype)))
     assert switch.received() == [[], [], []]
     assert switch.counters(0)["wrong_vlan"] == 1
     assert switch.addresses() == []
@@ -79,33 +80,35 @@ def test_no_frame_is_in_vlan_4095(run):
     assert switch.counters(0)["wrong_vlan"] == 1
 
 
-def test_a_qinq_port_has_an_outer_tag_around_that_of_the_vlan(run):
-    switch = run(ports=[ACCESS_10, TRUNK, QINQ])
-    outer = tag(100, "88A8")
-    switch.hosts[0].send(frame(EVERYBODY, mac(0)))
-    switch.hosts[1].send(frame(EVERYBODY, mac(1)))
-    assert switch.received()[2] == [
-        frame(EVERYBODY, mac(0), outer, tag(10)),
-        frame(EVERYBODY, mac(1), outer, tag(1)),
-    ]
-    switch.hosts[2].send(frame(mac(0), mac(2), outer, tag(10)))
-    assert switch.received() == [[frame(mac(0), mac(2))], [], []]
+def test_frames_of_a_qinq_port_have_its_tag_around_them_at_trunks(run):
+    switch = run(ports=[QINQ, TRUNK, QINQ, {"type": "qinq", "vlan": 101, "ethertype": "0x88A8"}])
+    for tags in ((), (tag(10),), (tag(7, "88A8"), tag(10)), (tag(0),), (tag(4095),)):
+        switch.hosts[0].send(frame(EVERYBODY, mac(0), *tags))
+        outside = frame(EVERYBODY, mac(0), tag(100, "88A8"), *tags)
+        assert switch.received() == [[], [outside], [frame(EVERYBODY, mac(0), *tags)], []]
 
 
-@pytest.mark.parametrize(
-    "tags",
-    [
-        (),
-        (tag(10),),
-        (tag(100, "88A8"),),
-        (tag(101, "88A8"), tag(10)),
-        (tag(100), tag(10)),
-        (tag(100, "88A8"), tag(0)),
-        (tag(100, "88A8"), tag(4095)),
-    ],
-)
-def test_a_qinq_port_takes_nothing_else(run, tags):
-    switch = run(ports=[ACCESS_10, TRUNK, QINQ])
-    switch.hosts[2].send(frame(EVERYBODY, mac(2), *tags))
-    assert switch.received() == [[], [], []]
-    assert switch.counters(2)["wrong_vlan"] == 1
+@pytest.mark.parametrize("tags", [(), (tag(10),)])
+def test_the_tag_around_a_frame_is_taken_off_where_it_comes_out(run, tags):
+    switch = run(ports=[QINQ, TRUNK, ACCESS_10])
+    for ethertype in ("88A8", "8100"):
+        switch.hosts[1].send(frame(EVERYBODY, mac(1), tag(100, ethertype), *tags))
+        assert switch.received() == [[frame(EVERYBODY, mac(1), *tags)], [], []]
+    switch.hosts[0].send(frame(mac(1), mac(0), *tags))
+    assert switch.received() == [[], [frame(mac(1), mac(0), tag(100, "88A8"), *tags)], []]
+
+
+def test_trunks_carry_frames_with_two_tags_as_they_are(run):
+    switch = run(ports=[TRUNK, TRUNK, {}])
+    sent = frame(EVERYBODY, mac(0), tag(100, "88A8"), tag(10))
+    switch.hosts[0].send(sent)
+    assert switch.received() == [[], [sent], []]
+    assert switch.addresses() == [(100, mac(0).hex(":"), 0)]
+
+
+@pytest.mark.parametrize("size", [14, 17])
+def test_a_qinq_port_does_not_look_at_tags(run, size):
+    switch = run(ports=[QINQ, QINQ])
+    sent = frame(EVERYBODY, mac(0), tag(10))[:size]
+    switch.hosts[0].send(sent)
+    assert switch.received() == [[], [sent]]

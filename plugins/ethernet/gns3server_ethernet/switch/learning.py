@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import Any, NamedTuple
 
-from gns3server_ethernet.switch.bridge import HEADER, Bridge
+from gns3server_ethernet.switch.bridge import Bridge
 from gns3server_ethernet.switch.loop import Loop
 from gns3server_ethernet.switch.port import Port
 from gns3server_ethernet.switch.vlan import (
     ADDRESSES,
-    OUTER,
     PLAIN,
-    TAG,
+    TAGS,
     Entry,
+    Restless,
     Vlan,
     forms_in,
-    outer_tag,
     tag_number,
+    tag_of,
     without_tag,
 )
 from gns3server_ethernet.switch.wanted import ACCESS, QINQ, Wanted
@@ -69,9 +69,8 @@ class Switch(Bridge):
         failed = super().configure(wanted)
         self._ageing = wanted.ageing
         for port in self.ports.values():
-            qinq = port.wanted.type == QINQ
-            port.untagged = 0 if qinq else port.wanted.vlan
-            port.outer = outer_tag(port) if qinq else b""
+            port.untagged, port.tag = port.wanted.vlan, tag_of(port)
+            port.transparent = port.wanted.type == QINQ
         self._named = {port.untagged for port in self.ports.values()}
         self._elsewhere = forms_in(0, self.ports.values())
         same = {
@@ -103,12 +102,13 @@ class Switch(Bridge):
         """Forget all addresses."""
         for vlan in self.vlans.values():
             vlan.table.clear()
+            vlan.restless.clear()
         self._addresses = 0
 
     def take(self, port: Port, frame: bytes, now: float) -> None:
         """Forward a frame that came in by a port."""
         number, plain, tagged = port.untagged, frame, b""
-        if not number or frame[12:14] == TAG:
+        if frame[12:14] in TAGS and not port.transparent:
             number, plain, tagged = self._read_tag(port, frame)
             if not number:
                 return
@@ -124,28 +124,20 @@ class Switch(Bridge):
             self._flood(port, vlan, plain, tagged, now)
         elif entry.port is not port:
             # Who is at the port that the frame came in by has it already.
-            self._send(entry.port, entry.form, vlan, plain, tagged)
+            self._send(entry.port, entry.form, port.tag, plain, tagged)
 
     def _read_tag(self, port: Port, frame: bytes) -> tuple[int, bytes, bytes]:
         """The VLAN of a frame, 0 if the port does not take it, and the form that it has."""
         refused = (0, b"", b"")
-        if port.outer:
-            if len(frame) < SHORTEST_TAGGED or frame[ADDRESSES : ADDRESSES + 4] != port.outer:
-                port.wrong_vlan += 1
-                return refused
-            frame = without_tag(frame)
-            if frame[ADDRESSES:HEADER] != TAG:
-                port.wrong_vlan += 1
-                return refused
         if len(frame) < SHORTEST_TAGGED:
             port.malformed += 1
             return refused
         number = tag_number(frame)
-        if number == 0 and port.untagged:
+        if number == 0:
             # It has a priority, and no VLAN.
             return port.untagged, without_tag(frame), b""
         # 4095 is reserved (IEEE 802.1Q), and an access port takes no tags.
-        if number in (0, 4095) or port.wanted.type == ACCESS:
+        if number == 4095 or port.wanted.type == ACCESS:
             port.wrong_vlan += 1
             return refused
         return number, b"", frame
@@ -157,44 +149,60 @@ class Switch(Bridge):
             return
         for other, form in vlan.forms.items():
             if other is not port and other.socket is not None:
-                self._send(other, form, vlan, plain, tagged)
+                self._send(other, form, port.tag, plain, tagged)
 
-    def _send(self, port: Port, form: int, vlan: Vlan, plain: bytes, tagged: bytes) -> None:
+    def _send(self, port: Port, form: int, tag: bytes, plain: bytes, tagged: bytes) -> None:
         """Send a frame out of a port, in the form that it has there.
 
+        :param tag: what makes it tagged, if it came without a tag.
         :param plain: without a tag; empty if it came with one.
         :param tagged: with its tag; empty if it came without.
         """
         if form == PLAIN:
             self.send(port, plain or without_tag(tagged))
-            return
-        if not tagged:
-            tagged = plain[:ADDRESSES] + vlan.tag + plain[ADDRESSES:]
-        if form == OUTER:
-            tagged = tagged[:ADDRESSES] + port.outer + tagged[ADDRESSES:]
-        self.send(port, tagged)
+        else:
+            self.send(port, tagged or plain[:ADDRESSES] + tag + plain[ADDRESSES:])
 
     def _learn(self, vlan: Vlan, source: bytes, port: Port, now: float) -> None:
+        """Note an address that was not at this port before.
+
+        One that moves to and fro has sent something that comes back through a loop of wires. To
+        believe it would have frames to it go round for ever. So they are flooded, which is limited.
+        """
         entry = vlan.table.get(source)
-        if entry is None:
+        if entry is not None:
+            if not entry.move(port, vlan.forms[port], now):
+                del vlan.table[source]
+                vlan.restless[source] = Restless(port, now)
+            return
+        restless = vlan.restless.get(source)
+        if restless is not None:
+            if not restless.rests(port, now):
+                return
+            del vlan.restless[source]
+            self._addresses -= 1
+        if self._addresses >= MOST_ADDRESSES:
+            self._sweep(now)
             if self._addresses >= MOST_ADDRESSES:
-                self._sweep(now)
-                if self._addresses >= MOST_ADDRESSES:
-                    return
-            vlan.table[source] = Entry(port, vlan.forms[port], now)
-            self._addresses += 1
-        else:
-            entry.port, entry.form, entry.seen = port, vlan.forms[port], now
+                return
+        vlan.table[source] = Entry(port, vlan.forms[port], now)
+        self._addresses += 1
 
     def _sweep(self, now: float) -> None:
         """Forget the addresses that are out of date."""
         if now - self._swept < SWEEP:
             return
-        self._swept = now
+        self._swept, self._addresses = now, 0
         for vlan in self.vlans.values():
-            for mac in [m for m, entry in vlan.table.items() if now - entry.seen > self._ageing]:
-                del vlan.table[mac]
-                self._addresses -= 1
+            vlan.table = {
+                mac: entry for mac, entry in vlan.table.items() if now - entry.seen <= self._ageing
+            }
+            vlan.restless = {
+                mac: restless
+                for mac, restless in vlan.restless.items()
+                if now - restless.moved <= self._ageing
+            }
+            self._addresses += len(vlan.table) + len(vlan.restless)
 
     def _vlan(self, number: int) -> Vlan:
         """A VLAN that a frame belongs to; it is made when there is none."""
@@ -202,5 +210,5 @@ class Switch(Bridge):
         if vlan is None:
             named = number in self._named
             forms = forms_in(number, self.ports.values()) if named else self._elsewhere
-            vlan = self.vlans[number] = Vlan(number, forms)
+            vlan = self.vlans[number] = Vlan(forms)
         return vlan

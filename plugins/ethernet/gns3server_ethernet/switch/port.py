@@ -30,7 +30,6 @@ class Port:
     __slots__ = (
         "limited",
         "malformed",
-        "outer",
         "receive",
         "received_bytes",
         "received_frames",
@@ -38,6 +37,8 @@ class Port:
         "sent_bytes",
         "sent_frames",
         "socket",
+        "tag",
+        "transparent",
         "unsent",
         "untagged",
         "wanted",
@@ -52,9 +53,11 @@ class Port:
         self.receive: Callable[[int], bytes] = not_plugged_in
         self.send: Callable[[bytes], object] = not_plugged_in
         self.untagged = 0
-        """The VLAN that frames without a tag belong to; 0 if the port takes none."""
-        self.outer = b""
-        """The outer tag of all frames on its wire."""
+        """The VLAN that frames without a tag belong to."""
+        self.tag = b""
+        """The tag of that VLAN, for what came in by this port."""
+        self.transparent = False
+        """Whether tags mean nothing there."""
         self.received_frames = self.received_bytes = 0
         self.sent_frames = self.sent_bytes = 0
         self.malformed = 0

@@ -11,13 +11,17 @@ ACCESS, DOT1Q, QINQ = "access", "dot1q", "qinq"
 TAG_TYPE = "0x8100"
 """The Ethernet type of a VLAN tag (IEEE 802.1Q)."""
 
+TAG_TYPES = (TAG_TYPE, "0x88A8", "0x9100", "0x9200")
+"""The types of the tags that switches put around those of others."""
+
 
 class WantedPort(NamedTuple):
     """A port.
 
     :param type: ``access``: frames have no tag, and belong to ``vlan``. ``dot1q``: frames have the
-        tags of their VLANs, those of ``vlan`` have none. ``qinq``: frames have an outer tag of
-        ``ethertype`` and ``vlan`` as well, around what a dot1q port would send.
+        tags of their VLANs, those of ``vlan`` have none. ``qinq``: frames are carried as they are,
+        with whatever tags they have, and belong to ``vlan``; dot1q ports have a tag of
+        ``ethertype`` and ``vlan`` around them.
     """
 
     number: int
