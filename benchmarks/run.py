@@ -16,6 +16,7 @@ from typing import Any
 
 from labbench import (
     adopting,
+    busy_consoles,
     clients,
     durability,
     events,
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "relays": relays.relays,
     "forwarding": forwarding.forwarding,
     "consoles": terminals.consoles,
+    "busy": busy_consoles.busy,
     "clients": clients.clients,
 }
 
