@@ -65,7 +65,7 @@ from gns3server.projects.snapshot_view import SnapshotView
 from gns3server.projects.snapshots import Snapshots
 from gns3server.running import network, tools
 from gns3server.running.console import Console, Farewell, TerminalInput
-from gns3server.running.control import HelperClient, HelperFailed
+from gns3server.running.helper_client import HelperClient, HelperFailed
 from gns3server.running.machine import FileStamp, Machine
 from gns3server.running.spec import LaunchSpec, Port
 from gns3server.running.tools import ToolFailed, ToolResult

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from gns3server.links.panel import pcap
-from gns3server.running.control import HelperClient
+from gns3server.running.helper_client import HelperClient
 from labbench.box import Box, free_ports
 from labbench.report import Aim, Figure
 from labbench.servers import HERE

@@ -11,7 +11,7 @@ from gns3server.consoles.served import Served
 from gns3server.consoles.stream import ConsoleStream
 from gns3server.errors import Conflict, LabError
 from gns3server.running.console import ConsolePlace
-from gns3server.running.control import HelperFailed
+from gns3server.running.helper_client import HelperFailed
 from gns3server.running.runs import LaunchFailed
 from gns3server.running.spec import LaunchSpec
 from gns3server.storage.rows import RunRow

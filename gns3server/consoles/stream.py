@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from gns3server.consoles import frames
-from gns3server.running.control import HelperClient
+from gns3server.running.helper_client import HelperClient
 
 KIND = "consoles"
 READ_BYTES = 65536

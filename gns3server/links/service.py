@@ -10,7 +10,7 @@ from typing import Any
 
 from gns3server.errors import Conflict, LabError
 from gns3server.nodes.project_base import ProjectBase
-from gns3server.running.control import HelperClient, HelperFailed
+from gns3server.running.helper_client import HelperClient, HelperFailed
 from gns3server.storage.change import ProjectChange
 from gns3server.storage.rows import RunRow
 from gns3server.supervision.helper import HelperKind, SupervisedHelper

@@ -16,7 +16,7 @@ import termios
 from collections.abc import Sequence
 
 from gns3server.running.console import ConsolePlace
-from gns3server.running.control import CALL_SECONDS
+from gns3server.running.helper_client import CALL_SECONDS
 from gns3server.running.runs import LaunchFailed
 
 COLUMNS, ROWS = 80, 24

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gns3server.errors import LabError, Unavailable
-from gns3server.running.control import HelperClient, HelperFailed
+from gns3server.running.helper_client import HelperClient, HelperFailed
 from gns3server.running.runtime import runtime_directory
 from gns3server.running.spec import LaunchSpec
 from gns3server.storage.change import ProjectChange

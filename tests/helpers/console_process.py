@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from waiting import until
 
-from gns3server.running.control import HelperClient
+from gns3server.running.helper_client import HelperClient
 
 LIMIT = 30.0
 

@@ -14,7 +14,7 @@ from typing import Any
 from pcap_files import HEADER, Record, read
 from waiting import until
 
-from gns3server.running.control import HelperClient
+from gns3server.running.helper_client import HelperClient
 
 LIMIT = 30.0
 

@@ -15,7 +15,7 @@ from waiting import until
 
 from gns3server.consoles import telnet
 from gns3server.consoles.stream import ConsoleStream
-from gns3server.running.control import HelperFailed
+from gns3server.running.helper_client import HelperFailed
 
 IAC, SB, SE, DO, DONT, WILL, WONT, NAWS = 255, 250, 240, 253, 254, 251, 252, 31
 

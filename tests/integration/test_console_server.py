@@ -14,7 +14,7 @@ import pytest
 from console_process import console_process
 from waiting import until
 
-from gns3server.running.control import HelperFailed
+from gns3server.running.helper_client import HelperFailed
 
 SHELL = ("sh", "-c", "PS1='$ ' exec sh -i")
 

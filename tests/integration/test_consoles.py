@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from api_calls import new_project
 
-from gns3server.running.control import HelperClient
+from gns3server.running.helper_client import HelperClient
 from gns3server.testing import ConsoleClient
 from gns3server.testing.leftovers import TEST_VARIABLE, helpers_of
 

@@ -16,7 +16,7 @@ from pcap_files import frames_of, read_file
 from waiting import until
 
 from gns3server.links.panel.impairments import generator_for, make_impairment
-from gns3server.running.control import HelperFailed
+from gns3server.running.helper_client import HelperFailed
 from gns3server.testing.port_blocks import claimed_ports
 
 

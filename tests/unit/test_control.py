@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from waiting import settled, until
 
-from gns3server.running import control
-from gns3server.running.control import Caller, ControlServer, HelperClient, HelperFailed, Takeover
+from gns3server.running import control, helper_client
+from gns3server.running.control import Caller, ControlServer, Takeover
+from gns3server.running.helper_client import HelperClient, HelperFailed
 
 Connect = Callable[[], Awaitable[HelperClient]]
 
@@ -215,7 +216,7 @@ async def test_listener_that_does_not_read_is_dropped_and_delays_nobody(
 async def test_one_that_does_not_answer_is_given_up(
     helper: Helper, client: HelperClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "CALL_SECONDS", 0.01)
+    monkeypatch.setattr(helper_client, "CALL_SECONDS", 0.01)
     with pytest.raises(HelperFailed, match="has not answered within"):
         await client.call("wait", {})
     monkeypatch.undo()
