@@ -13,7 +13,7 @@ import uuid
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from itertools import starmap
 from pathlib import Path
 
@@ -29,6 +29,10 @@ from gns3server.testing.server_process import variables
 GROUP = "gns3server.plugins"
 TOY_DISTRIBUTION = "gns3server-toy"
 TOYS = Path(__file__).parent / "toys"
+
+
+INSTALLED = ",".join(point.name for point in entry_points(group=GROUP))
+"""The plugins that happen to be installed: the core's tests are to be the same without them."""
 
 
 def write_metadata(site: Path, name: str, version: str, more: str = "") -> Path:
@@ -71,6 +75,12 @@ def pytest_configure():
     from gns3server.running.launching import catch_ignored_signals
 
     catch_ignored_signals()
+
+
+@pytest.fixture
+def installed():
+    """The names of the plugins that are installed, as the setting ``disabled_plugins`` has them."""
+    return INSTALLED
 
 
 @pytest.fixture
@@ -189,7 +199,9 @@ def raw(server) -> RawClient:
 @pytest.fixture
 def environ(gns3_settings):
     """An environment in which the program shares nothing with any other."""
-    server = replace(gns3_settings.server, local=False, strict_plugins=False)
+    server = replace(
+        gns3_settings.server, local=False, strict_plugins=False, disabled_plugins=INSTALLED
+    )
     return {**gns3_settings.environ, "PYTHONPATH": "", **variables(server)}
 
 

@@ -157,11 +157,16 @@ def toys_at(install_plugins, tmp_path):
 
 
 @pytest.fixture
-def toy_process(gns3_process, toys_at):
+def toy_process(gns3_process, toys_at, installed):
     """Makes servers that are processes of their own, as ``gns3_process`` does, with toys that
-    keep files. Not strict: they fail an installed plugin that has their types.
+    keep files, and no other plugin.
     """
-    return partial(gns3_process, environ={"PYTHONPATH": str(toys_at)}, strict_plugins=False)
+    return partial(
+        gns3_process,
+        environ={"PYTHONPATH": str(toys_at)},
+        strict_plugins=False,
+        disabled_plugins=installed,
+    )
 
 
 @pytest.fixture
@@ -173,7 +178,7 @@ def serving(gns3_serving, make_entry_point):
 
 
 @pytest.fixture
-def serve(gns3_process, install_plugins, tmp_path):
+def serve(gns3_process, install_plugins, installed, tmp_path):
     """Starts servers with the toy emulator, one after the other on the same directories, that
     are processes of their own.
 
@@ -187,8 +192,8 @@ def serve(gns3_process, install_plugins, tmp_path):
         more = {"more": "one_more"} if plugin else {}
         found_at = install_plugins(site, toy="toy_emulator", **more)
         (site / "one_more.py").write_text(plugin)
-        # Not strict: toys fail an installed plugin that has their types.
         options.setdefault("strict_plugins", False)
+        options.setdefault("disabled_plugins", installed)
         return gns3_process(*args, environ={"PYTHONPATH": found_at, **(environ or {})}, **options)
 
     return serve
