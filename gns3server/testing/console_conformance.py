@@ -166,10 +166,12 @@ class ConsoleConformance(NodeSteps):
         if not self.is_process(server) or not self.declared(server).console:
             does_not_apply("the server serves no console of its nodes")
         self.vm = await self.ready(server, await self.project(server))
-        # What is always on has been started before it was wired.
-        await self.act(server, self.vm, "reload", "started")
         node = self.node(server, self.vm)
         assert isinstance(node, ProcessNode)
-        if node.run is None or node.run.spec.console is None:
+        async with node.project.enter(node.id):
+            # What is always on runs already.
+            spec = node.run.spec if node.run else await node.launch_spec()
+        if getattr(spec, "console", None) is None:
             does_not_apply("its nodes serve their consoles by themselves")
-        return node.run.spec.console.port
+        await self.act(server, self.vm, "reload", "started")
+        return int(node.console)
