@@ -120,6 +120,10 @@ class ProjectBase(ABC):
         """Queue for the project and, if any are named, for some of its nodes: all in one step."""
 
     @abstractmethod
+    def hold_new(self, node_id: str) -> LockRequest:
+        """Hold a node that was taken in this moment; the caller has a place in the project."""
+
+    @abstractmethod
     def note_wire(
         self,
         change: ProjectChange,

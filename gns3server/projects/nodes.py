@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -24,6 +25,9 @@ from gns3server.ports import Holder, Use
 from gns3server.projects.layout import Layout
 from gns3server.storage.change import ProjectChange
 from gns3server.storage.rows import NodeRow, Owner
+
+Joined = Callable[[ProjectChange, str], None]
+"""Adds to the change that stores a node, whose id it is given."""
 
 
 def nothing_else(_change: ProjectChange, _node_id: str) -> None:
@@ -134,9 +138,9 @@ class ProjectNodes:
         node_type: NodeType,
         values: Mapping[str, Any],
         layout: Mapping[str, Any] = MappingProxyType({}),
-        join: Callable[[ProjectChange, str], None] = nothing_else,
+        join: Joined = nothing_else,
     ) -> Node:
-        """Create a node from a validated body.
+        """Create a node from a validated body. The caller holds its id, if the body names one.
 
         :param layout: where it is drawn, checked.
         :param join: given the change and the id of the node, adds to what is stored.
@@ -146,20 +150,34 @@ class ProjectNodes:
         node_id = await self._id_of(node_type, values)
         self._claim_id(node_id)
         number: int | None = None
-        try:
-            number = self._take_number(node_type)
-            node = await self._make(node_type, node_id, number, values)
-            await self._store(node, values, layout, join)
-        except BaseException:
-            if node_id in self._nodes:
-                # It was made and told, but one of its files is not in place.
+        with ExitStack() as held:
+            try:
+                number = self._take_number(node_type)
+                node = await self._make(node_type, node_id, number, values)
+                await self._store(node, values, layout, self._joined(join, values, held))
+            except BaseException:
+                if node_id in self._nodes:
+                    # It was made and told, but one of its files is not in place.
+                    raise
+                del self._shared.node_ids[node_id]
+                self._give_number_back(node_type, number)
+                self._project.machine.ports.tcp.release_where(self._project.id, node_id=node_id)
                 raise
-            del self._shared.node_ids[node_id]
-            self._give_number_back(node_type, number)
-            self._project.machine.ports.tcp.release_where(self._project.id, node_id=node_id)
-            raise
-        await lifecycle.finish_creation(node)
+            await lifecycle.finish_creation(node)
         return node
+
+    def _joined(self, join: Joined, values: Mapping[str, Any], held: ExitStack) -> Joined:
+        """What is added to the change, and that a node with a new id is held as soon as it is seen.
+
+        Otherwise it could be deleted before it is up, and would run all the same.
+        """
+
+        def add(change: ProjectChange, node_id: str) -> None:
+            join(change, node_id)
+            if not isinstance(values.get("id"), str):
+                change.then(lambda: held.callback(self._project.hold_new(node_id).leave))
+
+        return add
 
     async def _id_of(self, node_type: NodeType, values: Mapping[str, Any]) -> str:
         """The id a new node gets; for an integer id, its files are moved along (4.4)."""
@@ -220,7 +238,7 @@ class ProjectNodes:
         node: Node,
         values: Mapping[str, Any],
         layout: Mapping[str, Any],
-        join: Callable[[ProjectChange, str], None],
+        join: Joined,
     ) -> None:
         prepared = await node.calls.run("prepare", values, expect=Change)
         node.properties.update(prepared.properties)

@@ -101,6 +101,13 @@ class Project(ProjectBase):
         keys = None if exclusive or creating else node_ids
         return LockRequest(self._lock, exclusive=exclusive, inner=self._node_locks, keys=keys)
 
+    def hold_new(self, node_id: str) -> LockRequest:
+        """Hold a node that was taken in this moment; the caller has a place in the project.
+
+        Nobody can have asked for it before, so the turn has come already.
+        """
+        return LockRequest(FairLock(), inner=self._node_locks, keys=(node_id,))
+
     @asynccontextmanager
     async def turn(self, what: str, *node_ids: str) -> AsyncIterator[None]:
         """Hold some nodes for the block, besides what the calling code already holds.

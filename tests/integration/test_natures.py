@@ -367,6 +367,23 @@ async def test_what_is_always_on_is_never_seen_stopped(client, project, kind):
         assert await told(events, 1 + len(words)) == [*words, "deleted"]
 
 
+@pytest.mark.parametrize("named", [False, True])
+async def test_what_is_deleted_as_soon_as_it_is_told_of_leaves_nothing(
+    server, client, project, named
+):
+    body = {"name": "beacon", **({"vm_id": ID} if named else {})}
+    async with client.listen(f"{project}/notifications") as events:
+        making = asyncio.create_task(client.post(f"{project}/beacon/vms", body))
+        while (event := await anext(events))["action"] != "vm.created":
+            pass
+        # It is not up yet.
+        beacon = f"{project}/beacon/vms/{event['event']['vm_id']}"
+        assert (await client.delete(beacon)).status == 204
+    assert server.processes() == {}
+    assert (await making).status == 201
+    assert (await client.get(f"{project}/beacon/vms")).json == []
+
+
 async def test_what_is_always_on_runs_from_its_creation_to_the_close(server, client, project):
     beacon = await make(client, "beacon", project)
     (pid,) = server.processes()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from contextlib import closing
+from typing import Any
 
 import pytest
 from ethernet_lab import Lab, port, received, settled
@@ -265,6 +266,34 @@ async def test_the_console_answers_whoever_connects(lab, kind):
     ):
         assert "Ethernet7" in await one.run("show ports")
         assert "these commands" in await other.run("help")
+
+
+async def test_another_console_is_used_from_the_next_start_on(lab):
+    switch = await lab.bridge(name="Core")
+    console = (await switch.get())["console"]
+    assert (await switch.update(console=console + 1)).json["console"] == console + 1
+    async with ConsoleClient.open(console, prompt="Core> ") as user:
+        assert "these commands" in await user.run("help")
+    assert (await lab.client.post(f"{switch.path}/reload")).status == 204
+    async with ConsoleClient.open(console + 1, prompt="Core> ") as user:
+        assert "these commands" in await user.run("help")
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", console)
+
+
+async def test_many_switches_are_deleted_while_they_start(lab):
+    many = 20
+    async with lab.client.listen(f"{lab.project}/notifications") as told:
+        making = [asyncio.create_task(lab.create("ethernet_switch")) for _ in range(many)]
+        deleting: list[asyncio.Task[Any]] = []
+        while len(deleting) < many:
+            event = await anext(told)
+            if event["action"] == "vm.created":
+                path = f"{lab.project}/ethernet_switch/vms/{event['event']['vm_id']}"
+                deleting.append(asyncio.create_task(lab.client.delete(path)))
+        assert {answer.status for answer in await asyncio.gather(*deleting)} == {204}
+    assert {answer.status for answer in await asyncio.gather(*making)} == {201}
+    assert lab.server.processes() == {}
 
 
 async def test_many_changes_at_once_leave_the_switch_as_the_last_has_it(lab):
