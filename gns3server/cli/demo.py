@@ -46,7 +46,8 @@ CAPTURE = "ping.pcap"
 NEXT = """
 What to try next: start a server that stays, with "gns3server". Its page http://127.0.0.1:8000 leads
 to the manual, where "The session" builds this lab by hand, and "Links" delays the pings and shows
-them live in Wireshark. Or see a switch with VLANs: "gns3server demo vlans"."""
+them live in Wireshark. Or see a switch with VLANs: "gns3server demo vlans". Desktop clients of the
+2.2 series draw such labs: start "gns3server --port 3080", and connect them to that port."""
 
 PINGS = 5
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from v2_client import SWITCH, VPCS
@@ -22,7 +23,7 @@ class Canvas:
 
     def __init__(self, stream):
         self.stream = stream
-        self.shown = {kind: {} for kind in KINDS}
+        self.shown: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 
     def load(self, kind, objects):
         """Show what a list holds."""
@@ -75,8 +76,7 @@ class Desktop:
     async def begin(self):
         """Start the client."""
         for _ in range(2):
-            version = await self.client.get("/version")
-        assert version["version"] == "2.2.49"
+            assert (await self.client.get("/version"))["version"] == "2.2.49"
         for path in ("templates", "computes", "projects", "appliances", "symbols"):
             await self.client.get(f"/{path}")
 
