@@ -11,7 +11,7 @@ from gns3server.calls import on_behalf_of
 from gns3server.errors import Conflict
 from gns3server.events import EventBus
 from gns3server.nodes.store import KEY_LENGTH, VALUE_BYTES, Store
-from gns3server.storage.change import MOST_KEYS
+from gns3server.storage.row_changes import MOST_KEYS
 from gns3server.storage.rows import NodeRow, Owner
 from gns3server.storage.stores import ProjectStore, ServerStore
 
