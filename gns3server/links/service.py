@@ -111,6 +111,10 @@ class LinkPanel:
         """Have a change store that the project's directory has another path."""
         self._helper.move(change, source, target)
 
+    def be_moved(self, source: Path, target: Path) -> None:
+        """Take note that the project's directory has another path."""
+        self._helper.be_moved(source, target)
+
     async def follow(self, link_id: str) -> AsyncGenerator[bytes, None]:
         """The capture of a link as a pcap stream: its header, the last seconds, what comes.
 

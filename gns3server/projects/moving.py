@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from gns3server.errors import Conflict, FilesFailed
@@ -16,6 +17,7 @@ from gns3server.storage.database import DatabaseThread
 from gns3server.storage.file_check import DatabaseError
 from gns3server.storage.rows import ProjectPlace
 from gns3server.storage.stores import PROJECT_FILE, ProjectStore
+from gns3server.supervision.supervised_run import SupervisedRun
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +46,8 @@ async def move_project(
         try:
             async with records.change() as change:
                 change.save_project(project.id, name, temporary)
-                for node in project.members:
-                    if isinstance(node, ProcessNode) and node.run is not None:
-                        node.run.move(change, old.path, new.path)
+                for run in _runs(project):
+                    run.move(change, old.path, new.path)
                 project.wires.move(change, old.path, new.path)
             await places.save(new)
         except BaseException:
@@ -67,10 +68,20 @@ async def move_project(
             ) from error
         raise
     project.be_in(new.path, new.given)
+    for run in _runs(project):
+        run.be_moved(old.path, new.path)
+    project.wires.be_moved(old.path, new.path)
     project.name, project.temporary = name, temporary
     await project.records.switch_to(records)
     await project.wires.catch_up()
     await asyncio.to_thread(_clear_up, relocation, old if was_temporary else None)
+
+
+def _runs(project: Project) -> Iterator[SupervisedRun]:
+    """What runs for the nodes of a project."""
+    for node in project.members:
+        if isinstance(node, ProcessNode) and node.run is not None:
+            yield node.run
 
 
 async def _arrive(

@@ -169,6 +169,11 @@ class SupervisedHelper:
         if self._living is not None:
             self._living.run.move(change, source, target)
 
+    def be_moved(self, source: Path, target: Path) -> None:
+        """Take note that the directory that it works in has another path."""
+        if self._living is not None:
+            self._living.run.be_moved(source, target)
+
     async def close(self) -> None:
         """End it if it has nothing to do; otherwise leave it to the next server."""
         if self._idle():

@@ -10,7 +10,6 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from gns3server.errors import Conflict, advice
@@ -161,15 +160,18 @@ class SupervisedRun:
             _ = self._place.own(self._run.stop())
 
     def move(self, change: ProjectChange, source: Path, target: Path) -> None:
-        """Have a change store that its directory has another path."""
+        """Have a change of the records at another path store that its directory is there.
+
+        It takes note by :meth:`be_moved`, once those are the records that count.
+        """
         spec = self.spec.moved(source, target)
         change.save_run(RunRow(id=self.id, owner=self.owner, spec=spec, processes=self.processes))
-        change.then(partial(self._be_moved, spec))
 
-    def _be_moved(self, spec: LaunchSpec) -> None:
-        self.spec = spec
-        if spec.console is not None:
-            self._place.consoles.move_console(self.id, spec)
+    def be_moved(self, source: Path, target: Path) -> None:
+        """Take note that its directory has another path."""
+        self.spec = self.spec.moved(source, target)
+        if self.spec.console is not None:
+            self._place.consoles.move_console(self.id, self.spec)
 
     @asynccontextmanager
     async def rebinding(self, ports: Collection[Port]) -> AsyncIterator[None]:

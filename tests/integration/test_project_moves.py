@@ -22,6 +22,12 @@ def content(path: Path) -> dict[str, bytes | None]:
     }
 
 
+def directories(lab) -> list[str]:
+    """Where the server takes all that runs for the project to be."""
+    runs = [node.run for node in lab.projects.get(ID).members]
+    return [run.spec.cwd for run in runs if run is not None]
+
+
 @pytest.fixture
 async def old(client, build, tmp_path):
     """The directory of a project with files and a running node."""
@@ -78,6 +84,7 @@ async def test_a_move_that_fails_changes_nothing(
         (await client.get(f"{PROJECT}/toy/vms")).json,
         server.processes(),
         content(old),
+        directories(lab),
     )
     around = content(tmp_path)
     body = {"path": str(tmp_path / where), "name": "moved", "temporary": True}
@@ -90,6 +97,7 @@ async def test_a_move_that_fails_changes_nothing(
         (await client.get(f"{PROJECT}/toy/vms")).json,
         server.processes(),
         content(old),
+        directories(lab),
     )
     assert after == before
     assert {name: data for name, data in content(tmp_path).items() if "project.db" not in name} == {
