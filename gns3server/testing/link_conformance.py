@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 from gns3server.ports import can_bind
@@ -13,6 +13,15 @@ if TYPE_CHECKING:
 
 FRAME = b"\xff" * 6 + b"\x02" + b"\0" * 5 + b"\x88\xb5" + b"conformance" * 5
 """An Ethernet frame to all, of a type that is kept for experiments: nobody answers it."""
+
+SEND = """
+import socket, sys
+host, local, remote, frame = sys.argv[1:]
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
+    wire.bind((host, int(local)))
+    wire.sendto(bytes.fromhex(frame), (host, int(remote)))
+"""
+"""A program that sends a frame from one UDP port to another."""
 
 
 class LinkConformance(NodeSteps):
@@ -100,7 +109,7 @@ class LinkConformance(NodeSteps):
         assert started.status == 201, started
         file = f"{project}/files/{started.json['capture']['file']}"
         if not self.declared(gns3_server).always_on:
-            self.send(gns3_server, other)
+            await self.send(gns3_server, other)
             while FRAME not in (await client.get(file)).body:
                 await self.check(gns3_server, vm, "started")
         assert (await client.delete(capture)).status == 204
@@ -158,11 +167,14 @@ class LinkConformance(NodeSteps):
         assert port is not None
         return port
 
-    def send(self, server: LabServer, vm: str) -> None:
-        """Send :data:`FRAME` as a stopped node would through the link at its first port."""
-        nio = self.node(server, vm).nios[0, 0]
+    async def send(self, server: LabServer, vm: str) -> None:
+        """Send :data:`FRAME` as a stopped node would through the link at its first port.
+
+        From the machine of the node: the link panel takes frames from that alone.
+        """
+        nio, machine = self.node(server, vm).nios[0, 0], server.running.server.machine
         tunnel = server.running.server.registry.nio_types[nio.type].tunnel_of(nio)
         assert tunnel is not None
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
-            wire.bind((tunnel.host, tunnel.local))
-            wire.sendto(FRAME, (tunnel.host, tunnel.remote))
+        values = tunnel.host, str(tunnel.local), str(tunnel.remote), FRAME.hex()
+        sent = await machine.run_tool([sys.executable, "-c", SEND, *values])
+        assert sent.code == 0, sent.output
