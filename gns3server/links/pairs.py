@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 
 from gns3server.links.link import LinkEnd, LinkView
@@ -19,18 +19,27 @@ class Pairs:
     """The tunnels that the NIOs of a project are ends of, and the pairs among them.
 
     A tunnel counts as soon as a change that brings it is being made, so that of two changes at the
-    same time one sees the other; it is taken back if the change fails.
+    same time one sees the other; it is taken back if the change fails. The other change has then
+    told of a pair that is none, which is put right.
 
     :param project_id: the project.
     :param address: the address of the machine that its nodes run on.
+    :param told_falsely: called with a pair that was told to have come, and never was there.
     """
 
-    def __init__(self, project_id: str, address: str) -> None:
+    def __init__(
+        self, project_id: str, address: str, *, told_falsely: Callable[[LinkView], None]
+    ) -> None:
         self._project_id = project_id
         self._address = address
         self._tunnels: dict[tuple[int, int], dict[LinkEnd, None]] = {}
         self._pairs: dict[tuple[int, int], LinkView] = {}
         self._by_id: dict[str, LinkView] = {}
+        self._told_falsely = told_falsely
+        self._told: set[str] = set()
+        """The pairs that a change has told of, by id."""
+        self._taken_back: set[str] = set()
+        """Those that a change is about to tell of, and that will not be there."""
 
     def __iter__(self) -> Iterator[LinkView]:
         """All pairs, in the order in which they came."""
@@ -74,11 +83,41 @@ class Pairs:
             change.undo(partial(self.add, end, old))
         if new is not None:
             self.add(end, new)
-            change.undo(partial(self._remove, end, new))
         after = {pair.id: pair for ports in changed if (pair := self._pairs.get(ports))}
         gone = [pair for pair_id, pair in before.items() if pair_id not in after]
         made = [pair for pair_id, pair in after.items() if pair_id not in before]
+        for pair in gone:
+            change.then(partial(self._told.discard, pair.id))
+        for pair in made:
+            change.then(partial(self._is_told, pair))
+            change.undo(partial(self._taken_back.discard, pair.id))
+        if new is not None:
+            change.undo(partial(self._take_back, end, new, {pair.id for pair in made}))
         return gone, made
+
+    def _is_told(self, pair: LinkView) -> None:
+        """Take note that a change tells of a pair."""
+        if pair.id in self._taken_back:
+            self._taken_back.discard(pair.id)
+            self._told_falsely(pair)
+        else:
+            self._told.add(pair.id)
+
+    def _take_back(self, end: LinkEnd, tunnel: Tunnel, own: Collection[str]) -> None:
+        """Take back a tunnel that a failed change has brought.
+
+        :param own: the pairs that the change itself would have told of.
+        """
+        ports = min((tunnel.local, tunnel.remote), (tunnel.remote, tunnel.local))
+        pair = self._pairs.get(ports)
+        self._remove(end, tunnel)
+        if pair is None or pair.id in own or pair.id in self._by_id:
+            return
+        if pair.id in self._told:
+            self._told.discard(pair.id)
+            self._told_falsely(pair)
+        else:
+            self._taken_back.add(pair.id)
 
     def _remove(self, end: LinkEnd, tunnel: Tunnel) -> None:
         ports = tunnel.local, tunnel.remote

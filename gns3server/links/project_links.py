@@ -64,7 +64,7 @@ class ProjectLinks:
         self._ports = LinkPorts(project.id, project.machine)
         self._links: dict[str, LinkRow] = {}
         self._captures = Captures(project)
-        self.pairs = Pairs(project.id, project.machine.address)
+        self.pairs = self._no_pairs()
         self._panel = LinkPanel(
             project,
             links=self._for_panel,
@@ -246,6 +246,15 @@ class ProjectLinks:
                 change.then(lambda: self._project.own(self._panel.synchronize_anyway()))
         for pair in made:
             change.tell(self._event("created", pair))
+
+    def note_stop(self, change: ProjectChange, node_id: str) -> None:
+        """Have a change tell of the links that need no further start of a node that stops."""
+        node = self._ends.find(node_id)
+        for link_id in () if node is None else node.wiring.links.values():
+            view = self._view(self._links[link_id])
+            if node_id in view.at_next_start:
+                others = tuple(other for other in view.at_next_start if other != node_id)
+                change.tell(self._event("updated", replace(view, at_next_start=others)))
 
     # Changes -------------------------------------------------------------------------
 
@@ -456,6 +465,10 @@ class ProjectLinks:
         """Have a change store that the project's directory has another path."""
         self._panel.move(change, source, target)
 
+    def be_moved(self, source: Path, target: Path) -> None:
+        """Take note that the project's directory has another path."""
+        self._panel.be_moved(source, target)
+
     def _for_panel(self) -> list[Mapping[str, Any]]:
         """All that the panel shall do."""
         address = self._project.machine.address
@@ -528,7 +541,7 @@ class ProjectLinks:
         """Forget all links, and release their ports: others take their place."""
         self._project.machine.ports.udp.release_where(self._project.id, use=Use.LINK)
         self._links.clear()
-        self.pairs = Pairs(self._project.id, self._project.machine.address)
+        self.pairs = self._no_pairs()
 
     async def restore(self, links: Sequence[LinkRow], captures: Mapping[str, CaptureRow]) -> None:
         """Bring back links, once all nodes are there and before any run is adopted."""
@@ -590,6 +603,19 @@ class ProjectLinks:
             capture=self._captures.view(link.id),
             at_next_start=tuple(waiting),
         )
+
+    def _no_pairs(self) -> Pairs:
+        return Pairs(
+            self._project.id, self._project.machine.address, told_falsely=self._take_word_back
+        )
+
+    def _take_word_back(self, pair: LinkView) -> None:
+        """Tell that a pair is gone that was told of, and of which one NIO was not stored."""
+        _ = self._project.own(self._tell_deleted(pair))
+
+    async def _tell_deleted(self, pair: LinkView) -> None:
+        async with self._project.change(fact=True) as change:
+            change.tell(self._event("deleted", pair))
 
     def _captured(self, pair: LinkView) -> LinkView:
         """A pair with its capture, if it is captured."""

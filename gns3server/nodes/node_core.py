@@ -183,6 +183,7 @@ class NodeCore:
             log.exception("VM %s cannot be shown", self.id)
             message = f"{self.title} has stopped, and cannot be shown."
             change.tell(self.project.complaint(self.id, message))
+        self.project.note_stop(change, self.id)
 
     # What the core does, by nature -----------------------------------------
 

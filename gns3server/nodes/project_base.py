@@ -134,6 +134,10 @@ class ProjectBase(ABC):
     ) -> None:
         """Have a change tell what one NIO in place of another means for links."""
 
+    @abstractmethod
+    def note_stop(self, change: ProjectChange, node_id: str) -> None:
+        """Have a change tell what it means for links that a node stops."""
+
     def own(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run work to its end in a task that the server waits for when it stops."""
         return self._shared.own(work)

@@ -150,6 +150,10 @@ class Project(ProjectBase):
         """Have a change tell what one NIO in place of another means for links."""
         self.wires.note_wire(change, node_id, place, old, new)
 
+    def note_stop(self, change: ProjectChange, node_id: str) -> None:
+        """Have a change tell what it means for links that a node stops."""
+        self.wires.note_stop(change, node_id)
+
     def check_open(self) -> None:
         """Tell a request that has waited if the project is being closed, or is gone.
 

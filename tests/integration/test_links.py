@@ -265,7 +265,11 @@ async def test_a_running_node_takes_a_link_up_when_it_is_started_again(client, p
     link = await connect(client, project, one, two)
     assert link["at_next_start"] == [id_of(one)]
     path = f"{project}/links/{link['link_id']}"
-    assert (await client.post(f"{one}/reload")).status == 204
+    async with told(client, project) as events:
+        assert (await client.post(f"{one}/reload")).status == 204
+        (stopped, _), updated, (started, _) = await take(events, 3)
+    assert (stopped, started) == ("vm.stopped", "vm.started")
+    assert updated == ("link.updated", {**link, "at_next_start": []})
     assert (await client.get(path)).json["at_next_start"] == []
     assert (await client.post(f"{two}/start")).status == 204
     assert (await client.get(path)).json["at_next_start"] == []
