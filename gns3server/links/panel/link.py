@@ -91,6 +91,9 @@ class Link:
 
     async def _apply_capture(self, wanted: WantedCapture | None) -> None:
         if self.capture is not None and self.capture.wanted != wanted:
+            if self._sniffer is not None:
+                # Frames that have arrived at the other end belong into the file.
+                self._sniffer.catch_up()
             former, self.capture = self.capture, None
             await former.close()
         if wanted is not None and self.capture is None:
@@ -103,6 +106,7 @@ class Link:
 
     def _sniff_no_more(self) -> None:
         if self._sniffer is not None:
+            self._sniffer.catch_up()
             self._sniffer.close()
             self._sniffer = None
 

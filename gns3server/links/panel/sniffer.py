@@ -32,6 +32,10 @@ SO_ATTACH_FILTER = 26
 ETHERNET_HEADER = 14
 UDP_HEADER = 8
 
+MOST_BATCHES = 256
+"""How many batches of frames wait at most: as many small ones as the buffer has room for. More
+have come meanwhile, on a link that floods."""
+
 INSTRUCTION = struct.Struct("=HBBI")
 PROGRAM = struct.Struct("@HP")
 
@@ -69,15 +73,23 @@ class Sniffer:
         self._lost += struct.unpack("=II", counts)[1]
         return {"receive_lost": self._lost}
 
+    def catch_up(self) -> None:
+        """See what has passed already, without waiting for anything."""
+        for _ in range(MOST_BATCHES):
+            if not self._see():
+                break
+
     def close(self) -> None:
         """See nothing more."""
         self._loop.remove_reader(self._socket)
         self._socket.close()
 
-    def _see(self) -> None:
+    def _see(self) -> bool:
+        """See some of what has passed; whether there was anything."""
         frames = [_payload(packet) for packet in self._reader.read(self._socket.fileno())]
         if frames:
             self._captured(frames)
+        return bool(frames)
 
 
 def _payload(packet: bytes) -> bytes:
