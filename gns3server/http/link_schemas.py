@@ -50,10 +50,11 @@ def check_file_name(value: str) -> None:
 
     :raises ValidationError: says why.
     """
-    if not is_plain_name(value) or value.startswith(".") or len(value) > NAME_CHARACTERS:
+    plain = is_plain_name(value) and value.isprintable()
+    if not plain or value.startswith(".") or len(value) > NAME_CHARACTERS:
         raise ValidationError(
-            f"must be the name of a file, of at most {NAME_CHARACTERS} characters, without a "
-            "directory and without a dot in front"
+            f"must be the name of a file, of at most {NAME_CHARACTERS} printable characters, "
+            "without a directory and without a dot in front"
         )
 
 

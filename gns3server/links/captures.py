@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -17,6 +20,8 @@ from gns3server.files.safe_open import directory_beneath
 from gns3server.links.link import CaptureView
 from gns3server.nodes.project_base import ProjectBase
 from gns3server.storage.link_rows import CaptureRow
+
+log = logging.getLogger(__name__)
 
 DIRECTORY = "captures"
 """The directory of captures, in the project's."""
@@ -78,7 +83,7 @@ class Captures:
 
         :param name: a plain name; by default one that no file has.
         :param names: what is captured, for the default name.
-        :param overwrite: remove what has that name.
+        :param overwrite: set the file of that name aside, until :meth:`settle` is called.
         :raises Conflict: there is such a file already, or another capture writes it.
         :raises FilesFailed: the directory for captures cannot be used.
         """
@@ -96,6 +101,18 @@ class Captures:
                 f"Nothing can be captured into {directory}: {error.strerror or error}. "
                 f"{remedy(error, directory, DIRECTORY_REMEDY)} Then try again."
             ) from error
+
+    async def settle(self, file: str, *, made: bool) -> None:
+        """Deal with a file that was set aside for a capture, if there is one.
+
+        :param made: whether the capture has begun: the former file is removed then, and is put
+            back if not.
+        """
+        work = partial(_settle, self._project.path, self._directory, file, made=made)
+        try:
+            await asyncio.to_thread(work)
+        except OSError as error:
+            log.warning("%s was left as %s: %s", file, _aside(file), error)
 
     @property
     def _directory(self) -> Path:
@@ -133,5 +150,24 @@ def _make_room(
                     f"{DIRECTORY}/{file} is there already, and nothing was changed: choose another "
                     "name, or ask for it to be overwritten."
                 )
-            (place / file).unlink()
+            if stat.S_ISDIR((place / file).lstat().st_mode):
+                raise Conflict(
+                    f"{DIRECTORY}/{file} is a directory, and is not overwritten: choose another "
+                    "name."
+                )
+            (place / file).replace(place / _aside(file))
         return file
+
+
+def _settle(root: Path, directory: Path, file: str, *, made: bool) -> None:
+    """See :meth:`Captures.settle`. Blocks."""
+    with directory_beneath(root, directory) as place, suppress(FileNotFoundError):
+        if made:
+            (place / _aside(file)).unlink()
+        else:
+            (place / _aside(file)).replace(place / file)
+
+
+def _aside(file: str) -> str:
+    """The name of a file that is about to be overwritten; that of no capture begins so."""
+    return f".{file}.former"

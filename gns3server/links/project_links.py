@@ -314,14 +314,33 @@ class ProjectLinks:
                     view = replace(view, capture=view_of(capture))
                 change.tell(self._event("updated", view))
             undo.pop_all()
-        self._ports.release(link, keep=new)
         try:
             if RELAYED in (link.path, new.path) or new.id in self._captures:
                 await self._have_relayed(new)
-        finally:
-            for plug in rewired:
-                await plug.apply()
+        except LabError:
+            await self._change_back(new, link, captured=capture is not None)
+            raise
+        self._ports.release(link, keep=new)
+        for plug in rewired:
+            await plug.apply()
         return self._view(new)
+
+    async def _change_back(self, link: LinkRow, former: LinkRow, *, captured: bool) -> None:
+        """Have a link as it was, since the panel has failed to take up what it should become.
+
+        :param captured: a capture has begun with it, and ends.
+        """
+        plugs = self._ends.plugs(former)
+        async with self._project.change(fact=True) as change:
+            change.save_link(former)
+            change.then(partial(self._take_in, former, plugs))
+            view = self._view(former, plugs)
+            if captured:
+                self._save_capture(change, link.id, None)
+                view = replace(view, capture=None)
+            change.tell(self._event("updated", view))
+        self._ports.release(link, keep=former)
+        await self._panel.synchronize_anyway()
 
     async def _routed(self, link: LinkRow, undo: ExitStack, *, captured: bool = False) -> LinkRow:
         """The link with the path that it is to have, and the ports for that.
@@ -380,14 +399,17 @@ class ProjectLinks:
         link = self._links.get(link_id)
         try:
             if link is not None:
-                return await self._change(link, link, capture)
-            async with self._project.change() as change:
-                self._save_capture(change, link_id, capture)
-                change.tell(self._event("updated", replace(view, capture=view_of(capture))))
-            await self._check_panel(link_id)
+                await self._change(link, link, capture)
+            else:
+                async with self._project.change() as change:
+                    self._save_capture(change, link_id, capture)
+                    change.tell(self._event("updated", replace(view, capture=view_of(capture))))
+                await self._check_panel(link_id)
         except LabError:
             await self._end_capture(link_id)
+            await self._captures.settle(capture.file, made=False)
             raise
+        await self._captures.settle(capture.file, made=True)
         return self.get(link_id)
 
     async def stop_capture(self, link_id: str) -> None:

@@ -194,8 +194,18 @@ async def test_a_port_of_the_panel_that_a_stranger_has(server, client, project, 
         answer = await ask_for_link(client, project, *toys, path="relayed")
         assert answer.status == 409
         assert f"UDP port {top}" in answer.json["message"]
-    assert await links(client, project) == []
-    assert len(server.ports.udp) == 0
+        assert await links(client, project) == []
+        assert len(server.ports.udp) == 0
+        made = await connect(client, project, *toys, path="direct")
+        held, path = len(server.ports.udp), f"{project}/links/{made['link_id']}"
+        async with told(client, project) as events:
+            changed = await client.put(path, {"path": "auto", "suspended": True})
+            assert changed.status == 409
+            assert f"UDP port {top}" in changed.json["message"]
+            (_, tried), (_, undone) = await take(events, 2)
+        assert (tried["path"], undone) == ("relayed", made)
+        assert (await client.get(path)).json == made
+        assert len(server.ports.udp) == held
 
 
 # Filters ------------------------------------------------------------------------------------
@@ -340,6 +350,23 @@ async def test_a_name_that_is_taken_is_not_overwritten_unless_asked_for(client, 
     assert "captures/a.pcap is there already" in message
     assert (await client.get(link)).json["capture"] is None
     await capture(client, link, file="a", overwrite=True)
+    await stop_capture(client, link)
+    directory = Path((await client.get(project)).json["path"]) / "captures"
+    assert [entry.name for entry in directory.iterdir()] == ["a.pcap"]
+    (directory / "b.pcap").mkdir()
+    assert "is a directory" in await capture(client, link, 409, file="b", overwrite=True)
+
+
+async def test_a_file_stays_if_what_would_overwrite_it_does_not_begin(
+    client, project, link, read_only_records
+):
+    directory = Path((await client.get(project)).json["path"]) / "captures"
+    directory.mkdir()
+    (directory / "a.pcap").write_bytes(b"ours")
+    async with read_only_records(project):
+        await capture(client, link, 507, file="a", overwrite=True)
+    assert (directory / "a.pcap").read_bytes() == b"ours"
+    assert [entry.name for entry in directory.iterdir()] == ["a.pcap"]
 
 
 async def test_two_links_do_not_write_one_file(client, project, toys, link):
@@ -368,6 +395,7 @@ async def test_a_capture_without_a_name_gets_one(client, project, link):
         {"file": ".hidden"},
         {"file": "x" * 101},
         {"file": "a\0"},
+        {"file": "a\nb"},
         {"snapshot_length": 0},
         {"snapshot_length": 262145},
         {"max_bytes": 10},
