@@ -498,6 +498,7 @@ class ProjectLinks:
             {
                 "id": link.id,
                 "relay": link.path == RELAYED,
+                "host": address,
                 "ends": [
                     {"local_port": end.relay, "remote_host": address, "remote_port": end.local}
                     for end in link.ends
