@@ -65,7 +65,7 @@ class Console:
     async def become(self, wanted: Wanted, deadline: float) -> tuple[str | None, str | None]:
         """Be what is wanted, and leave alone whatever is so already.
 
-        :param deadline: until when disks are waited for, as a time of the loop's clock.
+        :param deadline: until when disks and names are waited for, as a time of the loop's clock.
         :returns: why it is not served on its port, and why its transcript is not written.
         """
         former, self.wanted = self.wanted, wanted
@@ -80,7 +80,7 @@ class Console:
         if wanted.host != former.host:
             # Who came by an address that is not wanted any more has to come again.
             self._part_with(lambda client: isinstance(client, TelnetClient))
-        return await self._open_port(), await self._open_transcript(deadline)
+        return await self._open_port(deadline), await self._open_transcript(deadline)
 
     def release_port(self, wanted: Wanted | None) -> None:
         """Listen no more on an address that is not wanted any more."""
@@ -90,16 +90,17 @@ class Console:
             self._port.close()
             self._port = None
 
-    async def set_terminal(self, descriptor: int) -> None:
+    async def set_terminal(self, descriptor: int, deadline: float) -> None:
         """Use a terminal from now on; one that it has had is closed.
 
+        :param deadline: as for :meth:`become`.
         :raises OSError: its port was closed with a former terminal, and cannot be bound again.
         """
         self._set_source(None)
         self._set_source(Terminal(descriptor, self))
         if self._size is not None:
             self.resized(*self._size)
-        if failure := await self._open_port():
+        if failure := await self._open_port(deadline):
             raise OSError(failure)
 
     async def attach(self, caller: Caller, *, read_only: bool) -> None:
@@ -258,12 +259,12 @@ class Console:
     def _transcript_failed(self, reason: str) -> None:
         self._tell("transcript_failed", {"console": self.wanted.id, "reason": reason})
 
-    async def _open_port(self) -> str | None:
+    async def _open_port(self, deadline: float) -> str | None:
         wanted = self.wanted
         if wanted.port is None or self._port is not None:
             return None
         try:
-            self._port = await Port.open(wanted.host, wanted.port, self._taken)
+            self._port = await Port.open(wanted.host, wanted.port, self._taken, deadline)
         except OSError as error:
             return f"port {wanted.port} of {wanted.host} cannot be used: {error.strerror}"
         return None

@@ -31,14 +31,22 @@ class Port:
             self._listen(each)
 
     @classmethod
-    async def open(cls, host: str, port: int, taken: Callable[[socket.socket], None]) -> Port:
+    async def open(
+        cls, host: str, port: int, taken: Callable[[socket.socket], None], deadline: float
+    ) -> Port:
         """Bind a port on all addresses of a host, and listen.
 
+        :param deadline: until when the host's addresses are waited for, as a time of the loop's
+            clock.
         :raises OSError: it cannot be bound.
         """
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        try:
+            async with asyncio.timeout_at(deadline):
+                found = await asyncio.get_running_loop().getaddrinfo(
+                    host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+                )
+        except TimeoutError:
+            raise OSError(0, "its addresses were not found in time") from None
         sockets: list[socket.socket] = []
         absent: OSError | None = None
         try:

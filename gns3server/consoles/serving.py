@@ -40,8 +40,8 @@ PROTOCOL = 1
 LINGER_SECONDS = 3.0
 """How long it waits for a server while it has nothing to hold."""
 
-DISK_SECONDS = 1.0
-"""How long a call waits for disks: a caller takes one that answers too late for dead."""
+WAIT_SECONDS = 1.0
+"""How long a call waits for disks and names: one that answers too late is taken for dead."""
 
 MAX_TAIL = 16384
 """How many bytes of a console's end can be asked for."""
@@ -84,7 +84,7 @@ class ConsoleServer:
         await self._deserted.wait()
         self._control.close()
         for console in self._consoles.values():
-            await console.close(_disk_deadline())
+            await console.close(_deadline())
         self._threads.shutdown()
 
     async def _state(self, caller: Caller, what: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -98,7 +98,7 @@ class ConsoleServer:
         return {"number": number, "failed": failed, "transcripts": transcripts}
 
     async def _become(self, wanted: Mapping[str, Wanted]) -> tuple[dict[str, str], dict[str, str]]:
-        deadline = _disk_deadline()
+        deadline = _deadline()
         for name in self._consoles.keys() - wanted.keys():
             await self._consoles.pop(name).close(deadline)
         # Before any port is bound: two consoles may have changed theirs with each other.
@@ -126,7 +126,7 @@ class ConsoleServer:
                 if console.wanted.source.kind != "terminal":
                     raise ValueError("the source of this console is no terminal")
                 mine, descriptor = descriptor, -1
-                await console.set_terminal(mine)
+                await console.set_terminal(mine, _deadline())
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
@@ -181,8 +181,8 @@ class ConsoleServer:
             self._deserted.set()
 
 
-def _disk_deadline() -> float:
-    return asyncio.get_running_loop().time() + DISK_SECONDS
+def _deadline() -> float:
+    return asyncio.get_running_loop().time() + WAIT_SECONDS
 
 
 async def serve(path: str) -> None:
