@@ -51,6 +51,9 @@ MAX_UNTAKEN = 16
 MAX_UNSENT = 2 * MAX_LINE
 """How many bytes may wait for a caller that does not read; one that lets more wait is dropped."""
 
+PAUSE_SECONDS = 1.0
+"""How long nobody is taken after there was no descriptor left for one."""
+
 Handler = Callable[["Caller", Mapping[str, Any]], Awaitable[Any]]
 """Carries out a call and returns what is answered, JSON types only, or a :class:`Takeover`.
 
@@ -255,7 +258,11 @@ class ControlServer:
         finally:
             os.umask(former)
         self._socket.listen(64)
-        asyncio.get_running_loop().add_reader(self._socket, self._accept)
+        self._take_calls()
+
+    def _take_calls(self) -> None:
+        if self._socket.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(self._socket, self._accept)
 
     def close(self) -> None:
         """Take no more calls, and remove the socket. Idempotent."""
@@ -284,12 +291,20 @@ class ControlServer:
         self._ended()
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):
+        try:
             connection, _ = self._socket.accept()
-            connection.setblocking(False)
-            caller = Caller(connection, self)
-            self._callers.add(caller)
-            caller.serve()
+        except (BlockingIOError, ConnectionError):
+            return
+        except OSError:
+            # No descriptor is left: who waits goes on waiting, without being looked at.
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._socket)
+            loop.call_later(PAUSE_SECONDS, self._take_calls)
+            return
+        connection.setblocking(False)
+        caller = Caller(connection, self)
+        self._callers.add(caller)
+        caller.serve()
 
 
 def _object(line: bytes) -> Mapping[str, Any]:

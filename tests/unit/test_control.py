@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import stat
@@ -262,6 +263,39 @@ async def test_bytes_that_came_with_the_call_belong_to_the_stream(helper: Helper
     assert (await reader.read()).endswith(b'{"id": 1, "result": "louder"}\nMORE')
     writer.close()
     await writer.wait_closed()
+
+
+async def test_who_comes_while_no_descriptor_is_left_is_served_later(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "PAUSE_SECONDS", 0.01)
+    accept = socket.socket.accept
+    failures = [OSError(errno.EMFILE, "too many open files")]
+
+    def fail_once(listening: socket.socket) -> tuple[socket.socket, Any]:
+        if failures:
+            raise failures.pop()
+        return accept(listening)
+
+    monkeypatch.setattr(socket.socket, "accept", fail_once)
+    assert (await connect()).greeting["kind"] == "tests"
+    assert not failures
+
+
+async def test_who_waits_for_a_descriptor_keeps_nobody_busy(
+    helper: Helper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+
+    def fail(listening: socket.socket) -> None:
+        attempts.append(listening)
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(socket.socket, "accept", fail)
+    _, writer = await asyncio.open_unix_connection(helper.path)
+    await settled()
+    writer.close()
+    assert len(attempts) == 1
 
 
 @pytest.mark.parametrize(
