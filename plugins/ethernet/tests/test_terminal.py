@@ -98,6 +98,23 @@ def test_another_name_is_in_the_next_prompt(switch, terminal):
     assert terminal.type("", prompt="Core?[2J> ") == []
 
 
+def test_many_commands_at_once_are_answered_as_fast_as_they_are_read(switch, terminal):
+    many = 20
+    host = switch.hosts[0]
+    for number in range(8192):
+        host.send(frame(EVERYBODY, mac(1000 + number)))
+        if number % 100 == 0:
+            switch.settle()
+    switch.settle()
+    assert len(switch.addresses()) > 8000
+    # Far more than a program keeps for somebody who does not read.
+    os.write(terminal.descriptor, b"show mac\r" * many + b"help\r")
+    switch.hosts[1].send(frame(EVERYBODY, mac(1)))
+    switch.settle()
+    text = terminal.wait_for("these commands\r\nSW> ")
+    assert text.count("VLAN  Address") == many
+
+
 @pytest.mark.parametrize("key", ["\x03", "\x1a", "\x1c", "\x04"])
 def test_no_key_ends_the_switch(switch, terminal, key):
     os.write(terminal.descriptor, key.encode())

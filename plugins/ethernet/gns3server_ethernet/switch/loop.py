@@ -9,7 +9,7 @@ from collections.abc import Callable
 CHUNK = 65536
 """Bytes that are read at a time."""
 
-MOST_UNWRITTEN = 16 * 1024 * 1024
+MOST_UNWRITTEN = 4 * 1024 * 1024
 """Bytes that are kept for somebody who does not read; who lets more come is given up."""
 
 
@@ -27,12 +27,15 @@ class Loop:
         self._readers[descriptor] = read
 
     def await_room(self, descriptor: int, write: Callable[[], None] | None) -> None:
-        """Have a function called as soon as a descriptor takes more; ``None`` ends that."""
+        """Have a function called as soon as a descriptor takes more; ``None`` ends that.
+
+        Nothing is read from it meanwhile.
+        """
         if write is None:
             self._writers.pop(descriptor, None)
         else:
             self._writers[descriptor] = write
-        self._epoll.modify(descriptor, select.EPOLLIN | (select.EPOLLOUT if write else 0))
+        self._epoll.modify(descriptor, select.EPOLLOUT if write else select.EPOLLIN)
 
     def remove(self, descriptor: int) -> None:
         """Call nobody any more; to be called before the descriptor is closed."""
@@ -57,6 +60,8 @@ class Loop:
 
 class Lines:
     """A descriptor that lines come from, and that takes text; nobody ever waits for it.
+
+    The next line is taken once the other side has taken the answer to the one before.
 
     :param descriptor: non-blocking; closed at the end.
     :param take: called with each line that comes, without its end.
@@ -105,11 +110,14 @@ class Lines:
         except OSError:
             data = b""
         self._received += data
-        while self._open and b"\n" in self._received:
+        self._take_lines()
+        if not data or (len(self._received) > self._longest and not self._unwritten):
+            self.close()
+
+    def _take_lines(self) -> None:
+        while self._open and not self._unwritten and b"\n" in self._received:
             line, _, self._received = self._received.partition(b"\n")
             self._take(line)
-        if not data or len(self._received) > self._longest:
-            self.close()
 
     def _flush(self) -> None:
         try:
@@ -123,4 +131,8 @@ class Lines:
         if len(self._unwritten) > MOST_UNWRITTEN:
             self.close()
         else:
-            self._loop.await_room(self._descriptor, self._flush if self._unwritten else None)
+            self._loop.await_room(self._descriptor, self._go_on if self._unwritten else None)
+
+    def _go_on(self) -> None:
+        self._flush()
+        self._take_lines()
