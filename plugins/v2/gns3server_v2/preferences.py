@@ -93,6 +93,33 @@ async def debug(_call: Call) -> None:
     """Nothing is written: the server's log has it all."""
 
 
+async def refuse_emulator(_call: Call) -> None:
+    """Refuse what only an emulator can do that no plugin offers.
+
+    :raises Conflict: always.
+    """
+    raise Conflict("No plugin of this server runs that emulator: its nodes can only be kept.")
+
+
+async def show_capabilities(_call: Call) -> Mapping[str, Any]:
+    """What the machine offers an emulator that is not there: nothing."""
+    return {"kvm": []}
+
+
+async def list_interfaces(call: Call) -> list[Mapping[str, Any]]:
+    """The network interfaces of the machine, in the words of these clients."""
+    return [
+        {
+            "id": each["id"],
+            "name": each["name"],
+            "ip_address": each["ip_address"],
+            "type": "ethernet",
+            "special": False,
+        }
+        for each in await call.server.machine.list_interfaces()
+    ]
+
+
 async def refuse_compute(_call: Call) -> None:
     """Refuse another compute.
 
@@ -126,12 +153,50 @@ LISTS = (
     ("computes/{compute_id}/vmware/vms", "Virtual machines: there are none"),
 )
 
+REFUSED_PATHS = (
+    ("computes/{compute_id}/qemu/img", "Refuse to make a disk"),
+    ("computes/{compute_id}/auto_idlepc", "Refuse to look for an idle value"),
+    ("projects/{project_id}/nodes/{node_id}/resize_disk", "Refuse to resize a disk"),
+)
+"""What clients do with emulators that no plugin of this server runs."""
+
 REFUSED = {409: "This server runs all nodes itself"}
+NO_EMULATOR = {409: "No plugin runs that emulator"}
 
 ROUTES = (
     *(
         _stub("GET", path, nothing, summary, answer=AnythingAnswer, many=True)
         for path, summary in LISTS
+    ),
+    *(
+        _stub("POST", path, refuse_emulator, summary, status=201, errors=NO_EMULATOR, any_ids=True)
+        for path, summary in REFUSED_PATHS
+    ),
+    *(
+        _stub(
+            "GET",
+            f"projects/{{project_id}}/nodes/{{node_id}}/dynamips/{word}",
+            refuse_emulator,
+            "Refuse to look for idle values",
+            errors=NO_EMULATOR,
+            any_ids=True,
+        )
+        for word in ("auto_idlepc", "idlepc_proposals")
+    ),
+    _stub(
+        "GET",
+        "computes/{compute_id}/qemu/capabilities",
+        show_capabilities,
+        "What the machine offers an emulator: nothing",
+        answer=AnythingAnswer,
+    ),
+    _stub(
+        "GET",
+        "computes/{compute_id}/network/interfaces",
+        list_interfaces,
+        "The network interfaces of the machine",
+        answer=AnythingAnswer,
+        many=True,
     ),
     _stub("GET", "gns3vm", show_machine, "A virtual machine for nodes", answer=AnythingAnswer),
     _stub(

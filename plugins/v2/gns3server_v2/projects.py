@@ -248,6 +248,16 @@ async def count(call: Call) -> Mapping[str, Any]:
     }
 
 
+async def create_on_compute(call: Call) -> Mapping[str, Any]:
+    """Show the project of this id, or make it: some clients tell the compute as well."""
+    state, project_id = state_of(call.server), call.body.get("project_id")
+    if project_id is not None:
+        for entry in call.server.projects.list_all():
+            if entry.id == project_id:
+                return await describe(state, entry)
+    return await create(call)
+
+
 PATH = "/v2/projects/{project_id}"
 
 ROUTES = (
@@ -275,6 +285,17 @@ ROUTES = (
             409: "The name, the id or the path is taken, or there are too many projects",
             **STORAGE,
         },
+    ),
+    Route(
+        method="POST",
+        path="/v2/compute/projects",
+        handler=create_on_compute,
+        status=201,
+        tag="v2",
+        summary="The project of this id, which is made if there is none",
+        body=ProjectRequest,
+        answer=ProjectAnswer,
+        errors={403: "A path is given, and the server is not local", 409: "The name is taken"},
     ),
     Route(
         method="GET",

@@ -87,6 +87,10 @@ async def test_preference_pages_find_what_keeps_them_whole(client):
     await client.post("/debug")
     assert await client.get("/computes/local/qemu/images") == []
     assert await client.get("/computes/local/qemu/binaries") == []
+    assert await client.get("/computes/local/qemu/capabilities") == {"kvm": []}
+    interfaces = await client.get("/computes/local/network/interfaces")
+    assert "lo" in {each["name"] for each in interfaces}
+    await client.post("/computes/local/qemu/img", {"path": "x"}, expect=409)
     endpoint = await client.get("/computes/endpoint/local/qemu/images/disk.img")
     assert endpoint["endpoint"].endswith("/v2/computes/local/qemu/images/disk.img")
     await client.post("/computes", {"host": "h", "port": 1, "protocol": "http"}, expect=409)

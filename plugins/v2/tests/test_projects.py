@@ -104,3 +104,12 @@ async def test_projects_open_and_start_by_themselves_if_they_say_so(gns3_process
                 await stream.wait_for("project.opened")
         assert (await client.get(project))["status"] == "opened"
         assert (await client.get(other))["status"] == "closed"
+
+
+async def test_a_compute_knows_the_projects_of_its_server(client, project):
+    project_id = project.removeprefix("/projects/")
+    values = {"name": "lab", "project_id": project_id}
+    assert (await client.post("/compute/projects", values))["project_id"] == project_id
+    made = await client.post("/compute/projects", {"name": "other"})
+    assert len(await client.get("/projects")) == 2
+    assert made["status"] == "opened"
