@@ -485,6 +485,7 @@ async def test_a_pair_of_nios_is_captured_where_the_machine_allows_it(client, pr
     answer = await client.post(f"{path}/capture", {"file": "pair"})
     if answer.status == 409:
         assert "CAP_NET_RAW" in answer.json["message"]
+        assert "make a link between the same ports" in answer.json["message"]
         assert (await client.get(path)).json == found
         return
     assert answer.json["capture"]["file"] == "captures/pair.pcap"

@@ -19,7 +19,8 @@ from gns3server.links.panel.wanted import WantedLink
 
 NO_RIGHT = (
     "a link without a relay can only be captured with the right CAP_NET_RAW, which this process "
-    "does not have: have the link relayed, or give the server that right"
+    "does not have: give the server that right, or have the link relayed (set its path; if it is "
+    "two NIOs that match, delete it, and make a link between the same ports)"
 )
 
 INTERFACE = "lo"
