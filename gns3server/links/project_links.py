@@ -20,6 +20,7 @@ from gns3server.events import Event, LogEntry
 from gns3server.links.captures import Captures, view_of
 from gns3server.links.ends import Ends, Plug, end_of
 from gns3server.links.filters import FILTERS, check_filters
+from gns3server.links.for_panel import link_for_panel, pair_for_panel
 from gns3server.links.link import LinkEnd, LinkView
 from gns3server.links.pairs import Pairs
 from gns3server.links.reserving import LinkPorts
@@ -493,37 +494,18 @@ class ProjectLinks:
 
     def _for_panel(self) -> list[Mapping[str, Any]]:
         """All that the panel shall do."""
-        address = self._project.machine.address
-        made = [
-            {
-                "id": link.id,
-                "relay": link.path == RELAYED,
-                "host": address,
-                "ends": [
-                    {"local_port": end.relay, "remote_host": address, "remote_port": end.local}
-                    for end in link.ends
-                ],
-                "suspended": link.suspended,
-                "filters": link.filters,
-                "seed": link.seed,
-                "capture": self._captures.wanted(link.id),
-            }
+        captures, address = self._captures, self._project.machine.address
+        links = [
+            link_for_panel(link, address, captures.wanted(link.id))
             for link in self._links.values()
-            if link.path == RELAYED or link.id in self._captures
+            if link.path == RELAYED or link.id in captures
         ]
         pairs = [
-            {
-                "id": pair.id,
-                "relay": False,
-                "ends": [
-                    {"remote_host": address, "remote_port": port} for port in self.pairs.ports(pair)
-                ],
-                "capture": self._captures.wanted(pair.id),
-            }
+            pair_for_panel(pair, self.pairs.ports(pair), address, captures.wanted(pair.id))
             for pair in self.pairs
-            if pair.id in self._captures
+            if pair.id in captures
         ]
-        return [*made, *pairs]
+        return [*links, *pairs]
 
     async def _have_relayed(self, link: LinkRow) -> None:
         """Have the panel do what a link needs of it.

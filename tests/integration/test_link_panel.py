@@ -506,9 +506,9 @@ async def test_who_lacks_the_right_is_told_what_would_help(tmp_path, wire, path)
         wanted = wire.wanted(relay=False, capture=capture(path))
         assert await panel.state(wanted) == {
             wire.id: "a link without a relay can only be captured with the right CAP_NET_RAW, "
-            "which this process does not have: give the server that right, or have the link relayed "
-            "(set its path; if it is two NIOs that match, delete it, and make a link between the "
-            "same ports)"
+            "which this process does not have: give the server that right, or have the link "
+            "relayed (set its path; if it is two NIOs that match, delete it, and make a link "
+            "between the same ports)"
         }
         assert not path.exists()
         # Which it is, at once.
