@@ -133,7 +133,7 @@ def test_what_is_not_run_stands_in_the_manual() -> None:
         assert any(command.startswith(beginning) for command in written), (beginning, reason)
 
 
-@pytest.mark.heavy
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_commands_of_the_manual(newcomer: Newcomer) -> None:
     if not (newcomer.enter and os.access("/dev/net/tun", os.R_OK | os.W_OK)):
