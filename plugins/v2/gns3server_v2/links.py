@@ -49,7 +49,7 @@ class LinkUpdate(Request):
     """What is to change about a link. Of its ends, only the labels can."""
 
     nodes = fields.List(fields.Nested(EndShape), validate=validate.Length(max=2))
-    filters = fields.Dict(keys=fields.String(), values=fields.List(fields.Raw()))
+    filters = fields.Dict(keys=fields.String(), values=fields.List(fields.Raw(allow_none=True)))
     link_style = fields.Nested(StyleShape, allow_none=True)
     suspend = Flag()
 
@@ -225,8 +225,9 @@ async def delete(call: Call) -> None:
     await call.project.links.delete(view.id)
 
 
-async def list_filters(_call: Call) -> list[Mapping[str, Any]]:
+async def list_filters(call: Call) -> list[Mapping[str, Any]]:
     """The filters that a link can have."""
+    find(call.project, call.path["link_id"])
     return list(descriptions())
 
 

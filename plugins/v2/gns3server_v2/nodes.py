@@ -321,7 +321,8 @@ async def make_duplicate(call: Call) -> Mapping[str, Any]:
 # Routes -------------------------------------------------------------------------------
 
 PATH = "/v2/projects/{project_id}/nodes"
-NODE = f"{PATH}/{{node_id}}"
+# Words such as "start" stand in the same place.
+NODE = f"{PATH}/{{node_id:[0-9a-fA-F-]+}}"
 STORAGE = {507: "The records cannot be written"}
 ON_NODE: Mapping[str, Any] = {
     "scope": Scope.NODE,

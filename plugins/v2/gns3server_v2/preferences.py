@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from marshmallow import INCLUDE, Schema, fields
 
 from gns3server.plugin import Call, Conflict, Route
-from gns3server_v2.shapes import Answer, Request, Words
+from gns3server_v2.shapes import Answer, Flag, Request, Words
 
 MACHINE: Mapping[str, Any] = {
     "enable": False,
@@ -51,7 +51,7 @@ class LicenseShape(Request):
     """The licence of an emulator that this server does not run."""
 
     iourc_content = Words(load_default="")
-    license_check = fields.Boolean(load_default=True)
+    license_check = Flag(load_default=True)
 
 
 class ComputeRequest(Request):

@@ -64,7 +64,8 @@ class Whole(fields.Integer):
     """A whole number; clients send some as decimals, which are rounded."""
 
     def __init__(self, least: int = -FARTHEST, most: int = FARTHEST, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Range(min=least, max=most), **kwargs)
+        metadata = {"type": "number"}
+        super().__init__(validate=validate.Range(min=least, max=most), metadata=metadata, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, (int, float)):

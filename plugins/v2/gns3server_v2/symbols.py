@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 from marshmallow import fields
 
-from gns3server.plugin import BodyTooLarge, Call, InvalidRequest, Route, raw_body
+from gns3server.plugin import BodyTooLarge, Call, Conflict, InvalidRequest, Route, raw_body
 from gns3server_v2.pictures import PREFIX, USUAL, Picture, own_picture, own_pictures
 from gns3server_v2.shapes import Answer
 from gns3server_v2.state import ServerState, state_of
@@ -117,7 +117,7 @@ async def write(call: Call) -> None:
     """Keep a picture of a user."""
     content, symbol_id = bytearray(), call.path["symbol_id"]
     if not symbol_id.isprintable() or len(symbol_id) > 150:
-        raise InvalidRequest("The id of a symbol has at most 150 characters, all printable.")
+        raise Conflict("The id of a symbol has at most 150 characters, all printable.")
     async for piece in raw_body(call):
         content += piece
         if len(content) > LARGEST:

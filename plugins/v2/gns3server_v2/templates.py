@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate
+from marshmallow import INCLUDE, Schema, fields, post_load, validate
 
 from gns3server.plugin import Call, Conflict, NodeType, NotFound, Route
 from gns3server_v2.names import COMPUTE, NODE_TYPES, wire_type
@@ -214,7 +214,7 @@ class TemplateUpdate(Schema):
     def check(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Leave out what a library has sent by mistake, and names that no symbol can have."""
         if not (values.get("symbol") or "").isprintable():
-            raise ValidationError({"symbol": ["must be printable"]})
+            del values["symbol"]
         return {key: value for key, value in values.items() if not key.startswith("__")}
 
 
