@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import cast
@@ -97,9 +105,8 @@ def make_application(
         add_route = partial(resources[route.path].add_route, expect_handler=expect_nothing_yet)
         for method in methods(route):
             known[add_route(method, endpoint)] = route
-    for resource in application.router.resources():
-        if isinstance(resource, web.PlainResource):
-            resource.add_route("*", _refuse_method, expect_handler=expect_nothing_yet)
+    for path in _words_among_parameters(resources):
+        resources[path].add_route("*", _refuse_method, expect_handler=expect_nothing_yet)
     application.on_response_prepare.append(make_headers(gatekeeper))
     return application
 
@@ -135,8 +142,17 @@ def with_newlines(parameter: re.Match[str]) -> str:
     return f"{{{name}:(?s:{rule})}}" if rule else parameter[0]
 
 
+def _words_among_parameters(paths: Iterable[str]) -> Iterator[str]:
+    """The paths that end with a word, of which another path may take any for a parameter."""
+    split = {path: path.rpartition("/") for path in paths}
+    general = {above for above, _, last in split.values() if last.startswith("{")}
+    for path, (above, _, last) in split.items():
+        if "{" not in path or (above in general and not last.startswith("{")):
+            yield path
+
+
 async def _refuse_method(request: web.Request) -> web.StreamResponse:
-    """Answer 405 on a path without parameters: patterns that also match it are not tried."""
+    """Answer 405 on such a path: patterns that also match it are not tried."""
     resource = request.match_info.route.resource
     offered = {route.method for route in resource or ()} - {"*"}
     raise web.HTTPMethodNotAllowed(request.method, offered)

@@ -267,6 +267,8 @@ def query_parameter(name: str, parameter: QueryParameter) -> Mapping[str, Any]:
     schema: dict[str, Any] = {"type": "string"}
     if parameter.kind == "number":
         schema = {"type": "integer", "minimum": 0}
+    if parameter.choices:
+        schema["enum"] = list(parameter.choices)
     if parameter.default is not None:
         schema["default"] = parameter.default
     described = {"name": name, "in": "query", "description": parameter.description}

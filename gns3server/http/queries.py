@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gns3server.errors import InvalidRequest
+from gns3server.errors import InvalidRequest, quoted
 from gns3server.http.routing import QueryParameter
 
 WHOLE_NUMBER = re.compile("[0-9]+")
@@ -37,6 +37,9 @@ def _read(name: str, parameter: QueryParameter, text: str) -> int | str:
     if parameter.kind == "text":
         if "\0" in text:
             raise InvalidRequest(f"Invalid request: {name} must not hold a NUL character.")
+        if parameter.choices and text not in parameter.choices:
+            words = ", ".join(parameter.choices)
+            raise InvalidRequest(f"Invalid request: {name} is {quoted(text)}: ask for {words}.")
         return text
     if not WHOLE_NUMBER.fullmatch(text):
         raise InvalidRequest(f"Invalid request: {name} must be a whole number, not {text!r}.")

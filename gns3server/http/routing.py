@@ -98,11 +98,13 @@ class QueryParameter:
     :param description: what it means, for the API document.
     :param kind: ``number`` for a whole number from 0 on, ``text`` for any text.
     :param default: its value if the query does not hold it; with ``None`` it is left out.
+    :param choices: the texts that it may be, if not any.
     """
 
     description: str
     kind: Literal["number", "text"] = "number"
     default: int | str | None = None
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -8,7 +8,6 @@ from typing import Any
 
 from aiohttp import web
 
-from gns3server.errors import InvalidRequest, quoted
 from gns3server.http.routing import Call, QueryParameter, Route, Scope
 from gns3server.http.schemas import (
     DamagedProjectSchema,
@@ -44,16 +43,10 @@ def describe(server: Server, project: Project) -> Mapping[str, Any]:
 
 
 async def list_projects(call: Call) -> list[Mapping[str, Any]]:
-    """All open projects, or those of a status, with that.
-
-    :raises InvalidRequest: there is no such status.
-    """
+    """All open projects, or those of a status, with that."""
     wanted, manager = call.query.get("status"), call.server.projects
     if wanted is None:
         return [describe(call.server, project) for project in manager.projects]
-    if wanted not in (ALL, *STATUSES):
-        words = ", ".join((ALL, *STATUSES))
-        raise InvalidRequest(f"{quoted(wanted)} is not the status of a project: ask for {words}.")
     return [
         describe_entry(call.server, entry)
         for entry in manager.list_all()
@@ -175,8 +168,9 @@ ROUTES = (
         many=True,
         query={
             "status": QueryParameter(
-                "List projects of this status and show it: open, closed, damaged, or all of them",
+                "List projects of this status and show it",
                 kind="text",
+                choices=(ALL, *STATUSES),
             )
         },
     ),
