@@ -221,7 +221,11 @@ class DuplicatedSchema(Schema):
 class SnapshotCreateSchema(Schema):
     """A new snapshot."""
 
-    name = name_field(required=True, metadata={"example": "Before the change"})
+    name = Text(
+        required=True,
+        validate=validate.Length(min=1, max=200),
+        metadata={"example": "Before the change"},
+    )
 
 
 class SnapshotSchema(Schema):

@@ -95,17 +95,17 @@ class Snapshots:
         Nodes may run, but for types that say otherwise (``NodeType.copied_while_running``): their
         files are copied as they are at that moment.
 
-        :param name: up to 200 printable characters that no other snapshot has.
+        :param name: up to 200 characters that no other snapshot has.
         :param entry: an exclusive place in the project, if one was taken already.
         :raises gns3server.errors.InvalidRequest: the name is unfit.
         :raises gns3server.errors.Conflict: the name is taken, a node must be stopped first, there
             are 100 snapshots, or the project is about to close.
         :raises gns3server.errors.StorageFailed: it could not be written.
         """
-        if not (name.isprintable() and 0 < len(name) <= NAME_LENGTH):
+        if not 0 < len(name) <= NAME_LENGTH:
             raise InvalidRequest(
                 f"{quoted(name)} cannot be the name of a snapshot: give 1 to {NAME_LENGTH} "
-                "printable characters."
+                "characters."
             )
         return await self._alone("create", entry, partial(self._create, name))
 
