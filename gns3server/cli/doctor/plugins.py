@@ -32,7 +32,8 @@ def show_plugins(settings: Settings) -> int:
     abilities = ask_abilities(settings, registry)
     if not host.plugins:
         print(NONE)
-    for plugin in host.plugins:
+    # What has failed comes last, where it is seen first.
+    for plugin in sorted(host.plugins, key=lambda plugin: plugin.phase is not None):
         report = plugin.report()
         status = _status(report, abilities)
         print(f"{plugin.name} {plugin.version or '-'} ({plugin.distribution or '-'}): {status}")
