@@ -310,15 +310,19 @@ async def test_where_no_route_is_the_library_answers_expectations(
 @pytest.fixture
 async def targets(server, client, project, make_toy):
     """Every path that can be read, but for the manual's, by whether its answer ends."""
-    toy = await make_toy()
+    toy, other = [(await make_toy()).rpartition("/")[2] for _ in range(2)]
     (Path((await client.get(project)).json["path"]) / "file").write_bytes(b"content")
+    ends = [{"vm_id": node, "adapter_number": 0, "port_number": 0} for node in (toy, other)]
+    link = (await client.post(f"{project}/links", {"ends": ends})).json
     values = {
         "project_id": project.rpartition("/")[2],
-        "vm_id": toy.rpartition("/")[2],
+        "vm_id": toy,
+        "node_id": toy,
+        "link_id": link["link_id"],
         "path": "file",
     }
     return {
-        PARAMETER.sub(lambda found: values[found[1]], route.path): route.endless
+        PARAMETER.sub(lambda found: values[found[1]], route.path): route.is_endless
         for route in server.running.routes
         if route.method == "GET" and not route.path.startswith("/manual")
     }
