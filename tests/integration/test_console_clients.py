@@ -177,11 +177,14 @@ async def test_independent_telnet_client_is_served(consoles, controller):
             status = await controller.status("a")
             return (status["columns"], status["rows"]) == (101, 37)
 
+        async def has_agreed() -> bool:
+            # Each option is agreed upon by messages of its own.
+            options = (telnetlib3.telopt.ECHO, telnetlib3.telopt.SGA)
+            enabled = all(map(writer.remote_option.enabled, options))
+            return enabled and writer.inbinary and writer.outbinary
+
         await until(has_told_its_size)
-        assert writer.remote_option.enabled(telnetlib3.telopt.ECHO)
-        assert writer.remote_option.enabled(telnetlib3.telopt.SGA)
-        assert writer.inbinary
-        assert writer.outbinary
+        await until(has_agreed)
     finally:
         writer.close()
 
