@@ -20,7 +20,7 @@ ANSWER_SECONDS = 30.0
 """How long a program may take to show something."""
 
 
-class ConsoleClient:
+class PlainClient:
     """A client that knows nothing of telnet, nor of what the program shows."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
@@ -42,7 +42,7 @@ class ConsoleClient:
         """Wait until more than so many bytes were shown."""
         await self._until(lambda: len(self.shown) > count)
 
-    async def shows_the_same_as(self, other: ConsoleClient) -> None:
+    async def shows_the_same_as(self, other: PlainClient) -> None:
         """Wait until both were shown the same."""
         async with asyncio.timeout(ANSWER_SECONDS):
             while self.shown != other.shown:
@@ -66,10 +66,10 @@ class ConsoleClient:
 
 
 @asynccontextmanager
-async def client_of(port: int) -> AsyncIterator[ConsoleClient]:
+async def client_of(port: int) -> AsyncIterator[PlainClient]:
     """Connect to a console."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    client = ConsoleClient(writer)
+    client = PlainClient(writer)
     reading = asyncio.create_task(client.read(reader))
     try:
         yield client
