@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,8 @@ async def test_independent_telnet_client_is_served(consoles, controller):
     try:
         async with asyncio.timeout(30):
             shown = b""
-            while b"ready" not in shown:
+            # What is typed before the size is shown would be shown before it as well.
+            while not re.search(rb"ready\r\n\d+ \d+\r\n", shown):
                 shown += await reader.read(1000)
             writer.write(b"hello \xff\r\n")
             while b"hello \xff\r\nhello \xff\r\n" not in shown:
