@@ -66,6 +66,11 @@ class Claim:
     route: Route
     place: int
 
+    @cached_property
+    def shape(self) -> tuple[str, str]:
+        """Method and path with the parameters' names left out: no two routes may share it."""
+        return self.route.shape
+
     def precedes(self, other: Claim) -> bool:
         """Whether the server tries this one first if both match.
 

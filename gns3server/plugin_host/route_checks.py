@@ -227,8 +227,8 @@ def check_own_paths(claims: Sequence[Claim]) -> None:
     :raises Unfit: says which.
     """
     for first, second in permutations(claims, 2):
-        if first.precedes(second):
-            if first.route.shape == second.route.shape:
+        if first.route.method == second.route.method and first.precedes(second):
+            if first.shape == second.shape:
                 raise Unfit(f"the route {_name(second)} exists already, as {_name(first)}")
             if first.hides(second):
                 raise Unfit(
@@ -264,7 +264,9 @@ def check_free(claims: Iterable[Claim], taken: Collection[Claim]) -> None:
     """
     for claim in claims:
         for other in taken:
-            if claim.route.shape == other.route.shape:
+            if claim.route.method != other.route.method:
+                continue
+            if claim.shape == other.shape:
                 raise Unfit(f"the route {_name(claim)} exists already: {_owner(other)} has it")
             path = meeting(claim, other)
             if path is not None:
