@@ -289,7 +289,7 @@ async def _consoles(
         scrollback=lambda: config.current.server.console_scrollback * 1024,
         transcribe=lambda: config.current.server.console_transcripts,
     )
-    await consoles.adopt(await records.runs())
+    await consoles.adopt(records.found.runs)
     try:
         yield consoles
     finally:

@@ -45,7 +45,7 @@ class ProjectIndex:
 
     async def load(self) -> list[ProjectPlace]:
         """Read what earlier servers have stored, and undo deletions that were not completed."""
-        stored = self._records.take_found()
+        stored = self._records.found.places
         await asyncio.to_thread(_undo_deletions, stored)
         places = await asyncio.to_thread(lambda: [_as_it_is_now(place) for place in stored])
         self._index = {place.id: place for place in places}

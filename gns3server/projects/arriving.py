@@ -138,7 +138,7 @@ class Arrivals:
 
     async def clear_up(self) -> None:
         """Remove what was being filled when the last server ended."""
-        for row in await self._records.arrivals():
+        for row in self._records.found.arrivals:
             try:
                 if row.path not in self._index.paths:
                     await asyncio.to_thread(_remove, row.path)

@@ -14,15 +14,11 @@ from gns3server.storage.event_log import EVENT_TABLE, EventLog
 from gns3server.storage.lab_tables import Tables, read_tables
 from gns3server.storage.migrations import Migrations
 from gns3server.storage.rows import (
-    ArrivalRow,
     ProjectPlace,
-    RunRow,
     StoredProject,
     StoredServer,
-    read_arrivals,
     read_project,
     read_project_of,
-    read_runs,
     read_server,
 )
 
@@ -144,7 +140,14 @@ class Records:
 
 
 class ServerStore(Records):
-    """``server.db``: which projects exist, where, open or not; plugins' values; its own runs."""
+    """``server.db``: which projects exist, where, open or not; plugins' values; its own runs.
+
+    :param found: what was in it when it was opened.
+    """
+
+    def __init__(self, thread: DatabaseThread, database: Database, found: StoredServer) -> None:
+        super().__init__(thread, database)
+        self.found = found
 
     @classmethod
     async def load(cls, thread: DatabaseThread, directory: Path) -> ServerStore:
@@ -153,16 +156,7 @@ class ServerStore(Records):
         :raises gns3server.storage.file_check.DatabaseError: damaged, or in use by another.
         """
         database = await thread.open(directory / SERVER_FILE, SERVER_MIGRATIONS, read=read_server)
-        return cls(thread, database)
-
-    def take_found(self) -> list[ProjectPlace]:
-        """All projects that were known when it was opened; can be asked for only once."""
-        stored: StoredServer = self._database.take_found()
-        return stored.places
-
-    async def runs(self) -> list[RunRow]:
-        """What the server runs for itself, or did when the last one ended."""
-        return await self._thread.read_with(self._database, read_runs)
+        return cls(thread, database, database.take_found())
 
     async def save(self, place: ProjectPlace) -> None:
         """Store a project's place, replacing what was known under its id."""
@@ -191,10 +185,6 @@ class ServerStore(Records):
             ("INSERT INTO project VALUES (?, ?, ?, ?, ?)", row),
             ("DELETE FROM arrival WHERE id = ?", (place.id,)),
         )
-
-    async def arrivals(self) -> list[ArrivalRow]:
-        """The directories that were being filled when the last server ended."""
-        return await self._thread.read_with(self._database, read_arrivals)
 
     async def remove(self, project_id: str) -> None:
         """Forget a project."""

@@ -172,7 +172,7 @@ async def test_the_events_of_a_project_of_every_version_are_read(thread, tmp_pat
 async def test_all_places_of_every_version_are_read(thread, tmp_path, version):
     build(tmp_path / "server.db", "server", version)
     records = await ServerStore.load(thread, tmp_path)
-    assert records.take_found() == [
+    assert records.found.places == [
         ProjectPlace(
             id=ID,
             path=Path("/srv/labs/lab"),

@@ -177,4 +177,4 @@ async def test_values_of_the_server_are_there_again(thread, tmp_path):
     await thread.close_database(next(iter(thread.opened)))
     again = await ServerStore.load(thread, tmp_path)
     assert await store(again, Owner("server", "")).items() == {"key": {"a": 1}}
-    assert again.take_found() == []
+    assert again.found.places == []
