@@ -68,11 +68,6 @@ class ConsoleService:
             lost=self._lost,
         )
 
-    @property
-    def pid(self) -> int | None:
-        """The process id of the console server; None while there is none."""
-        return self._helper.pid
-
     # Its life ------------------------------------------------------------------------------
 
     async def adopt(self, rows: Sequence[RunRow]) -> None:

@@ -59,11 +59,15 @@ class HelperClient:
             raise HelperFailed(f"no {kind} helper answers: {error}") from error
         return cls(reader, writer, greeting)
 
-    def listen(self, told: Callable[[str, Mapping[str, Any]], None], ended: asyncio.Event) -> None:
+    def listen(
+        self,
+        told: Callable[[str, Mapping[str, Any]], None],
+        ended: Callable[[], object] = lambda: None,
+    ) -> None:
         """Read answers and events from now on.
 
         :param told: called with each event and what it says.
-        :param ended: set once the connection is lost.
+        :param ended: called once the connection is lost.
         """
         self._task = asyncio.create_task(self._read(told, ended))
 
@@ -136,7 +140,7 @@ class HelperClient:
                     await _writable(own)
 
     async def _read(
-        self, told: Callable[[str, Mapping[str, Any]], None], ended: asyncio.Event
+        self, told: Callable[[str, Mapping[str, Any]], None], ended: Callable[[], object]
     ) -> None:
         try:
             while line := await self.reader.readline():
@@ -152,7 +156,7 @@ class HelperClient:
             # What cannot be understood is no better than a lost connection.
             pass
         finally:
-            ended.set()
+            ended()
             for answer in self._calls.values():
                 if not answer.done():
                     answer.set_exception(HelperFailed("it has hung up"))

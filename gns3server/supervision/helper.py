@@ -7,7 +7,7 @@ import logging
 import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,6 @@ class _Living:
 
     run: SupervisedRun
     client: HelperClient
-    hung_up: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class _OtherVersion(HelperFailed):
@@ -263,7 +262,7 @@ class SupervisedHelper:
             client.close()
             raise _OtherVersion(f"process {found[1]} answers there, and speaks version {found[0]}")
         living = self._living = _Living(run, client)
-        client.listen(self._told, living.hung_up)
+        client.listen(self._told)
         await client.call("listen", {})
         run.watch(self._noticed)
         return living

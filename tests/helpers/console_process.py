@@ -44,7 +44,7 @@ class Controller:
     async def connect(cls, path: Path) -> Self:
         reader, writer = await asyncio.open_unix_connection(path, limit=2**24)
         controller = cls(await HelperClient.connect(reader, writer, "consoles"))
-        controller._helper.listen(controller._told, controller.lost)
+        controller._helper.listen(controller._told, controller.lost.set)
         await controller.call("listen")
         return controller
 

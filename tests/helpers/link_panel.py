@@ -109,9 +109,7 @@ class Panel:
         reader, writer = connections[0]
         self._client = await HelperClient.connect(reader, writer, "links")
         assert self._client.greeting["protocol"] == 1
-        self._client.listen(
-            lambda name, what: self.events.put_nowait((name, what)), asyncio.Event()
-        )
+        self._client.listen(lambda name, what: self.events.put_nowait((name, what)))
         await self.call("listen")
 
     async def call(self, name: str, **what: Any) -> Any:

@@ -115,7 +115,7 @@ async def connect(helper: Helper) -> AsyncIterator[Connect]:
 @pytest.fixture
 async def client(connect: Connect) -> HelperClient:
     client = await connect()
-    client.listen(lambda *_: None, asyncio.Event())
+    client.listen(lambda *_: None)
     return client
 
 
@@ -185,8 +185,8 @@ async def test_descriptors_come_with_their_call(client: HelperClient) -> None:
 async def test_events_are_told_to_those_who_listen(helper: Helper, connect: Connect) -> None:
     told: asyncio.Queue[tuple[str, Mapping[str, Any]]] = asyncio.Queue()
     listening, deaf = await connect(), await connect()
-    listening.listen(lambda *event: told.put_nowait(event), asyncio.Event())
-    deaf.listen(lambda *event: told.put_nowait(event), asyncio.Event())
+    listening.listen(lambda *event: told.put_nowait(event))
+    deaf.listen(lambda *event: told.put_nowait(event))
     await listening.call("listen", {})
     helper.server.tell("began", {"a": 1})
     helper.server.tell("ended", {})
@@ -199,7 +199,7 @@ async def test_listener_that_does_not_read_is_dropped_and_delays_nobody(
     helper: Helper, connect: Connect, client: HelperClient
 ) -> None:
     stuck = await connect()
-    stuck.listen(lambda *_: None, asyncio.Event())
+    stuck.listen(lambda *_: None)
     await stuck.call("listen", {})
     # It stops reading here: nothing is read that does not fit into its buffers.
     stuck.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -228,7 +228,7 @@ async def test_one_that_does_not_answer_is_given_up(
 
 async def test_loss_is_told_to_everybody_who_waits(helper: Helper, connect: Connect) -> None:
     client, ended = await connect(), asyncio.Event()
-    client.listen(lambda *_: None, ended)
+    client.listen(lambda *_: None, ended.set)
     await client.call("echo", {})
     waiting = asyncio.create_task(client.call("wait", {}))
     await settled()
@@ -336,7 +336,7 @@ async def test_answer_of_an_impostor_is_no_answer(tmp_path: Path) -> None:
     path = tmp_path / "impostor"
     async with await asyncio.start_unix_server(serve, path):
         client = await HelperClient.connect(*await asyncio.open_unix_connection(path), "tests")
-        client.listen(lambda *_: None, asyncio.Event())
+        client.listen(lambda *_: None)
         with pytest.raises(HelperFailed, match="it has hung up"):
             await client.call("echo", {})
         client.close()
