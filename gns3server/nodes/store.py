@@ -25,6 +25,19 @@ ALL = """
 SELECT key, value FROM stored_value WHERE owner_kind = ? AND owner_id = ? AND plugin = ?
 ORDER BY key
 """
+OF_ALL = """
+SELECT owner_id, value FROM stored_value
+WHERE owner_kind IN (SELECT value FROM json_each(?)) AND plugin = ? AND key = ?
+"""
+
+
+async def stored_with_all(records: Records, key: str, *kinds: str) -> dict[str, Any]:
+    """The value that the calling plugin keeps under a key with each owner that has one, by id.
+
+    :param kinds: of the owners.
+    """
+    rows = await records.read(OF_ALL, (json.dumps(kinds), current_plugin(), key))
+    return {owner_id: json.loads(text) for owner_id, text in rows}
 
 
 class Store:

@@ -12,7 +12,7 @@ from gns3server.links.link import LinkEnd, LinkView
 from gns3server.links.project_links import ProjectLinks
 from gns3server.nodes.limits import core_code
 from gns3server.nodes.project_base import ProjectBase
-from gns3server.nodes.store import Store
+from gns3server.nodes.store import Store, stored_with_all
 from gns3server.projects.node_api import Turns
 from gns3server.storage.change import ProjectChange
 from gns3server.storage.rows import Owner
@@ -56,6 +56,14 @@ class Links:
         """
         kind = "link" if self.get(link_id).made_as == "link" else "pair"
         return Store(self._project.records, Owner(kind, link_id))
+
+    @core_code
+    async def stored(self, key: str) -> dict[str, Any]:
+        """The value that the calling plugin keeps under a key with each link that has one, by id.
+
+        One read, however many links there are.
+        """
+        return await stored_with_all(self._project.records, key, "link", "pair")
 
     @core_code
     async def create(

@@ -171,6 +171,14 @@ class Nodes:
         return self._find(node_id).store
 
     @core_code
+    async def stored(self, key: str) -> dict[str, Any]:
+        """The value that the calling plugin keeps under a key with each node that has one, by id.
+
+        One read, however many nodes there are.
+        """
+        return await self._members.stored(key)
+
+    @core_code
     async def update(
         self,
         node_id: str,

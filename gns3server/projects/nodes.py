@@ -18,7 +18,7 @@ from gns3server.nodes.node import Change, Node, check_properties
 from gns3server.nodes.node_type import NodeType, Numbers
 from gns3server.nodes.project_base import ProjectBase, ProjectServices
 from gns3server.nodes.states import NodeState
-from gns3server.nodes.store import Store
+from gns3server.nodes.store import Store, stored_with_all
 from gns3server.places import paths
 from gns3server.places.legacy import LegacyNode, convert
 from gns3server.ports import Holder, Use
@@ -88,6 +88,10 @@ class ProjectNodes:
     def store(self, node_id: str) -> Store:
         """The values that the calling plugin keeps with a node, which may still be made."""
         return Store(self._project.records, Owner("node", node_id))
+
+    async def stored(self, key: str) -> dict[str, Any]:
+        """What the calling plugin keeps under a key with each node, by node."""
+        return await stored_with_all(self._project.records, key, "node")
 
     def restore(self, node: Node) -> bool:
         """Take in a node that was read from disk, unless its id is open in another project."""

@@ -90,6 +90,21 @@ async def test_what_a_plugin_keeps_with_a_link_survives_every_put(client, projec
         assert (await client.post(f"{project}/open")).status == 200
 
 
+async def test_what_a_plugin_keeps_with_all_is_read_at_once(client, project, toys, api, lab):
+    nodes, node_id = lab.projects.get(id_of(project)).nodes, toys[0].rpartition("/")[2]
+    with on_behalf_of("another"):
+        await nodes.store(node_id).set("kept", "not mine")
+    with on_behalf_of("mine"):
+        made = await api.create(ends(*toys), stored={"kept": 1, "other": 4}, path="direct")
+        await pair(client, project, toys[0], toys[1], "1/0")
+        (other,) = [view for view in api if view.made_as == "nios"]
+        await api.store(other.id).set("kept", 2)
+        assert await api.stored("kept") == {made.id: 1, other.id: 2}
+        assert await nodes.stored("kept") == {}
+        await nodes.store(node_id).set("kept", 3)
+        assert await nodes.stored("kept") == {node_id: 3}
+
+
 async def test_what_a_plugin_keeps_goes_with_the_link(client, project, toys, api, lab):
     query = "SELECT count(*) FROM stored_value"
     with on_behalf_of("mine"):

@@ -169,14 +169,10 @@ async def _load(state: ProjectState, project: Project) -> None:
     state.drawings = {
         key.removeprefix(DRAWING): value for key, value in kept.items() if key.startswith(DRAWING)
     }
-    for node in project.nodes:
-        known = await project.nodes.store(node.id).get(KEY)
-        if known is not None:
-            state.nodes[node.id] = known
-    for link in project.links:
-        known = await project.links.store(link.id).get(KEY)
-        if known is not None:
-            state.links[link.id] = known
+    nodes, links = await project.nodes.stored(KEY), await project.links.stored(KEY)
+    # Of pairs of NIOs that were unplugged, something may still be kept.
+    state.nodes |= {node.id: nodes[node.id] for node in project.nodes if node.id in nodes}
+    state.links |= {link.id: links[link.id] for link in project.links if link.id in links}
     state.loaded = True
 
 

@@ -76,11 +76,12 @@ async def place_node(state: ServerState, view: NodeView) -> None:
             own.nodes[view.id] = known
             return
         place = own.place(project, view)
-        if project.layout.get(view.id) == NodeLayout():
-            values = {"x": place.x, "y": place.y, "z": place.z}
-            await project.layout.set({view.id: values})
-        own.nodes.setdefault(view.id, {})
-        await project.nodes.store(view.id).set(KEY, own.nodes[view.id])
+        unplaced = project.layout.get(view.id) == NodeLayout()
+        kept = own.nodes.setdefault(view.id, {})
+        async with project.change() as change:
+            if unplaced:
+                project.layout.save(change, view.id, {"x": place.x, "y": place.y, "z": place.z})
+            project.nodes.store(view.id).save(change, KEY, kept)
     except LabError:
         # It has gone meanwhile, or the disk is full: the next opening of the project tries again.
         return
