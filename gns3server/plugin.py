@@ -26,6 +26,7 @@ from gns3server.events import Event, Listener, LogEntry
 from gns3server.files.images import ImageKind, Images
 from gns3server.hookspecs import hookimpl
 from gns3server.http.bodies import raw_body
+from gns3server.http.console_messages import show_console
 from gns3server.http.endless import Ending
 from gns3server.http.families import ErrorShape, FailedRequest, StaticFiles
 from gns3server.http.handlers.files import send_file
@@ -167,6 +168,7 @@ __all__ = [
     "raw_body",
     "send_capture",
     "send_file",
+    "show_console",
 ]
 
 

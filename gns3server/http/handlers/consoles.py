@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from gns3server.consoles.stream import ConsoleStream
 from gns3server.errors import InvalidRequest
+from gns3server.http.console_messages import show_console, type_message
 from gns3server.http.handlers.projects import PROJECT
 from gns3server.http.routing import Call, QueryParameter, Route, Scope
 from gns3server.http.schemas import TranscriptSchema
-from gns3server.http.websockets import WebSocket
 
 MOST_CHARACTERS = 65535
 """The largest size of a window, in each direction: the terminal's own bound (tty_ioctl(4))."""
@@ -20,33 +20,19 @@ MOST_CHARACTERS = 65535
 async def show(call: Call) -> None:
     """Show a console until it ends or the client goes, and pass on what the client types."""
     stream = await call.node.console_stream(read_only=bool(call.query["read_only"]))
-    showing = asyncio.create_task(_show(stream, call.websocket))
-    try:
-        await _pass_on(call.websocket, stream)
-    finally:
-        showing.cancel()
-        stream.close()
-        await asyncio.wait({showing})
+    await show_console(stream, call.websocket, partial(_take, stream))
 
 
-async def _show(stream: ConsoleStream, websocket: WebSocket) -> None:
-    while shown := await stream.read():
-        websocket.send(shown)
-        await websocket.sent()
-    websocket.close(reason="The console has ended.")
+async def _take(stream: ConsoleStream, message: str | bytes) -> None:
+    """Pass on keys, or the size of the client's window.
 
-
-async def _pass_on(websocket: WebSocket, stream: ConsoleStream) -> None:
-    """Pass on keys, and sizes of the client's window.
-
-    :raises InvalidRequest: a message makes no sense; the websocket ends by it.
+    :raises InvalidRequest: the message makes no sense; the websocket ends by it.
     """
-    async for message in websocket:
-        size = _size(message)
-        if size is not None:
-            await stream.resize(*size)
-        else:
-            await stream.write(message.encode() if isinstance(message, str) else message)
+    size = _size(message)
+    if size is not None:
+        await stream.resize(*size)
+    else:
+        await type_message(stream, message)
 
 
 def _size(message: str | bytes) -> tuple[int, int] | None:

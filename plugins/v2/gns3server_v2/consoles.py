@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from gns3server.plugin import Call, ConsoleStream, Route, Scope, WebSocket
+from gns3server.plugin import Call, Route, Scope, show_console
 
 
 async def serve(call: Call) -> None:
     """Connect a websocket with the console of a node."""
-    stream = await call.node.console_stream()
-    showing = asyncio.create_task(_show(stream, call.websocket))
-    try:
-        async for message in call.websocket:
-            await stream.write(message.encode() if isinstance(message, str) else message)
-    finally:
-        showing.cancel()
-        stream.close()
-        await asyncio.wait({showing})
-
-
-async def _show(stream: ConsoleStream, websocket: WebSocket) -> None:
-    while shown := await stream.read():
-        websocket.send(shown)
-        await websocket.sent()
-    websocket.close(reason="The console has ended.")
+    await show_console(await call.node.console_stream(), call.websocket)
 
 
 async def reset(call: Call) -> None:
