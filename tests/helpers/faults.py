@@ -351,3 +351,29 @@ def unknown_host(patch: pytest.MonkeyPatch, unknown: str) -> None:
         return look_up(name, *arguments, **options)
 
     patch.setattr(socket, "getaddrinfo", answer)
+
+
+KILLER = """
+import os, pkgutil, signal
+
+def die(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def die_after(*args, **kwargs):
+    former(*args, **kwargs)
+    die()
+
+owner = pkgutil.resolve_name({owner!r})
+former = getattr(owner, {name!r})
+setattr(owner, {name!r}, {new})
+"""
+
+
+def killer(target: str, new: str) -> str:
+    """The source of a plugin that kills its server when something is called.
+
+    :param target: the full name of a function or method.
+    :param new: ``die`` in place of that, or ``die_after`` it.
+    """
+    owner, _, name = target.rpartition(".")
+    return KILLER.format(owner=owner, name=name, new=new)

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from api_calls import ID, PROJECT, new_project, new_toy
-from faults import failing
+from faults import failing, killer
 
 from gns3server.errors import Conflict, InvalidRequest, StorageFailed
 
@@ -239,26 +239,11 @@ async def test_the_id_of_a_project_that_is_coming_is_taken(client, lab):
 
 # Killed in the middle --------------------------------------------------------------------------
 
-KILLER = """
-import os, signal
-from gns3server.projects import arriving, manager
-from gns3server.storage.stores import ServerStore
-
-def die(*args, **kwargs):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def die_after(*args, **kwargs):
-    former(*args, **kwargs)
-    die()
-
-former = {target}
-{target} = {new}
-"""
 MOMENTS = {
-    "before files are copied": ("manager.copy_files", "die"),
-    "when files are copied": ("manager.copy_files", "die_after"),
-    "when all is complete": ("arriving._complete", "die_after"),
-    "before the commit": ("ServerStore.save_arrived", "die"),
+    "before files are copied": ("gns3server.projects.manager.copy_files", "die"),
+    "when files are copied": ("gns3server.projects.manager.copy_files", "die_after"),
+    "when all is complete": ("gns3server.projects.arriving._complete", "die_after"),
+    "before the commit": ("gns3server.storage.stores.ServerStore.save_arrived", "die"),
 }
 
 
@@ -266,7 +251,7 @@ MOMENTS = {
 @pytest.mark.parametrize("moment", MOMENTS)
 async def test_a_server_killed_while_it_duplicates_leaves_nothing(serve, run, moment):
     target, new = MOMENTS[moment]
-    async with serve(plugin=KILLER.format(target=target, new=new)) as server:
+    async with serve(plugin=killer(target, new)) as server:
         await new_project(server.client, project_id=ID)
         await new_toy(server.client, PROJECT)
         location = Path((await server.client.get(PROJECT)).json["location"])

@@ -9,43 +9,26 @@ from typing import Any
 import aiohttp
 import pytest
 from api_calls import ID, PROJECT, new_project, new_toy, take
+from faults import killer
 
 pytestmark = pytest.mark.heavy
 
-KILLER = """
-import os, signal
-from gns3server.places import paths, snapshot_files
-from gns3server.projects import opening, restoring, snapshots
-from gns3server.storage.change import ProjectChange
-
-def die(*args, **kwargs):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def die_after(*args, **kwargs):
-    former(*args, **kwargs)
-    die()
-
-former = {target}
-{target} = {new}
-"""
-"""A plugin that kills its server in a certain moment."""
-
 MAKING = {
-    "before files are copied": ("snapshot_files.take", "die"),
-    "when files are copied": ("snapshot_files.take", "die_after"),
-    "before records are written": ("snapshots.write_lab", "die"),
-    "when records are written": ("snapshots.write_lab", "die_after"),
+    "before files are copied": ("gns3server.places.snapshot_files.take", "die"),
+    "when files are copied": ("gns3server.places.snapshot_files.take", "die_after"),
+    "before records are written": ("gns3server.projects.snapshots.write_lab", "die"),
+    "when records are written": ("gns3server.projects.snapshots.write_lab", "die_after"),
 }
 BEFORE = {
-    "before files are copied": ("snapshot_files.receive", "die"),
-    "when files are copied": ("snapshot_files.receive", "die_after"),
-    "before the commit": ("ProjectChange.replace_lab", "die"),
+    "before files are copied": ("gns3server.places.snapshot_files.receive", "die"),
+    "when files are copied": ("gns3server.places.snapshot_files.receive", "die_after"),
+    "before the commit": ("gns3server.storage.change.ProjectChange.replace_lab", "die"),
 }
 AFTER = {
-    "after the commit": ("snapshot_files.put_in_place", "die"),
-    "when files are in place": ("snapshot_files.put_in_place", "die_after"),
-    "before what it needed is removed": ("snapshot_files.remove_room", "die"),
-    "when what it needed is removed": ("snapshot_files.remove_room", "die_after"),
+    "after the commit": ("gns3server.places.snapshot_files.put_in_place", "die"),
+    "when files are in place": ("gns3server.places.snapshot_files.put_in_place", "die_after"),
+    "before what it needed is removed": ("gns3server.places.snapshot_files.remove_room", "die"),
+    "when what it needed is removed": ("gns3server.places.snapshot_files.remove_room", "die_after"),
 }
 
 
@@ -55,11 +38,11 @@ def server():
 
 
 @pytest.fixture
-def killer(serve):
+def killed(serve):
     """Makes servers that are killed in a certain moment."""
 
     def start(target: str, new: str) -> Any:
-        return serve(plugin=KILLER.format(target=target, new=new))
+        return serve(plugin=killer(target, new))
 
     return start
 
@@ -102,12 +85,12 @@ def names(path: str, pattern: str) -> set[str]:
 
 
 @pytest.mark.parametrize("moment", MAKING)
-async def test_a_snapshot_that_was_being_made_is_gone(serve, killer, nodes, moment):
+async def test_a_snapshot_that_was_being_made_is_gone(serve, killed, nodes, moment):
     async with serve() as server:
         await make(server.client)
         before = await lab_of(server.client)
         await server.kill()
-    async with killer(*MAKING[moment]) as server:
+    async with killed(*MAKING[moment]) as server:
         with pytest.raises(aiohttp.ClientError):
             await server.client.post(f"{PROJECT}/snapshots", {"name": "a"})
         assert await server.ended() == -signal.SIGKILL
@@ -120,7 +103,7 @@ async def test_a_snapshot_that_was_being_made_is_gone(serve, killer, nodes, mome
 
 
 @pytest.mark.parametrize("moment", [*BEFORE, *AFTER])
-async def test_a_restoration_is_done_as_a_whole_or_not_at_all(serve, killer, nodes, moment):
+async def test_a_restoration_is_done_as_a_whole_or_not_at_all(serve, killed, nodes, moment):
     async with serve() as server:
         await make(server.client)
         old = await lab_of(server.client)
@@ -134,7 +117,7 @@ async def test_a_restoration_is_done_as_a_whole_or_not_at_all(serve, killer, nod
             while seen < 5:
                 seen = (await anext(events))["seq"]
         await server.kill()
-    async with killer(*{**BEFORE, **AFTER}[moment]) as server:
+    async with killed(*{**BEFORE, **AFTER}[moment]) as server:
         with pytest.raises(aiohttp.ClientError):
             await server.client.post(f"{kept}/restore")
         assert await server.ended() == -signal.SIGKILL
@@ -153,13 +136,13 @@ async def test_a_restoration_is_done_as_a_whole_or_not_at_all(serve, killer, nod
         assert (await server.client.post(f"{PROJECT}/start")).json["failed"] == []
 
 
-async def test_a_snapshot_that_was_being_deleted_is_gone(serve, killer):
+async def test_a_snapshot_that_was_being_deleted_is_gone(serve, killed):
     async with serve() as server:
         await make(server.client)
         answer = await server.client.post(f"{PROJECT}/snapshots", {"name": "a"})
         kept = f"{PROJECT}/snapshots/{answer.json['snapshot_id']}"
         await server.kill()
-    async with killer("paths.remove_beneath", "die") as server:
+    async with killed("gns3server.places.paths.remove_beneath", "die") as server:
         with pytest.raises(aiohttp.ClientError):
             await server.client.delete(kept)
     async with serve() as server:
