@@ -156,10 +156,10 @@ class HelperClient:
             # What cannot be understood is no better than a lost connection.
             pass
         finally:
-            ended()
             for answer in self._calls.values():
                 if not answer.done():
                     answer.set_exception(HelperFailed("it has hung up"))
+            ended()
 
 
 async def _writable(connection: socket.socket) -> None:

@@ -233,7 +233,7 @@ class EthernetNode(ProcessNode):
             reader, writer = await self.machine.connect(self.control)
             client = await HelperClient.connect(reader, writer, KIND)
             ended = asyncio.Event()
-            client.listen(self._told, ended)
+            client.listen(self._told, ended.set)
             self._attending = asyncio.create_task(self._attend(client, ended))
             await client.call("listen", {})
         except (OSError, HelperFailed) as error:
