@@ -53,7 +53,7 @@ PINGS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Lab:
+class LinkedPcs:
     """Two linked PCs that run, and a capture of their link.
 
     :param project: the path of the project.
@@ -66,7 +66,7 @@ class Lab:
     consoles: list[int]
 
 
-async def build_lab(session: Session) -> Lab:
+async def build_lab(session: Session) -> LinkedPcs:
     """Create two PCs, link and start them, and capture the link."""
     await session.show_version()
     project = await session.post("/v1/projects", {"name": "test"})
@@ -77,10 +77,10 @@ async def build_lab(session: Session) -> Lab:
     await session.post(f"{link}/capture", {"file": CAPTURE})
     for vm in vms:
         await session.post(f"{base}/vpcs/vms/{vm['vm_id']}/start", {})
-    return Lab(base, link, [vm["console"] for vm in vms])
+    return LinkedPcs(base, link, [vm["console"] for vm in vms])
 
 
-async def show_capture(session: Session, lab: Lab) -> None:
+async def show_capture(session: Session, lab: LinkedPcs) -> None:
     """End the capture, and show what is in its file."""
     await session.delete(f"{lab.link}/capture")
     data = await session.download(f"{lab.project}/files/captures/{CAPTURE}")

@@ -90,7 +90,7 @@ class Outcome:
             self.expect(answered is one, f"A ping from PC1 to {to} {was} answered")
 
 
-class Lab:
+class SwitchedPcs:
     """What was built: the paths of its objects, and the consoles and links of PCs by name."""
 
     def __init__(self, project: str, switch: str) -> None:
@@ -100,7 +100,7 @@ class Lab:
         self.links: dict[str, str] = {}
 
 
-async def build(session: Session) -> Lab:
+async def build(session: Session) -> SwitchedPcs:
     """Create a switch with a port for each PC in its VLAN, then link and start the PCs."""
     say("A switch with an access port for each PC: two VLANs.")
     answer = await session.post("/v1/projects", {"name": "vlans"})
@@ -111,7 +111,7 @@ async def build(session: Session) -> Lab:
     ]
     switches = f"{project}/ethernet_switch/vms"
     switch = await session.post(switches, {"name": "SW1", "ports_mapping": ports})
-    lab = Lab(project, f"{switches}/{switch['vm_id']}")
+    lab = SwitchedPcs(project, f"{switches}/{switch['vm_id']}")
     say("Three PCs, each linked to its port.")
     for number, name in enumerate(VLANS):
         pc = await session.post(f"{project}/vpcs/vms", {"name": name})
@@ -141,7 +141,7 @@ async def open_consoles(stack: AsyncExitStack, ports: Mapping[str, int]) -> Cons
     return consoles
 
 
-async def capture(session: Session, lab: Lab, consoles: Consoles, outcome: Outcome) -> None:
+async def capture(session: Session, lab: SwitchedPcs, consoles: Consoles, outcome: Outcome) -> None:
     """Capture what passes the link of PC2 during the same pings, and show it."""
     say("The same once more, and what passes the link of PC2 is captured meanwhile.")
     path = f"{lab.links['PC2']}/capture"

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
-from gns3server.consoles.clients import AttachedClient, Client, TelnetClient
+from gns3server.consoles.clients import AttachedClient, ConsoleClient, TelnetClient
 from gns3server.consoles.farewell import FarewellWatch
 from gns3server.consoles.keyboard import Keyboard
-from gns3server.consoles.listening import Port
+from gns3server.consoles.listening import ListeningPort
 from gns3server.consoles.scrollback import ScrollBack
 from gns3server.consoles.sources import SocketSource, Terminal
 from gns3server.consoles.transcript import Transcript
@@ -34,7 +34,7 @@ MAX_CELLS = 10_000
 Tell = Callable[[str, Mapping[str, str]], None]
 
 
-class Console:
+class ServedConsole:
     """A console that is wanted.
 
     :param wanted: what it is to be like.
@@ -47,15 +47,15 @@ class Console:
         self.wanted = wanted
         self._tell = tell
         self._threads = threads
-        self._clients: dict[Client, None] = {}
+        self._clients: dict[ConsoleClient, None] = {}
         self._scrollback = ScrollBack(wanted.scrollback)
         self._source: Terminal | SocketSource | None = None
-        self._port: Port | None = None
+        self._port: ListeningPort | None = None
         self._transcript: Transcript | None = None
-        self._farewell: FarewellWatch[Client] | None = None
-        self._keyboard: Keyboard[Client] | None = None
+        self._farewell: FarewellWatch[ConsoleClient] | None = None
+        self._keyboard: Keyboard[ConsoleClient] | None = None
         self._size: tuple[int, int] | None = None
-        self._paused: set[Client] = set()
+        self._paused: set[ConsoleClient] = set()
 
     @property
     def alive(self) -> bool:
@@ -143,7 +143,7 @@ class Console:
 
     # What clients do.
 
-    def typed(self, client: Client, keys: bytes) -> None:
+    def typed(self, client: ConsoleClient, keys: bytes) -> None:
         """Give what a client has typed to the program."""
         if self._keyboard is not None:
             self._keyboard.typed(client, keys)
@@ -166,7 +166,7 @@ class Console:
             else:
                 self._source.send_break()
 
-    def gone(self, client: Client) -> None:
+    def gone(self, client: ConsoleClient) -> None:
         """Forget a client."""
         self._clients.pop(client, None)
         self._paused.discard(client)
@@ -188,7 +188,7 @@ class Console:
             self._paused.discard(client)
             client.resume()
 
-    def _is_full_of(self, client: Client, part: float) -> bool:
+    def _is_full_of(self, client: ConsoleClient, part: float) -> bool:
         """Whether as much input waits as may, or a part of that."""
         return self._keyboard is not None and (
             self._keyboard.pending_of(client) > part * MAX_PENDING
@@ -231,18 +231,18 @@ class Console:
         for client in list(self._clients):
             client.show(data)
 
-    def _leave(self, client: Client) -> None:
+    def _leave(self, client: ConsoleClient) -> None:
         rule = self.wanted.input.farewell
         if rule is not None and client in self._clients:
             del self._clients[client]
             client.leave(rule.answer + b"\r\n")
 
-    def _part_with(self, which: Callable[[Client], bool]) -> None:
+    def _part_with(self, which: Callable[[ConsoleClient], bool]) -> None:
         for client in [each for each in self._clients if which(each)]:
             del self._clients[client]
             client.leave(b"")
 
-    def _join(self, client: Client) -> None:
+    def _join(self, client: ConsoleClient) -> None:
         self._clients[client] = None
 
     def _taken(self, connection: socket.socket) -> None:
@@ -264,7 +264,7 @@ class Console:
         if wanted.port is None or self._port is not None:
             return None
         try:
-            self._port = await Port.open(wanted.host, wanted.port, self._taken, deadline)
+            self._port = await ListeningPort.open(wanted.host, wanted.port, self._taken, deadline)
         except OSError as error:
             return f"port {wanted.port} of {wanted.host} cannot be used: {error.strerror}"
         return None

@@ -1,8 +1,8 @@
 """Taking leave of one client of a program that knows nothing of clients.
 
 A program that has a terminal cannot hang up on whoever is connected to it, and says so. Where a
-node type declares how (:class:`~gns3server.consoles.wanted.Farewell`), that is done here, and the
-program's answer is never shown. Nothing else that looks like it counts: the answer must be the
+node type declares how (:class:`~gns3server.consoles.wanted.FarewellRule`), that is done here, and
+the program's answer is never shown. Nothing else that looks like it counts: the answer must be the
 whole line after the echo of a line that begins with the command.
 """
 
@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from gns3server.consoles.wanted import Farewell
+from gns3server.consoles.wanted import FarewellRule
 
 MAX_LINE = 4096
 """How many bytes of a line are looked at."""
@@ -35,7 +35,7 @@ class FarewellWatch(Generic[C]):
     """
 
     def __init__(
-        self, rule: Farewell, show: Callable[[bytes], None], leave: Callable[[C], None]
+        self, rule: FarewellRule, show: Callable[[bytes], None], leave: Callable[[C], None]
     ) -> None:
         self._rule = rule
         self._show = show

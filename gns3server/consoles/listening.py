@@ -17,7 +17,7 @@ PAUSE_SECONDS = 1.0
 _ABSENT = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
-class Port:
+class ListeningPort:
     """Sockets that listen on the addresses of a host.
 
     :param taken: called with each connection, which is non-blocking.
@@ -33,7 +33,7 @@ class Port:
     @classmethod
     async def open(
         cls, host: str, port: int, taken: Callable[[socket.socket], None], deadline: float
-    ) -> Port:
+    ) -> ListeningPort:
         """Bind a port on all addresses of a host, and listen.
 
         :param deadline: until when the host's addresses are waited for, as a time of the loop's

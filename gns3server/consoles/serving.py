@@ -30,7 +30,7 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from gns3server.consoles.console import Console
+from gns3server.consoles.console import ServedConsole
 from gns3server.consoles.wanted import Wanted, field, read_state, text, whole_number
 from gns3server.running.control import Caller, ControlServer, Takeover
 
@@ -54,7 +54,7 @@ class ConsoleServer:
     """
 
     def __init__(self, path: str) -> None:
-        self._consoles: dict[str, Console] = {}
+        self._consoles: dict[str, ServedConsole] = {}
         self._numbers: WeakKeyDictionary[Caller, int] = WeakKeyDictionary()
         self._changing = asyncio.Lock()
         self._threads = ThreadPoolExecutor(1, "disk")
@@ -108,7 +108,7 @@ class ConsoleServer:
         transcripts: dict[str, str] = {}
         for name, each in wanted.items():
             if name not in self._consoles:
-                self._consoles[name] = Console(each, self._tell, self._threads)
+                self._consoles[name] = ServedConsole(each, self._tell, self._threads)
             no_port, no_transcript = await self._consoles[name].become(each, deadline)
             if no_port is not None:
                 failed[name] = no_port
@@ -150,7 +150,7 @@ class ConsoleServer:
     async def _status(self, caller: Caller, what: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"consoles": [console.status() for console in self._consoles.values()]}
 
-    def _console(self, what: Mapping[str, Any]) -> Console:
+    def _console(self, what: Mapping[str, Any]) -> ServedConsole:
         """The console that a call is about.
 
         :raises ValueError: there is none.

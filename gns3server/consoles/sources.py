@@ -25,7 +25,7 @@ FIRST_RETRY, LAST_RETRY = 0.02, 1.0
 _SIZE = struct.Struct("HHHH")
 
 
-class Listener(Protocol):
+class SourceListener(Protocol):
     """Whom a source tells what happens."""
 
     def output(self, data: bytes) -> None:
@@ -44,7 +44,7 @@ class Terminal:
     :param descriptor: its, which is closed with this.
     """
 
-    def __init__(self, descriptor: int, listener: Listener) -> None:
+    def __init__(self, descriptor: int, listener: SourceListener) -> None:
         self._descriptor = descriptor
         self._listener = listener
         self.alive = True
@@ -134,7 +134,7 @@ class SocketSource:
 
     raw = True
 
-    def __init__(self, source: Source, listener: Listener) -> None:
+    def __init__(self, source: Source, listener: SourceListener) -> None:
         self._source = source
         self._listener = listener
         self._connection: socket.socket | None = None

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Farewell:
+class FarewellRule:
     """How one client takes its leave of a program that knows nothing of clients.
 
     :param command: how the line begins that it enters.
@@ -44,7 +44,7 @@ class InputRules:
     follow: bytes = b""
     by_line: bool = False
     break_text: bytes = b""
-    farewell: Farewell | None = None
+    farewell: FarewellRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +174,11 @@ def _input(rules: Mapping[str, Any]) -> InputRules:
     )
 
 
-def _farewell(rule: Mapping[str, Any]) -> Farewell:
+def _farewell(rule: Mapping[str, Any]) -> FarewellRule:
     command, refusal = _bytes(rule, "command"), _bytes(rule, "refusal")
     if not command or not refusal:
         raise ValueError("neither the command nor the refusal of a farewell may be empty")
-    return Farewell(command, refusal, _bytes(rule, "answer"))
+    return FarewellRule(command, refusal, _bytes(rule, "answer"))
 
 
 def _bytes(what: Mapping[str, Any], name: str) -> bytes:

@@ -16,7 +16,7 @@ from gns3server.calls import CallFailed, LimitedCalls, TookTooLong, guarded, tam
 T = TypeVar("T")
 
 
-class Caller:
+class HookCaller:
     """Calls hooks with a time limit.
 
     :param seconds: how long one call may take.

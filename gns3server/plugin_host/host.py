@@ -26,7 +26,7 @@ from gns3server.nodes.nio import NioType
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.registry import Registry
 from gns3server.plugin_host import checks, family_checks, route_checks
-from gns3server.plugin_host.calls import Caller, drop
+from gns3server.plugin_host.calls import HookCaller, drop
 from gns3server.plugin_host.checks import Unfit
 from gns3server.plugin_host.handlers import Handlers
 from gns3server.plugin_host.modules import PluginModules
@@ -83,7 +83,7 @@ class PluginHost:
         self._settings = settings
         self._shipped = _shipped() if shipped is None else frozenset(map(plain, shipped))
         self._strict = strict
-        self._caller = Caller(call_seconds)
+        self._caller = HookCaller(call_seconds)
         self._handlers = Handlers()
         self.modules = PluginModules() if modules is None else modules
         self.culprit = self.modules.culprit

@@ -29,7 +29,7 @@ from gns3server.projects.node_records import make_node
 from gns3server.projects.nodes import ProjectNodes
 from gns3server.projects.snapshot_view import SnapshotView
 from gns3server.storage.change import ProjectChange
-from gns3server.storage.lab_tables import Lab, read_lab
+from gns3server.storage.lab_tables import StoredLab, read_lab
 from gns3server.storage.rows import StoredProject
 from gns3server.storage.snapshot_rows import RestorationRow, SnapshotRow
 from gns3server.storage.stores import PROJECT_FILE, PROJECT_MIGRATIONS
@@ -96,7 +96,7 @@ class Restoration:
     def _linked(self) -> dict[str, LinkView]:
         return {link.id: link for link in self._links}
 
-    async def _read(self, snapshot: SnapshotRow, there: Collection[str]) -> Lab:
+    async def _read(self, snapshot: SnapshotRow, there: Collection[str]) -> StoredLab:
         """What a snapshot holds.
 
         :raises Conflict: it cannot be used.
@@ -135,7 +135,7 @@ class Restoration:
             )
 
     async def _take_effect(
-        self, snapshot: SnapshotRow, row: RestorationRow, lab: Lab, former: Sequence[Node]
+        self, snapshot: SnapshotRow, row: RestorationRow, lab: StoredLab, former: Sequence[Node]
     ) -> None:
         project, failure, links = self._project, None, self._linked()
         try:

@@ -41,7 +41,7 @@ Tables = Mapping[str, Table]
 
 
 @dataclass(frozen=True, slots=True)
-class Lab:
+class StoredLab:
     """What a file holds: the rows, and what they mean."""
 
     tables: Tables
@@ -67,20 +67,20 @@ def _read(connection: sqlite3.Connection, name: str) -> Table:
     return Table(columns, found.fetchall())
 
 
-def read_lab(path: Path, migrations: Migrations, there: Collection[str] = ()) -> Lab:
+def read_lab(path: Path, migrations: Migrations, there: Collection[str] = ()) -> StoredLab:
     """What a file holds that was written by :func:`write_lab`, as rows of stopped nodes.
 
     :param there: ids of nodes whose plugins know that they were created.
     :raises gns3server.storage.file_check.DatabaseError: it cannot be used.
     """
 
-    def read(connection: sqlite3.Connection) -> Lab:
+    def read(connection: sqlite3.Connection) -> StoredLab:
         connection.execute("UPDATE node SET state = 'stopped', fresh = 1")
         connection.executemany("UPDATE node SET fresh = 0 WHERE id = ?", [(i,) for i in there])
         stored = read_project(connection)
         if stored is None:
             raise ValueError("it holds no project")
-        return Lab(read_tables(connection), stored)
+        return StoredLab(read_tables(connection), stored)
 
     return check_file(path, migrations, read)
 

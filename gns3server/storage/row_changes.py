@@ -244,7 +244,7 @@ class RowChanges:
 
         What runs, the events and the project's own values stay.
 
-        :param tables: of a :class:`~gns3server.storage.lab_tables.Lab`.
+        :param tables: of a :class:`~gns3server.storage.lab_tables.StoredLab`.
         """
         rows = {name: table for name, table in tables.items() if name != "project"}
         # In whatever order the tables come.

@@ -3,9 +3,9 @@
 import pytest
 
 from gns3server.consoles.farewell import FarewellWatch, answer_length, rendered
-from gns3server.consoles.wanted import Farewell
+from gns3server.consoles.wanted import FarewellRule
 
-RULE = Farewell(command=b"di", refusal=b"NOT daemon mode", answer=b"Good-bye")
+RULE = FarewellRule(command=b"di", refusal=b"NOT daemon mode", answer=b"Good-bye")
 PROMPT = b"\r\n\rVPCS> "
 
 

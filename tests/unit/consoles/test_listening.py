@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gns3server.consoles.listening import Port
+from gns3server.consoles.listening import ListeningPort
 
 
 async def test_a_name_that_is_not_answered_holds_up_nobody(monkeypatch):
@@ -17,4 +17,4 @@ async def test_a_name_that_is_not_answered_holds_up_nobody(monkeypatch):
 
     monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
     with pytest.raises(OSError, match="its addresses were not found in time"):
-        await Port.open("no.example", 2000, lambda _: None, loop.time())
+        await ListeningPort.open("no.example", 2000, lambda _: None, loop.time())
