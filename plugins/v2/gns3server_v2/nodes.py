@@ -153,11 +153,13 @@ def _layout(
     project: Project, state: ProjectState, view: NodeView, body: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What changes about how a node is drawn."""
-    place = state.place(project, view)
-    given = {key: body[key] for key in PLACED if key in body}
+    stored, place = project.layout.get(view.id), state.place(project, view)
+    # One that nobody has placed yet gets its place with its first change.
+    given: dict[str, Any] = {"x": place.x, "y": place.y, "z": place.z}
+    given |= {key: body[key] for key in PLACED if key in body}
     if "label" in given:
-        given["label"] = {**place.label, **given["label"]}
-    return {key: value for key, value in given.items() if getattr(place, key) != value}
+        given["label"] = {**stored.label, **given["label"]}
+    return {key: value for key, value in given.items() if getattr(stored, key) != value}
 
 
 @dataclass(frozen=True, slots=True)

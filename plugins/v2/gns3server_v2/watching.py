@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from gns3server.plugin import (
     Event,
@@ -74,14 +75,15 @@ async def place_node(state: ServerState, view: NodeView) -> None:
         if known is not None:
             # It has come back with a snapshot.
             own.nodes[view.id] = known
+        if view.id in own.nodes:
             return
-        place = own.place(project, view)
-        unplaced = project.layout.get(view.id) == NodeLayout()
-        kept = own.nodes.setdefault(view.id, {})
         async with project.change() as change:
-            if unplaced:
+            place = own.place(project, view)
+            if project.layout.get(view.id) == NodeLayout():
                 project.layout.save(change, view.id, {"x": place.x, "y": place.y, "z": place.z})
-            project.nodes.store(view.id).save(change, KEY, kept)
+            project.nodes.store(view.id).save(change, KEY, {})
+            # Until then it is drawn where this place will be.
+            change.then(partial(own.nodes.setdefault, view.id, {}))
     except LabError:
         # It has gone meanwhile, or the disk is full: the next opening of the project tries again.
         return
