@@ -50,7 +50,10 @@ PYTHON = """#!/bin/sh
 # As the Python that it stands for; what it makes an environment of finds what that one has.
 "{python}" "$@" || exit
 if [ "$1 $2" = "-m venv" ]; then
-    echo "{lent}" > "$(echo "$3"/lib/python3*/site-packages)/lent.pth"
+    packages="$(echo "$3"/lib/python3*/site-packages)"
+    # Python 3.11 puts a setuptools there that is too old to make a wheel.
+    rm -rf "$packages"/setuptools* "$packages"/pkg_resources "$packages"/*distutils*
+    echo "{lent}" > "$packages/lent.pth"
 fi
 """
 

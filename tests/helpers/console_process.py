@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from short_paths import short_directory
 from waiting import until
 
 from gns3server.running.helper_client import HelperClient
@@ -215,27 +216,28 @@ class ConsoleProcess:
 
 
 @asynccontextmanager
-async def console_process(directory: Path, first_port: int) -> AsyncIterator[ConsoleProcess]:
+async def console_process(first_port: int) -> AsyncIterator[ConsoleProcess]:
     """A console server that is killed at the end, with all programs."""
-    path = directory / "control"
-    process = _start(path)
-    running = ConsoleProcess(process, path, first_port, [], contextlib.ExitStack())
+    with short_directory() as directory:
+        path = directory / "control"
+        process = _start(path)
+        running = ConsoleProcess(process, path, first_port, [], contextlib.ExitStack())
 
-    async def is_there() -> bool:
-        assert process.poll() is None
-        # It is there a moment before anything listens.
-        with socket.socket(socket.AF_UNIX) as connection:
-            return connection.connect_ex(str(path)) == 0
+        async def is_there() -> bool:
+            assert process.poll() is None
+            # It is there a moment before anything listens.
+            with socket.socket(socket.AF_UNIX) as connection:
+                return connection.connect_ex(str(path)) == 0
 
-    try:
-        await until(is_there)
-        yield running
-    finally:
-        running.closing.close()
-        for each in (*running.programs, process):
-            each.kill()
-        for each in (*running.programs, process):
-            await asyncio.to_thread(each.wait)
+        try:
+            await until(is_there)
+            yield running
+        finally:
+            running.closing.close()
+            for each in (*running.programs, process):
+                each.kill()
+            for each in (*running.programs, process):
+                await asyncio.to_thread(each.wait)
 
 
 def _start(path: Path) -> subprocess.Popen[bytes]:

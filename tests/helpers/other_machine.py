@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from machine_agent import LONGEST_LINE, error_from_plain, from_line, to_line
+from short_paths import short_directory
 
 from gns3server.app import make_ports
 from gns3server.errors import Unavailable
@@ -287,12 +288,14 @@ def network_of(pid: int | str) -> str:
 
 
 @contextmanager
-def other_host(directory: Path) -> Iterator[OtherHost]:
-    """Make another machine; the test is skipped where no network can be made for it.
+def other_host() -> Iterator[OtherHost]:
+    """Make another machine; the test is skipped where no network can be made for it."""
+    with short_directory() as directory, _agent(directory) as host:
+        yield host
 
-    :param directory: where its files are to be; it is made.
-    """
-    directory.mkdir()
+
+@contextmanager
+def _agent(directory: Path) -> Iterator[OtherHost]:
     path = str(directory / "machine")
     first = NETWORKS + 4 * (os.getpid() % 32768)
     here, there = (str(ipaddress.ip_address(first + last)) for last in (1, 2))

@@ -214,10 +214,10 @@ def nodes(gns3_settings):
 
 
 @pytest.fixture
-async def consoles(tmp_path) -> AsyncIterator[ConsoleProcess]:
+async def consoles() -> AsyncIterator[ConsoleProcess]:
     """A console server, with nobody who controls it yet."""
     with claimed_ports() as ports:
-        async with console_process(tmp_path, ports.first) as running:
+        async with console_process(ports.first) as running:
             yield running
 
 

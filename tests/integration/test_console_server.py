@@ -129,15 +129,13 @@ async def test_ends_by_itself_without_source_and_controller(consoles, controller
     assert os.listdir(consoles.socket.parent) == []
 
 
-async def test_stays_for_a_living_program_without_any_controller(consoles, controller, tmp_path):
+async def test_stays_for_a_living_program_without_any_controller(consoles, controller):
     wanted = consoles.console("a")
     await controller.state(wanted)
     await consoles.run(controller, "a", *SHELL)
     controller.close()
-    beside = tmp_path / "beside"
-    beside.mkdir()
     # It has nothing to hold, and so says when that would have been the end of the other one.
-    async with console_process(beside, wanted["port"]) as other:
+    async with console_process(wanted["port"]) as other:
         await asyncio.to_thread(other.process.wait)
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         consoles.process.send_signal(number)

@@ -48,9 +48,9 @@ REST = f"{PROGRAM}import signal; signal.pause()"
 
 
 @pytest.fixture
-def host(gns3_settings, tmp_path):
+def host(gns3_settings):
     """Another machine."""
-    with other_host(tmp_path / "host") as there:
+    with other_host() as there:
         yield there
 
 

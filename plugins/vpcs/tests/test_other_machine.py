@@ -20,9 +20,9 @@ pytestmark = pytest.mark.usefixtures("vpcs_program")
 
 
 @pytest.fixture
-def host(gns3_settings, tmp_path):
+def host(gns3_settings):
     """Another machine."""
-    with other_host(tmp_path / "host") as there:
+    with other_host() as there:
         yield there
 
 

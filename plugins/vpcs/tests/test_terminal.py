@@ -33,10 +33,10 @@ def program(vpcs_program: str) -> str:
 
 
 @pytest.fixture
-async def consoles(tmp_path: Path) -> AsyncIterator[ConsoleProcess]:
+async def consoles() -> AsyncIterator[ConsoleProcess]:
     """A console server."""
     with claimed_ports() as ports:
-        async with console_process(tmp_path, ports.first) as running:
+        async with console_process(ports.first) as running:
             yield running
 
 
