@@ -88,3 +88,7 @@ def websocket_head(path: str, *headers: str, host: str = "localhost") -> bytes:
 def text_frame(text: bytes) -> bytes:
     """A short message from a client; its mask changes nothing (RFC 6455, 5.2)."""
     return bytes([0x81, 0x80 | len(text)]) + bytes(4) + text
+
+
+CLOSE_FRAME = bytes([0x88, 0x80]) + bytes(4)
+"""What a client agrees with that the server ends a websocket, or ends it itself with."""

@@ -11,7 +11,7 @@ from aiohttp import WSMsgType
 from api_calls import new_project
 from faults import impatient
 from openapi_spec_validator import OpenAPIV30SpecValidator
-from raw_http import text_frame, websocket_head
+from raw_http import CLOSE_FRAME, text_frame, websocket_head
 
 from gns3server.http import upgrades, websockets
 
@@ -102,11 +102,15 @@ async def test_how_a_handler_ends_is_told(raw, connect, word, code, reason):
         await socket.send_str(word)
         assert await end_of(socket) == (["before"], code)
     # The library keeps the reason from us.
-    frames = await raw.talk(handshake("echo") + text_frame(b"before") + text_frame(word.encode()))
-    close = frames.partition(b"\x81\x06before")[2]
-    assert close[:1] == b"\x88"
-    assert int.from_bytes(close[2:4], "big") == code
-    assert close[4:].decode().startswith(reason)
+    reader, writer = await raw.connect()
+    writer.write(handshake("echo") + text_frame(b"before") + text_frame(word.encode()))
+    await reader.readuntil(b"\x81\x06before")
+    kind, size = await reader.readexactly(2)
+    close = await reader.readexactly(size)
+    writer.close()
+    assert kind == CLOSE_FRAME[0]
+    assert int.from_bytes(close[:2], "big") == code
+    assert close[2:].decode().startswith(reason)
 
 
 def handshake(path: str) -> bytes:
@@ -235,7 +239,7 @@ async def test_what_is_not_there_is_refused_before_there_is_a_websocket(raw, pro
 
 
 async def test_headers_are_those_of_every_answer(raw):
-    answer = await raw.talk(handshake("echo") + text_frame(b"done"))
+    answer = await raw.talk(handshake("echo") + CLOSE_FRAME)
     head = answer.partition(b"\r\n\r\n")[0].decode()
     assert head.startswith("HTTP/1.1 101 ")
     assert "X-Route: /front/echo" in head

@@ -12,7 +12,7 @@ from dataclasses import replace
 import aiohttp
 import pytest
 from faults import before, impatient
-from raw_http import text_frame, websocket_head
+from raw_http import CLOSE_FRAME, websocket_head
 
 from gns3server.http import access
 
@@ -59,8 +59,7 @@ async def get_ticket(raw) -> str:
 
 async def ask(raw, query: str = "", *headers: str, path: str = ECHO, host: str = "localhost"):
     """The status of the answer to a request for a websocket; one that is granted is ended."""
-    end = text_frame(b"done")
-    answer = await raw.talk(websocket_head(path + query, *headers, host=host) + end)
+    answer = await raw.talk(websocket_head(path + query, *headers, host=host) + CLOSE_FRAME)
     return int(answer.split()[1])
 
 
