@@ -34,6 +34,7 @@ class TestToy(NodeTypeConformance):
     node_type = "toy"
 
 
+@pytest.mark.heavy
 class TestToyThatNeedsAWire(NodeTypeConformance):
     """The same, of a toy that refuses to start unwired."""
 
@@ -62,6 +63,7 @@ class TestBox(NatureConformance):
     node_type = "box"
 
 
+@pytest.mark.heavy
 class TestBoxWithFixedWires(NatureConformance):
     """One that has refused the change of its wires ever since it was started."""
 
