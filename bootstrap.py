@@ -28,6 +28,9 @@ PLUGINS = ("udp", "ethernet", "v2", "vpcs")
 SERVER = ("-e", ".", *(part for name in PLUGINS for part in ("-e", "./plugins/%s" % name)))
 TOX = ("tox>=4.30,<5", "tox-uv>=1.28,<2")
 APT = "apt-get install -y --no-install-recommends"
+TESTED_WITH = ("vpcs", "telnet", "curl", "strace", "tshark")
+BROWSER = ("chromium", "chromedriver")
+PACKAGES = {"chromedriver": "chromium-driver"}  # all others are named like their program
 
 # Run by a Python before it is used; any other exit code means that it cannot be used.
 COMPLETE, NO_ENSUREPIP = 0, 3
@@ -173,11 +176,12 @@ def vpcs_setting() -> "str | None":
 
 
 def missing_packages(programs: "tuple[str, ...]") -> "list[str]":
-    """Debian packages that are needed and missing; each is named like its program."""
+    """Debian packages that are needed and missing."""
     vpcs = vpcs_setting()
     if vpcs and not shutil.which(vpcs):
         raise Problem("The setting vpcs_path names %s, which is not a program." % vpcs)
-    return [name for name in programs if not (shutil.which(name) or (name == "vpcs" and vpcs))]
+    missing = [name for name in programs if not (shutil.which(name) or (name == "vpcs" and vpcs))]
+    return [PACKAGES.get(name, name) for name in missing]
 
 
 def become_root() -> "tuple[list[str], str]":
@@ -330,7 +334,7 @@ def run_server(arguments: "list[str]") -> None:
 def run_tests(arguments: "list[str]") -> None:
     os.environ["HOME"] = home()
     tox = Environment(ROOT / ".tox" / "bootstrap", TOX, "tox")
-    tox.prepare(("vpcs", "telnet", "curl", "strace", "tshark"))
+    tox.prepare(TESTED_WITH + (BROWSER if drive_a_browser(arguments) else ()))
     os.environ.setdefault("UV_NATIVE_TLS", "1")  # trust what the rest of the system trusts
     environment = dict(os.environ, UV_PYTHON_DOWNLOADS="never")
     path = os.environ.get("PATH", os.defpath)
@@ -341,6 +345,15 @@ def run_tests(arguments: "list[str]") -> None:
         environment["TOX_INSTALL"] = "python -m pip install"
     os.chdir(str(ROOT))
     become([tox.program("tox"), "run", *arguments], environment)
+
+
+def drive_a_browser(arguments: "list[str]") -> bool:
+    """Whether the environment with tests that do is among those that tox is asked for."""
+    tox = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    tox.add_argument("-e", dest="environments", action="append", nargs="?", const="", default=[])
+    asked = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    chosen = tox.parse_known_args(asked)[0].environments
+    return "full" in ",".join(chosen).split(",")
 
 
 def home() -> str:

@@ -55,7 +55,8 @@ case "$1" in
     install)
         [ -e {lists} ] || {{ echo "E: Unable to locate package" >&2; exit 100; }}
         for package; do
-            printf '#!/bin/sh\\n' > {programs}/$package; chmod +x {programs}/$package
+            case $package in chromium-driver) program=chromedriver ;; *) program=$package ;; esac
+            printf '#!/bin/sh\\n' > {programs}/$program; chmod +x {programs}/$program
         done ;;
 esac
 """
@@ -279,6 +280,24 @@ def test_root_installs_what_is_missing(bare):
     programs = "vpcs telnet curl strace tshark"
     assert outcome.called("apt-get install -y --no-install-recommends", programs)
     assert not outcome.called("apt-get update")
+
+
+@pytest.mark.parametrize(
+    "arguments", ["-e full", "-efull", "-e lint,full", "-v -e lint -e full -- -k browser"]
+)
+def test_what_takes_long_has_a_browser(machine, arguments):
+    machine.has_apt()
+    outcome = machine.run("test", "--", *arguments.split())
+    assert outcome.code == 0
+    assert outcome.called("apt-get install", "--no-install-recommends", "chromium chromium-driver")
+    assert outcome.output.endswith(f"tox got run {arguments}\n")
+
+
+@pytest.mark.parametrize("arguments", ["", "-e", "-e lint", "-e fuller", "-e lint -- -e full"])
+def test_nothing_else_has_a_browser(machine, arguments):
+    machine.has_apt()
+    assert machine.run("test", "--", *arguments.split()).code == 0
+    assert not (machine.programs / "chromium").exists()
 
 
 def test_missing_package_lists_are_fetched(bare):

@@ -7,14 +7,19 @@ import os
 import re
 import select
 import signal
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
+from console_page import ConsolePage
 from vpcs_console import open_console
 from vpcs_kernel import alive, holders, is_bound
 from vpcs_lab import Pc, Server
+from web_browser import open_browser
+
+from gns3server.testing import claimed_ports
 
 pytestmark = pytest.mark.usefixtures("vpcs_program")
 
@@ -75,33 +80,73 @@ async def test_pings_go_on_while_the_server_is_another(labs, how):
     assert not any(map(alive, pids))
 
 
-async def replies(client) -> list[int]:
-    """Read a console until the ping that runs in it is over; which replies came."""
-    return [int(number) for number in re.findall(r"icmp_seq=(\d+) .*time=", await client.prompt())]
+ALL = [*range(1, 21)]
+"""The numbers of twenty replies."""
+
+
+def numbers(shown: str) -> list[int]:
+    """Which replies to a ping are shown."""
+    return [int(number) for number in re.findall(r"icmp_seq=(\d+) .*time=", shown)]
+
+
+class Program:
+    """A program that shows a console by its websocket, and connects again when that is lost."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._shown = ""
+
+    async def shows(self, pattern: str) -> str:
+        """Wait until something is shown; returns all that is."""
+        while not re.search(pattern, self._shown):
+            if self._socket is None:
+                self._socket = await self._session.ws_connect(self._url)
+                self._shown = ""
+            message = await self._socket.receive()
+            if message.type is aiohttp.WSMsgType.BINARY:
+                self._shown += message.data.decode()
+            else:
+                self._socket = None
+        return self._shown
+
+
+@asynccontextmanager
+async def program(url: str, environ: Mapping[str, str]) -> AsyncIterator[Program]:
+    async with aiohttp.ClientSession() as session:
+        yield Program(session, url)
+
+
+@asynccontextmanager
+async def page(url: str, environ: Mapping[str, str]) -> AsyncIterator[ConsolePage]:
+    async with open_browser(environ) as browser:
+        yield await ConsolePage.open(browser, url)
 
 
 @pytest.mark.timeout(180)
-async def test_no_reply_is_missing_anywhere_while_the_server_is_killed_and_started(labs):
-    async with labs() as lab:
-        one, other = await lab.pair()
-        for pc in (one, other):
-            await pc.do("start")
-        async with open_console(other.console) as there:
-            await there.run("ip 10.0.0.2/24")
-        async with open_console(one.console) as here, open_console(one.console) as beside:
-            await here.run("ip 10.0.0.1/24")
-            await beside.prompt()
-            await here.enter("ping 10.0.0.2 -c 20")
-            await here.shows("icmp_seq=3 ")
-            await lab.server.kill()
-            async with labs() as successor:
-                url = f"{successor.client.url}{lab.project}/nodes/{one.id}/console"
-                async with aiohttp.ClientSession() as session, session.ws_connect(url) as page:
-                    assert await replies(here) == await replies(beside) == [*range(1, 21)]
-                    shown = ""
-                    while not re.search(r"icmp_seq=20 (?s:.*)VPCS> $", shown):
-                        shown += (await page.receive_bytes()).decode()
-                    assert re.findall(r"icmp_seq=(\d+) ", shown) == [*map(str, range(1, 21))]
+@pytest.mark.parametrize("watch", [program, pytest.param(page, marks=pytest.mark.long)])
+async def test_no_reply_is_missing_anywhere_while_the_server_is_killed_and_started(labs, watch):
+    with claimed_ports() as ports:
+        async with labs(port=ports.first) as lab:
+            one, other = await lab.pair()
+            for pc in (one, other):
+                await pc.do("start")
+            url = f"{lab.client.url}{lab.project}/nodes/{one.id}/console"
+            async with (
+                open_console(other.console) as there,
+                open_console(one.console) as here,
+                open_console(one.console) as beside,
+                watch(url, lab.server.settings.environ) as screen,
+            ):
+                await asyncio.gather(there.run("ip 10.0.0.2/24"), here.run("ip 10.0.0.1/24"))
+                await beside.prompt()
+                await here.enter("ping 10.0.0.2 -c 20")
+                await screen.shows("icmp_seq=3 ")
+                await lab.server.kill()
+                async with labs(port=ports.first):
+                    assert numbers(await here.prompt()) == numbers(await beside.prompt()) == ALL
+                    assert numbers(await screen.shows(r"icmp_seq=20 [\s\S]*VPCS> $")) == ALL
 
 
 @pytest.mark.timeout(180)
