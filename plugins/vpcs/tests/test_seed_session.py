@@ -2,7 +2,8 @@
 
 ``seed_session.txt`` holds its shell transcript word for word. Each command of it is run, each
 answer compared; only the ids differ, and what the document itself leaves open: it says that its
-output is truncated, and banner and ping lines depend on the version of VPCS.
+output is truncated, and banner, ping lines and the name before a new address depend on the version
+of VPCS. With another one first in ``PATH``, it is the session of that one.
 """
 
 from __future__ import annotations
@@ -214,6 +215,9 @@ def shown_as(line: str) -> str:
         return PING_REPLY.format(reply[1])
     if line.startswith("telnet "):
         return ""  # a slip of the document: the command once more
+    if line.startswith("PC1 : "):
+        # 0.5b2 numbers its PCs here; later ones show the name that is in the prompt.
+        return f"(PC1|VPCS) : {re.escape(line.removeprefix('PC1 : '))}"
     for beginning in ("Connected to ", "Welcome to Virtual PC Simulator, version "):
         if line.startswith(beginning):
             return re.escape(beginning)
