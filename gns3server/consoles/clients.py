@@ -119,12 +119,12 @@ class TelnetClient:
         """Read what it sends."""
         if self._open and not self._reading:
             self._reading = True
-            self._loop.add_reader(self._connection, self._readable)
+            self._loop.add_reader(self._connection.fileno(), self._readable)
 
     def _stop_reading(self) -> None:
         if self._reading:
             self._reading = False
-            self._loop.remove_reader(self._connection)
+            self._loop.remove_reader(self._connection.fileno())
 
     def _readable(self) -> None:
         try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
 
 BACKLOG = 16
 ACCEPTS = 16
@@ -42,9 +44,7 @@ class ListeningPort:
         """
         try:
             async with asyncio.timeout_at(deadline):
-                found = await asyncio.get_running_loop().getaddrinfo(
-                    host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-                )
+                found = await _addresses(host, port)
         except TimeoutError:
             raise OSError(0, "its addresses were not found in time") from None
         sockets: list[socket.socket] = []
@@ -69,13 +69,13 @@ class ListeningPort:
     def close(self) -> None:
         """Listen no more; who is connected stays so."""
         for each in self._sockets:
-            self._loop.remove_reader(each)
+            self._loop.remove_reader(each.fileno())
             each.close()
         self._sockets.clear()
 
     def _listen(self, listening: socket.socket) -> None:
         if listening in self._sockets:
-            self._loop.add_reader(listening, self._accept, listening)
+            self._loop.add_reader(listening.fileno(), self._accept, listening)
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(ACCEPTS):
@@ -85,11 +85,22 @@ class ListeningPort:
                 return
             except OSError:
                 # No descriptor is left: who waits goes on waiting, without being looked at.
-                self._loop.remove_reader(listening)
+                self._loop.remove_reader(listening.fileno())
                 self._loop.call_later(PAUSE_SECONDS, self._listen, listening)
                 return
             connection.setblocking(False)
             self._taken(connection)
+
+
+async def _addresses(host: str, port: int) -> Sequence[tuple[int, int, int, str, Any]]:
+    """Where to bind a port of a host; a name is looked up in a thread, which nothing else needs.
+
+    :raises OSError: there is no such host.
+    """
+    kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
+    with suppress(socket.gaierror):
+        return socket.getaddrinfo(host, port, type=kind, flags=flags | socket.AI_NUMERICHOST)
+    return await asyncio.get_running_loop().getaddrinfo(host, port, type=kind, flags=flags)
 
 
 def _bound(family: int, address: tuple[object, ...]) -> socket.socket:

@@ -88,7 +88,8 @@ class ConsoleServer:
         self._threads.shutdown()
 
     async def _state(self, caller: Caller, what: Mapping[str, Any]) -> Mapping[str, Any]:
-        number, wanted = read_state(what)
+        former = {name: console.wanted for name, console in self._consoles.items()}
+        number, wanted = read_state(what, former)
         async with self._changing:
             if number < self._numbers.get(caller, number):
                 return {"number": self._numbers[caller], "failed": {}, "transcripts": {}}

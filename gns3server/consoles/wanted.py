@@ -83,9 +83,13 @@ class Wanted:
     input: InputRules
 
 
-def read_state(what: Mapping[str, Any]) -> tuple[int, dict[str, Wanted]]:
+def read_state(
+    what: Mapping[str, Any], former: Mapping[str, Wanted]
+) -> tuple[int, dict[str, Wanted]]:
     """Read the wanted state: its number, and the consoles by id.
 
+    :param former: consoles that were wanted before. Those that are said in the same words are not
+        checked again: all of them come with each change of one.
     :raises ValueError: it is none; the text says where.
     """
     number = field(what, "number", int)
@@ -99,6 +103,9 @@ def read_state(what: Mapping[str, Any]) -> tuple[int, dict[str, Wanted]]:
         name = text(entry, "id")
         if name in wanted:
             raise ValueError(f"there are two consoles {name!r}")
+        if name in former and former[name].given == entry:
+            wanted[name] = former[name]
+            continue
         try:
             wanted[name] = _console(name, entry)
         except ValueError as error:

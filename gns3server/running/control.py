@@ -319,10 +319,11 @@ def _object(line: bytes) -> Mapping[str, Any]:
 
 
 async def _readable(connection: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
+    loop, descriptor = asyncio.get_running_loop(), connection.fileno()
     ready = asyncio.Event()
-    loop.add_reader(connection, ready.set)
+    # Not by the socket: the loop would ask the kernel twice to describe it, for an error's text.
+    loop.add_reader(descriptor, ready.set)
     try:
         await ready.wait()
     finally:
-        loop.remove_reader(connection)
+        loop.remove_reader(descriptor)

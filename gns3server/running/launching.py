@@ -19,14 +19,13 @@ from gns3server.errors import advice
 from gns3server.files.durable import write_new
 from gns3server.files.private import make_directories
 from gns3server.ports import try_port
-from gns3server.running.console import ConsolePlace
 from gns3server.running.identity import Handle, open_child
 from gns3server.running.logs import open_log
 from gns3server.running.procfs import RUN_ID_VARIABLE
 from gns3server.running.runs import LaunchFailed
 from gns3server.running.sockets import bound_sockets
 from gns3server.running.spec import LaunchSpec, Port
-from gns3server.running.terminals import leading_a_session, open_terminal
+from gns3server.running.terminals import leading_a_session
 
 PR_SET_TIMERSLACK = 29  # linux/prctl.h
 
@@ -62,16 +61,14 @@ class Launched(NamedTuple):
     :param main: its process, a child of ours to be reaped, and a pidfd to be closed.
     :param bound_before: inodes of the sockets that others had bound to its ports before: of other
         address families, so that they are not in its way.
-    :param terminal: the program's end of its terminal, to be closed; None when it has none.
     """
 
     main: Handle
     bound_before: frozenset[int]
-    terminal: int | None
 
 
 def launch(
-    spec: LaunchSpec, run_id: str, base_env: Mapping[str, str], console: ConsolePlace | None
+    spec: LaunchSpec, run_id: str, base_env: Mapping[str, str], terminal: int | None
 ) -> Launched:
     """Start the program of a spec, in a session of its own.
 
@@ -82,7 +79,8 @@ def launch(
     :param spec: what to start, and where.
     :param run_id: identifies its processes, in their environment.
     :param base_env: its environment, before the spec's own variables.
-    :param console: who gets its terminal.
+    :param terminal: the program's end of its terminal, which stays the caller's to close; None
+        when it has none.
     :raises LaunchFailed: nothing was started, or what was has been killed.
     """
     _write_files(spec)
@@ -90,14 +88,8 @@ def launch(
         check_free(port)
     bound_before = _bound_elsewhere(spec.ports)
     environment = {**base_env, **spec.env, RUN_ID_VARIABLE: run_id}
-    terminal = open_terminal(console) if spec.on_terminal and console is not None else None
-    try:
-        started = _popen if terminal is None else partial(_popen_on, terminal)
-        return Launched(_watchable(spec, started(spec, environment)), bound_before, terminal)
-    except BaseException:
-        if terminal is not None:
-            os.close(terminal)
-        raise
+    started = _popen if terminal is None else partial(_popen_on, terminal)
+    return Launched(_watchable(spec, started(spec, environment)), bound_before)
 
 
 def _watchable(spec: LaunchSpec, popen: subprocess.Popen[bytes]) -> Handle:

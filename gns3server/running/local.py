@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shlex
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from gns3server.running.logs import bound_log
 from gns3server.running.procfs import run_ids_below
 from gns3server.running.reader import KernelReader
 from gns3server.running.spec import LaunchSpec
+from gns3server.running.terminals import Terminals
 from gns3server.running.threads import thread_pool
 from gns3server.running.watched import WatchedProcesses
 
@@ -50,6 +52,7 @@ class LocalRunner:
         self._base_env = dict(base_env)
         self._log_period = log_period
         self._reader = reader or KernelReader()
+        self._terminals = Terminals()
         self._hurry = asyncio.Event()
         self._spawner = thread_pool("spawner")
         self._spawner.submit(unblock_signals)
@@ -97,6 +100,7 @@ class LocalRunner:
         while self._owned:
             await asyncio.wait(self._owned)
         await asyncio.gather(*(run.let_go() for run in self.runs))
+        self._terminals.close()
         if self._log_keeper is not None:
             self._log_keeper.cancel()
             await asyncio.wait([self._log_keeper])
@@ -104,11 +108,19 @@ class LocalRunner:
         await asyncio.to_thread(self._spawner.shutdown)
 
     async def _spawn(self, spec: LaunchSpec, run_id: str, console: ConsolePlace | None) -> LocalRun:
-        started = await self._in_thread(launch, spec, run_id, self._base_env, console)
+        terminal: int | None = None
+        if spec.on_terminal and console is not None:
+            terminal = await self._terminals.open(console)
+        try:
+            started = await self._in_thread(launch, spec, run_id, self._base_env, terminal)
+        except BaseException:
+            if terminal is not None:
+                os.close(terminal)
+            raise
         main = started.main
         log.debug("process %d runs %s in %s", main.identity.pid, shlex.join(spec.argv), spec.cwd)
         run = self._watch(spec, run_id, [main], RunState.STARTING, started.bound_before)
-        run.has_terminal(started.terminal)
+        run.has_terminal(terminal)
         return run
 
     async def _adopt(

@@ -1,4 +1,4 @@
-"""A terminal for a program, handed to the console server before the program is started. Blocks.
+"""A terminal for a program, handed to the console server before the program is started.
 
 A program whose terminal is held by nobody any more gets SIGHUP. So the console server, which
 outlives this server, has the terminal's other end before there is a program.
@@ -6,44 +6,86 @@ outlives this server, has the terminal's other end before there is a program.
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
-import json
 import os
 import shutil
-import socket
 import struct
 import termios
 from collections.abc import Sequence
+from functools import partial
 
 from gns3server.running.console import ConsolePlace
-from gns3server.running.helper_client import CALL_SECONDS
+from gns3server.running.helper_client import HelperClient, HelperFailed
 from gns3server.running.runs import LaunchFailed
 
 COLUMNS, ROWS = 80, 24
 """The size of a terminal that nobody has looked at yet."""
 
+KIND = "consoles"
+"""What a console server says that it is."""
 
-def open_terminal(place: ConsolePlace) -> int:
-    """Make a terminal, and give its other end to the console server.
 
-    :returns: the descriptor that a program uses; the caller must close it.
-    :raises LaunchFailed: there is none to be had, or the console server does not take it.
+class Terminals:
+    """Makes terminals, and gives their other ends to the console server.
+
+    All by one connection, which is kept: when a hundred programs are started at once, none of them
+    waits until another one's terminal was taken.
     """
-    try:
-        master, slave = os.openpty()
-    except OSError as error:
-        raise LaunchFailed(f"no terminal can be had: {error.strerror or error}") from error
-    try:
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", ROWS, COLUMNS, 0, 0))
-        _hand_over(master, place)
-    except BaseException as error:
-        os.close(slave)
-        if isinstance(error, (OSError, ValueError, KeyError)):
-            raise LaunchFailed(f"the console server does not take its terminal: {error}") from error
-        raise
-    finally:
-        os.close(master)
-    return slave
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._client: HelperClient | None = None
+        self._path = ""
+
+    async def open(self, place: ConsolePlace) -> int:
+        """Make a terminal, and give its other end to the console server.
+
+        :returns: the descriptor that a program uses; the caller must close it.
+        :raises LaunchFailed: there is none to be had, or the console server does not take it.
+        """
+        try:
+            master, slave = os.openpty()
+        except OSError as error:
+            raise LaunchFailed(f"no terminal can be had: {error.strerror or error}") from error
+        try:
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", ROWS, COLUMNS, 0, 0))
+            client = await self._connected(place.socket)
+            await client.call("terminal", {"console": place.console_id}, [master])
+        except BaseException as error:
+            os.close(slave)
+            if isinstance(error, (OSError, HelperFailed)):
+                raise LaunchFailed(
+                    f"the console server does not take its terminal: {error}"
+                ) from error
+            raise
+        finally:
+            os.close(master)
+        return slave
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    async def _connected(self, path: str) -> HelperClient:
+        """The connection to a console server: another one than before if that was replaced.
+
+        :raises OSError, HelperFailed: none answers there.
+        """
+        async with self._turn:
+            if self._client is None or self._path != path:
+                self.close()
+                reader, writer = await asyncio.open_unix_connection(path)
+                client = await HelperClient.connect(reader, writer, KIND)
+                client.listen(lambda *_: None, partial(self._lost, client))
+                self._client, self._path = client, path
+            return self._client
+
+    def _lost(self, client: HelperClient) -> None:
+        if self._client is client:
+            self.close()
 
 
 def is_raw(terminal: int) -> bool:
@@ -73,16 +115,3 @@ def leading_a_session(argv: Sequence[str], search_path: str | None) -> list[str]
         raise LaunchFailed("the program setsid was not found: install the package util-linux")
     # It keeps its process id: the program takes its place.
     return [setsid, "--ctty", *argv]
-
-
-def _hand_over(master: int, place: ConsolePlace) -> None:
-    call = {"call": "terminal", "id": 1, "with": {"console": place.console_id}}
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(CALL_SECONDS)
-        connection.connect(place.socket)
-        with connection.makefile("rb") as answers:
-            answers.readline()
-            socket.send_fds(connection, [json.dumps(call).encode() + b"\n"], [master])
-            answer = json.loads(answers.readline())
-    if "error" in answer:
-        raise ValueError(answer["error"])
