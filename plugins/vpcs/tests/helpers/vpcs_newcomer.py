@@ -41,8 +41,8 @@ SHOWN = {
 """What the README says, or lets one expect, of a command that holds the text."""
 
 SHOWN_AT_CONSOLE = {
-    "ip 192.168.1.1": (r"PC1 : 192\.168\.1\.1 255\.255\.255\.0",),
-    "ip 192.168.1.2": (r"PC1 : 192\.168\.1\.2 255\.255\.255\.0",),
+    "ip 192.168.1.1": (r"(PC1|VPCS) : 192\.168\.1\.1 255\.255\.255\.0",),
+    "ip 192.168.1.2": (r"(PC1|VPCS) : 192\.168\.1\.2 255\.255\.255\.0",),
     "ping ": tuple(rf"icmp_seq={number} .*time=" for number in range(1, 6)),
     "disconnect": ("Good-bye",),
 }
