@@ -35,6 +35,9 @@ from gns3server.testing.leftovers import TEST_VARIABLE
 
 LONGEST_LINE = 32 * 1024 * 1024
 
+CLOSE_SECONDS = 20.0
+"""How long a machine may take to close once its server has hung up."""
+
 RECORDS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (ConsolePlace, Exit, FileStamp, ProcessIdentity, ToolResult)
 }
@@ -111,7 +114,7 @@ class Visitor:
         self._machine = machine
         self._writer = writer
         self._runs: dict[str, Run] = {}
-        self._calls: dict[int, asyncio.Task[None]] = {}
+        self._calls: dict[int, asyncio.Task[Any]] = {}
 
     def take(self, message: Mapping[str, Any]) -> None:
         """Do what a message asks."""
@@ -156,8 +159,14 @@ class Visitor:
 
 
 async def _receive(
-    settings: Settings, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    settings: Settings,
+    visits: set[asyncio.Task[Any]],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
 ) -> None:
+    visit = asyncio.current_task()
+    assert visit is not None
+    visits.add(visit)
     async with local_machine(LiveSettings(lambda **_: settings), Registry()) as machine:
         visitor = Visitor(machine, writer)
         try:
@@ -178,10 +187,15 @@ async def serve(path: str, state: str, test: str) -> None:
     settings = Settings(
         server=ServerSettings(state_path=state, environment=TEST_VARIABLE), environ=environ
     )
-    server = await asyncio.start_unix_server(partial(_receive, settings), path, limit=LONGEST_LINE)
+    visits: set[asyncio.Task[Any]] = set()
+    receive = partial(_receive, settings, visits)
+    server = await asyncio.start_unix_server(receive, path, limit=LONGEST_LINE)
     async with server:
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.read)
+        if visits:
+            # Of one that has just ended, the machine may still be about to close.
+            await asyncio.wait(visits, timeout=CLOSE_SECONDS)
 
 
 if __name__ == "__main__":
