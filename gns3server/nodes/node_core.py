@@ -138,6 +138,8 @@ class NodeCore:
         if state is not None and not self.type.always_on:
             values = {**values, "state": state}
         view = replace(self.view(), state=state or self.state, values=values)
+        if view.state is NodeState.STOPPED:
+            view = replace(view, command=())
         return Event("node", change, self.project.id, view)
 
     def view(self) -> NodeView:
@@ -152,6 +154,7 @@ class NodeCore:
             properties=dict(self.properties),
             directory=self.project.node_directory(self.type.name, self.id),
             pids=self.pids,
+            command=self.command,
             adapters=self.shape[0],
             ports=self.shape[1],
             wires=dict(self.wiring.nios),
@@ -165,6 +168,11 @@ class NodeCore:
     @property
     def pids(self) -> tuple[int, ...]:
         """The processes that run for it on its machine."""
+        return ()
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The program that runs for it, or is about to, with its arguments."""
         return ()
 
     async def tell_move(self, change: ProjectChange, word: str, state: NodeState) -> None:

@@ -35,6 +35,7 @@ class ProcessNode(Node, ABC):
         super().__init__(project, node_type, record)
         self.run: SupervisedRun | None = None
         """The run of its process: the pid, the processes and the end."""
+        self._coming: SupervisedRun | None = None
 
     @abstractmethod
     async def launch_spec(self) -> LaunchSpec:
@@ -68,12 +69,13 @@ class ProcessNode(Node, ABC):
             spec = await self.calls.run("launch_spec", expect=LaunchSpec)
             if self._uses_runtime:
                 await self.machine.make_runtime_directory(self.runtime_directory)
-            run = SupervisedRun(self.project, self.owner, spec, title=self.title)
+            run = self._coming = SupervisedRun(self.project, self.owner, spec, title=self.title)
             async with run.start(), self.project.change() as change:
                 run.record(change)
                 change.then(partial(self._up, run))
                 await self.tell_move(change, "started", NodeState.STARTED)
         finally:
+            self._coming = None
             if self.state is NodeState.STARTING:
                 self.move(NodeState.STOPPED)
                 await self._remove_runtime_directory()
@@ -121,6 +123,12 @@ class ProcessNode(Node, ABC):
     def pids(self) -> tuple[int, ...]:
         """The processes that run for it, its program first."""
         return () if self.run is None else tuple(each.pid for each in self.run.processes)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The program that runs for it, or is about to, with its arguments."""
+        run = self.run or self._coming
+        return () if run is None else run.spec.argv
 
     # What the core does ----------------------------------------------------
 

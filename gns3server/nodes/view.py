@@ -18,6 +18,7 @@ class NodeView:
     :param type: the name of its node type.
     :param properties: the values of the fields that its type has added.
     :param pids: the processes that run for it on its machine, its program first.
+    :param command: the program that runs for it, with its arguments; empty if none does.
     :param adapters: how many adapters it has; ``None`` if their number does not matter.
     :param ports: how many ports each of these has.
     :param wires: what is plugged in, by adapter and port.
@@ -34,6 +35,7 @@ class NodeView:
     properties: Mapping[str, Any]
     directory: Path
     pids: tuple[int, ...]
+    command: tuple[str, ...]
     adapters: int | None
     ports: int
     wires: Mapping[tuple[int, int], Nio]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -104,7 +105,7 @@ class NodeWording:
             "console_host": self._console_host,
             "console_type": console_type(kind, kept),
             "console_auto_start": kept.get("console_auto_start", False),
-            "command_line": "",
+            "command_line": shlex.join(view.command),
             "node_directory": str(view.directory),
             "properties": properties_of(view, kind, kept),
             "label": label_of(view.name, place),
