@@ -26,9 +26,10 @@ from gns3server.projects.copies import Copying
 from gns3server.projects.entrance import Entrance
 from gns3server.projects.plain_records import tables_of
 from gns3server.projects.renewing import changed, new_ids, renewed
-from gns3server.storage.file_check import DatabaseError
+from gns3server.storage.file_check import DatabaseError, check_file
 from gns3server.storage.lab_tables import Tables, read_lab, write_lab
 from gns3server.storage.rows import ProjectPlace
+from gns3server.storage.snapshot_rows import SnapshotRow, read_snapshots
 from gns3server.storage.stores import PROJECT_FILE, PROJECT_MIGRATIONS, ServerStore
 
 log = logging.getLogger(__name__)
@@ -185,6 +186,14 @@ def read_closed(path: Path) -> Tables:
     :raises gns3server.storage.file_check.DatabaseError: they cannot be used.
     """
     return read_lab(path / PROJECT_FILE, PROJECT_MIGRATIONS).tables
+
+
+def snapshots_of_closed(path: Path) -> list[SnapshotRow]:
+    """The snapshots on record of a project that nobody has open.
+
+    :raises gns3server.storage.file_check.DatabaseError: the records cannot be used.
+    """
+    return check_file(path / PROJECT_FILE, PROJECT_MIGRATIONS, read_snapshots)
 
 
 def _remove(path: Path) -> None:

@@ -18,20 +18,29 @@ from gns3server.nodes.holding import check_free, holding
 from gns3server.nodes.project_base import ProjectServices
 from gns3server.places.index import ProjectIndex
 from gns3server.places.purging import purge
-from gns3server.places.snapshot_files import copy_files
-from gns3server.projects.arriving import Arrivals, Arrived, StagedProject, read_closed
+from gns3server.places.snapshot_files import COPIED, copy_files
+from gns3server.projects.archive import Archive, ArchivedFile, look_into
+from gns3server.projects.arriving import (
+    Arrivals,
+    Arrived,
+    StagedProject,
+    read_closed,
+    snapshots_of_closed,
+)
 from gns3server.projects.copies import Copying, copying_of
 from gns3server.projects.damaged import DamagedProjects
 from gns3server.projects.entrance import Entrance
 from gns3server.projects.moving import move_project
 from gns3server.projects.opening import Loading, load_records, open_project, read_ahead
 from gns3server.projects.project import ITSELF, Project
+from gns3server.projects.snapshot_view import SnapshotView
 from gns3server.running.machine import Machine
 from gns3server.running.threads import SeparateThreads
 from gns3server.settings.live import LiveSettings
 from gns3server.storage.database import DatabaseThread
+from gns3server.storage.lab_tables import write_lab
 from gns3server.storage.rows import ProjectPlace
-from gns3server.storage.stores import ServerStore
+from gns3server.storage.stores import PROJECT_FILE, PROJECT_MIGRATIONS, ServerStore
 
 log = logging.getLogger(__name__)
 
@@ -282,6 +291,63 @@ class ProjectManager:
                     whole = place.made_directory
                     await self._copy(place.path, staged, whole, self._arrivals.copying)
             return await staged.take(tables, name)
+
+    @asynccontextmanager
+    async def archive(self, project_id: str) -> AsyncIterator[Archive]:
+        """A project, open or closed, as it is now, to be read in the context.
+
+        What is read does not change, whatever happens to the project meanwhile: it is a copy, which
+        is removed with the context. Nodes may run, as for a snapshot.
+
+        :raises NotFound: there is no such project.
+        :raises Conflict: the project is damaged or about to close, a node must be stopped first, or
+            the project is read by as many as may read it at a time.
+        :raises StorageFailed: it could not be copied.
+        """
+        check_free("server.projects.archive")
+        project = self.find(project_id)
+        if project is not None:
+            async with project.snapshots.archive() as archive:
+                yield archive
+            return
+        # Staged and never committed: so not even a server that is killed leaves anything of it.
+        async with self.import_staged() as staged:
+            filling = self._shared.own(self._fill(project_id, staged.directory))
+            try:
+                records, files = await asyncio.shield(filling)
+            finally:
+                # Whoever reads may hang up; what is being copied cannot be removed meanwhile.
+                await asyncio.wait({filling})
+            yield Archive(staged.directory, records, files, (), self._shared.copiers)
+
+    async def _fill(
+        self, project_id: str, directory: Path
+    ) -> tuple[Mapping[str, Any], tuple[ArchivedFile, ...]]:
+        """Copy a closed project into a directory as into that of a snapshot, and look into it."""
+        copying, what = self._arrivals.copying, "The project was not archived"
+        async with self.alone_with(project_id):
+            place = await self._closed_place(project_id)
+            tables = await asyncio.to_thread(read_closed, place.path)
+            take = partial(copy_files, place.path, directory / COPIED, whole=place.made_directory)
+            await copying.run(what, take)
+        file = directory / PROJECT_FILE
+        await copying.run(what, lambda **_: write_lab(file, PROJECT_MIGRATIONS, tables))
+        return await copying.run(what, lambda **_: look_into(directory))
+
+    async def snapshots(self, project_id: str) -> tuple[SnapshotView, ...]:
+        """The snapshots of a project, open or closed, the oldest first.
+
+        :raises NotFound: there is no such project.
+        :raises Conflict: it is damaged.
+        """
+        check_free("server.projects.snapshots")
+        project = self.find(project_id)
+        if project is not None:
+            return project.snapshots.list()
+        async with self.alone_with(project_id):
+            place = await self._closed_place(project_id)
+            rows = await asyncio.to_thread(snapshots_of_closed, place.path)
+        return tuple(SnapshotView.of(project_id, row) for row in rows if row.state == "whole")
 
     async def _copy(self, path: Path, staged: StagedProject, whole: bool, copying: Copying) -> None:
         files = partial(copy_files, path, staged.directory, whole=whole)

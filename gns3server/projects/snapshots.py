@@ -7,7 +7,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -158,7 +158,7 @@ class Snapshots:
             )
         self._archives += 1
         try:
-            row = await self._alone("archive", None, partial(self._fill, ""))
+            row = await self._filled()
             try:
                 yield await self._look_into(row)
             finally:
@@ -166,6 +166,20 @@ class Snapshots:
                 await asyncio.shield(self._project.own(self._remove_anyway(row)))
         finally:
             self._archives -= 1
+
+    async def _filled(self) -> SnapshotRow:
+        """Copy the project, to be read and removed."""
+        filling = self._project.own(self._alone("archive", None, partial(self._fill, "")))
+        try:
+            return await asyncio.shield(filling)
+        except asyncio.CancelledError:
+            # Whoever wants to read has hung up, and what is being copied cannot be stopped.
+            _ = self._project.own(self._remove_filled(filling))
+            raise
+
+    async def _remove_filled(self, filling: asyncio.Task[SnapshotRow]) -> None:
+        with suppress(LabError):
+            await self._remove_anyway(await filling)
 
     async def _look_into(self, row: SnapshotRow) -> Archive:
         place = snapshot_files.place_of(self._project.path, row.id)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import signal
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,9 @@ from typing import Any
 import aiohttp
 import pytest
 from api_calls import ID, PROJECT, new_project, new_toy
-from faults import failing, killer
+from faults import before, failing, killer
 
-from gns3server.errors import Conflict, InvalidRequest, StorageFailed
+from gns3server.errors import Conflict, InvalidRequest, NotFound, StorageFailed
 
 
 def tree(path: Path) -> dict[str, bytes]:
@@ -161,6 +163,72 @@ async def test_an_archive_does_not_change_while_it_is_read(client, lab, director
         assert archive.running == (nodes[0]["node_id"],)
         assert (await client.get(f"{PROJECT}/snapshots")).json == []
     assert list((directory / ".gns3_snapshots").iterdir()) == []
+
+
+async def test_a_closed_project_is_archived_and_nothing_is_left_of_that(client, lab, directory):
+    files, nodes = tree(directory), (await client.get(f"{PROJECT}/nodes")).json
+    await client.post(f"{PROJECT}/snapshots", {"name": "before"})
+    await client.post(f"{PROJECT}/close")
+    there = names(lab.projects.location)
+    async with lab.projects.archive(ID) as archive:
+        # It may be opened meanwhile, and changed.
+        await client.post(f"{PROJECT}/open")
+        (directory / "README.txt").write_text("something else")
+        read = {}
+        for file in archive.files:
+            read[file.path] = b"".join([piece async for piece in archive.read(file.path)])
+        assert read == files
+        assert [node["name"] for node in archive.records["nodes"]] == [n["name"] for n in nodes]
+        assert archive.running == ()
+    assert names(lab.projects.location) == there
+    async with lab.projects.archive(ID) as archive:
+        assert await anext(archive.read("README.txt")) == b"something else"
+    with pytest.raises(NotFound):
+        async with lab.projects.archive(str(uuid.uuid4())):
+            raise AssertionError
+    assert names(lab.projects.location) == there
+
+
+@pytest.mark.parametrize("state", ["open", "closed"])
+async def test_who_hangs_up_before_there_is_an_archive_leaves_nothing(
+    client, lab, directory, state
+):
+    if state == "closed":
+        await client.post(f"{PROJECT}/close")
+    there = names(lab.projects.location)
+
+    async def read() -> None:
+        async with lab.projects.archive(ID):
+            raise AssertionError
+
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        assert go_on.wait(30)
+
+    with before("open", "README.txt", wait, only=1):
+        reading = asyncio.create_task(read())
+        await asyncio.to_thread(begun.wait, 30)
+        reading.cancel()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+    # Whoever comes next waits for what is still at work.
+    await client.post(f"{PROJECT}/open")
+    await client.post(f"{PROJECT}/snapshots", {"name": "next"})
+    assert len(names(directory / ".gns3_snapshots")) == 1
+    assert names(lab.projects.location) == there
+
+
+async def test_snapshots_of_a_closed_project_are_listed(client, lab, directory):
+    made = (await client.post(f"{PROJECT}/snapshots", {"name": "before"})).json
+    shown = await lab.projects.snapshots(ID)
+    assert [view.id for view in shown] == [made["snapshot_id"]]
+    await client.post(f"{PROJECT}/close")
+    assert await lab.projects.snapshots(ID) == shown
+    with pytest.raises(NotFound):
+        await lab.projects.snapshots(str(uuid.uuid4()))
 
 
 # Imports -------------------------------------------------------------------------------------

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from aiohttp import web
 
+from gns3server.errors import NotFound, quoted
 from gns3server.http.routing import OCTETS, Call, Route
 from gns3server.http.schemas import FileStreamSchema, ProjectFileSchema
 from gns3server.http.sending import check_still_there, follow, send
@@ -25,14 +27,28 @@ async def list_all(call: Call) -> list[Mapping[str, str]]:
 async def send_file(call: Call, path: str) -> web.StreamResponse:
     """Answer with a file of the project that the call is about, or the part that is asked for.
 
+    The project may be closed.
+
     :param path: relative to the project's directory.
     :raises gns3server.errors.Forbidden: it leaves the directory, is hidden at its top, or cannot
         be read.
     :raises gns3server.errors.NotFound: there is no such file.
     :raises gns3server.errors.Conflict: the disk that it is on does not answer.
     """
-    async with opened(call.project.path, path, call.server.readers) as file:
+    directory = _closed_directory(call) if call.found_project is None else call.project.path
+    async with opened(directory, path, call.server.readers) as file:
         return await send(call, file)
+
+
+def _closed_directory(call: Call) -> Path:
+    """Where the project is that the path names, which is not open.
+
+    :raises NotFound: it is not on record either.
+    """
+    for entry in call.server.projects.list_all():
+        if entry.id == call.project_id:
+            return entry.path
+    raise NotFound(f"This server has no project {quoted(call.project_id)}: check the id.")
 
 
 async def fetch(call: Call) -> web.StreamResponse:
