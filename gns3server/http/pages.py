@@ -55,7 +55,7 @@ These pages are for people:</p>
 is wrong.</li>
 <li><a href="/docs">Browse the API</a> and try it out, or fetch its
 <a href="/v1/openapi.json">description</a> for programs.</li>
-$images</ul>
+$images$more</ul>
 <h2>Projects</h2>
 $projects
 <h2>Plugins</h2>
@@ -137,15 +137,22 @@ def home(
     plugins: Sequence[Mapping[str, Any]],
     *,
     takes_images: bool,
+    of_plugins: Mapping[str, str],
 ) -> str:
     """The first page (HTTP-13).
 
     :param more: how many projects are open besides these.
     :param damaged: how many projects cannot be opened.
     :param plugins: the report of each.
+    :param of_plugins: pages of plugins: what they are called, by their paths.
     """
+    more_pages = "".join(
+        f'<li><a href="{escape(path)}">{escape(name)}</a></li>\n'
+        for path, name in of_plugins.items()
+    )
     content = HOME.substitute(
         images=IMAGES if takes_images else "",
+        more=more_pages,
         projects=_projects(projects, more, damaged),
         plugins=_plugins(plugins),
     )

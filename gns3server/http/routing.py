@@ -243,6 +243,8 @@ class Route:
     :param limit: seconds that the handler of a plugin's route may take, 60 by default;
         after that it is cancelled, and the answer is 503. Streams, websockets and raw bodies have
         no limit.
+    :param page: for a page for people, of method GET and without parameters: what the first page
+        calls it in its list.
     :param confidential: bodies of requests and answers are kept out of the log and the record.
     :param tag: group in the API document.
     :param plugin: the plugin that it comes from; the server fills it in.
@@ -278,6 +280,7 @@ class Route:
     upgrade: Handler | None = None
     websocket: bool = False
     limit: float | None = None
+    page: str = ""
     confidential: bool = False
     tag: str = "server"
     plugin: str = ""

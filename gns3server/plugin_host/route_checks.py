@@ -56,6 +56,7 @@ def check_routes(routes: Iterable[Route]) -> None:
         _check_query(where, route.query)
         _check_media_types(where, route)
         _check_stream(where, route)
+        _check_page(where, route)
         for shape in (route.body, route.answer):
             _check_shape(where, shape)
         _check_limit(where, route)
@@ -163,6 +164,16 @@ def _check_stream(where: str, route: Route) -> None:
         raise Unfit(f"{where} is a websocket, which begins with GET")
     if route.raw or route.stream or route.body is not None or route.answer is not None:
         raise Unfit(f"{where} is a websocket: leave out stream, raw, body and answer")
+
+
+def _check_page(where: str, route: Route) -> None:
+    """Refuse a page that the first page could not lead to."""
+    check_text(where, "page", route.page)
+    if route.page and (route.method != "GET" or not route.stream or route.parameters):
+        raise Unfit(
+            f"{where} is a page, to which a link leads: say stream=True, with the method GET and "
+            "no parameters in its path"
+        )
 
 
 def _check_handler(where: str, handler: Callable[..., Any]) -> None:

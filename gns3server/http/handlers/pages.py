@@ -13,7 +13,7 @@ from gns3server.files.uploads import Incoming
 from gns3server.http import pages
 from gns3server.http.bodies import form_parts, part_content
 from gns3server.http.handlers.images import UPLOAD_ERRORS
-from gns3server.http.routing import HTML, Call, Route
+from gns3server.http.routing import HTML, ROUTE_TABLE, Call, Route
 from gns3server.http.schemas import UploadFormSchema
 from gns3server.nodes.states import WIRE_STATUS
 from gns3server.projects.project import Project
@@ -47,6 +47,9 @@ async def home(call: Call) -> web.StreamResponse:
         len(list(server.projects.damaged)),
         server.plugins(),
         takes_images=bool(server.machine.images.kinds()),
+        of_plugins={
+            route.path: route.page for route in call.request.app[ROUTE_TABLE] if route.page
+        },
     )
     return _answer(page)
 
