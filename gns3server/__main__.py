@@ -163,6 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             flags.pop(name, None) for name in ("command", "daemon", "pid", "clean")
         )
         name, nature = flags.pop("name", ""), flags.pop("nature", "")
+        # Desktop clients give it to the servers that they start.
+        flags.pop("profile", None)
         if name and command not in ("demo", "new-plugin"):
             raise SettingsError(f"{name!r} goes with demo or new-plugin")
         if nature and command != "new-plugin":

@@ -89,6 +89,11 @@ def make_parser() -> argparse.ArgumentParser:
     group.add_argument("--daemon", action="store_true", help="go into the background")
     group.add_argument("--pid", metavar="FILE", help="keep the process id in this file")
     group.add_argument(
+        "--profile",
+        metavar="NAME",
+        help="what desktop clients call their own settings; it changes nothing here",
+    )
+    group.add_argument(
         "--nature",
         help="new-plugin: what its nodes are: process (default), always-on or service",
     )

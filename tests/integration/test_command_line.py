@@ -351,7 +351,9 @@ async def test_requests_are_recorded_as_they_could_be_sent_again(running, tmp_pa
 @pytest.mark.statement("RUN-10")
 async def test_it_goes_into_the_background_with_a_pid_file(run, environ, tmp_path, until):
     pid_file, log = tmp_path / "pid", tmp_path / "log"
-    process = await run("--daemon", "--pid", str(pid_file), "--log", str(log))
+    # Desktop clients give a profile as well to servers that they start.
+    options = ("--profile", "mine", "--pid", str(pid_file), f"--log={log}")
+    process = await run("--daemon", *options)
     assert await finish(process) == (0, "", "")
 
     async def listens() -> bool:
