@@ -155,11 +155,11 @@ async def export(call: Call) -> web.StreamResponse:
     method = COMPRESSIONS.get(str(call.query["compression"]))
     if method is None:
         raise Conflict(f"There is no such compression: choose one of {', '.join(COMPRESSIONS)}.")
-    state, project = state_of(call.server), call.project
-    await state.of(project)
-    async with project.snapshots.archive() as archive:
-        text = json.dumps(document(state, project), indent=4, sort_keys=True).encode()
-        name = quote(f"{project.name or project.id}.gns3project", safe="")
+    entry = known(call)
+    async with call.server.projects.archive(entry.id) as archive:
+        described = await _described(call, entry)
+        text = json.dumps(described, indent=4, sort_keys=True).encode()
+        name = quote(f"{described['name'] or entry.id}.gns3project", safe="")
         response = web.StreamResponse(
             headers={
                 "Content-Type": "application/gns3project",
@@ -174,6 +174,24 @@ async def export(call: Call) -> web.StreamResponse:
                     await response.write(piece)
             await response.write_eof()
         return response
+
+
+async def _described(call: Call, entry: ProjectEntry) -> dict[str, Any]:
+    """What the project file in the archive of a project says.
+
+    :raises Conflict: the project is closed, and has no such file.
+    """
+    state, project = state_of(call.server), call.server.projects.find(entry.id)
+    if project is not None:
+        await state.of(project)
+        return document(state, project)
+    described = await saved_document(entry)
+    if "topology" not in described:
+        raise Conflict(
+            f"The project {entry.id} has no {FILE_NAME} that can be read: open the project, and "
+            "export it then."
+        )
+    return {"name": "", **described}
 
 
 # Import ------------------------------------------------------------------------------------
@@ -323,6 +341,7 @@ ROUTES = (
         path=f"{PROJECT}/export",
         handler=export,
         stream=True,
+        closed_too=True,
         any_ids=True,
         answer_type="application/gns3project",
         changes=False,

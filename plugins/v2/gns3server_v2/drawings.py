@@ -87,7 +87,12 @@ async def create(call: Call) -> Mapping[str, Any]:
 
 
 async def show(call: Call) -> Mapping[str, Any]:
-    """A drawing."""
+    """A drawing of a project, open or not."""
+    if call.found_project is None:
+        for drawing in await drawings_of(call):
+            if drawing.get("drawing_id") == call.path["drawing_id"].lower():
+                return drawing
+        raise NotFound(f"The project has no drawing {call.path['drawing_id']:.80}: check the id.")
     drawing_id, kept = await _found(call)
     return drawing_object(call.project.id, drawing_id, kept)
 
@@ -166,10 +171,11 @@ ROUTES = (
         method="GET",
         path=f"{PATH}/{{drawing_id}}",
         handler=show,
+        closed_too=True,
         any_ids=True,
         changes=False,
         tag="v2",
-        summary="A drawing",
+        summary="A drawing of a project, which may be closed",
         answer=DrawingAnswer,
     ),
     Route(

@@ -97,7 +97,13 @@ WRITTEN: Mapping[str, Any] = {
 }
 
 ROUTES = (
-    Route(path=PROJECT, handler=fetch, summary="The content of a file of a project", **FETCHED),
+    Route(
+        path=PROJECT,
+        handler=fetch,
+        closed_too=True,
+        summary="The content of a file of a project, which may be closed",
+        **FETCHED,
+    ),
     Route(path=PROJECT, handler=write, summary="Write a file of a project", **WRITTEN),
     Route(path=NODE, handler=fetch_of_node, summary="The content of a file of a node", **FETCHED),
     Route(path=NODE, handler=write_of_node, summary="Write a file of a node", **WRITTEN),

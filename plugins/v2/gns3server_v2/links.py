@@ -21,7 +21,7 @@ from gns3server.plugin import (
 )
 from gns3server_v2.link_filters import active, descriptions, to_core
 from gns3server_v2.link_wording import link_object
-from gns3server_v2.nodes import own_state
+from gns3server_v2.nodes import find_closed, own_state
 from gns3server_v2.saved import links_of
 from gns3server_v2.shapes import Answer, Flag, Id, LabelShape, Request, Whole, Words
 from gns3server_v2.state import KEY, LinkTold, ProjectState, change_kept, state_of
@@ -163,7 +163,12 @@ def find(project: Project, link_id: str) -> LinkView:
 
 
 async def show(call: Call) -> Mapping[str, Any]:
-    """A link."""
+    """A link of a project, open or not."""
+    if call.found_project is None:
+        for link in await links_of(call):
+            if link.get("link_id") == call.path["link_id"].lower():
+                return link
+        raise NotFound(f"The project has no link {call.path['link_id']:.80}: check the id.")
     return shown(await own_state(call), find(call.project, call.path["link_id"]))
 
 
@@ -269,7 +274,14 @@ async def follow(call: Call) -> web.StreamResponse:
 
 
 async def of_node(call: Call) -> list[Mapping[str, Any]]:
-    """The links of a node."""
+    """The links of a node, whose project may be closed."""
+    if call.found_project is None:
+        node_id = (await find_closed(call))["node_id"]
+        return [
+            link
+            for link in await links_of(call)
+            if node_id in {end["node_id"] for end in link["nodes"]}
+        ]
     state, node_id = await own_state(call), call.project.nodes.get(call.path["node_id"]).id
     return [
         shown(state, view)
@@ -311,10 +323,11 @@ ROUTES = (
         method="GET",
         path=LINK,
         handler=show,
+        closed_too=True,
         any_ids=True,
         changes=False,
         tag="v2",
-        summary="A link",
+        summary="A link of a project, which may be closed",
         answer=LinkAnswer,
     ),
     Route(
@@ -390,10 +403,11 @@ ROUTES = (
         method="GET",
         path="/v2/projects/{project_id}/nodes/{node_id}/links",
         handler=of_node,
+        closed_too=True,
         any_ids=True,
         changes=False,
         tag="v2",
-        summary="The links of a node",
+        summary="The links of a node, whose project may be closed",
         answer=LinkAnswer,
         many=True,
     ),

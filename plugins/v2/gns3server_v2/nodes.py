@@ -97,13 +97,21 @@ async def create_from_template(call: Call) -> Mapping[str, Any]:
     return shown(call, view)
 
 
+async def find_closed(call: Call) -> Mapping[str, Any]:
+    """The node that the path names, of a project that is closed.
+
+    :raises NotFound: there is none.
+    """
+    for node in await nodes_of(call):
+        if node.get("node_id") == call.path["node_id"].lower():
+            return node
+    raise NotFound(f"The project has no node {call.path['node_id']:.80}: check the id.")
+
+
 async def show(call: Call) -> Mapping[str, Any]:
     """A node."""
     if call.found_project is None:
-        for node in await nodes_of(call):
-            if node.get("node_id") == call.path["node_id"]:
-                return node
-        raise NotFound(f"The project has no node {call.path['node_id']:.80}: check the id.")
+        return await find_closed(call)
     await own_state(call)
     return shown(call, call.project.nodes.get(call.path["node_id"]))
 

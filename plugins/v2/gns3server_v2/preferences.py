@@ -172,6 +172,14 @@ ROUTES = (
         _stub("POST", path, refuse_emulator, summary, status=201, errors=NO_EMULATOR, any_ids=True)
         for path, summary in REFUSED_PATHS
     ),
+    _stub(
+        "PUT",
+        "computes/{compute_id}/qemu/img",
+        refuse_emulator,
+        "Refuse to resize a disk",
+        status=201,
+        errors=NO_EMULATOR,
+    ),
     *(
         _stub(
             "GET",

@@ -238,7 +238,8 @@ async def count(call: Call) -> Mapping[str, Any]:
     if call.found_project is None:
         found = await of_closed(call)
         kinds = ("nodes", "links", "drawings")
-        return {**{kind: len(found.objects(kind)) for kind in kinds}, "snapshots": 0}
+        snapshots = await call.server.projects.snapshots(call.project_id)
+        return {**{kind: len(found.objects(kind)) for kind in kinds}, "snapshots": len(snapshots)}
     project, state = call.project, await state_of(call.server).of(call.project)
     return {
         "nodes": len(project.nodes.list()),

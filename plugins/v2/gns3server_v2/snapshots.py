@@ -45,16 +45,25 @@ def snapshot_object(view: SnapshotView) -> dict[str, Any]:
         "project_id": view.project_id,
         "name": view.name,
         "created_at": round(view.created),
-        "description": "",
+        "description": _described(view),
         "filename": f"{view.name}.gns3project",
     }
 
 
+def _described(view: SnapshotView) -> str:
+    """What is to be known of a snapshot."""
+    if not view.running:
+        return ""
+    return (
+        f"Nodes that ran when it was made: {len(view.running)}. Their files are as they were at "
+        "that moment."
+    )
+
+
 async def list_all(call: Call) -> list[Mapping[str, Any]]:
-    """The snapshots of a project; those of a closed one are shown when it is open."""
-    if call.found_project is None:
-        return []
-    return [snapshot_object(view) for view in call.project.snapshots]
+    """The snapshots of a project, open or not."""
+    views = await call.server.projects.snapshots(call.project_id)
+    return [snapshot_object(view) for view in views]
 
 
 async def create(call: Call) -> Mapping[str, Any]:
@@ -90,7 +99,7 @@ ROUTES = (
         any_ids=True,
         changes=False,
         tag="v2",
-        summary="The snapshots of a project",
+        summary="The snapshots of a project, which may be closed",
         answer=SnapshotAnswer,
         many=True,
     ),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from aiohttp import web
 from marshmallow import INCLUDE, Schema, fields, post_load, validate
 
 from gns3server.plugin import Call, Conflict, NodeType, NotFound, Route
@@ -380,9 +383,15 @@ async def create(call: Call) -> Mapping[str, Any]:
     return template
 
 
-async def show(call: Call) -> Mapping[str, Any]:
-    """A template."""
-    return await state_of(call.server).templates.get(call.path["template_id"])
+async def show(call: Call) -> web.StreamResponse:
+    """Send a template, if the client does not have it already."""
+    template = await state_of(call.server).templates.get(call.path["template_id"])
+    content = json.dumps(template, indent=4, sort_keys=True).encode()
+    tag = hashlib.sha256(content).hexdigest()
+    headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
+    if any(known.value in (tag, "*") for known in call.request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=content, headers={**headers, "Content-Type": "application/json"})
 
 
 async def update(call: Call) -> Mapping[str, Any]:
@@ -443,9 +452,11 @@ ROUTES = (
         path=TEMPLATE,
         handler=show,
         changes=False,
+        stream=True,
         tag="v2",
         summary="A template",
         answer=TemplateAnswer,
+        errors={304: "The client has it"},
     ),
     Route(
         method="PUT",

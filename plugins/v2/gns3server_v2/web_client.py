@@ -37,6 +37,9 @@ HEADERS: Mapping[str, str] = {
 
 INDEX = "index.html"
 
+BEGINNING = "/static/web-ui/bundled"
+"""Where the web client begins."""
+
 OCTETS = "application/octet-stream"
 MEDIA_TYPES = (
     "text/html",
@@ -79,6 +82,11 @@ async def serve(call: Call) -> web.StreamResponse:
     return web.Response(body=content, headers={**HEADERS, "Content-Type": media_type})
 
 
+async def lead(_call: Call) -> web.StreamResponse:
+    """Lead to where the web client begins."""
+    return web.Response(status=302, headers={**HEADERS, "Location": BEGINNING})
+
+
 def _read(folder: Path, path: str) -> tuple[bytes, str] | None:
     """The content of a file, or of the page; with its name. Blocks."""
     root = Path(os.path.realpath(folder))
@@ -90,6 +98,18 @@ def _read(folder: Path, path: str) -> tuple[bytes, str] | None:
 
 
 ROUTES = (
+    Route(
+        method="GET",
+        path="/static/web-ui",
+        handler=lead,
+        status=302,
+        stream=True,
+        answer_type="",
+        changes=False,
+        page="Draw labs in the web client of the 2.2 series",
+        tag="v2",
+        summary="Where the web client begins",
+    ),
     Route(
         method="GET",
         path="/static/web-ui/{path:.*}",

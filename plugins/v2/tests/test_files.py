@@ -91,6 +91,7 @@ async def test_preference_pages_find_what_keeps_them_whole(client):
     interfaces = await client.get("/computes/local/network/interfaces")
     assert "lo" in {each["name"] for each in interfaces}
     await client.post("/computes/local/qemu/img", {"path": "x"}, expect=409)
+    await client.put("/computes/local/qemu/img", {"path": "x"}, expect=409)
     endpoint = await client.get("/computes/endpoint/local/qemu/images/disk.img")
     assert endpoint["endpoint"].endswith("/v2/computes/local/qemu/images/disk.img")
     await client.post("/computes", {"host": "h", "port": 1, "protocol": "http"}, expect=409)
@@ -101,6 +102,11 @@ async def test_the_web_client_is_served_from_the_folder_of_the_setting(gns3_serv
     async with gns3_serving() as server:
         page = await server.client.get("/static/web-ui/bundled")
         assert b"web_client_path" in page.body
+        # The first page leads there.
+        first = await server.client.get("/")
+        assert b'href="/static/web-ui"' in first.body
+        led = await server.client.get("/static/web-ui")
+        assert (led.status, led.headers["Location"]) == (302, "/static/web-ui/bundled")
     folder = tmp_path / "web"
     folder.mkdir()
     (folder / "index.html").write_text("the page")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 from v2_client import ends_of
 
@@ -45,13 +47,15 @@ async def test_a_port_that_is_taken_or_not_there_is_refused(client, project, pai
     await client.get(f"{project}/links/no-id", expect=404)
 
 
-@pytest.mark.statement("V2-14")
+@pytest.mark.statement("V2-14", "V2-39")
 async def test_nodes_start_and_stop_one_by_one_and_all_at_once(client, project, pair):
     await client.post(f"{project}/links", {"nodes": ends_of(pair)})
     path = f"{project}/nodes/{pair[0]['node_id']}"
     async with client.listening(project) as stream:
         assert (await client.post(f"{path}/start", expect=200))["status"] == "started"
-        await stream.wait_for("node.updated", status="started")
+        told = await stream.wait_for("node.updated", status="started")
+        assert told == await client.get(path)
+        assert shlex.split(told["command_line"])[0].endswith("vpcs")
         assert (await client.post(f"{path}/reload", expect=200))["status"] == "started"
         assert (await client.post(f"{path}/stop", expect=200))["status"] == "stopped"
     await client.post(f"{project}/nodes/start", expect=204)
@@ -59,7 +63,8 @@ async def test_nodes_start_and_stop_one_by_one_and_all_at_once(client, project, 
     await client.post(f"{project}/nodes/reload", expect=204)
     assert {node["status"] for node in await client.get(f"{project}/nodes")} == {"started"}
     assert await client.post(f"{project}/nodes/stop", expect=204) == b""
-    assert {node["status"] for node in await client.get(f"{project}/nodes")} == {"stopped"}
+    for node in await client.get(f"{project}/nodes"):
+        assert (node["status"], node["command_line"]) == ("stopped", "")
 
 
 async def test_what_cannot_start_is_told(client, project):

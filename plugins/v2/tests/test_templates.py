@@ -26,6 +26,16 @@ async def test_the_seven_built_in_templates_have_fixed_ids(client):
     await client.put(f"/templates/{VPCS}", {"name": "mine"}, expect=409)
 
 
+async def test_a_template_that_a_client_has_is_not_sent_again(gns3_client):
+    path = f"/v2/templates/{VPCS}"
+    sent = await gns3_client.get(path)
+    tag = {"If-None-Match": sent.headers["ETag"]}
+    again = await gns3_client.request("GET", path, headers=tag)
+    assert (again.status, again.body) == (304, b"")
+    other = await gns3_client.request("GET", f"/v2/templates/{SWITCH}", headers=tag)
+    assert other.status == 200
+
+
 async def test_a_template_of_a_user_is_kept_and_told(client, gns3_server):
     async with client.listening() as stream:
         made = await client.post(
