@@ -61,6 +61,15 @@ class Relocation:
         records = self._target / PROJECT_FILE
         self._rename(records, records.with_name(f"{PROJECT_FILE}.{owner}"))
 
+    def take_away(self, name: str) -> None:
+        """Take away a directory that is there, which :meth:`finish` then removes.
+
+        :param name: of an entry of the target directory; nothing is done if it is no directory.
+        :raises OSError: it cannot be taken away.
+        """
+        if _is_directory(self._target / name):
+            self._rename(self._target / name, self._replaced / name)
+
     def put_in_place(self) -> None:
         """Put the copy in its place, durably; existing files of the same names are replaced.
 

@@ -94,6 +94,9 @@ async def _arrive(
     await project.records.copy_to(relocation.copy)
     if owner not in (None, project.id):
         await asyncio.to_thread(relocation.keep_records, owner)
+    elif owner is not None:
+        # It was here before: snapshots that were deleted since must not come back.
+        await asyncio.to_thread(relocation.take_away, paths.SNAPSHOTS_DIRECTORY)
     await asyncio.to_thread(relocation.put_in_place)
     return await ProjectStore.load(thread, path)
 

@@ -140,6 +140,21 @@ async def test_snapshots_are_kept_with_the_project_when_it_moves(client, directo
     assert list((new / ".gns3_snapshots").iterdir()) == []
 
 
+async def test_a_deleted_snapshot_does_not_come_back_when_the_project_does(
+    client, directory, tmp_path
+):
+    kept = await snapshot(client)
+    assert (await client.put(PROJECT, {"path": str(tmp_path / "new")})).status == 200
+    assert (await client.delete(kept)).status == 204
+    # A copy of the project has stayed there, with the snapshot.
+    assert list((directory / ".gns3_snapshots").iterdir()) != []
+    assert (await client.put(PROJECT, {"path": str(directory)})).status == 200
+    other = await snapshot(client)
+    assert [place.name for place in (directory / ".gns3_snapshots").iterdir()] == [
+        other.rpartition("/")[2]
+    ]
+
+
 @pytest.mark.heavy
 async def test_a_lab_of_300_nodes_comes_back(client, lab):
     nodes = [
