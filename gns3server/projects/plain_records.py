@@ -8,6 +8,7 @@ from dataclasses import asdict
 from itertools import count
 from typing import Any
 
+from gns3server.links.filters import check_filters
 from gns3server.nodes.node_type import Numbers
 from gns3server.nodes.registry import Registry
 from gns3server.storage.lab_tables import Table, Tables
@@ -160,7 +161,7 @@ def _add_link(rows: _Rows, link: Mapping[str, Any], ports: Iterable[int]) -> Non
         wanted=AUTO,
         path=DIRECT,
         suspended=int(link.get("suspended", False)),
-        filters=json.dumps(dict(link.get("filters", {})), allow_nan=False),
+        filters=json.dumps(check_filters(link.get("filters", {})), allow_nan=False),
         seed=link.get("seed", 0),
     )
     for number, (end, port) in enumerate(zip(link["ends"], ports, strict=False)):

@@ -254,6 +254,17 @@ async def test_what_was_archived_can_be_imported(client, lab, directory):
     assert (await client.post(f"/v1/projects/{new.id}/start")).json["failed"] == []
 
 
+async def test_links_of_an_import_have_filters_that_a_link_can_have(client, lab):
+    nodes = [{"id": str(uuid.uuid4()), "type": "toy", "name": f"T{n}"} for n in range(2)]
+    ends = [{"node_id": node["id"], "adapter": 0, "port": 0} for node in nodes]
+    link = {"id": str(uuid.uuid4()), "ends": ends, "filters": {"packet_loss": {"chance": 500}}}
+    there = names(lab.projects.location)
+    with pytest.raises(InvalidRequest, match="from 0 to 100"):
+        async with lab.projects.import_staged() as staged:
+            await staged.commit({"id": ID, "nodes": nodes, "links": [link]})
+    assert names(lab.projects.location) == there
+
+
 async def test_types_that_nobody_offers_are_parked_and_kept(client, lab):
     node = {"id": str(uuid.uuid4()), "type": "dynamips", "name": "R1", "properties": {"ram": 256}}
     async with lab.projects.import_staged() as staged:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import lzma
 import time
 import uuid
@@ -22,6 +23,9 @@ from gns3server.plugin import (
     Archive,
     Call,
     Conflict,
+    InvalidRequest,
+    Node,
+    NodeType,
     NotFound,
     ProjectEntry,
     QueryParameter,
@@ -30,6 +34,7 @@ from gns3server.plugin import (
     raw_body,
 )
 from gns3server_v2.building import kept_of_file, values_of
+from gns3server_v2.file_shapes import reasons
 from gns3server_v2.link_filters import active
 from gns3server_v2.loading import parsed
 from gns3server_v2.making import PLACED, free_name, sorted_properties
@@ -40,6 +45,8 @@ from gns3server_v2.shapes import Flag, Request, Words
 from gns3server_v2.state import DRAWING, KEY, ServerState, state_of
 from gns3server_v2.unpacking import project_file, unpack
 from gns3server_v2.wording import FILE_NAME
+
+log = logging.getLogger(__name__)
 
 COMPRESSIONS = {
     "zip": zipfile.ZIP_DEFLATED,
@@ -213,7 +220,10 @@ async def import_archive(call: Call) -> Mapping[str, Any]:
             wanted = str(call.query.get("name") or "") or source["name"]
             name = free_name(names, wanted.replace("{", "(").replace("}", ")"))
             records = records_of(state, {**source, "name": name})
-            arrived = await staged.commit(records)
+            try:
+                arrived = await staged.commit(records)
+            except InvalidRequest as error:
+                raise Conflict(f"The archive is broken. {error.message}") from error
     ids = {source["project_id"]: project_id, **arrived.ids}
     told = {**source_of_file(source), "name": name}
     return await _arrived(state, project_id, told, ids)
@@ -262,13 +272,40 @@ def records_of(state: ServerState, source: Mapping[str, Any]) -> dict[str, Any]:
         }
         for each in topology["drawings"]
     }
+    nodes = {each["node_id"]: _node_record(state, each) for each in topology["nodes"]}
     return {
         "id": source["project_id"],
         "name": source["name"],
         "values": {KEY: {KEY: values_of(source), **drawings}},
-        "nodes": [_node_record(state, each) for each in topology["nodes"]],
-        "links": [_link_record(each) for each in topology["links"]],
+        "nodes": list(nodes.values()),
+        "links": [
+            _link_record(link)
+            for link in topology["links"]
+            if all(_is_there(state, nodes, end) for end in link["nodes"])
+        ],
     }
+
+
+def _is_there(state: ServerState, nodes: Mapping[str, Mapping[str, Any]], end: Any) -> bool:
+    """Whether a node has the port at which a link of a file ends, as far as its type tells."""
+    node, place = nodes[end["node_id"].lower()], (end["adapter_number"], end["port_number"])
+    kind = state.server.registry.node_types.get(node["type"])
+    if kind is None or _has_port(kind, node["properties"], place):
+        return True
+    log.warning("the archive of %r: a link at port %s/%s is left out", node["name"], *place)
+    return False
+
+
+def _has_port(kind: NodeType, properties: Mapping[str, Any], place: tuple[int, int]) -> bool:
+    adapter, port = place
+    mapping = properties.get("ports_mapping")
+    if isinstance(mapping, list):
+        return adapter == 0 and port in {each.get("port_number") for each in mapping}
+    own = kind.node_class
+    if own.adapters is not Node.adapters or own.ports is not Node.ports:
+        # Only the node itself can tell.
+        return True
+    return adapter < (kind.adapters or 1) and port < kind.ports
 
 
 def _node_record(state: ServerState, node: Mapping[str, Any]) -> dict[str, Any]:
@@ -283,7 +320,7 @@ def _node_record(state: ServerState, node: Mapping[str, Any]) -> dict[str, Any]:
         try:
             loaded = kind.create_schema().load({"name": node["name"], **taken})
         except ValidationError as error:
-            raise Conflict(f"Node {node['name']!r:.80} is unfit: {error.messages}.") from error
+            raise Conflict(f"Node {node['name']!r:.80} is unfit: {reasons(error)}") from error
         properties = {key: loaded[key] for key in loaded.keys() - {"id", "name", "console", *texts}}
     layout = {key: node[key] for key in PLACED if node.get(key) is not None}
     return {

@@ -22,6 +22,13 @@ MOST_OBJECTS = 10_000
 """Nodes, links or drawings of one file."""
 
 
+DEEPEST = 100
+"""How deep values of a file may be nested."""
+
+MOST_REASONS = 5
+"""Mistakes that are told of one file."""
+
+
 class FileNode(NodeUpdate):
     """A node; keys that nobody knows are kept."""
 
@@ -41,7 +48,11 @@ class FileLink(Request):
 
     link_id = Id(required=True)
     nodes = fields.List(fields.Nested(EndShape), required=True, validate=validate.Length(equal=2))
-    filters = fields.Dict(keys=fields.String(), load_default=dict)
+    filters = fields.Dict(
+        keys=fields.String(),
+        values=fields.List(fields.Raw(allow_none=True)),
+        load_default=dict,
+    )
     link_style = fields.Dict(keys=fields.String(), load_default=dict)
     suspend = Flag(load_default=False)
 
@@ -88,17 +99,79 @@ def check_file(value: Any) -> Mapping[str, Any]:
             f"The project file has the revision {revision!r:.20}, and those from "
             f"{REVISIONS.start} on can be read: open it with a newer client once, and save it."
         )
+    _check_plain(value)
     try:
         checked: Mapping[str, Any] = FileShape().load(value)
     except ValidationError as error:
-        raise Conflict(f"The project file is broken: {str(error.messages)[:500]}") from error
+        raise Conflict(f"The project file is broken: {reasons(error)}") from error
     topology = checked["topology"]
     for kind, key in (("nodes", "node_id"), ("links", "link_id"), ("drawings", "drawing_id")):
         ids = [each[key] for each in topology[kind]]
         if len(ids) > MOST_OBJECTS or len({*ids}) != len(ids):
             raise Conflict(f"The project file is broken: too many {kind}, or an id is there twice.")
-    known = {node["node_id"] for node in topology["nodes"]}
-    for link in topology["links"]:
-        if any(end["node_id"].lower() not in known for end in link["nodes"]):
-            raise Conflict(f"The project file is broken: link {link['link_id']} ends nowhere.")
+    _check_links(topology)
     return checked
+
+
+def _check_links(topology: Mapping[str, Any]) -> None:
+    """Refuse links that end nowhere, at one node, or where another one does.
+
+    :raises Conflict: says which.
+    """
+    known = {node["node_id"] for node in topology["nodes"]}
+    taken: set[tuple[str, int, int]] = set()
+    for link in topology["links"]:
+        broken = f"The project file is broken: link {link['link_id']} ends"
+        ends = {
+            (end["node_id"].lower(), end["adapter_number"], end["port_number"])
+            for end in link["nodes"]
+        }
+        nodes = {node_id for node_id, *_ in ends}
+        if not nodes <= known:
+            raise Conflict(f"{broken} nowhere.")
+        if len(nodes) < 2:
+            raise Conflict(f"{broken} twice at one node.")
+        if ends & taken:
+            raise Conflict(f"{broken} at a port that another link has.")
+        taken |= ends
+
+
+def _check_plain(value: Any) -> None:
+    """Refuse what cannot be written back: it is nested too deep, or is no Unicode text.
+
+    :raises Conflict: says which.
+    """
+    waiting = [(value, 0)]
+    while waiting:
+        each, depth = waiting.pop()
+        if depth > DEEPEST:
+            raise Conflict(f"The project file is broken: it is nested deeper than {DEEPEST}.")
+        if isinstance(each, str):
+            try:
+                each.encode()
+            except UnicodeEncodeError as error:
+                raise Conflict(
+                    f"The project file is broken: {each[:80]!a} is no Unicode text."
+                ) from error
+        elif isinstance(each, Mapping):
+            waiting.extend((part, depth + 1) for pair in each.items() for part in pair)
+        elif isinstance(each, list):
+            waiting.extend((part, depth + 1) for part in each)
+
+
+def reasons(error: ValidationError) -> str:
+    """What is wrong, with the place of each mistake; the first few of them."""
+    found = _places("", error.messages)
+    more = f"; and {len(found) - MOST_REASONS} more" if len(found) > MOST_REASONS else ""
+    return f"{'; '.join(found[:MOST_REASONS])}{more}."
+
+
+def _places(where: str, said: Any) -> list[str]:
+    if isinstance(said, Mapping):
+        return [
+            text
+            for key, value in said.items()
+            for text in _places(f"{where}.{key!s:.80}" if key != "_schema" else where, value)
+        ]
+    texts = said if isinstance(said, list) else [said]
+    return [f"{where.removeprefix('.')}: {str(text).removesuffix('.')}" for text in texts]

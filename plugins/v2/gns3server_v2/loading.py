@@ -37,8 +37,13 @@ def parsed(content: bytes) -> Mapping[str, Any]:
         raise Conflict(f"The project file is larger than {LARGEST} bytes, and was not read.")
     try:
         value = json.loads(content)
-    except (ValueError, RecursionError) as error:
+    except json.JSONDecodeError as error:
         raise Conflict(f"The project file is broken: {error}.") from error
+    except RecursionError as error:
+        raise Conflict("The project file is broken: it is nested too deep.") from error
+    except ValueError as error:
+        # It is no text, or a number in it has thousands of digits.
+        raise Conflict("The project file is broken: it cannot be read as JSON.") from error
     return check_file(value)
 
 
@@ -60,7 +65,7 @@ async def load(call: Call) -> Mapping[str, Any]:
         content = await asyncio.to_thread(_read, path)
     except OSError as error:
         raise NotFound(f"{str(path)!r:.500} cannot be read: {error.strerror}.") from error
-    state, document = state_of(call.server), parsed(content)
+    state, document = state_of(call.server), await asyncio.to_thread(parsed, content)
     manager, project_id = call.server.projects, document["project_id"]
     if any(entry.id == project_id for entry in manager.list_all()):
         project = await manager.open(project_id)

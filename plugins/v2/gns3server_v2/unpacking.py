@@ -5,6 +5,7 @@ All functions block.
 
 from __future__ import annotations
 
+import errno
 import re
 import stat
 import zipfile
@@ -23,6 +24,9 @@ MOST_RATIO, FREE_BYTES = 1100, 1024 * 1024
 """How much a file may shrink: deflate cannot do more. Small files may shrink as they like."""
 
 PIECE = 1024 * 1024
+
+UNFIT = (errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR)
+"""Errors of names that no file can have, or not beside those of others."""
 
 WANTED = re.compile(r"project-files/([a-z0-9_-]+)/([0-9a-fA-F-]{36})/.+|[^/]+")
 """What is unpacked: files of nodes, and those beside the project's own. The rest is left out."""
@@ -80,8 +84,8 @@ def unpack(archive: zipfile.ZipFile, directory: Path) -> None:
         if name.startswith((".", "project.db")):
             continue
         target = directory / name
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with archive.open(entry) as source, target.open("xb") as file:
                 while piece := source.read(PIECE):
                     file.write(piece)
@@ -89,3 +93,10 @@ def unpack(archive: zipfile.ZipFile, directory: Path) -> None:
             raise Conflict(f"The archive is broken: {error}.") from error
         except FileExistsError as error:
             raise Conflict(f"The archive has the file {name!r:.200} twice.") from error
+        except OSError as error:
+            if error.errno in UNFIT:
+                raise Conflict(
+                    f"The archive has a file that cannot be written here: {name!r:.200}: "
+                    f"{error.strerror}."
+                ) from error
+            raise

@@ -133,6 +133,21 @@ def zipped(*files, described=None):
     return target.getvalue()
 
 
+NODE = {"node_id": str(uuid.uuid4()), "node_type": "vpcs", "name": "PC1"}
+OTHER = {"node_id": str(uuid.uuid4()), "node_type": "vpcs", "name": "PC2"}
+
+
+def linked(*ends, port=0, **more):
+    """A link of a file between two nodes."""
+    nodes = [{"node_id": end["node_id"], "adapter_number": 0, "port_number": port} for end in ends]
+    return {"link_id": str(uuid.uuid4()), "nodes": nodes, **more}
+
+
+def lab_of(*links, nodes=(NODE, OTHER), **more):
+    """A project file with two nodes."""
+    return {**LAB, "topology": {"nodes": list(nodes), "links": list(links)}, **more}
+
+
 LAB = {
     "name": "lab",
     "project_id": str(uuid.uuid4()),
@@ -155,6 +170,19 @@ LAB = {
         zipped(described={**LAB, "revision": 1}),
         zipped(described={**LAB, "topology": None}),
         zipped(described=LAB)[:-5],
+        zipped(("a" * 300, b"x"), described=LAB),
+        zipped(
+            (f"project-files/vpcs/{NODE['node_id']}/a", b"x"),
+            (f"project-files/vpcs/{NODE['node_id']}/a/b", b"x"),
+            described=LAB,
+        ),
+        zipped(described={**LAB, "name": "\ud800"}),
+        zipped(described={**LAB, "of_tomorrow": json.loads("[" * 200 + "]" * 200)}),
+        zipped(described=lab_of(linked(NODE, NODE))),
+        zipped(described=lab_of(linked(NODE, OTHER), linked(OTHER, NODE))),
+        zipped(described=lab_of(linked(NODE, OTHER, filters={"packet_loss": [500]}))),
+        zipped(described=lab_of(linked(NODE, OTHER, filters={"of_tomorrow": 5}))),
+        zipped(described=lab_of(nodes=[{**NODE, "properties": {"startup_script": 5}}])),
     ],
     ids=[
         "none",
@@ -167,6 +195,15 @@ LAB = {
         "old",
         "no-topology",
         "cut-end",
+        "long-name",
+        "below-a-file",
+        "no-text",
+        "too-deep",
+        "own-end",
+        "taken-port",
+        "filter-beyond",
+        "filter-unlike",
+        "property-unlike",
     ],
 )
 async def test_a_broken_or_hostile_archive_leaves_nothing_behind(client, gns3_settings, content):
@@ -174,6 +211,20 @@ async def test_a_broken_or_hostile_archive_leaves_nothing_behind(client, gns3_se
     assert await client.get("/projects") == []
     projects = gns3_settings.projects_path
     assert [path for path in projects.iterdir() if not path.name.startswith(".")] == []
+
+
+async def test_what_is_wrong_with_an_archive_is_told_with_its_place(client):
+    broken = zipped(described=lab_of(nodes=[{**NODE, "x": "left"}]))
+    refused = await import_archive(client, broken, expect=409)
+    assert refused["message"].endswith("broken: topology.nodes.0.x: must be a number.")
+
+
+async def test_a_link_at_a_port_that_a_node_does_not_have_is_left_out(client):
+    described = lab_of(linked(NODE, OTHER), linked(NODE, OTHER, port=7))
+    shown = await import_archive(client, zipped(described=described))
+    await client.post(f"/projects/{shown['project_id']}/open")
+    (link,) = await client.get(f"/projects/{shown['project_id']}/links")
+    assert {end["port_number"] for end in link["nodes"]} == {0}
 
 
 async def test_an_archive_that_grows_beyond_measure_is_refused(client):
