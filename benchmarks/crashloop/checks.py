@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from crashloop.durable import Remains
 from crashloop.emulators import Emulator
 from crashloop.model import Model, NodeModel, NodeState, Process, ProjectModel, ProjectState
 from crashloop.processes import bound_ports, processes_of_nodes
+from crashloop.second_client import canvas_of
 
 Ports = range
 
@@ -50,6 +52,9 @@ class Checker:
             else:
                 await client.open(project)
             await self._check_nodes(client, project, there)
+            if self._emulator.second_api:
+                await self._check_canvas(client, project)
+                await self._check_snapshots(client, project)
             await self._check_events(client, project)
             if project.closed_before:
                 await client.take_stock(project)
@@ -84,9 +89,13 @@ class Checker:
     async def _check_nodes(self, client: Client, project: ProjectModel, left: Remains) -> None:
         path = f"/v1/projects/{project.id}/{self._emulator.type}/vms"
         seen = {node["vm_id"]: node for node in await client.ask("GET", path)}
+        places = await self._places(client, project, seen)
         for node in project.nodes:
             shown = seen.pop(node.id, None)
-            actual = None if shown is None else self._state(shown, left.wires.get(node.id))
+            actual = None
+            if shown is not None:
+                state = self._state(shown, left.wires.get(node.id))
+                actual = replace(state, place=places.get(node.id))
             fitting = [
                 s for s in node.states if s is actual is None or (s and actual and s.fits(actual))
             ]
@@ -94,9 +103,52 @@ class Checker:
                 raise Violation(f"node {node.id} is {actual}, and should be one of {node.states}")
             if actual is None or not actual.started:
                 node.process = None
-            node.states = [actual]
+            # A place that nobody has chosen may change.
+            former = fitting[0]
+            node.states = [actual and replace(actual, place=former.place if former else None)]
         if seen:
             raise Violation(f"project {project.id} has nodes that nobody made: {seen}")
+
+    async def _places(
+        self, client: Client, project: ProjectModel, seen: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, int]:
+        """Where nodes are drawn, by id; /v2 shows the same nodes as /v1."""
+        if not self._emulator.second_api:
+            return {}
+        listed = await client.ask("GET", f"/v2/projects/{project.id}/nodes")
+        same = ("name", "console", "status")
+        one = {node_id: {key: node[key] for key in same} for node_id, node in seen.items()}
+        other = {node["node_id"]: {key: node[key] for key in same} for node in listed}
+        if one != other:
+            raise Violation(f"project {project.id} has the nodes {one}, and by /v2 {other}")
+        models = {node.id: node for node in project.nodes}
+        for node in listed:
+            chosen = {state and state.place for state in models[node["node_id"]].states}
+            if node["x"] in chosen and node["locked"] is not (node["x"] % 2 == 1):
+                raise Violation(f"half of a change of node {node['node_id']} is there: {node}")
+        return {node["node_id"]: node["x"] for node in listed}
+
+    async def _check_canvas(self, client: Client, project: ProjectModel) -> None:
+        path = f"/v2/projects/{project.id}"
+        shown, drawings = await client.ask("GET", path), await client.ask("GET", f"{path}/drawings")
+        canvas = canvas_of(shown, drawings)
+        if canvas not in project.canvases:
+            raise Violation(f"{canvas} of project {project.id} should be of {project.canvases}")
+        project.canvases = [canvas]
+
+    async def _check_snapshots(self, client: Client, project: ProjectModel) -> None:
+        """Each snapshot is there once, and nothing of others."""
+        listed = await client.ask("GET", f"/v2/projects/{project.id}/snapshots")
+        names = [each["name"] for each in listed]
+        known = project.snapshots | project.coming
+        if {*project.snapshots} - {*names} or {*names} - {*known} or len({*names}) < len(names):
+            raise Violation(f"project {project.id} has the snapshots {names}, not {[*known]}")
+        project.snapshots, project.coming = {name: known[name] for name in names}, {}
+        state = project.known
+        kept = state and state.path / ".gns3_snapshots"
+        ids = {entry.name for entry in kept.iterdir()} if kept and kept.exists() else set()
+        if ids != {each["snapshot_id"] for each in listed}:
+            raise Violation(f"project {project.id} has files of the snapshots {ids}, not {listed}")
 
     async def _check_events(self, client: Client, project: ProjectModel) -> None:
         """The event log tells of each change once, in order, and of nothing else."""
@@ -105,6 +157,9 @@ class Checker:
             raise Violation(f"the events of project {project.id} are numbered {numbers}")
         actions: dict[str, list[str]] = {node.id: [] for node in project.nodes}
         for event in told:
+            if "vm_id" not in event["event"]:
+                # Of the project.
+                continue
             actions.setdefault(event["event"]["vm_id"], []).append(event["action"])
         for node in project.nodes:
             found = actions.pop(node.id)

@@ -53,9 +53,12 @@ class Client:
         self.gone = False
         self._sending = asyncio.Condition()
 
-    async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    async def ask(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, parsed: bool = True
+    ) -> Any:
         """Make one request that must succeed.
 
+        :param parsed: the answer is JSON; anything else is not looked at.
         :raises Unanswered: the server has gone.
         :raises Violation: it refuses.
         """
@@ -77,7 +80,7 @@ class Client:
         self._model.history.append(f"<- {what}: {status}")
         if status >= 400:
             raise Violation(f"{what} was answered with {status} {content.decode()}")
-        return json.loads(content) if content else None
+        return json.loads(content) if content and parsed else None
 
     async def busy(self, requests: int) -> None:
         """Wait until this many requests were sent, and one of them waits for its answer."""
@@ -138,8 +141,19 @@ class Client:
         project.closed_before = False
 
     async def _step_project(self, project: ProjectModel, state: ProjectState) -> None:
-        steps = [self._change_project, self._commit, self._close, self._delete_project]
-        await self._rng.choices(steps, weights=[6, 3, 2, 1])[0](project, state)
+        steps = self._project_steps()
+        await self._rng.choices([*steps], weights=[*steps.values()])[0](project, state)
+
+    def _project_steps(
+        self,
+    ) -> dict[Callable[[ProjectModel, ProjectState], Awaitable[None]], int]:
+        """What may be done with a project, and how often."""
+        return {
+            self._change_project: 6,
+            self._commit: 3,
+            self._close: 2,
+            self._delete_project: 1,
+        }
 
     async def _change_project(self, project: ProjectModel, state: ProjectState) -> None:
         """Change some of its values at once; changing its path takes the longest."""
@@ -162,10 +176,13 @@ class Client:
     async def _close(self, project: ProjectModel, state: ProjectState) -> None:
         after = None if state.temporary else replace(state, open=False)
         project.closed_before = True
-        await self._end(project, state, after, "POST", f"/v1/projects/{project.id}/close")
+        await self._end(project, state, after, "POST", self._end_path(project, "/close"))
 
     async def _delete_project(self, project: ProjectModel, state: ProjectState) -> None:
-        await self._end(project, state, None, "DELETE", f"/v1/projects/{project.id}")
+        await self._end(project, state, None, "DELETE", self._end_path(project, ""))
+
+    def _end_path(self, project: ProjectModel, end: str) -> str:
+        return f"/v1/projects/{project.id}{end}"
 
     async def _end(
         self,
@@ -181,7 +198,7 @@ class Client:
             # Its console may be another's when the project is open again.
             stopped = state and replace(state, started=False)
             left = stopped and replace(stopped, console=None) if after else None
-            node.begin(state, stopped, left, events=_end_of(state))
+            node.begin(state, stopped, left, events=end_of(state))
         await self.ask(method, path)
         for node in project.nodes:
             node.finish()
@@ -192,6 +209,9 @@ class Client:
 
     def _path(self, project: ProjectModel, node: NodeModel, end: str = "") -> str:
         return f"/v1/projects/{project.id}/{self._emulator.type}/vms/{node.id}{end}"
+
+    async def _ask_node(self, method: str, project: ProjectModel, node: NodeModel, end: str) -> Any:
+        return await self.ask(method, self._path(project, node, end))
 
     async def _step_node(self, project: ProjectModel, node: NodeModel) -> None:
         state = node.known
@@ -256,7 +276,7 @@ class Client:
     async def _start(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
         events = [] if state.started else [["vm.started"]]
         node.begin(state, replace(state, started=True), events=events)
-        await self.ask("POST", self._path(project, node, "/start"))
+        await self._ask_node("POST", project, node, "/start")
         node.finish()
         if not state.started:
             await self._note_process(node)
@@ -269,21 +289,21 @@ class Client:
             events = [["vm.stopped"], ["vm.stopped", "vm.started"]]
         states = [replace(state, started=started) for started in (False, True)]
         node.begin(*states, events=events)
-        await self.ask("POST", self._path(project, node, "/reload"))
+        await self._ask_node("POST", project, node, "/reload")
         node.finish()
         if former == await self._note_process(node):
             raise Violation(f"node {node.id} was reloaded and still has its former process")
 
     async def _stop(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
-        node.begin(state, replace(state, started=False), events=_end_of(state))
-        await self.ask("POST", self._path(project, node, "/stop"))
+        node.begin(state, replace(state, started=False), events=end_of(state))
+        await self._ask_node("POST", project, node, "/stop")
         node.finish()
         node.process = None
         await self._expect_no_process(node)
 
     async def _delete(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
-        node.begin(state, replace(state, started=False), None, events=_end_of(state))
-        await self.ask("DELETE", self._path(project, node))
+        node.begin(state, replace(state, started=False), None, events=end_of(state))
+        await self._ask_node("DELETE", project, node, "")
         node.finish()
         node.process = None
         project.allocated.discard(state.wire or 0)
@@ -317,6 +337,6 @@ class Client:
         return told
 
 
-def _end_of(state: NodeState | None) -> list[list[str]]:
+def end_of(state: NodeState | None) -> list[list[str]]:
     """The events of the end of a node in this state."""
     return [["vm.stopped"]] if state is not None and state.started else []

@@ -29,6 +29,7 @@ class Emulator:
     :param companions: how far from a UDP port others are kept free.
     :param values: what a create request needs besides the name.
     :param environ: what the server needs in its environment.
+    :param second_api: the server has /v2 as well, and knows this type by the same name there.
     """
 
     type: str
@@ -39,6 +40,7 @@ class Emulator:
     companions: tuple[int, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
+    second_api: bool = False
 
     def arm(self) -> None:
         """Have the next node kill the server between the node's spawn and the record of it."""
@@ -68,4 +70,5 @@ def virtual_pcs(directory: Path) -> Emulator:
         allocation="ports/udp",
         companions=(RELAY_DISTANCE,),
         environ={"GNS3_VPCS_VPCS_PATH": str(wrapper)},
+        second_api=True,
     )

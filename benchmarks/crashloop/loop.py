@@ -26,6 +26,7 @@ from crashloop.durable import Remains, remains
 from crashloop.emulators import Emulator
 from crashloop.model import Model, NodeModel, ProjectModel
 from crashloop.processes import processes_of_nodes
+from crashloop.second_client import SecondClient
 
 PROJECTS, NODES_EACH = 3, 8
 OWN_CONSOLES = 4
@@ -138,7 +139,8 @@ class CrashLoop:
         limit = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(server.url, timeout=limit, connector=connector) as session:
-            client = Client(
+            kind = SecondClient if self._emulator.second_api else Client
+            client = kind(
                 session, self._model, self._emulator, self._rng, self._own_consoles(server)
             )
             try:

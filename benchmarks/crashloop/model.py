@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 
@@ -13,6 +13,7 @@ class NodeState:
 
     :param console: ``None`` when the server was to choose one and has not answered.
     :param wire: local UDP port of its NIO.
+    :param place: where it is drawn; ``None`` while the server chooses that.
     """
 
     name: str
@@ -20,11 +21,13 @@ class NodeState:
     text: str
     wire: int | None = None
     started: bool = False
+    place: int | None = None
 
     def fits(self, seen: NodeState) -> bool:
         """Whether this matches what was seen."""
         console = seen.console if self.console is None else self.console
-        return seen == NodeState(self.name, console, self.text, self.wire, self.started)
+        place = seen.place if self.place is None else self.place
+        return seen == replace(self, console=console, place=place)
 
 
 @dataclass(slots=True)
@@ -87,6 +90,28 @@ class ProjectState:
     open: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """What is drawn of a project.
+
+    :param drawings: where each one is, by its id.
+    """
+
+    zoom: int = 100
+    drawings: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A project as it was.
+
+    :param nodes: the state of each node, by its id.
+    """
+
+    nodes: Mapping[str, NodeState | None]
+    canvas: Canvas
+
+
 @dataclass(slots=True)
 class ProjectModel:
     """One project.
@@ -96,6 +121,9 @@ class ProjectModel:
     :param allocated: UDP ports that are allocated; their NIOs may name them.
     :param allocating: how many allocations have no answer.
     :param closed_before: whether it may have been closed since its nodes were wired.
+    :param canvases: what may be drawn: one, or two while a request about it has no answer.
+    :param snapshots: by name.
+    :param coming: one that is made or deleted by a request without an answer.
     """
 
     id: str
@@ -105,12 +133,21 @@ class ProjectModel:
     allocated: set[int] = field(default_factory=set)
     allocating: int = 0
     closed_before: bool = False
+    canvases: list[Canvas] = field(default_factory=lambda: [Canvas()])
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    coming: dict[str, Snapshot] = field(default_factory=dict)
 
     @property
     def known(self) -> ProjectState | None:
         """What it is; to be asked only when no request about it is under way."""
         (state,) = self.states
         return state
+
+    @property
+    def canvas(self) -> Canvas:
+        """What is drawn; to be asked only when no request about it is under way."""
+        (canvas,) = self.canvases
+        return canvas
 
     @property
     def is_open(self) -> bool:
@@ -125,6 +162,7 @@ class ProjectModel:
             self.allocating = 0
         if state is None:
             self.closed_before = False
+            self.canvases, self.snapshots, self.coming = [Canvas()], {}, {}
             for node in self.nodes:
                 node.states, node.process, node.events, node.coming = [None], None, [], [[]]
 
