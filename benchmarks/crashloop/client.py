@@ -262,16 +262,27 @@ class Client:
         port = (await self.ask("POST", path))["udp_port"]
         project.allocating -= 1
         project.allocated.add(port)
+        project.given[port] += 1
         node.begin(state, replace(state, wire=port))
         nio = {"type": "nio_udp", "lport": port, "rhost": "127.0.0.1", "rport": port}
         await self.ask("POST", self._path(project, node, f"/{self._emulator.place}"), nio)
         node.finish()
 
     async def _unwire(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
+        wire = state.wire or 0
+        times = project.given[wire]
         node.begin(state, replace(state, wire=None))
         await self.ask("DELETE", self._path(project, node, f"/{self._emulator.place}"))
         node.finish()
-        project.allocated.discard(state.wire or 0)
+        self._note_freed(project, wire, times)
+
+    def _note_freed(self, project: ProjectModel, port: int, times: int) -> None:
+        """Note that a port was freed, unless it was allocated again before the answer came.
+
+        :param times: how often it had been allocated when it was to be freed.
+        """
+        if project.given[port] == times:
+            project.allocated.discard(port)
 
     async def _start(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
         events = [] if state.started else [["vm.started"]]
@@ -302,11 +313,13 @@ class Client:
         await self._expect_no_process(node)
 
     async def _delete(self, project: ProjectModel, node: NodeModel, state: NodeState) -> None:
+        wire = state.wire or 0
+        times = project.given[wire]
         node.begin(state, replace(state, started=False), None, events=end_of(state))
         await self._ask_node("DELETE", project, node, "")
         node.finish()
         node.process = None
-        project.allocated.discard(state.wire or 0)
+        self._note_freed(project, wire, times)
         await self._expect_no_process(node)
 
     async def _note_process(self, node: NodeModel) -> int:

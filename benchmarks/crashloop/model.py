@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -120,6 +121,7 @@ class ProjectModel:
     :param states: its possible states; ``None`` stands for a project that does not exist.
     :param allocated: UDP ports that are allocated; their NIOs may name them.
     :param allocating: how many allocations have no answer.
+    :param given: how often each port was allocated.
     :param closed_before: whether it may have been closed since its nodes were wired.
     :param canvases: what may be drawn: one, or two while a request about it has no answer.
     :param snapshots: by name.
@@ -132,6 +134,7 @@ class ProjectModel:
     states: list[ProjectState | None] = field(default_factory=lambda: [None])
     allocated: set[int] = field(default_factory=set)
     allocating: int = 0
+    given: Counter[int] = field(default_factory=Counter)
     closed_before: bool = False
     canvases: list[Canvas] = field(default_factory=lambda: [Canvas()])
     snapshots: dict[str, Snapshot] = field(default_factory=dict)

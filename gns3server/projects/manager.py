@@ -345,6 +345,10 @@ class ProjectManager:
         if project is not None:
             return project.snapshots.list()
         async with self.alone_with(project_id):
+            project = self.find(project_id)
+            if project is not None:
+                # It was opened meanwhile.
+                return project.snapshots.list()
             place = await self._closed_place(project_id)
             rows = await asyncio.to_thread(snapshots_of_closed, place.path)
         return tuple(SnapshotView.of(project_id, row) for row in rows if row.state == "whole")

@@ -9,14 +9,15 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gns3server.plugin import Call, LinkView, Project, ProjectEntry
 from gns3server_v2.link_wording import link_object
-from gns3server_v2.names import ALWAYS_STARTED
+from gns3server_v2.names import ALWAYS_STARTED, NODE_TYPES
 from gns3server_v2.ports import foreign_ports
 from gns3server_v2.state import ServerState, state_of
 from gns3server_v2.wording import FILE_NAME, PROJECT_VALUES, NodeWording, project_object
@@ -35,6 +36,32 @@ NOT_SAVED = frozenset(
 """What a file leaves out of a node: it is known without, or is of one server only."""
 
 
+def _is_node(value: Any) -> bool:
+    return (
+        _has_text(value, "node_id")
+        and _has_text(value, "name")
+        and value.get("node_type") in NODE_TYPES
+        and isinstance(value.get("properties", {}), Mapping)
+    )
+
+
+def _is_link(value: Any) -> bool:
+    ends = value.get("nodes") if _has_text(value, "link_id") else None
+    return isinstance(ends, list) and all(_has_text(end, "node_id") for end in ends)
+
+
+def _has_text(value: Any, key: str) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get(key), str)
+
+
+IS_ONE: Mapping[str, Callable[[Any], bool]] = {
+    "nodes": _is_node,
+    "links": _is_link,
+    "drawings": partial(_has_text, key="drawing_id"),
+}
+"""What tells whether a value of a file is a node, a link or a drawing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Saved:
     """What a file says of a project."""
@@ -44,9 +71,11 @@ class Saved:
     topology: Mapping[str, Any] = field(default_factory=dict)
 
     def objects(self, kind: str) -> list[dict[str, Any]]:
-        """The nodes, links or drawings."""
-        found = self.topology.get(kind, [])
-        return [dict(each) for each in found if isinstance(each, Mapping)]
+        """The nodes, links or drawings. Somebody may have edited the file: the rest is left out."""
+        found = self.topology.get(kind)
+        if not isinstance(found, list):
+            return []
+        return [dict(each) for each in found if IS_ONE[kind](each)]
 
 
 NOTHING = Saved()
@@ -173,7 +202,11 @@ def _parsed(value: Any) -> Saved:
     name, topology = value.get("name"), value.get("topology")
     return Saved(
         name if isinstance(name, str) and name else None,
-        {key: value[key] for key in PROJECT_VALUES if key in value},
+        {
+            key: value[key]
+            for key, usual in PROJECT_VALUES.items()
+            if key in value and (usual is None or type(value[key]) is type(usual))
+        },
         topology if isinstance(topology, Mapping) else {},
     )
 

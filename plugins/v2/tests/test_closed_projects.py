@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from pathlib import Path
 
 import pytest
 from v2_client import ends_of
@@ -55,6 +56,40 @@ async def test_it_is_exported_and_nothing_is_left_of_that(client, lab, gns3_sett
     assert [node["name"] for node in described["topology"]["nodes"]] == ["PC1", "PC2"]
     assert set(gns3_settings.projects_path.iterdir()) == places
     assert len(await client.get("/projects")) == 1
+
+
+def spoil(file, text):
+    """Put a text in the place of a file, or nothing."""
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"name": 5, "zoom": "x", "topology": "x"}',
+        '{"topology": {"nodes": 5, "links": {}, "drawings": ["x", {}]}}',
+        '{"topology": {"nodes": ["x", {"node_id": 5}, {"node_id": "x", "properties": "x"}]}}',
+        '{"topology": {"links": [{}, {"link_id": "x", "nodes": [1]}, {"link_id": "x"}]}}',
+        None,
+    ],
+)
+async def test_a_file_that_somebody_has_spoilt_hides_what_it_spoils(client, lab, text):
+    project, before = lab
+    spoil(Path((await client.get(project))["path"], "project.gns3"), text)
+    assert (await client.get(project))["zoom"] == 100
+    node = before["nodes"][0]["node_id"]
+    for path in ("nodes", "links", "drawings"):
+        assert await client.get(f"{project}/{path}") == []
+    for path in (f"nodes/{node}", f"nodes/{node}/links"):
+        await client.get(f"{project}/{path}", expect=404)
+    assert len(await client.get("/projects")) == 1
+    # Nothing is lost.
+    await client.post(f"{project}/open")
+    assert len(await client.get(f"{project}/nodes")) == 2
 
 
 @pytest.mark.statement("V2-09")
