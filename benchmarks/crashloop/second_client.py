@@ -120,6 +120,11 @@ class SecondClient(Client):
     async def _take_snapshot(self, project: ProjectModel, _: ProjectState) -> None:
         if len(project.snapshots) >= MOST_SNAPSHOTS:
             return
+        for node in project.nodes:
+            state = node.known
+            if state is not None and state.wire is not None:
+                # Its port may be another project's when the snapshot is restored.
+                await self._unwire(project, node, state)
         name = f"snapshot {self._rng.getrandbits(40)}"
         states = {node.id: node.known for node in project.nodes}
         project.coming = {name: Snapshot(states, project.canvas)}
@@ -137,7 +142,7 @@ class SecondClient(Client):
         project.coming = {}
 
     async def _restore(self, project: ProjectModel, _: ProjectState) -> None:
-        """Bring a project back; its nodes' wires may use ports that are another's by now."""
+        """Bring a project back to a snapshot; consoles may be another's by now."""
         if not project.snapshots:
             return
         name = self._rng.choice(sorted(project.snapshots))

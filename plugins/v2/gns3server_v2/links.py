@@ -174,8 +174,13 @@ async def show(call: Call) -> Mapping[str, Any]:
 
 async def update(call: Call) -> Mapping[str, Any]:
     """Change how a link is drawn, and what it does to frames."""
-    project, body, state = call.project, call.body, await own_state(call)
-    view = find(project, call.path["link_id"])
+    state, link_id = await own_state(call), find(call.project, call.path["link_id"]).id
+    async with state.turn(link_id):
+        return await _update(call, state, link_id)
+
+
+async def _update(call: Call, state: ProjectState, link_id: str) -> Mapping[str, Any]:
+    project, body, view = call.project, call.body, find(call.project, link_id)
     old = state.links.get(view.id, {})
     kept = {**old, **{key: body[key] for key in ("link_style", "filters") if key in body}}
     if "nodes" in body:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
 
 from gns3server.plugin import Event, NodeLayout, NodeView, Project, ProjectManager, Server, Store
 from gns3server_v2.usage import Usage
@@ -68,6 +69,7 @@ class ProjectState:
     :param links: the same of a link.
     :param drawings: by id.
     :param coming: names of nodes that are being made.
+    :param turns: by the id of a link, held while it is changed; see :meth:`turn`.
     :param renewed: set once the next restoration of a snapshot has been told; then there is a new
         one.
     """
@@ -78,8 +80,16 @@ class ProjectState:
     drawings: dict[str, dict[str, Any]] = field(default_factory=dict)
     coming: set[str] = field(default_factory=set)
     loaded: bool = False
+    turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     renewed: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def turn(self, link_id: str) -> asyncio.Lock:
+        """To be held while a link is compared with what it shall be, and changed.
+
+        Whoever comes later waits, and so compares with what this change has made of it.
+        """
+        return self.turns.setdefault(link_id, asyncio.Lock())
 
     def place(self, project: Project, view: NodeView) -> NodeLayout:
         """Where a node is drawn: in a grid if nobody has placed it."""

@@ -31,8 +31,10 @@ async def test_a_client_finds_all_as_it_was_after_the_server_was_killed(gns3_pro
 
 
 @pytest.mark.statement("V2-06")
-async def test_a_client_that_ends_its_server_leaves_the_nodes_running(gns3_process):
-    async with gns3_process() as server, v2_client(server.client.url) as client:
+@pytest.mark.parametrize(("keeps", "then"), [("yes", "started"), ("no", "stopped")])
+async def test_a_client_that_ends_its_server_leaves_the_nodes_running(gns3_process, keeps, then):
+    environ = {"GNS3_V2_SHUTDOWN_KEEPS_NODES": keeps}
+    async with gns3_process(environ=environ) as server, v2_client(server.client.url) as client:
         project = await client.project()
         nodes = [await client.vpcs(project) for _ in range(2)]
         await client.post(f"{project}/links", {"nodes": ends_of(nodes)})
@@ -40,5 +42,12 @@ async def test_a_client_that_ends_its_server_leaves_the_nodes_running(gns3_proce
         await client.post("/shutdown")
         await server.ended()
     async with gns3_process() as server, v2_client(server.client.url) as client:
-        assert {node["status"] for node in await client.get(f"{project}/nodes")} == {"started"}
+        assert {node["status"] for node in await client.get(f"{project}/nodes")} == {then}
         await client.delete(project)
+
+
+@pytest.mark.statement("V2-06")
+async def test_a_server_for_others_as_well_is_not_ended_by_a_client(gns3_process):
+    async with gns3_process(local=False) as server, v2_client(server.client.url) as client:
+        await client.post("/shutdown", expect=403)
+        assert (await client.get("/version"))["local"] is False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from v2_client import v2_client
+from v2_client import ends_of, v2_client
 
 
 @pytest.mark.statement("V2-08")
@@ -33,9 +33,23 @@ async def test_the_client_may_choose_the_id(client):
 
 
 @pytest.mark.statement("V2-03")
-async def test_unknown_keys_do_no_harm(client):
-    values = {"name": "lab", "__pydantic_initialised__": True, "colour": "blue"}
-    await client.post("/projects", values)
+async def test_unknown_keys_do_no_harm_and_are_noted_once(client, caplog):
+    caplog.set_level("INFO")
+    for name in ("lab", "other"):
+        values = {"name": name, "__pydantic_initialised__": True, "colour": "blue"}
+        await client.post("/projects", values)
+    assert caplog.text.count("'colour' means nothing") == 1
+
+
+@pytest.mark.statement("V2-03")
+async def test_bodies_may_be_left_out_or_be_empty(client, project):
+    for body in (None, {}):
+        await client.post(f"{project}/open", body)
+        await client.post(f"{project}/nodes/start", body, expect=204)
+        await client.post(f"{project}/nodes/console/reset", body, expect=204)
+        await client.vpcs(project)
+        await client.post(f"{project}/close", body, expect=204)
+        await client.post(f"{project}/open", body)
 
 
 @pytest.mark.statement("V2-09")
@@ -104,6 +118,32 @@ async def test_projects_open_and_start_by_themselves_if_they_say_so(gns3_process
                 await stream.wait_for("project.opened")
         assert (await client.get(project))["status"] == "opened"
         assert (await client.get(other))["status"] == "closed"
+
+
+@pytest.mark.statement("V2-40")
+async def test_a_project_is_not_closed_when_nobody_listens_any_more(client):
+    project = await client.project(auto_close=True)
+    nodes = [await client.vpcs(project) for _ in range(2)]
+    await client.post(f"{project}/links", {"nodes": ends_of(nodes)})
+    await client.post(f"{project}/nodes/start", expect=204)
+    async with client.listening(project), client.listening(project):
+        pass
+    # What is told of this comes after what would have been told of that.
+    async with client.listening() as stream:
+        await client.put(project, {"zoom": 50})
+        assert (await stream.wait_for("project.updated"))["auto_close"] is True
+        assert "project.closed" not in stream.actions
+    assert {node["status"] for node in await client.get(f"{project}/nodes")} == {"started"}
+
+
+@pytest.mark.statement("V2-40")
+async def test_nodes_start_with_their_project_if_it_says_so(client):
+    project = await client.project(auto_start=True)
+    nodes = [await client.vpcs(project) for _ in range(2)]
+    await client.post(f"{project}/links", {"nodes": ends_of(nodes)})
+    await client.post(f"{project}/close", expect=204)
+    await client.post(f"{project}/open")
+    assert {node["status"] for node in await client.get(f"{project}/nodes")} == {"started"}
 
 
 async def test_a_compute_knows_the_projects_of_its_server(client, project):

@@ -21,9 +21,8 @@ async def run(*command):
     return output.decode()
 
 
-@pytest.mark.long
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("version", ["0.7.2", "0.8.0"])
+@pytest.mark.parametrize("version", [pytest.param("0.7.2", marks=pytest.mark.long), "0.8.0"])
 async def test_all_that_its_documentation_shows_works(gns3_server, tmp_path, version):
     place = tmp_path / "environment"
     await asyncio.to_thread(venv.create, place, with_pip=True)
