@@ -179,8 +179,10 @@ async def export(call: Call) -> web.StreamResponse:
             async for piece in packed(archive, text, method):
                 if piece:
                     await response.write(piece)
-            await response.write_eof()
-        return response
+    with suppress(ConnectionError):
+        # Once a client has all of it, the copy that was read is gone.
+        await response.write_eof()
+    return response
 
 
 async def _described(call: Call, entry: ProjectEntry) -> dict[str, Any]:

@@ -97,6 +97,29 @@ async def test_preference_pages_find_what_keeps_them_whole(client):
     await client.post("/computes", {"host": "h", "port": 1, "protocol": "http"}, expect=409)
 
 
+@pytest.mark.statement("V2-26")
+async def test_wizards_of_emulators_that_are_not_there_find_nothing(client, project):
+    for path in (
+        "gns3vm/engines/vmware/vms",
+        "computes/local/qemu/img-binaries",
+        "computes/local/docker/images",
+        "computes/local/virtualbox/vms",
+        "computes/local/vmware/vms",
+    ):
+        assert await client.get(f"/{path}") == []
+    node = f"{project}/nodes/{(await client.vpcs(project))['node_id']}"
+    for method, path in (
+        ("POST", "/computes/local/auto_idlepc"),
+        ("POST", f"{node}/resize_disk"),
+        ("GET", f"{node}/dynamips/auto_idlepc"),
+        ("GET", f"{node}/dynamips/idlepc_proposals"),
+        ("PUT", "/computes/local"),
+        ("DELETE", "/computes/local"),
+    ):
+        await client.send(method, path, expect=409)
+    await client.send("POST", "/computes/local/qemu/images/disk.img", data=b"x", expect=409)
+
+
 @pytest.mark.statement("V2-27")
 async def test_the_web_client_is_served_from_the_folder_of_the_setting(gns3_serving, tmp_path):
     async with gns3_serving() as server:

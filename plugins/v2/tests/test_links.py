@@ -38,6 +38,17 @@ async def test_a_link_has_labels_at_both_ends_and_is_told(client, project, pair)
     await client.get(path, expect=404)
 
 
+@pytest.mark.statement("V2-21")
+async def test_a_link_that_is_deleted_frees_its_ports(client, project, pair):
+    made = await client.post(f"{project}/links", {"nodes": ends_of(pair)})
+    path = f"{project}/links/{made['link_id']}"
+    async with client.listening(project) as stream:
+        assert await client.delete(path) == b""
+        await stream.wait_for("link.deleted", link_id=made["link_id"])
+    await client.delete(path, expect=404)
+    await client.post(f"{project}/links", {"nodes": ends_of(pair)})
+
+
 @pytest.mark.statement("V2-22")
 async def test_a_port_that_is_taken_or_not_there_is_refused(client, project, pair):
     await client.post(f"{project}/links", {"nodes": ends_of(pair)})

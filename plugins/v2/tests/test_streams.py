@@ -40,6 +40,15 @@ async def test_the_same_is_told_line_by_line(client, project):
         assert json.loads(await answer.content.readline())["action"] == "node.created"
 
 
+async def test_news_of_all_projects_are_told_line_by_line_as_well(client):
+    async with client.session.get(f"{client.url}/v2/notifications") as answer:
+        assert json.loads(await answer.content.readline())["action"] == "ping"
+        await client.project()
+        while (told := json.loads(await answer.content.readline()))["action"] != "project.created":
+            assert told["action"] == "compute.updated"
+    assert told["event"]["name"] == "lab"
+
+
 async def test_a_stream_ends_with_its_project(client, project):
     async with client.listening(project) as stream:
         await client.post(f"{project}/close", expect=204)
