@@ -29,6 +29,7 @@ from gns3server.http.openapi_examples import Examples, with_example
 from gns3server.http.openapi_paths import links, operation_id, parameter
 from gns3server.http.openapi_schemas import Names, describe, node_id
 from gns3server.http.routing import JSON, OneOf, QueryParameter, Route
+from gns3server.http.schemas import NO_NUL
 from gns3server.server import Server
 
 log = logging.getLogger(__name__)
@@ -264,11 +265,11 @@ def is_optional(shape: type[Schema] | OneOf) -> bool:
 
 def query_parameter(name: str, parameter: QueryParameter) -> Mapping[str, Any]:
     """One value of a query."""
-    schema: dict[str, Any] = {"type": "string"}
+    schema: dict[str, Any] = {"type": "string", "pattern": NO_NUL}
     if parameter.kind == "number":
         schema = {"type": "integer", "minimum": 0}
     if parameter.choices:
-        schema["enum"] = list(parameter.choices)
+        schema = {"type": "string", "enum": list(parameter.choices)}
     if parameter.default is not None:
         schema["default"] = parameter.default
     described = {"name": name, "in": "query", "description": parameter.description}
