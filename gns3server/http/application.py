@@ -95,8 +95,7 @@ def make_application(
     application[AUTHENTICATOR] = authenticator
     # One resource per path: of two, the first would refuse the methods of the second.
     resources: dict[str, web.Resource] = {}
-    # aiohttp tries the patterns below one beginning in turn, and most requests are for a node.
-    for route in sorted(routes, key=lambda route: route.scope is not Scope.NODE):
+    for route in sorted(routes, key=_rarity):
         endpoint = make_endpoint(server, route, failed_plugins, streams, record)
         if route.path not in resources:
             # A name of a file may hold a newline, which is one character like any other.
@@ -109,6 +108,15 @@ def make_application(
         resources[path].add_route("*", _refuse_method, expect_handler=expect_nothing_yet)
     application.on_response_prepare.append(make_headers(gatekeeper))
     return application
+
+
+def _rarity(route: Route) -> tuple[bool, bool]:
+    """The order of routes: aiohttp tries the patterns below one beginning in turn.
+
+    Most requests are for a node, and most of those show it.
+    """
+    shows_node = route.path.endswith(f"/{{{route.node_parameter}}}")
+    return route.scope is not Scope.NODE, not shows_node
 
 
 def make_headers(
