@@ -14,16 +14,17 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from typing import cast
 
 from aiohttp import web
+from marshmallow import Schema
 
 from gns3server.http.accepting import accepting
 from gns3server.http.access import AUTHENTICATOR, Authenticator
 from gns3server.http.bodies import BODY_LIMIT, expect_nothing_yet
 from gns3server.http.connections import SERVER
-from gns3server.http.edge import header, make_endpoint, make_middleware
+from gns3server.http.edge import Endpoint, header, make_middleware
 from gns3server.http.endless import EndlessStreams
 from gns3server.http.error_answers import ErrorAnswers
 from gns3server.http.families import ERROR_SHAPES, ErrorShape
@@ -95,19 +96,26 @@ def make_application(
     application[AUTHENTICATOR] = authenticator
     # One resource per path: of two, the first would refuse the methods of the second.
     resources: dict[str, web.Resource] = {}
+    schema_of = cache(_instance)
     for route in sorted(routes, key=_rarity):
-        endpoint = make_endpoint(server, route, failed_plugins, streams, record)
+        endpoint = Endpoint(
+            server, route, failed_plugins, streams=streams, record=record, schema_of=schema_of
+        )
         if route.path not in resources:
             # A name of a file may hold a newline, which is one character like any other.
             path = PARAMETER.sub(with_newlines, route.path)
             resources[route.path] = application.router.add_resource(path)
         add_route = partial(resources[route.path].add_route, expect_handler=expect_nothing_yet)
         for method in methods(route):
-            known[add_route(method, endpoint)] = route
+            known[add_route(method, endpoint.serve)] = route
     for path in _words_among_parameters(resources):
         resources[path].add_route("*", _refuse_method, expect_handler=expect_nothing_yet)
     application.on_response_prepare.append(make_headers(gatekeeper))
     return application
+
+
+def _instance(schema: type[Schema]) -> Schema:
+    return schema()
 
 
 def _rarity(route: Route) -> tuple[bool, bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -27,7 +27,7 @@ from gns3server.http.endless import EndlessStreams
 from gns3server.http.error_answers import ErrorAnswers, RouterError, out_of_service
 from gns3server.http.lists import LongList, encoded
 from gns3server.http.media_types import answer_type, body_type
-from gns3server.http.parsing import make_loader
+from gns3server.http.parsing import SchemaOf, make_loader
 from gns3server.http.queries import read_integer, read_query
 from gns3server.http.queueing import find_node, hold_all, read_in_line
 from gns3server.http.request_log import FACTS, RequestFacts, log_outcome, request_ids
@@ -45,7 +45,8 @@ PREFLIGHT = {
 }
 """What a web page from an allowed origin may send (fetch standard, CORS preflight)."""
 
-Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
+"""Answers a request."""
 
 
 def respond(status: int, value: Any) -> web.Response:
@@ -85,7 +86,7 @@ def make_middleware(
         return response
 
     @web.middleware
-    async def edge(request: web.Request, handler: Endpoint) -> web.StreamResponse:
+    async def edge(request: web.Request, handler: Serve) -> web.StreamResponse:
         facts = RequestFacts(next(ids), routes.get(request.match_info.route))
         request[FACTS] = facts
         try:
@@ -196,57 +197,101 @@ def _bug(request: web.Request) -> LabError:
     )
 
 
-def make_endpoint(
-    server: Server,
-    route: Route,
-    failed_plugins: Mapping[str, FailedPlugin],
-    streams: EndlessStreams,
-    record: Callable[[web.Request], None] | None,
-) -> Callable[[web.Request], Coroutine[Any, Any, Any]]:
-    """The aiohttp handler of a route.
+class Endpoint:
+    """Serves the requests of one route.
 
+    :param failed_plugins: live: the plugins whose routes answer 503 meanwhile, and why.
     :param streams: the registry that endless streams join.
     :param record: notes every accepted request, if the settings want that.
+    :param schema_of: the instance of a schema, one for all routes: each takes a while to make.
     """
-    integers, query = route.integers, route.parameters_of_query
-    load, dump = make_loader(server, route), make_dumper(route)
-    handler = Upgrades(route.handler).serve if route.websocket else route.handler
-    upgrade = None if route.upgrade is None else Upgrades(route.upgrade, heeds_ending=True).serve
 
-    async def read(call: Call) -> None:
-        if waits_to_be_asked(call.request):
-            await ask_for_body(call.request)
-        call.body = await load(call.request)
-        call.query = read_query(query, call.request)
-        if record is not None:
-            record(call.request)
+    def __init__(
+        self,
+        server: Server,
+        route: Route,
+        failed_plugins: Mapping[str, FailedPlugin],
+        *,
+        streams: EndlessStreams,
+        record: Callable[[web.Request], None] | None,
+        schema_of: SchemaOf,
+    ) -> None:
+        self._server = server
+        self._route = route
+        self._failed_plugins = failed_plugins
+        self._streams = streams
+        self._record = record
+        self._integers, self._query = route.integers, route.parameters_of_query
+        self._load = make_loader(server, route, schema_of)
+        self._dump = make_dumper(route, schema_of)
+        self._handler = Upgrades(route.handler).serve if route.websocket else route.handler
+        self._upgrade = route.upgrade and Upgrades(route.upgrade, heeds_ending=True).serve
+        # What is the same for every request is not worked out for each.
+        self._negotiates = route.raw or bool(route.answer_types)
+        self._endless = route.is_endless
+        # A raw body comes from a client that is still there: without it, or once the server
+        # stops, there is nothing to finish.
+        self._finishes = route.changes and not route.raw
 
-    async def endpoint(request: web.Request) -> web.StreamResponse:
-        if failed_plugins and route.plugin in failed_plugins:
-            raise out_of_service(failed_plugins[route.plugin])
-        path: dict[str, Any] = {
-            name: read_integer(value) if name in integers else value
-            for name, value in request.match_info.items()
-        }
-        call = Call(server, route, request, path)
-        call.body_type = body_type(route, request)
-        call.answer_type = answer_type(route, request)
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Check and read a request, carry it out when its turn comes, and answer."""
+        route = self._route
+        if self._failed_plugins and route.plugin in self._failed_plugins:
+            raise out_of_service(self._failed_plugins[route.plugin])
+        call = self._call(request)
         # Nothing has been awaited so far: requests take their places in the order of their heads.
-        await read_in_line(call, read)
-        if route.is_endless:
-            chosen = upgrade if upgrade and asks_for_websocket(request) else handler
-            with _joined(streams, call):
-                result = await _in_turn(call, chosen)
+        await read_in_line(call, self._read)
+        if self._endless:
+            result = await self._stream(call)
+        elif self._finishes:
+            # In a task of its own, which a client that hangs up does not end.
+            result = await asyncio.shield(self._server.own(_in_turn(call, self._handler)))
         else:
-            result = await _carry_out(call)
+            result = await _in_turn(call, self._handler)
         if route.stream or route.websocket:
             response: web.StreamResponse = result
             return response
         if isinstance(result, LongList):
-            return await send_pieces(call, JSON, encoded(result, dump))
-        return respond(route.status, dump(result))
+            return await send_pieces(call, JSON, encoded(result, self._dump))
+        return respond(route.status, self._dump(result))
 
-    return endpoint
+    def _call(self, request: web.Request) -> Call:
+        """A request as handlers get it, without its body.
+
+        :raises UnsupportedMediaType: the route does not take a body of that type.
+        :raises NotAcceptable: it can answer with no type that the client accepts.
+        """
+        route, integers = self._route, self._integers
+        path = {
+            name: read_integer(value) if name in integers else value
+            for name, value in request.match_info.items()
+        }
+        call = Call(
+            self._server, route, request, path, body_type=JSON, answer_type=route.answer_type
+        )
+        if self._negotiates:
+            call.body_type = body_type(route, request)
+            call.answer_type = answer_type(route, request)
+        return call
+
+    async def _read(self, call: Call) -> None:
+        """Read the body and the query."""
+        if waits_to_be_asked(call.request):
+            await ask_for_body(call.request)
+        call.body = await self._load(call.request)
+        if self._query:
+            call.query = read_query(self._query, call.request)
+        if self._record is not None:
+            self._record(call.request)
+
+    async def _stream(self, call: Call) -> web.StreamResponse:
+        """Serve an endless stream, or a websocket where the client asks for one."""
+        handler = self._handler
+        if self._upgrade is not None and asks_for_websocket(call.request):
+            handler = self._upgrade
+        with _joined(self._streams, call):
+            response: web.StreamResponse = await _in_turn(call, handler)
+            return response
 
 
 @contextmanager
@@ -262,16 +307,6 @@ def _joined(streams: EndlessStreams, call: Call) -> Iterator[None]:
             raise call.found_project.gone()
         call.found_ending = ending
         yield
-
-
-async def _carry_out(call: Call) -> Any:
-    """Run the handler when its turn comes; a change runs in its own task."""
-    work = _in_turn(call, call.route.handler)
-    # A raw body comes from a client that is still there: without it, or once the server
-    # stops, there is nothing to finish.
-    if not call.route.changes or call.route.raw:
-        return await work
-    return await asyncio.shield(call.server.own(work))
 
 
 async def _in_turn(call: Call, handler: Handler) -> Any:
@@ -308,11 +343,14 @@ async def _check_known(call: Call) -> None:
         )
 
 
-def make_dumper(route: Route) -> Callable[[Any], Any]:
-    """The function that puts a handler's result into the words of the wire."""
+def make_dumper(route: Route, schema_of: SchemaOf) -> Callable[[Any], Any]:
+    """The function that puts a handler's result into the words of the wire.
+
+    :param schema_of: the instance of a schema.
+    """
     if route.answer is None:
         return lambda _: None
     if isinstance(route.answer, OneOf):
         return lambda result: result
-    schema = route.answer()
+    schema = schema_of(route.answer)
     return lambda result: schema.dump(result, many=route.many)

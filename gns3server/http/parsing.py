@@ -23,13 +23,18 @@ LENGTH: web.RequestKey[int] = web.RequestKey("length")
 
 Loader = Callable[[web.Request], Awaitable[Mapping[str, Any]]]
 
+SchemaOf = Callable[[type[Schema]], Schema]
+"""Tells the instance of a schema."""
 
-def make_loader(server: Server, route: Route) -> Loader:
+
+def make_loader(server: Server, route: Route, schema_of: SchemaOf) -> Loader:
     """The function that reads, parses and validates the bodies of a route.
 
     Without a schema, any JSON is accepted and counts as ``{}``; a raw body is
     left to the handler. The loader raises :class:`InvalidRequest` for what is
     not JSON or not of the route's shape.
+
+    :param schema_of: the instance of a schema.
     """
     if route.raw or route.websocket:
         return _leave_it
@@ -37,7 +42,7 @@ def make_loader(server: Server, route: Route) -> Loader:
         return _load_nothing
     if isinstance(route.body, OneOf):
         return functools.partial(_load_one_of, server, route.body)
-    return functools.partial(_load_schema, route.body())
+    return functools.partial(_load_schema, schema_of(route.body))
 
 
 async def _leave_it(_request: web.Request) -> Mapping[str, Any]:

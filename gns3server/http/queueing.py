@@ -85,12 +85,16 @@ async def read_in_line(call: Call, read: Callable[[Call], Awaitable[None]]) -> N
     The place is taken without awaiting anything. It is kept until the turn has
     come, and then until :data:`BODY_PATIENCE` after the head; once lost, it is taken anew when
     the body is there. If the body cannot be used or the client goes away, it is given back.
+    A request whose path names no project has nothing to queue for.
 
     :param read: reads the rest of the request.
     :raises InvalidRequest: the project id in the path is not an id.
     :raises NotFound: no such project is open, or no longer, and the route wants an open one.
     :raises Conflict: it is damaged.
     """
+    if "project_id" not in call.path:
+        await read(call)
+        return
     content = call.request.content
     complete = content.is_eof()
     try:
@@ -119,9 +123,8 @@ async def read_in_line(call: Call, read: Callable[[Call], Awaitable[None]]) -> N
 
 def _join(call: Call) -> None:
     """Find the project that the path names, and join its queue as the route's scope says."""
-    project_id = call.path.get("project_id")
-    damaged = call.server.projects.damaged
-    if project_id is None or (call.route.damaged_too and project_id in damaged):
+    project_id = call.path["project_id"]
+    if call.route.damaged_too and project_id in call.server.projects.damaged:
         return
     try:
         project = call.found_project = _project_of(call, project_id)
