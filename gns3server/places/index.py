@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -58,6 +58,12 @@ class ProjectIndex:
     def get(self, project_id: str) -> ProjectPlace | None:
         """The stored place of a project; ``None`` if it is not known."""
         return self._index.get(project_id)
+
+    async def gone(self, places: Iterable[ProjectPlace]) -> set[ProjectPlace]:
+        """Those of some places where there is no directory any more."""
+        return await asyncio.to_thread(
+            lambda: {place for place in places if not os.path.lexists(place.path)}
+        )
 
     async def now(self, project_id: str) -> ProjectPlace | None:
         """Where a known project is now: on record, or elsewhere if that directory is gone.

@@ -148,7 +148,8 @@ class ProjectManager:
     async def open_known(self) -> None:
         """Open the projects that were open when the last server ended; a bad one harms no other."""
         known = [place for place in await self._index.load() if place.open]
-        wanted = [await self._where(place) for place in known]
+        gone = await self._index.gone(known)
+        wanted = [await self._where(place) if place in gone else place for place in known]
         await self._arrivals.clear_up()
         # One after the other: of two that name the same port, always the same one gets it.
         for place, loading in read_ahead(self.databases, wanted):

@@ -79,8 +79,7 @@ async def open_project(
             bring_back=partial(bring_back, shared.registry),
         )
         await project.open_events()
-        await asyncio.to_thread(paths.mark_temporary, place.path, project.temporary)
-        await asyncio.to_thread(paths.close_to_others, place.path, place.made_directory)
+        await asyncio.to_thread(_prepare_directory, place, project.temporary)
         former = place.path if known is None else known.path
         await _restore(project, stored, shared.registry, former)
         if name not in (None, stored.name):
@@ -93,6 +92,11 @@ async def open_project(
             await asyncio.to_thread(paths.remove_what_was_made, place.path)
         raise
     return project
+
+
+def _prepare_directory(place: ProjectPlace, temporary: bool) -> None:
+    paths.mark_temporary(place.path, temporary)
+    paths.close_to_others(place.path, place.made_directory)
 
 
 def read_ahead(
