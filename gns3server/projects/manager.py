@@ -123,6 +123,11 @@ class ProjectManager:
         """All projects that are known, including closed and damaged ones."""
         return tuple(self._entry(place) for place in self._index)
 
+    def entry(self, project_id: str) -> ProjectEntry | None:
+        """A project that is known, open or not, by id."""
+        place = self._index.get(project_id)
+        return None if place is None else self._entry(place)
+
     def _entry(self, place: ProjectPlace) -> ProjectEntry:
         project = self.find(place.id)
         if project is not None:

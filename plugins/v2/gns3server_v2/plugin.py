@@ -134,7 +134,7 @@ async def gns3_project_closed(project: Project, server: Server) -> None:
     shown = {**open_project(project, state.peek(project.id)), "status": "closed"}
     state.forget(project.id)
     state.tell("project.closed", shown)
-    if all(entry.id != project.id for entry in server.projects.list_all()):
+    if server.projects.entry(project.id) is None:
         # In a directory of the user's own the rest stays: the file was ours.
         await remove_file(Path(project.path) / FILE_NAME)
         state.tell("project.deleted", shown)

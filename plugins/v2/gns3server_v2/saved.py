@@ -220,10 +220,8 @@ async def closed_project(state: ServerState, entry: ProjectEntry) -> dict[str, A
 async def of_closed(call: Call) -> Saved:
     """What is known of the closed project that the path names."""
     state = state_of(call.server)
-    for entry in call.server.projects.list_all():
-        if entry.id == call.project_id:
-            return await saved(state, entry)
-    return NOTHING
+    entry = call.server.projects.entry(call.project_id)
+    return NOTHING if entry is None else await saved(state, entry)
 
 
 async def drawings_of(call: Call) -> list[Mapping[str, Any]]:
