@@ -81,7 +81,7 @@ class Claim:
 
     def takes_from(self, other: Claim) -> str | None:
         """A path that is meant for the other one and that this one would get, if there is any."""
-        if self.route.method != other.route.method or not self._may_meet(other):
+        if not self.may_meet(other):
             return None
         for path in (other._like(self), self._like(other)):
             if path and self._served.fullmatch(path) and other._meant.fullmatch(path):
@@ -90,12 +90,14 @@ class Claim:
 
     def hides(self, other: Claim) -> bool:
         """Whether this one would get every path meant for the other one."""
-        if self.route.method != other.route.method or not self._may_meet(other):
+        if not self.may_meet(other):
             return False
         return bool(other._samples) and all(map(self._served.fullmatch, other._samples))
 
-    def _may_meet(self, other: Claim) -> bool:
-        """Whether no literal part keeps them apart; most pairs need no more than this."""
+    def may_meet(self, other: Claim) -> bool:
+        """Whether neither the method nor a literal part keeps them apart, as with most pairs."""
+        if self.route.method != other.route.method:
+            return False
         for mine, others in zip_longest(self._segments, other._segments):
             if mine is None or others is None:
                 return False

@@ -238,7 +238,7 @@ def check_own_paths(claims: Sequence[Claim]) -> None:
     :raises Unfit: says which.
     """
     for first, second in permutations(claims, 2):
-        if first.route.method == second.route.method and first.precedes(second):
+        if first.may_meet(second) and first.precedes(second):
             if first.shape == second.shape:
                 raise Unfit(f"the route {_name(second)} exists already, as {_name(first)}")
             if first.hides(second):
@@ -275,7 +275,7 @@ def check_free(claims: Iterable[Claim], taken: Collection[Claim]) -> None:
     """
     for claim in claims:
         for other in taken:
-            if claim.route.method != other.route.method:
+            if not claim.may_meet(other):
                 continue
             if claim.shape == other.shape:
                 raise Unfit(f"the route {_name(claim)} exists already: {_owner(other)} has it")
@@ -295,7 +295,7 @@ def meeting(one: Claim, other: Claim) -> str | None:
 def is_wider(claim: Claim, others: Iterable[Claim]) -> bool:
     """Whether one of these others would never be asked because of a route that matches more."""
     return any(
-        claim.precedes(other) and claim.hides(other) and not other.hides(claim) for other in others
+        claim.hides(other) and claim.precedes(other) and not other.hides(claim) for other in others
     )
 
 
