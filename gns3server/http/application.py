@@ -139,6 +139,8 @@ def make_headers(
             headers["X-Request-Id"] = facts.id
             if facts.route is not None:
                 headers["X-Route"] = facts.route.path
+        if "Origin" not in request.headers:
+            return
         origin = gatekeeper.allowed_origin(header(request, "Origin"))
         if origin is not None:
             headers["Access-Control-Allow-Origin"] = origin
