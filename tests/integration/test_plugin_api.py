@@ -79,7 +79,13 @@ async def test_it_builds_a_lab_of_nodes_where_they_are_drawn(client, project):
 async def test_it_makes_renames_closes_opens_and_deletes_projects(client, project):
     answer = await client.post("/v1/observer/lab")
     assert answer.status == 200, answer.body
-    assert answer.json["values"] == {"name": "second", "left": [project.rpartition("/")[2]]}
+    left = [project.rpartition("/")[2]]
+    assert answer.json["values"] == {
+        "name": "second",
+        "was": "closed",
+        "left": left,
+        "entry": None,
+    }
 
 
 async def test_closed_projects_are_listed(client, project):

@@ -69,10 +69,12 @@ async def lab(call: Call) -> Mapping[str, Any]:
     project = await projects.create(name="first")
     await projects.rename(project, "second")
     await projects.close(project)
+    closed = projects.entry(project.id)
     again = await projects.open(project.id)
-    name = again.name
+    values = {"name": again.name, "was": closed and closed.status}
     await projects.delete(again)
-    return {"values": {"name": name, "left": [each.id for each in projects.list_all()]}}
+    left = [each.id for each in projects.list_all()]
+    return {"values": {**values, "left": left, "entry": projects.entry(project.id)}}
 
 
 async def touch(call: Call) -> Mapping[str, Any]:

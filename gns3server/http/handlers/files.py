@@ -45,10 +45,10 @@ def _closed_directory(call: Call) -> Path:
 
     :raises NotFound: it is not on record either.
     """
-    for entry in call.server.projects.list_all():
-        if entry.id == call.project_id:
-            return entry.path
-    raise NotFound(f"This server has no project {quoted(call.project_id)}: check the id.")
+    entry = call.server.projects.entry(call.project_id)
+    if entry is None:
+        raise NotFound(f"This server has no project {quoted(call.project_id)}: check the id.")
+    return entry.path
 
 
 async def fetch(call: Call) -> web.StreamResponse:

@@ -78,7 +78,7 @@ class DuplicateRequest(Request):
 
 async def duplicate(call: Call) -> Mapping[str, Any]:
     """Make a copy of a project, which is then closed."""
-    state, entry, body = state_of(call.server), known(call), call.body
+    state, entry, body = state_of(call.server), known(call.server, call.project_id), call.body
     async with state.naming:
         await check_name(state, body["name"])
         if call.found_project is None:
@@ -101,7 +101,7 @@ async def _arrived(
     :param source: what it was made of.
     :param ids: the new ids by the old ones.
     """
-    entry = _entry(state, project_id)
+    entry = known(state.server, project_id)
     text = json.dumps(source, indent=4, sort_keys=True)
     for old, new in ids.items():
         text = text.replace(old, new)
@@ -109,10 +109,6 @@ async def _arrived(
     shown = await describe(state, entry)
     state.tell("project.created", shown)
     return shown
-
-
-def _entry(state: ServerState, project_id: str) -> ProjectEntry:
-    return next(each for each in state.server.projects.list_all() if each.id == project_id)
 
 
 # Export ------------------------------------------------------------------------------------
@@ -162,7 +158,7 @@ async def export(call: Call) -> web.StreamResponse:
     method = COMPRESSIONS.get(str(call.query["compression"]))
     if method is None:
         raise Conflict(f"There is no such compression: choose one of {', '.join(COMPRESSIONS)}.")
-    entry = known(call)
+    entry = known(call.server, call.project_id)
     async with call.server.projects.archive(entry.id) as archive:
         described = await _described(call, entry)
         text = json.dumps(described, indent=4, sort_keys=True).encode()

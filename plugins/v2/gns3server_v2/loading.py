@@ -67,10 +67,10 @@ async def load(call: Call) -> Mapping[str, Any]:
         raise NotFound(f"{str(path)!r:.500} cannot be read: {error.strerror}.") from error
     state, document = state_of(call.server), await asyncio.to_thread(parsed, content)
     manager, project_id = call.server.projects, document["project_id"]
-    if any(entry.id == project_id for entry in manager.list_all()):
-        project = await manager.open(project_id)
-    else:
+    if manager.entry(project_id) is None:
         project = await make(state, project_id, document, folder=str(path.parent))
+    else:
+        project = await manager.open(project_id)
     return open_project(project, await state.of(project))
 
 

@@ -17,6 +17,7 @@ from gns3server.plugin import (
     Project,
     ProjectEntry,
     Route,
+    Server,
 )
 from gns3server_v2.names import is_id
 from gns3server_v2.saved import closed_project, of_closed
@@ -110,15 +111,15 @@ async def describe(state: ServerState, entry: ProjectEntry) -> dict[str, Any]:
     return open_project(project, await state.of(project))
 
 
-def known(call: Call) -> ProjectEntry:
-    """The project that the path names.
+def known(server: Server, project_id: str) -> ProjectEntry:
+    """A project, open or not.
 
     :raises NotFound: there is none.
     """
-    for entry in call.server.projects.list_all():
-        if entry.id == call.project_id:
-            return entry
-    raise NotFound(f"This server has no project {call.project_id:.80}: check the id.")
+    entry = server.projects.entry(project_id)
+    if entry is None:
+        raise NotFound(f"This server has no project {project_id:.80}: check the id.")
+    return entry
 
 
 async def check_name(state: ServerState, name: str, beside: str = "") -> None:
@@ -157,7 +158,7 @@ async def create(call: Call) -> Mapping[str, Any]:
 
 async def show(call: Call) -> Mapping[str, Any]:
     """A project."""
-    return await describe(state_of(call.server), known(call))
+    return await describe(state_of(call.server), known(call.server, call.project_id))
 
 
 async def update(call: Call) -> Mapping[str, Any]:
@@ -226,7 +227,7 @@ async def close(call: Call) -> None:
 async def delete(call: Call) -> None:
     """Delete a project with its files, open or not."""
     manager = call.server.projects
-    entry = known(call)
+    entry = known(call.server, call.project_id)
     if entry.status == "damaged":
         await manager.delete_damaged(entry.id)
     else:
@@ -252,11 +253,8 @@ async def count(call: Call) -> Mapping[str, Any]:
 async def create_on_compute(call: Call) -> Mapping[str, Any]:
     """Show the project of this id, or make it: some clients tell the compute as well."""
     state, project_id = state_of(call.server), call.body.get("project_id")
-    if project_id is not None:
-        for entry in call.server.projects.list_all():
-            if entry.id == project_id:
-                return await describe(state, entry)
-    return await create(call)
+    entry = None if project_id is None else call.server.projects.entry(project_id)
+    return await create(call) if entry is None else await describe(state, entry)
 
 
 PATH = "/v2/projects/{project_id}"
