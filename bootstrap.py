@@ -24,13 +24,28 @@ from typing import Iterator
 
 ROOT = Path(__file__).resolve().parent
 OLDEST = (3, 11)
-PLUGINS = ("udp", "ethernet", "v2", "vpcs")
+PLUGINS = ("udp", "ethernet", "linux", "v2", "vpcs")
 SERVER = ("-e", ".", *(part for name in PLUGINS for part in ("-e", "./plugins/%s" % name)))
 TOX = ("tox>=4.30,<5", "tox-uv>=1.28,<2")
 APT = "apt-get install -y --no-install-recommends"
-TESTED_WITH = ("vpcs", "telnet", "curl", "strace", "tshark")
+TESTED_WITH = ("vpcs", "telnet", "curl", "strace", "tshark", "vtysh", "ping", "traceroute")
 BROWSER = ("chromium", "chromedriver")
-PACKAGES = {"chromedriver": "chromium-driver"}  # all others are named like their program
+# All others are named like their program.
+PACKAGES = {"chromedriver": "chromium-driver", "vtysh": "frr", "ping": "iputils-ping"}
+
+# Debian starts the services of what it installs, unless a file says no. FRR's must not run: it
+# would change the routes of the machine itself.
+POLICY = "/usr/sbin/policy-rc.d"
+QUIETLY = """
+if [ ! -e "$0" ]; then
+    trap 'rm -f "$0"' EXIT
+    trap 'exit 130' INT TERM
+    printf '#!/bin/sh\\nexit 101\\n' > "$0"
+    chmod 755 "$0"
+fi
+"$@" || exit
+if command -v systemctl > /dev/null; then systemctl --quiet disable frr; fi
+"""
 
 # Run by a Python before it is used; any other exit code means that it cannot be used.
 COMPLETE, NO_ENSUREPIP = 0, 3
@@ -202,7 +217,10 @@ def install_packages(packages: "list[str]", log: Path) -> None:
     if why:
         raise Problem(refusal(packages, why, "sudo " if prefix else ""))
     lock = ["-o", "DPkg::Lock::Timeout=120"]
-    apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", *APT.split(), *lock, *packages]
+    apt = ["env", "DEBIAN_FRONTEND=noninteractive", *APT.split(), *lock, *packages]
+    if "frr" in packages:
+        apt = ["sh", "-c", QUIETLY, os.environ.get("POLICY_RC_D", POLICY), *apt]
+    apt = [*prefix, *apt]
     label = "Installing %s with apt-get" % ", ".join(packages)
     try:
         step(label, apt, log)

@@ -153,7 +153,7 @@ def plugin_files() -> list[tuple[Path, set[str]]]:
 
 def test_plugins_import_the_public_module_only():
     files = plugin_files()
-    assert {"gns3server_vpcs", "gns3server_udp", "gns3server_ethernet"} <= {
+    assert {"gns3server_vpcs", "gns3server_udp", "gns3server_ethernet", "gns3server_linux"} <= {
         path.parent.name for path, _ in files
     }
     strangers = [

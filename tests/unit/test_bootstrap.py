@@ -55,7 +55,12 @@ case "$1" in
     install)
         [ -e {lists} ] || {{ echo "E: Unable to locate package" >&2; exit 100; }}
         for package; do
-            case $package in chromium-driver) program=chromedriver ;; *) program=$package ;; esac
+            case $package in
+                chromium-driver) program=chromedriver ;;
+                frr) program=vtysh; cp {home}/policy-rc.d {home}/policy ;;
+                iputils-ping) program=ping ;;
+                *) program=$package ;;
+            esac
             printf '#!/bin/sh\\n' > {programs}/$program; chmod +x {programs}/$program
         done ;;
 esac
@@ -84,7 +89,7 @@ class Machine:
         (self.clone / "plugins" / "udp" / "setup.cfg").write_text("[metadata]\n")
         (self.clone / "bootstrap.py").write_bytes(BOOTSTRAP.read_bytes())
         self.programs.mkdir()
-        for program in ("env", "true"):
+        for program in ("env", "true", "sh", "rm", "chmod"):
             (self.programs / program).symlink_to(f"/usr/bin/{program}")
         self.has("running-python", PYTHON)
 
@@ -96,7 +101,7 @@ class Machine:
         return script
 
     def has_apt(self, *, lists=True):
-        self.has("apt-get", APT.format(lists=self.lists, programs=self.programs))
+        self.has("apt-get", APT.format(lists=self.lists, programs=self.programs, home=self.home))
         if lists:
             self.lists.touch()
 
@@ -112,7 +117,12 @@ class Machine:
             "version": self.version,
             "platform": self.platform,
         }
-        environment = {"PATH": str(self.programs), "HOME": str(self.home), **self.environment}
+        environment = {
+            "PATH": str(self.programs),
+            "HOME": str(self.home),
+            "POLICY_RC_D": str(self.home / "policy-rc.d"),
+            **self.environment,
+        }
         done = subprocess.run(
             [sys.executable, "-c", DRIVER, json.dumps(facts), *arguments],
             env=environment,
@@ -146,7 +156,7 @@ def bare(tmp_path):
 @pytest.fixture
 def machine(bare):
     """A machine that has all it needs."""
-    for program in ("vpcs", "telnet", "curl", "strace", "tshark"):
+    for program in ("vpcs", "telnet", "curl", "strace", "tshark", "vtysh", "ping", "traceroute"):
         bare.has(program)
     return bare
 
@@ -196,7 +206,8 @@ def test_serve_installs_everything_and_becomes_the_server(machine):
     assert outcome.called("-m venv")
     assert outcome.called(
         "pip install",
-        "-e . -e ./plugins/udp -e ./plugins/ethernet -e ./plugins/v2 -e ./plugins/vpcs",
+        "-e . -e ./plugins/udp -e ./plugins/ethernet -e ./plugins/linux -e ./plugins/v2 "
+        "-e ./plugins/vpcs",
     )
     assert outcome.output.endswith("gns3server got --port 8080\n")
 
@@ -277,8 +288,8 @@ def test_root_installs_what_is_missing(bare):
     bare.has_apt()
     outcome = bare.run("test")
     assert outcome.code == 0
-    programs = "vpcs telnet curl strace tshark"
-    assert outcome.called("apt-get install -y --no-install-recommends", programs)
+    packages = "vpcs telnet curl strace tshark frr iputils-ping traceroute"
+    assert outcome.called("apt-get install -y --no-install-recommends", packages)
     assert not outcome.called("apt-get update")
 
 
@@ -298,6 +309,21 @@ def test_nothing_else_has_a_browser(machine, arguments):
     machine.has_apt()
     assert machine.run("test", "--", *arguments.split()).code == 0
     assert not (machine.programs / "chromium").exists()
+
+
+def test_the_service_of_frr_is_not_started(bare):
+    bare.has_apt()
+    assert bare.run("test").code == 0
+    # What was there while packages were installed: the answer to whether services may be started.
+    assert (bare.home / "policy").read_text() == "#!/bin/sh\nexit 101\n"
+    assert not (bare.home / "policy-rc.d").exists()
+
+
+def test_a_policy_of_the_machine_is_left_alone(bare):
+    bare.has_apt()
+    (bare.home / "policy-rc.d").write_text("theirs")
+    assert bare.run("test").code == 0
+    assert (bare.home / "policy-rc.d").read_text() == "theirs"
 
 
 def test_missing_package_lists_are_fetched(bare):

@@ -46,7 +46,7 @@ def test_the_readme_from_top_to_bottom(newcomer: Newcomer) -> None:
     todo = [block for block in blocks(README) if not block.text.startswith("python3 bootstrap.py ")]
     make, install, *rest = todo
     assert make.lines[0] == "python3 -m venv ~/gns3-venv"
-    plugins = "./plugins/udp ./plugins/ethernet ./plugins/v2 ./plugins/vpcs"
+    plugins = "./plugins/udp ./plugins/ethernet ./plugins/linux ./plugins/v2 ./plugins/vpcs"
     assert install.text == f"pip install . {plugins} && gns3server"
     with newcomer.at_shell(clone) as server, newcomer.at_shell(newcomer.home) as shell:
         paste(server, make)

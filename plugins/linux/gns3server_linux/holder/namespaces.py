@@ -1,0 +1,153 @@
+"""Makes the namespaces of a node, with its interfaces.
+
+The process that calls :func:`build` becomes the *builder*'s parent, and stays where it is. The
+builder goes into new namespaces, and makes process 1 of the node there, which has a network
+namespace of its own besides: the builder's has nothing but the outer ends of the interfaces. The
+builder then hands the sockets of these ends out, and ends.
+
+An ordinary user needs a user namespace for that, in which they are root. FRR's users and groups
+are all number 0 there: no other number means anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from gns3server_linux.holder import kernel
+from gns3server_linux.holder.interface import outer_name, packet_socket
+
+MTU = 9216
+"""Of the outer ends: whatever MTU is set inside up to that works."""
+
+OWN = kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWPID
+"""What every node has of its own besides networks."""
+
+
+class CannotBuild(Exception):
+    """The machine does not let us; the text says what and why."""
+
+
+class Built(NamedTuple):
+    """A node that waits to be begun.
+
+    :param pid: its process 1, a child of this process.
+    :param sockets: of its interfaces, in order.
+    """
+
+    pid: int
+    sockets: list[socket.socket]
+
+
+def build(addresses: tuple[str, ...], ip: str, inside: Callable[[], None]) -> Built:
+    """Make a node.
+
+    :param addresses: the MAC addresses of its interfaces.
+    :param ip: the path of the program ``ip``.
+    :param inside: what process 1 does; it begins before there are interfaces.
+    :raises CannotBuild: the machine does not let us; nothing is left.
+    """
+    # The node's process 1 becomes our child when the builder ends.
+    kernel.take_in_orphans()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        builder = os.fork()
+        if builder == 0:
+            _end_with(lambda: _build(addresses, ip, inside, theirs))
+        theirs.close()
+        said, descriptors, _, _ = socket.recv_fds(ours, 4096, len(addresses))
+        os.waitpid(builder, 0)
+    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    word, _, rest = said.decode(errors="replace").partition(" ")
+    if word != "built":
+        raise CannotBuild(rest or "the builder of its namespaces was killed")
+    return Built(int(rest), sockets)
+
+
+def _end_with(work: Callable[[], None]) -> None:
+    """Do what a new process is there for, and end it."""
+    code = 1
+    try:
+        work()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _build(
+    addresses: tuple[str, ...], ip: str, inside: Callable[[], None], result: socket.socket
+) -> None:
+    try:
+        _leave()
+        is_there, begun = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            result.close()
+            os.close(is_there)
+            _end_with(lambda: _begin(begun, inside))
+        os.close(begun)
+        if not os.read(is_there, 1):
+            raise CannotBuild("a network namespace cannot be made")
+        try:
+            _make_interfaces(addresses, ip)
+            sockets = [packet_socket(number) for number in range(len(addresses))]
+        except BaseException:
+            os.kill(pid, 9)
+            raise
+        socket.send_fds(result, [f"built {pid}".encode()], [each.fileno() for each in sockets])
+    except (OSError, CannotBuild) as error:
+        result.send(f"failed {reason(error)}".encode())
+
+
+def _begin(begun: int, inside: Callable[[], None]) -> None:
+    kernel.unshare(kernel.CLONE_NEWNET)
+    os.write(begun, b"1")
+    os.close(begun)
+    inside()
+
+
+def _leave() -> None:
+    """Go into new namespaces."""
+    user, group = os.geteuid(), os.getegid()
+    flags = OWN | kernel.CLONE_NEWNET
+    kernel.unshare(flags if user == 0 else flags | kernel.CLONE_NEWUSER)
+    if user != 0:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+    # Nothing but the node's own frames may come out of the outer ends.
+    with contextlib.suppress(FileNotFoundError):
+        Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
+
+
+def _make_interfaces(addresses: tuple[str, ...], ip: str) -> None:
+    """Make the pairs: outer ends here, inner ends in process 1, as it is called here."""
+    commands = "".join(
+        f"link add {outer_name(number)} mtu {MTU} type veth "
+        f"peer name eth{number} mtu 1500 address {address} netns 1\n"
+        for number, address in enumerate(addresses)
+    )
+    made = subprocess.run(
+        [ip, "-batch", "-"],
+        input=commands.encode(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    if made.returncode != 0:
+        raise CannotBuild(f"veth interfaces cannot be made: {made.stdout.decode().strip()}")
+
+
+def reason(error: Exception) -> str:
+    """An error in words."""
+    if isinstance(error, OSError):
+        return ": ".join(filter(None, (error.filename, error.strerror or str(error))))
+    return str(error)

@@ -1,0 +1,105 @@
+"""Starts the programs of a node; in its process 1."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+import termios
+from collections.abc import Callable, Mapping, Sequence
+
+from gns3server_linux.holder.files import HOME
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+KEPT = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
+"""Variables that are passed on as they are, besides those that mark the node's processes."""
+
+MARK = "GNS3_"
+"""How those begin."""
+
+TERMINAL = 0
+"""The node's console, as this process has it."""
+
+
+def environment(name: str) -> dict[str, str]:
+    """What the node's programs get.
+
+    :param name: its host name.
+    """
+    kept = {k: v for k, v in os.environ.items() if k in KEPT or k.startswith(MARK)}
+    return {
+        **kept,
+        "HOME": HOME,
+        "HOSTNAME": name,
+        "LOGNAME": "root",
+        "PATH": PATH,
+        "PS1": r"root@\h:\w# ",
+        "SHELL": "/bin/sh",
+        "TERM": "xterm-256color",
+        "USER": "root",
+        # A shell of many users keeps no history of one, and a pager on a console helps nobody.
+        "HISTFILE": "",
+        "VTYSH_HISTFILE": "/dev/null",
+        "VTYSH_PAGER": "cat",
+    }
+
+
+def spawn_at_terminal(argv: Sequence[str], env: Mapping[str, str]) -> int:
+    """Start a program that the console belongs to; returns its process id."""
+    pid = os.fork()
+    if pid == 0:
+        _exec(argv, env, _take_terminal)
+    return pid
+
+
+def spawn(argv: Sequence[str], env: Mapping[str, str], output: int) -> int:
+    """Start a program without a terminal; returns its process id.
+
+    :param output: the descriptor of what it prints to.
+    """
+    pid = os.fork()
+    if pid == 0:
+        _exec(argv, env, lambda: _to(output))
+    return pid
+
+
+def has_terminal() -> bool:
+    """Whether the console is still there."""
+    try:
+        termios.tcgetattr(TERMINAL)
+    except termios.error:
+        return False
+    return True
+
+
+def _take_terminal() -> None:
+    os.setsid()
+    fcntl.ioctl(TERMINAL, termios.TIOCSCTTY, 0)
+
+
+def _to(output: int) -> None:
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+
+
+def _exec(argv: Sequence[str], env: Mapping[str, str], prepare: Callable[[], None]) -> None:
+    """Turn a new process into a program."""
+    code = 126
+    try:
+        for number in (
+            *(signal.SIGHUP, signal.SIGINT, signal.SIGTSTP, signal.SIGQUIT),
+            *(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD),
+        ):
+            signal.signal(number, signal.SIG_DFL)
+        prepare()
+        os.execvpe(argv[0], list(argv), dict(env))
+    except OSError as error:
+        code = 127
+        print(f"{argv[0]}: {error.strerror}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(code)

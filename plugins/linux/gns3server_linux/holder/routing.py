@@ -1,0 +1,146 @@
+"""FRR's daemons in a node, and their configuration; in its process 1."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gns3server_linux.holder import programs
+from gns3server_linux.holder.files import FRR
+from gns3server_linux.holder.loop import Loop
+from gns3server_linux.holder.wanted import Wanted
+
+CONFIGURATION = f"{FRR}/frr.conf"
+OUTPUT = "/run/frr/frr.log"
+"""What the daemons print. It is in memory, and ends with the node."""
+
+READY_SECONDS = 20.0
+"""How long a daemon may take to listen."""
+
+LOOK_SECONDS = 0.005
+
+PAUSE = 1.0
+"""Seconds before a daemon is started again that has ended within that time."""
+
+COMMENT = "!"
+
+
+class Routing:
+    """The daemons.
+
+    :param env: their environment.
+    :param tell: called with each event, and what it says.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        wanted: Wanted,
+        env: Mapping[str, str],
+        tell: Callable[[str, Mapping[str, Any]], None],
+    ) -> None:
+        self._loop = loop
+        self._restart = wanted.restart
+        self._daemons = wanted.daemons
+        self._env = env
+        self._tell = tell
+        self._output = os.open(OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._saving = False
+
+    def start(self) -> None:
+        """Start the daemons one by one, and give them the stored configuration.
+
+        :raises OSError: one of them does not come up.
+        """
+        for daemon in self._daemons:
+            self._start(daemon)
+            self._wait_for(daemon)
+        if os.path.exists(CONFIGURATION):
+            result: list[int] = []
+            self._load(result.append)
+            while not result:
+                self._loop.turn(-1)
+
+    def save(self) -> None:
+        """Bring the running configuration into its file, and tell when that is done."""
+        if self._saving:
+            return
+        self._saving = True
+        beside = f"{CONFIGURATION}.new"
+        output = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        argv = ("vtysh", "-c", "show running-config no-header")
+        pid = programs.spawn(argv, self._env, output)
+        os.close(output)
+        self._loop.attend(pid, lambda code: self._saved(beside, code))
+
+    def _saved(self, beside: str, code: int) -> None:
+        self._saving = False
+        problem = None
+        text = Path(beside).read_text(encoding="utf-8", errors="surrogateescape")
+        if code != 0 or "\nend" not in text:
+            problem = f"vtysh ended with code {code}: {text.strip()[:200]}"
+            os.unlink(beside)
+        else:
+            with open(beside, "r+b") as written:
+                os.fsync(written.fileno())
+            os.replace(beside, CONFIGURATION)
+        self._tell("saved", {"problem": problem})
+
+    def _start(self, daemon: str) -> None:
+        # Consoles of daemons are unix sockets; port 0 keeps them off the network.
+        argv = (f"/usr/lib/frr/{daemon}", "-A", "127.0.0.1", "-P", "0", "--log", "stdout")
+        pid, began = programs.spawn(argv, self._env, self._output), time.monotonic()
+        self._loop.attend(pid, lambda code: self._ended(daemon, code, began))
+
+    def _wait_for(self, daemon: str) -> None:
+        deadline, socket = time.monotonic() + READY_SECONDS, Path(f"/run/frr/{daemon}.vty")
+        while not socket.exists():
+            if time.monotonic() > deadline:
+                raise OSError(f"{daemon} does not come up: {last_line(OUTPUT)}")
+            self._loop.turn(LOOK_SECONDS)
+
+    def _ended(self, daemon: str, code: int, began: float) -> None:
+        self._tell("daemon_ended", {"daemon": daemon, "code": code, "restarted": self._restart})
+        Path(f"/run/frr/{daemon}.vty").unlink(missing_ok=True)
+        if self._restart:
+            soon = PAUSE if time.monotonic() - began < PAUSE else 0
+            self._loop.later(soon, lambda: self._start_again(daemon))
+
+    def _start_again(self, daemon: str) -> None:
+        self._start(daemon)
+        self._load_when_ready(daemon, time.monotonic() + READY_SECONDS)
+
+    def _load_when_ready(self, daemon: str, deadline: float) -> None:
+        if os.path.exists(f"/run/frr/{daemon}.vty"):
+            self._load(lambda _: None)
+        elif time.monotonic() < deadline:
+            self._loop.later(LOOK_SECONDS, lambda: self._load_when_ready(daemon, deadline))
+
+    def _load(self, done: Callable[[int], None]) -> None:
+        """Give the daemons the stored configuration, and tell what they refuse of it."""
+        said = "/run/frr/vtysh.log"
+        output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        pid = programs.spawn(("vtysh", "-b"), self._env, output)
+        os.close(output)
+
+        def loaded(code: int) -> None:
+            lines = complaints(Path(said).read_text(encoding="utf-8", errors="replace"))
+            if lines:
+                self._tell("refused", {"lines": lines[:20]})
+            done(code)
+
+        self._loop.attend(pid, loaded)
+
+
+def complaints(output: str) -> list[str]:
+    """What vtysh says of lines that it does not take."""
+    return [line.strip() for line in output.splitlines() if line.strip().startswith(("line ", "%"))]
+
+
+def last_line(path: str) -> str:
+    """The last line of a file, for a message."""
+    lines = Path(path).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else "it has said nothing"
