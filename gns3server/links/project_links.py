@@ -305,6 +305,8 @@ class ProjectLinks:
             rewired = [plug for plug in plugs if plug.is_new]
             for plug in rewired:
                 await plug.ask()
+            # A node may show that its wire is suspended, though nothing else is plugged in.
+            told = rewired if new.suspended == link.suspended else plugs
             async with self._project.change() as change:
                 change.save_link(new)
                 change.then(partial(self._take_in, new, plugs))
@@ -322,7 +324,7 @@ class ProjectLinks:
             await self._change_back(new, link, captured=capture is not None)
             raise
         self._ports.release(link, keep=new)
-        for plug in rewired:
+        for plug in told:
             await plug.apply()
         return self._view(new)
 
@@ -580,7 +582,7 @@ class ProjectLinks:
     def _take_in(self, link: LinkRow, plugs: Sequence[Plug]) -> None:
         self._links[link.id] = link
         for plug in plugs:
-            plug.node.wiring.join(plug.place, link.id, plug.nio)
+            plug.node.wiring.join(plug.place, link.id, plug.nio, suspended=link.suspended)
 
     def _take_out(self, link: LinkRow) -> None:
         del self._links[link.id]

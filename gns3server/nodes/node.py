@@ -214,7 +214,9 @@ class Node(NodeCore):
     async def wire_changed(self, adapter: int, port: int, nio: Nio | None) -> None:
         """Apply a change of a wire to what runs, if that is possible.
 
-        Called once it is stored, before the answer. By default it takes effect at the next start.
+        Called once it is stored, before the answer: for what is plugged in or unplugged, and when
+        the link that it is part of is suspended, or no longer (:meth:`is_suspended`). By default
+        it takes effect at the next start.
         """
 
     @core_code
@@ -313,6 +315,14 @@ class Node(NodeCore):
     def nio(self, adapter: int = 0, port: int = 0) -> Nio | None:
         """What is plugged in at this adapter and port."""
         return self.wiring.nios.get((adapter, port))
+
+    def is_suspended(self, adapter: int = 0, port: int = 0) -> bool:
+        """Whether what is plugged in here is part of a link that is suspended.
+
+        Such a link carries no frames, whatever the node does. A node that knows of carriers shows
+        none there.
+        """
+        return (adapter, port) in self.wiring.suspended
 
     async def read_file(self, name: str) -> bytes | None:
         """Content of a file in the node's directory, ``None`` when there is none.

@@ -25,6 +25,8 @@ class Wiring:
         self.nios: dict[Place, Nio] = {}
         self.links: dict[Place, str] = {}
         """By place, the link that has one of its ends there. A NIO there is part of the link."""
+        self.suspended: set[Place] = set()
+        """Where there is an end of a link that carries no frames."""
         self._started_with: dict[Place, Nio] = {}
 
     def freed_udp_ports(self) -> list[int]:
@@ -72,17 +74,20 @@ class Wiring:
                     partial(udp.release_where, self._project.id, use=Use.ALLOCATED, port=old_port)
                 )
 
-    def join(self, place: Place, link_id: str, nio: Nio | None) -> None:
+    def join(self, place: Place, link_id: str, nio: Nio | None, *, suspended: bool) -> None:
         """Take in the end of a link.
 
         :param nio: what is plugged in for it; ``None`` where nothing can be.
+        :param suspended: the link carries no frames.
         """
         self.links[place] = link_id
+        (self.suspended.add if suspended else self.suspended.discard)(place)
         self._plug(place, nio)
 
     def part(self, place: Place) -> None:
         """Forget the end of a link."""
         del self.links[place]
+        self.suspended.discard(place)
         self._plug(place, None)
 
     def check_unlinked(self, place: Place, title: str) -> None:

@@ -94,6 +94,24 @@ class LinkConformance(NodeSteps):
         if hot:
             assert can_bind("UDP", lport)
 
+    async def test_a_link_is_suspended_while_the_node_runs(self, gns3_server: LabServer) -> None:
+        """A running node stays up while its link is suspended, and when that goes on."""
+        if not self.links(gns3_server):
+            return
+        client, project = gns3_server.client, await self.project(gns3_server)
+        vm, other = [await self.create(gns3_server, project, name=n) for n in ("one", "other")]
+        answer = await self.link(gns3_server, project, (vm, (0, 0)), (other, (0, 0)))
+        assert answer.status == 201, answer
+        await self.act(gns3_server, vm, "start", "started")
+        running = gns3_server.processes()
+        for suspended in (True, False):
+            path = f"{project}/links/{answer.json['link_id']}"
+            changed = await client.put(path, {"suspended": suspended})
+            assert (changed.status, changed.json.get("suspended")) == (200, suspended), changed
+            await self.check(gns3_server, vm, "started")
+            assert self.node(gns3_server, vm).is_suspended() == suspended
+            assert gns3_server.processes() == running
+
     async def test_a_link_is_captured(self, gns3_server: LabServer) -> None:
         """What is sent to a running node through a link is in a capture of that link."""
         if not self.links(gns3_server):
