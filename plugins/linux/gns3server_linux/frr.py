@@ -104,10 +104,15 @@ class FrrNode(LinuxNode):
         return VTYSH
 
     async def shut_down(self, deadline: float) -> None:
-        """Bring the running configuration into its file."""
+        """Bring the running configuration into its file, if FRR shows it."""
         await super().shut_down(deadline)
-        async with asyncio.timeout_at(deadline):
-            await self.save()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self.save()
+        except (Unavailable, TimeoutError) as error:
+            why = getattr(error, "message", "FRR was too slow to show it")
+            log.warning("VM %s: %s", self.id, why)
+            self._publish("linux.configuration_not_stored", {"message": why})
 
     async def save(self) -> None:
         """Bring the running configuration into its file.

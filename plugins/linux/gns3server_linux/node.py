@@ -120,6 +120,7 @@ class LinuxNode(ProcessNode):
                 nio.values["lport"],
                 await self.machine.resolve_ipv4(nio.values["rhost"]),
                 nio.values["rport"],
+                carrier=not self.is_suspended(adapter),
             )
             for (adapter, _), nio in self.nios.items()
         }

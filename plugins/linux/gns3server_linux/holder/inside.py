@@ -50,7 +50,8 @@ class Inside:
         self._loop = Loop()
         self._messages = Messages(channel)
         self._routing: Routing | None = None
-        self._wanted: Wanted | None = None
+        self._shell: int | None = None
+        self._terminal = programs.Terminal()
 
     def run(self) -> None:
         """Wait to be begun, then serve until the holder ends."""
@@ -71,11 +72,11 @@ class Inside:
     def _begin(self, values: Mapping[str, Any]) -> None:
         kernel.end_with_parent(signal.SIGKILL)
         try:
-            self._wanted = wanted = Wanted.read(values)
+            wanted = Wanted.read(values)
             self._prepare(wanted)
             env = programs.environment(wanted.name)
             if wanted.daemons:
-                self._routing = Routing(self._loop, wanted, env, self._tell)
+                self._routing = Routing(self._loop, wanted, env, self._tell, self._end_shell)
                 self._routing.start()
             self._start_console(wanted, env)
         except (OSError, ValueError) as error:
@@ -105,7 +106,7 @@ class Inside:
     # The console ------------------------------------------------------------------------
 
     def _start_console(self, wanted: Wanted, env: Mapping[str, str]) -> None:
-        if not os.path.isfile(STARTUP):
+        if not (self._terminal.refresh() and os.path.isfile(STARTUP)):
             self._start_shell(wanted, env)
             return
         pid = programs.spawn_at_terminal(("/bin/sh", STARTUP), env)
@@ -123,15 +124,22 @@ class Inside:
             self._loop.turn(-1)
 
     def _start_shell(self, wanted: Wanted, env: Mapping[str, str]) -> None:
-        if not programs.has_terminal():
+        if not self._terminal.refresh():
             return
         began = time.monotonic()
 
         def ended(_: int) -> None:
+            self._shell = None
             soon = PAUSE if time.monotonic() - began < PAUSE else 0
             self._loop.later(soon, lambda: self._start_shell(wanted, env))
 
-        self._loop.attend(programs.spawn_at_terminal(wanted.shell, env), ended)
+        self._shell = programs.spawn_at_terminal(wanted.shell, env)
+        self._loop.attend(self._shell, ended)
+
+    def _end_shell(self) -> None:
+        """Have another vtysh: one that runs does not talk to daemons that have come later."""
+        if self._shell is not None:
+            os.kill(self._shell, signal.SIGTERM)
 
 
 def limit_processes(most: int) -> None:

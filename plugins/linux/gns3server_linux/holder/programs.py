@@ -8,6 +8,7 @@ import signal
 import sys
 import termios
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from gns3server_linux.holder.files import HOME
 
@@ -65,13 +66,24 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], output: int) -> int:
     return pid
 
 
-def has_terminal() -> bool:
-    """Whether the console is still there."""
-    try:
-        termios.tcgetattr(TERMINAL)
-    except termios.error:
-        return False
-    return True
+class Terminal:
+    """The console; it is not there when nobody serves it."""
+
+    def __init__(self) -> None:
+        self._fresh: list[Any] | None = None
+
+    def refresh(self) -> bool:
+        """Have it be as it was at first, whatever the last program has made of it.
+
+        :returns: whether it is there.
+        """
+        try:
+            if self._fresh is None:
+                self._fresh = termios.tcgetattr(TERMINAL)
+            termios.tcsetattr(TERMINAL, termios.TCSANOW, self._fresh)
+        except termios.error:
+            return False
+        return True
 
 
 def _take_terminal() -> None:

@@ -25,7 +25,8 @@ LOOK_SECONDS = 0.005
 PAUSE = 1.0
 """Seconds before a daemon is started again that has ended within that time."""
 
-COMMENT = "!"
+LOST = "{} has ended, and what it ran with would be lost"
+"""Why a configuration is not stored: that of a daemon that does not run is missing in it."""
 
 
 class Routing:
@@ -33,6 +34,7 @@ class Routing:
 
     :param env: their environment.
     :param tell: called with each event, and what it says.
+    :param restarted: called when a daemon that had ended is there again.
     """
 
     def __init__(
@@ -41,14 +43,18 @@ class Routing:
         wanted: Wanted,
         env: Mapping[str, str],
         tell: Callable[[str, Mapping[str, Any]], None],
+        restarted: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._restart = wanted.restart
         self._daemons = wanted.daemons
         self._env = env
         self._tell = tell
+        self._restarted = restarted
         self._output = os.open(OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._saving = False
+        self._missing: set[str] = set()
+        """The daemons that have ended, and those that do not have their configuration again."""
 
     def start(self) -> None:
         """Start the daemons one by one, and give them the stored configuration.
@@ -68,6 +74,9 @@ class Routing:
         """Bring the running configuration into its file, and tell when that is done."""
         if self._saving:
             return
+        if self._missing:
+            self._tell("saved", {"problem": LOST.format(", ".join(sorted(self._missing)))})
+            return
         self._saving = True
         beside = f"{CONFIGURATION}.new"
         output = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -80,8 +89,10 @@ class Routing:
         self._saving = False
         problem = None
         text = Path(beside).read_text(encoding="utf-8", errors="surrogateescape")
-        if code != 0 or "\nend" not in text:
+        if code != 0 or "\nend" not in text or self._missing:
             problem = f"vtysh ended with code {code}: {text.strip()[:200]}"
+            if self._missing:
+                problem = LOST.format(", ".join(sorted(self._missing)))
             os.unlink(beside)
         else:
             with open(beside, "r+b") as written:
@@ -103,6 +114,7 @@ class Routing:
             self._loop.turn(LOOK_SECONDS)
 
     def _ended(self, daemon: str, code: int, began: float) -> None:
+        self._missing.add(daemon)
         self._tell("daemon_ended", {"daemon": daemon, "code": code, "restarted": self._restart})
         Path(f"/run/frr/{daemon}.vty").unlink(missing_ok=True)
         if self._restart:
@@ -115,9 +127,13 @@ class Routing:
 
     def _load_when_ready(self, daemon: str, deadline: float) -> None:
         if os.path.exists(f"/run/frr/{daemon}.vty"):
-            self._load(lambda _: None)
+            self._load(lambda _: self._is_back(daemon))
         elif time.monotonic() < deadline:
             self._loop.later(LOOK_SECONDS, lambda: self._load_when_ready(daemon, deadline))
+
+    def _is_back(self, daemon: str) -> None:
+        self._missing.discard(daemon)
+        self._restarted()
 
     def _load(self, done: Callable[[int], None]) -> None:
         """Give the daemons the stored configuration, and tell what they refuse of it."""
