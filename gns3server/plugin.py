@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from gns3server.consoles.stage import DemoStage
 from gns3server.consoles.stream import ConsoleStream
 from gns3server.errors import (
     BodyTooLarge,
@@ -96,6 +97,7 @@ __all__ = [
     "Conflict",
     "Console",
     "ConsoleStream",
+    "DemoStage",
     "Ending",
     "ErrorShape",
     "Event",

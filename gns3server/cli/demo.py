@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gns3server.settings.schema import Settings
 
 NAMES = ("vlans",)
-"""The other demos."""
+"""The other demos of the server's own; plugins may bring more."""
 
 PLUGINS = ("udp", "vpcs")
 CHOSEN = ("host", "port", "ssl", "certfile", "certkey", "record", "state_path")
@@ -130,7 +130,12 @@ def run_demo(settings: Settings, name: str = "") -> int:
     :raises SettingsError: there is no such demo, or an option means nothing to it.
     """
     if name and name not in NAMES:
-        raise SettingsError(f"there is no demo {name!r}: leave it out, or write {NAMES[0]}")
+        from gns3server.cli.demo_stage import demos_of_plugins
+
+        others = demos_of_plugins()
+        if name not in others:
+            there = " or ".join((*NAMES, *sorted(others)))
+            raise SettingsError(f"there is no demo {name!r}: leave it out, or write {there}")
     given = settings.flags.get(SECTION, {})
     for setting in SERVER_SETTINGS:
         if setting.name in given and setting.name in (*CHOSEN, *UNUSED):
@@ -162,12 +167,21 @@ def run_demo(settings: Settings, name: str = "") -> int:
 async def _demo(name: str, settings: Settings) -> tuple[bool, str]:
     """Run a demo; returns whether all went as it must, and what to say of it."""
     if name:
-        from gns3server.cli.demo_vlans import vlans
-
-        wrong = await vlans(settings)
+        wrong = await _named(name, settings)
         return not wrong, "; ".join(wrong) or "All pings went as they must"
     replies = await session(settings)
     return replies == PINGS, f"{replies} of {PINGS} pings were answered"
+
+
+async def _named(name: str, settings: Settings) -> list[str]:
+    """Run another demo than this module's; returns what did not go as it must."""
+    if name in NAMES:
+        from gns3server.cli.demo_vlans import vlans
+
+        return await vlans(settings)
+    from gns3server.cli.demo_stage import play
+
+    return await play(name, settings)
 
 
 def in_directory(settings: Settings, directory: str, ports: DemoPorts) -> Settings:

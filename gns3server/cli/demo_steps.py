@@ -34,6 +34,12 @@ class Session:
         print(f"\n$ curl -X POST {url} -d {body}")
         return _shown(await self._client.post(path, value))
 
+    async def put(self, path: str, value: Any) -> Any:
+        """PUT and show; returns the answer's value."""
+        url, body = shlex.quote(self._client.url + path), shlex.quote(json.dumps(value))
+        print(f"\n$ curl -X PUT {url} -d {body}")
+        return _shown(await self._client.put(path, value))
+
     async def get(self, path: str) -> Any:
         """GET and show; returns the answer's value."""
         print(f"\n$ curl {shlex.quote(self._client.url + path)}")
