@@ -345,7 +345,7 @@ def alone() -> Iterator[None]:
 
 def run_server(arguments: "list[str]") -> None:
     server = Environment(ROOT / ".venv", SERVER, "gns3server")
-    server.prepare(("vpcs",))
+    server.prepare(("vpcs", "vtysh") if arguments[:2] == ["demo", "ospf"] else ("vpcs",))
     become([server.program("gns3server"), *arguments], dict(os.environ))
 
 

@@ -311,6 +311,14 @@ def test_nothing_else_has_a_browser(machine, arguments):
     assert not (machine.programs / "chromium").exists()
 
 
+@pytest.mark.parametrize(("arguments", "installed"), [(("ospf",), True), (("vlans",), False)])
+def test_a_demo_with_routers_gets_frr(bare, arguments, installed):
+    bare.has_apt()
+    outcome = bare.run("demo", *arguments)
+    assert outcome.code == 0
+    assert outcome.called("apt-get install", "frr") == installed
+
+
 def test_the_service_of_frr_is_not_started(bare):
     bare.has_apt()
     assert bare.run("test").code == 0
