@@ -24,6 +24,7 @@ from labbench import (
     nodes,
     rates,
     relays,
+    routers,
     starting,
     terminals,
 )
@@ -45,6 +46,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "idle": nodes.idle,
     "relays": relays.relays,
     "forwarding": forwarding.forwarding,
+    "hosts": routers.frames,
+    "routers": routers.routers,
     "consoles": terminals.consoles,
     "busy": busy_consoles.busy,
     "clients": clients.clients,

@@ -81,6 +81,7 @@ class Page:
 
 PAGES = (
     Page("plugins/ethernet/README.rst", "clone"),
+    Page("plugins/linux/README.rst", "clone"),
     Page("plugins/udp/README.rst", "clone"),
     Page("plugins/v2/README.rst", "clone"),
     Page("plugins/vpcs/README.rst", "clone"),
@@ -93,6 +94,7 @@ PAGES = (
     Page("docs/labs.rst", serving=True),
     Page("docs/consoles.rst"),
     Page("docs/links.rst", serving=True),
+    Page("docs/routers.rst", serving=True),
     Page("docs/snapshots.rst", serving=True),
     Page("docs/architecture.rst", "clone"),
     # It ends by removing what was installed.

@@ -143,11 +143,12 @@ def main() -> None:
     if os.isatty(0):
         # The shell will have it: a terminal belongs to one session.
         fcntl.ioctl(0, termios.TIOCNOTTY)
+    # Nothing here refers to itself: frames need no garbage collection, which would delay them, and
+    # both processes share what neither of them touches.
+    gc.disable()
+    gc.freeze()
     try:
         holder = Holder(control, wanted)
-        # Nothing here refers to itself: frames need no garbage collection, which would delay them.
-        gc.freeze()
-        gc.disable()
         holder.run()
     except (OSError, ValueError, CannotBuild) as error:
         sys.exit(f"cannot run: {error}")

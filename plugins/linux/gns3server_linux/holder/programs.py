@@ -14,24 +14,17 @@ from gns3server_linux.holder.files import HOME
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-KEPT = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
-"""Variables that are passed on as they are, besides those that mark the node's processes."""
-
-MARK = "GNS3_"
-"""How those begin."""
-
 TERMINAL = 0
 """The node's console, as this process has it."""
 
 
 def environment(name: str) -> dict[str, str]:
-    """What the node's programs get.
+    """What the node's programs get: what the server gives to all programs, and their own.
 
     :param name: its host name.
     """
-    kept = {k: v for k, v in os.environ.items() if k in KEPT or k.startswith(MARK)}
     return {
-        **kept,
+        **os.environ,
         "HOME": HOME,
         "HOSTNAME": name,
         "LOGNAME": "root",
