@@ -159,8 +159,10 @@ async def test_the_shell_has_its_terminal(lab):
     await reader.readuntil(b"# ")
     writer.write(b"echo beg''un; sleep 1000 | cat\r")
     await reader.readuntil(b"begun")
-    # The line after it is taken only once the command is interrupted.
-    writer.write(b"\x03echo ag''ain $(tty)\r")
+    # There is another prompt only once the command is interrupted.
+    writer.write(b"\x03")
+    await reader.readuntil(b"# ")
+    writer.write(b"echo ag''ain $(tty)\r")
     await reader.readuntil(b"again /dev/pts/")
     writer.close()
 
