@@ -27,7 +27,7 @@ from gns3server.plugin import (
 )
 from gns3server_linux.holder.control import KIND, PROTOCOL
 from gns3server_linux.holder.inside import STARTUP
-from gns3server_linux.holder.wanted import Limits, Wanted, Wire
+from gns3server_linux.holder.wanted import Wanted, Wire
 from gns3server_linux.programs import LinuxContext, find_program, find_shell
 
 log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ class LinuxNode(ProcessNode):
             daemons=await self.daemons(),
             restart=self.settings["restart_daemons"],
             ip=await find_program(self.machine, "ip", "iproute2"),
-            limits=Limits(processes=self.settings["most_processes"]),
+            most_processes=self.settings["most_processes"],
         )
 
     async def launch_spec(self) -> LaunchSpec:

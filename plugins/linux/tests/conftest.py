@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 from linux_lab import Lab
@@ -14,6 +17,11 @@ def programs():
     for program, package in (("ip", "iproute2"), ("vtysh", "frr"), ("ping", "iputils-ping")):
         if shutil.which(program, path="/usr/sbin:/sbin:/usr/bin:/bin") is None:
             pytest.fail(f"These tests need {program}: sudo apt-get install {package}")
+    ip = shutil.which("ip", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    probe = [sys.executable, "-P", "-m", "gns3server_linux.holder.probe", str(ip)]
+    said = subprocess.run(probe, capture_output=True, text=True, check=False).stdout
+    if "cannot be had" in said:
+        (pytest.fail if os.geteuid() == 0 else pytest.skip)(said)
 
 
 @pytest.fixture

@@ -102,6 +102,26 @@ async def test_a_router_forwards_unless_it_is_told_not_to(lab):
 # Bad input and faults ----------------------------------------------------------------
 
 
+async def test_what_is_missing_is_said_with_the_command_that_helps(lab, monkeypatch):
+    monkeypatch.setattr("gns3server_linux.programs.FRR_PROGRAMS", "/nowhere")
+    router = await lab.node("frr")
+    answer = await lab.client.post(f"{router.path}/start")
+    assert answer.status == 409
+    assert "sudo apt-get install frr" in answer.json["message"]
+    plugins = (await lab.client.get("/v1/plugins")).json
+    (found,) = (each for each in plugins if each["name"] == "linux")
+    said = {each["name"]: each for each in found["types"]}
+    assert "sudo apt-get install frr" in str(said["frr"])
+    assert "in namespaces of" in str(said["linux"])
+
+
+async def test_other_clients_draw_a_router_and_a_computer(lab):
+    templates = (await lab.client.get("/v2/templates")).json
+    symbols = {each["name"]: each["symbol"] for each in templates}
+    assert "router" in symbols["FRR router"]
+    assert "computer" in symbols["Linux host"]
+
+
 async def test_a_configuration_with_a_mistake_is_refused_with_its_line(lab):
     answer = await lab.create("frr", config=BROKEN)
     assert answer.status == 409

@@ -92,7 +92,7 @@ class Inside:
     def _prepare(self, wanted: Wanted) -> None:
         socket.sethostname(wanted.name)
         files.prepare(wanted.home, wanted.name, router=bool(wanted.daemons))
-        limit_processes(wanted.limits.processes)
+        limit_processes(wanted.most_processes)
         for name, value in wanted.sysctls.items():
             try:
                 Path("/proc/sys", *name.split(".")).write_text(value)

@@ -20,17 +20,6 @@ class Wire(NamedTuple):
     carrier: bool = True
 
 
-class Limits(NamedTuple):
-    """What the node may take of the machine.
-
-    :param memory: bytes; 0 for all that there is.
-    :param processes: of the node, threads included.
-    """
-
-    memory: int = 0
-    processes: int = 500
-
-
 class Wanted(NamedTuple):
     """All of it. Only the wires can be changed while the node runs.
 
@@ -43,6 +32,7 @@ class Wanted(NamedTuple):
     :param daemons: of FRR, in the order in which they are started; none for a plain host.
     :param restart: whether a daemon that ends is started again.
     :param ip: the path of the program ``ip``.
+    :param most_processes: how many it may have, threads included.
     """
 
     name: str
@@ -54,7 +44,7 @@ class Wanted(NamedTuple):
     daemons: tuple[str, ...]
     restart: bool
     ip: str
-    limits: Limits
+    most_processes: int
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Wanted:
@@ -70,7 +60,6 @@ class Wanted(NamedTuple):
                     "wires": read_wires(values["wires"]),
                     "shell": tuple(values["shell"]),
                     "daemons": tuple(values["daemons"]),
-                    "limits": Limits(**values["limits"]),
                 }
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -79,7 +68,7 @@ class Wanted(NamedTuple):
     def told(self) -> dict[str, Any]:
         """The JSON values."""
         wires = {str(number): wire._asdict() for number, wire in self.wires.items()}
-        return {**self._asdict(), "wires": wires, "limits": self.limits._asdict()}
+        return {**self._asdict(), "wires": wires}
 
 
 def read_wires(values: Mapping[str, Any]) -> dict[int, Wire]:
