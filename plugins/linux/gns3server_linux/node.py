@@ -43,6 +43,8 @@ class LinuxNode(ProcessNode):
 
     _client: HelperClient | None = None
     _attending: asyncio.Task[None] | None = None
+    _has_group = False
+    """Whether there may be a control group, if its memory is limited."""
 
     # What it is ------------------------------------------------------------------------
 
@@ -86,6 +88,11 @@ class LinuxNode(ProcessNode):
             )
 
     # Its life --------------------------------------------------------------------------
+
+    @property
+    def group(self) -> str:
+        """What its control group is called, if its memory is limited."""
+        return f"gns3server-{self.id}"
 
     @property
     def control(self) -> str:
@@ -141,6 +148,8 @@ class LinuxNode(ProcessNode):
             restart=self.settings["restart_daemons"],
             ip=await find_program(self.machine, "ip", "iproute2"),
             most_processes=self.settings["most_processes"],
+            group=self.group,
+            memory=self.properties["memory_limit"] * 1024 * 1024,
         )
 
     async def launch_spec(self) -> LaunchSpec:
@@ -171,11 +180,13 @@ class LinuxNode(ProcessNode):
 
     async def start(self) -> None:
         """Start the program, and listen to it."""
+        self._has_group = True
         await super().start()
         await self._connect()
 
     async def adopted(self) -> None:
         """Have the program of an earlier server be what is wanted by now."""
+        self._has_group = True
         await self._apply()
 
     async def wire_changing(self, adapter: int, port: int, nio: Nio | None) -> None:
@@ -204,11 +215,27 @@ class LinuxNode(ProcessNode):
         await super().settle()
         if self.run is None:
             self._hang_up()
+            await self._remove_group()
 
     async def stop(self) -> None:
         """Stop the program."""
         await super().stop()
         self._hang_up()
+        await self._remove_group()
+
+    async def deleted(self) -> None:
+        """Remove what a program may have left that was killed with its server."""
+        self._has_group = True
+        await self._remove_group()
+        await super().deleted()
+
+    async def _remove_group(self) -> None:
+        if self._has_group and self.properties["memory_limit"]:
+            self._has_group = False
+            command = (sys.executable, "-P", "-m", "gns3server_linux.holder.group", self.group)
+            result = await self.machine.run_tool(command)
+            if result.code != 0:
+                log.warning("VM %s: its control group was not removed: %s", self.id, result.output)
 
     async def leave(self) -> None:
         """Let the program run on."""

@@ -42,6 +42,11 @@ def sysctls_field(**kwargs: Any) -> fields.Dict:
     )
 
 
+def memory_field(**kwargs: Any) -> fields.Integer:
+    """How many MiB the node may have; 0 for no limit."""
+    return fields.Integer(strict=True, validate=validate.Range(min=0, max=1024 * 1024), **kwargs)
+
+
 def daemons_field(**kwargs: Any) -> fields.List[str]:
     """FRR's daemons by name; ``zebra`` always runs, whether it is named or not."""
     return fields.List(
@@ -67,6 +72,7 @@ class LinuxCreateSchema(NodeCreateSchema):
 
     adapters = adapters_field(load_default=USUAL_ADAPTERS["linux"])
     sysctls = sysctls_field(load_default=dict)
+    memory_limit = memory_field(load_default=0)
     startup_script = text_field("ip address add 10.0.0.1/24 dev eth0\n")
 
     @post_load
@@ -79,6 +85,7 @@ class LinuxUpdateSchema(NodeUpdateSchema):
 
     adapters = adapters_field()
     sysctls = sysctls_field()
+    memory_limit = memory_field()
     startup_script = text_field("ip address add 10.0.0.1/24 dev eth0\n")
 
 
@@ -87,6 +94,7 @@ class LinuxObjectSchema(NodeObjectSchema):
 
     adapters = fields.Integer(required=True)
     sysctls = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+    memory_limit = fields.Integer(required=True)
     startup_script = fields.String(required=True, allow_none=True)
 
 
@@ -95,6 +103,7 @@ class FrrCreateSchema(NodeCreateSchema):
 
     adapters = adapters_field(load_default=USUAL_ADAPTERS["frr"])
     sysctls = sysctls_field(load_default=dict)
+    memory_limit = memory_field(load_default=0)
     startup_script = text_field("ip address add 10.0.0.1/24 dev eth0\n")
     daemons = daemons_field(load_default=lambda: list(USUAL_DAEMONS))
     config = text_field("interface eth0\n ip address 10.0.0.1/24\n")
@@ -109,6 +118,7 @@ class FrrUpdateSchema(NodeUpdateSchema):
 
     adapters = adapters_field()
     sysctls = sysctls_field()
+    memory_limit = memory_field()
     startup_script = text_field("ip address add 10.0.0.1/24 dev eth0\n")
     daemons = daemons_field()
     config = text_field("interface eth0\n ip address 10.0.0.1/24\n")

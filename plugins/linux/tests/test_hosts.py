@@ -198,6 +198,7 @@ async def test_interfaces_are_always_the_same(lab):
     [
         {"adapters": 0},
         {"adapters": 17},
+        {"memory_limit": -1},
         {"sysctls": {"kernel.pid_max": "9"}},
         {"sysctls": {"net.ipv4/../../x.y": "9"}},
         {"sysctls": {"net.ipv4.ip_forward": 1}},
@@ -253,6 +254,22 @@ async def test_the_end_of_process_1_is_the_end_of_the_node_and_told_once(lab, gn
         ]
     assert not gns3_server.processes()
     await host.start()
+
+
+async def test_a_node_has_no_more_memory_than_it_may_have(lab):
+    host = await lab.node(memory_limit=48)
+    answer = await lab.client.post(f"{host.path}/start")
+    if answer.status == 409:
+        # Only where no control group is ours to divide.
+        assert "its memory cannot be limited" in answer.json["message"]
+        return
+    assert "Killed" in await host.runs("tail /dev/zero")
+    assert "still there" in await host.runs("echo still there")
+    await host.stop()
+    await host.start()
+    assert (await lab.client.delete(host.path)).status == 204
+    left = await asyncio.to_thread(lambda: [*Path("/sys/fs/cgroup").rglob(f"*{host.id}*")])
+    assert not left
 
 
 @pytest.mark.heavy

@@ -63,7 +63,9 @@ async def test_routers_learn_the_way_to_each_others_hosts_and_keep_it(gns3_proce
             lab.client = successor.client
             assert "10.2.0.0/24" in await routers[0].runs("show ip route ospf")
             assert (await lab.change(link, suspended=True)).status == 200
-            assert "line protocol is down" in await routers[0].runs("show interface eth1")
+            async with routers[0].console() as console:
+                while "line protocol is down" not in await console.run("show interface eth1"):
+                    pass
             assert (await lab.change(link, suspended=False)).status == 200
             await route(routers[0], "10.2.0.0/24")
             assert " ip ospf dead-interval 3" in await configuration(routers[0])

@@ -17,7 +17,7 @@ import termios
 from collections.abc import Mapping
 from typing import Any
 
-from gns3server_linux.holder import inside
+from gns3server_linux.holder import group, inside
 from gns3server_linux.holder.batch import Batch
 from gns3server_linux.holder.control import Control
 from gns3server_linux.holder.interface import Interface
@@ -43,6 +43,11 @@ class Holder:
 
         built = build(wanted.addresses, wanted.ip, begin_inside)
         theirs.close()
+        if wanted.memory:
+            try:
+                group.take_in(group.make(wanted.group, wanted.memory), built.pid)
+            except OSError as error:
+                raise CannotBuild(f"its memory cannot be limited: {error}") from error
         self._inside = Messages(ours)
         self._loop = Loop()
         self._loop.attend(built.pid, lambda _: sys.exit("process 1 of the node has ended"))

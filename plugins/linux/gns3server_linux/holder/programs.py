@@ -42,10 +42,7 @@ def environment(name: str) -> dict[str, str]:
 
 def spawn_at_terminal(argv: Sequence[str], env: Mapping[str, str]) -> int:
     """Start a program that the console belongs to; returns its process id."""
-    pid = os.fork()
-    if pid == 0:
-        _exec(argv, env, _take_terminal)
-    return pid
+    return _start(argv, env, _take_terminal)
 
 
 def spawn(argv: Sequence[str], env: Mapping[str, str], output: int) -> int:
@@ -53,9 +50,19 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], output: int) -> int:
 
     :param output: the descriptor of what it prints to.
     """
+    return _start(argv, env, lambda: _to(output))
+
+
+def _start(argv: Sequence[str], env: Mapping[str, str], prepare: Callable[[], None]) -> int:
+    """Start a program, and return once its process has become that."""
+    turning, turned = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _exec(argv, env, lambda: _to(output))
+        _exec(argv, env, prepare)
+    os.close(turned)
+    # The other end is closed by execve(2), or by the end of the process.
+    os.read(turning, 1)
+    os.close(turning)
     return pid
 
 

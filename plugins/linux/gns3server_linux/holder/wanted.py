@@ -33,6 +33,8 @@ class Wanted(NamedTuple):
     :param restart: whether a daemon that ends is started again.
     :param ip: the path of the program ``ip``.
     :param most_processes: how many it may have, threads included.
+    :param group: what its control group is called, if its memory is limited.
+    :param memory: bytes that it may have; 0 for no limit.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Wanted(NamedTuple):
     restart: bool
     ip: str
     most_processes: int
+    group: str
+    memory: int
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Wanted:
