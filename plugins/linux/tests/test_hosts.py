@@ -157,7 +157,8 @@ async def test_the_shell_has_its_terminal(lab):
     await host.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", host.port)
     await reader.readuntil(b"# ")
-    writer.write(b"echo beg''un; sleep 1000 | cat\r")
+    # Said by the command itself, once it is in the foreground.
+    writer.write(b"sh -c 'echo beg\"\"un; exec sleep 1000'\r")
     await reader.readuntil(b"begun")
     # There is another prompt only once the command is interrupted.
     writer.write(b"\x03")
