@@ -11,6 +11,7 @@ from typing import Any
 from gns3server.errors import Conflict, LabError
 from gns3server.nodes.nio import Nio
 from gns3server.nodes.node import Change, Node, check_properties
+from gns3server.nodes.node_type import RESET
 from gns3server.nodes.states import NodeState, check_move
 from gns3server.ports import Use
 from gns3server.storage.change import ProjectChange
@@ -90,7 +91,15 @@ async def end_anyway(node: Node) -> None:
 
 
 async def reload(node: Node) -> None:
-    """Stop a node, then start it."""
+    """Stop a node, then start it; or reset it in place, if its type has that.
+
+    :raises Conflict: it did not come up, or cannot be reset now.
+    """
+    if RESET in node.type.capabilities:
+        node.calls.check()
+        if node.state is not NodeState.STOPPED:
+            await node.calls.run("reset")
+        return
     await end(node)
     await start(node)
 

@@ -194,6 +194,15 @@ class Node(NodeCore):
         """
 
     @core_code
+    async def reset(self) -> None:
+        """Begin anew with all that runs left in place, as by the reset button of a machine.
+
+        Called for a reload of a node that is not stopped, whose type has the capability ``reset``.
+
+        :raises gns3server.errors.Conflict: that is not possible now.
+        """
+
+    @core_code
     async def settle(self) -> None:
         """Take note of what has happened to the node on its own; called before each request."""
 

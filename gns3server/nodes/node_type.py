@@ -16,7 +16,10 @@ from gns3server.running.machine import Machine
 HOT_WIRING = "hot_wiring"
 """The capability of nodes that take up a changed wire while they run."""
 
-CAPABILITIES = frozenset({"suspend", HOT_WIRING})
+RESET = "reset"
+"""The capability of nodes that a reload resets in place."""
+
+CAPABILITIES = frozenset({"suspend", HOT_WIRING, RESET})
 """What a node type may be able to do beyond start, stop and reload."""
 
 LIFECYCLES = ("startable", "always_on")
@@ -72,7 +75,9 @@ class NodeType:
         unknown in requests.
     :param capabilities: what it can do besides start, stop and reload. ``suspend`` brings routes, a
         state and events. With ``hot_wiring``, a running node has taken up a changed wire when its
-        ``wire_changed`` returns; without it, wires count from the next start on.
+        ``wire_changed`` returns; without it, wires count from the next start on. With ``reset``, a
+        reload has the node's ``reset`` called in place of a stop and a start, and leaves a stopped
+        node alone.
     :param image_kinds: kinds of image files it uses.
     :param text_files: files that its objects show.
     :param examine: says what its nodes run on a machine, such as the path and version of a program,

@@ -20,7 +20,7 @@ from gns3server.http.parsing import flatten
 from gns3server.http.schemas import NodeCreateSchema, NodeObjectSchema, NodeUpdateSchema
 from gns3server.nodes.nio import NioType, takes
 from gns3server.nodes.node import Node
-from gns3server.nodes.node_type import CAPABILITIES, LIFECYCLES, NodeType, TextFile
+from gns3server.nodes.node_type import CAPABILITIES, LIFECYCLES, RESET, NodeType, TextFile
 from gns3server.nodes.process_node import ProcessNode
 from gns3server.plugin_host.spec_checks import argv_as_text
 from gns3server.running.values import is_whole
@@ -256,6 +256,10 @@ def _check_nature(where: str, kind: NodeType) -> None:
         )
     if kind.always_on and "suspend" in kind.capabilities:
         raise Unfit(f"{where} is always on and cannot be suspended: leave one of the two out")
+    if RESET in kind.capabilities and kind.node_class.reset is Node.reset:
+        raise Unfit(f"{where} has the capability 'reset', but its class has no method reset")
+    if RESET in kind.capabilities and kind.always_on:
+        raise Unfit(f"{where} is always on and cannot be reset: leave one of the two out")
     if not isinstance(kind.console, bool):
         raise Unfit(f"{where} has {kind.console!r} as its console: write True or False")
     if not isinstance(kind.copied_while_running, bool):

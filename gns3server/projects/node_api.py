@@ -251,7 +251,7 @@ class Nodes:
 
     @core_code
     async def reload(self, node_id: str) -> None:
-        """Stop a node and start it again.
+        """Stop a node and start it again, or reset it in place if its type has that.
 
         :raises gns3server.errors.NotFound: there is no such node.
         :raises gns3server.errors.Conflict: it did not come up again.

@@ -152,7 +152,8 @@ class ConsoleConformance(NodeSteps):
                     async with client_of(port) as late:
                         await late.shows_more_than(0)
                     shown = (await successor.client.get(self.vm)).json
-                    assert (shown["status"], shown["console"]) == ("started", port)
+                    started = self.told_as(here, shown, "started")
+                    assert (shown, shown["console"]) == (started, port)
 
     # Steps ---------------------------------------------------------------------------
 
@@ -173,5 +174,5 @@ class ConsoleConformance(NodeSteps):
             spec = node.run.spec if node.run else await node.launch_spec()
         if getattr(spec, "console", None) is None:
             does_not_apply("its nodes serve their consoles by themselves")
-        await self.act(server, self.vm, "reload", "started")
+        await self.restarted(server, self.vm)
         return int(node.console)

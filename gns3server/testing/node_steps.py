@@ -80,6 +80,15 @@ class NodeSteps:
 
         return issubclass(self.declared(server).node_class, ProcessNode)
 
+    def resets(self, server: LabServer) -> bool:
+        """Whether a reload resets nodes in place."""
+        return "reset" in self.declared(server).capabilities
+
+    def told_as(self, server: LabServer, shown: Mapping[str, Any], status: str) -> dict[str, Any]:
+        """A node's object with another status, if objects of its type show one."""
+        shows = "state" in self.declared(server).object_schema().fields
+        return {**shown, "status": status} if shows else dict(shown)
+
     def idle(self, server: LabServer) -> str:
         """What clients see of a node that is not started; one always on counts as started."""
         return "started" if self.declared(server).always_on else "stopped"
@@ -115,6 +124,14 @@ class NodeSteps:
         await self.act(server, vm, "start", "started")
         return vm
 
+    async def restarted(self, server: LabServer, vm: str) -> None:
+        """Start a node, which may run, with all that it has by now, and check its status."""
+        if self.resets(server):
+            await self.act(server, vm, "stop", "stopped")
+            await self.act(server, vm, "start", "started")
+        else:
+            await self.act(server, vm, "reload", "started")
+
     async def act(self, server: LabServer, vm: str, action: str, status: str) -> None:
         """Start, stop or reload a node, for instance, and check its status."""
         answer = await server.client.post(f"{vm}/{action}")
@@ -123,15 +140,23 @@ class NodeSteps:
 
     async def check(self, server: LabServer, vm: str, status: str) -> None:
         """Check a node's status: what clients see, and whether that is true."""
-        answer = await server.client.get(vm)
-        assert answer.status == 200, answer
-        assert answer.json["status"] == status
+        assert await self.status(server, vm) == status
         if status == "started":
             # Clients see an always-on node as started even while it is not.
             node = self.node(server, vm)
             assert node.state.value == "started"
             await self.seen(server, node)
             assert bool(server.processes()) or not self.is_process(server)
+
+    async def status(self, server: LabServer, vm: str) -> str:
+        """A node's status, which the list of all nodes shows, and its objects as a rule do."""
+        answer = await server.client.get(vm)
+        assert answer.status == 200, answer
+        project, _, _, node_id = vm.rsplit("/", 3)
+        listed = await server.client.get(f"{project}/nodes")
+        (status,) = (node["status"] for node in listed.json if node["node_id"] == node_id)
+        assert answer.json == self.told_as(server, answer.json, status)
+        return str(status)
 
     async def seen(self, server: LabServer, node: Node) -> None:
         """Wait until the processes of a node can be seen to be the test's.

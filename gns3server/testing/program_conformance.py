@@ -118,18 +118,18 @@ class ProgramConformance(NodeSteps):
         assert not unnamed, f"{self.node_type} does not name {', '.join(map(str, unnamed))}"
 
     async def test_a_started_program_has_its_wires(self, gns3_server: LabServer) -> None:
-        """The program has bound the UDP port of every NIO, and after a reload those of new ones."""
+        """The program has bound the UDP port of every NIO, and once restarted those of new ones."""
         project = await self.process_project(gns3_server)
         vm = await self.create(gns3_server, project)
         wires = await self.plug_all(gns3_server, vm)
         # What is always on has been started without them.
-        await self.act(gns3_server, vm, "reload", "started")
+        await self.restarted(gns3_server, vm)
         if not says_when_ready(self.spec(gns3_server, vm)):
             does_not_apply("nothing tells when the program is ready, and so has its wires")
         assert set(wires.values()) <= bound_ports(gns3_server.processes()), wires
         place, former = next(iter(wires.items()))
         wires[place] = await self.plug(gns3_server, vm, place)
-        await self.act(gns3_server, vm, "reload", "started")
+        await self.restarted(gns3_server, vm)
         bound = bound_ports(gns3_server.processes())
         assert set(wires.values()) <= bound, wires
         assert former not in bound, f"{former} is of a NIO that was replaced"
@@ -167,7 +167,7 @@ class ProgramConformance(NodeSteps):
         assert (await client.delete(path)).status == 204
         answer = await client.put(vm, {"console": spare["console"]})
         assert (answer.status, answer.json.get("console")) == (200, spare["console"]), answer
-        await self.act(gns3_server, vm, "reload", "started")
+        await self.restarted(gns3_server, vm)
         named = console_ports(node.run.spec)
         assert (Port("tcp", spare["console"]) in named) == had, f"{named}: no {spare['console']}"
         assert former not in {*named, *bound_ports(gns3_server.processes())}
@@ -177,7 +177,7 @@ class ProgramConformance(NodeSteps):
         vm = await self.started(gns3_server, await self.process_project(gns3_server))
         run = self.process_node(gns3_server, vm).run
         assert run is not None
-        await self.act(gns3_server, vm, "reload", "started")
+        await self.restarted(gns3_server, vm)
         assert run.exit is not None
         asked = signal.Signals(run.spec.stop_signal).name
         assert run.exit.code != -signal.SIGKILL, (
@@ -224,7 +224,7 @@ class ProgramConformance(NodeSteps):
         """What a new node runs that is wired and started."""
         vm = await self.ready(server, await self.process_project(server))
         # What is always on has been started before it was wired.
-        await self.act(server, vm, "reload", "started")
+        await self.restarted(server, vm)
         return self.spec(server, vm)
 
     def spec(self, server: LabServer, vm: str) -> LaunchSpec:

@@ -57,6 +57,12 @@ class TestTower(NatureConformance):
     node_type = "tower"
 
 
+class TestLathe(NatureConformance):
+    """One that a reload resets in place, and whose objects do not show its state."""
+
+    node_type = "lathe"
+
+
 class TestBox(NatureConformance):
     """A service: nothing runs on this machine. It can be suspended."""
 

@@ -99,6 +99,17 @@ async def test_the_core_keeps_the_state_of_what_is_no_process_here(client, proje
     assert (await client.get(box)).status == 404
 
 
+async def test_a_reload_resets_what_can_be_reset_in_place(client, project):
+    lathe = await make(client, "lathe", project)
+    async with client.listen(f"{project}/notifications") as events:
+        await do(client, lathe, "reload", "start", "reload", "suspend", "reload")
+        assert await told(events, 4) == ["vm.started", "reset", "vm.suspended", "reset"]
+        await client.put(lathe, {"note": "stuck"})
+        answer = await client.post(f"{lathe}/reload")
+        assert answer.status == 409
+        assert "is stuck: pull it out" in answer.json["message"]
+
+
 async def test_a_start_that_is_refused_leaves_the_node_stopped(client, project):
     box = await make(client, "box", project, note="no power")
     answer = await client.post(f"{box}/start")

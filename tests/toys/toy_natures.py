@@ -91,6 +91,15 @@ class NioCableSchema(Schema):
     lport = port_field(required=True, metadata={"example": 30000})
 
 
+class ReticentSchema(ObjectSchema):
+    """A node that does not say whether it is started."""
+
+    class Meta:
+        """Clients of such nodes find it in the list of all nodes."""
+
+        exclude = ("state",)
+
+
 class Talker(Node):
     """Says what it was called for."""
 
@@ -208,15 +217,26 @@ class Tower(Talker, ProcessNode):
         await self.say("shut_down")
 
 
+class Lathe(Tower):
+    """The same, with a button that makes it begin anew."""
+
+    async def reset(self) -> None:
+        """Say so, unless the button is stuck."""
+        if self.properties["note"] == "stuck":
+            raise Conflict(f"The button of VM {self.name!r} is stuck: pull it out.")
+        await self.say("reset", state=self.state.value)
+
+
 def node_type(name: str, node_class: type[Node], **values: Any) -> NodeType:
     """A type of this plugin."""
+    schema = values.pop("object_schema", ObjectSchema)
     return NodeType(
         name=name,
         title=name,
         node_class=node_class,
         create_schema=CreateSchema,
         update_schema=UpdateSchema,
-        object_schema=ObjectSchema,
+        object_schema=schema,
         nio_types=("nio_cable",),
         adapters=None,
         console=False,
@@ -238,6 +258,12 @@ def gns3_node_types(config: Mapping[str, Any]) -> list[NodeType]:
         node_type("tower", Tower, capabilities=frozenset({"suspend"})),
         node_type("ethernet_switch", Talker, lifecycle="always_on"),
         node_type("beacon", Tower, lifecycle="always_on"),
+        node_type(
+            "lathe",
+            Lathe,
+            capabilities=frozenset({"suspend", "reset"}),
+            object_schema=ReticentSchema,
+        ),
     ]
 
 

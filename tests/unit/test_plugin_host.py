@@ -187,6 +187,7 @@ class Broken(MineObjectSchema):
         ("examine=no_machine", "its examine cannot be called: let it take the machine"),
         ("lifecycle='sometimes'", "the lifecycle 'sometimes': write one of startable, always_on"),
         ("lifecycle='always_on', capabilities={'suspend'}", "is always on and cannot be suspended"),
+        ("lifecycle='always_on', capabilities={'reset'}", "its class has no method reset"),
         ("console=None", "None as its console: write True or False"),
         ("capabilities={'fly'}", "the capability 'fly', which the server does not know"),
         ("node_class=MineObjectSchema", "a subclass of Node belongs"),

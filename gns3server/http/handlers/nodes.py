@@ -12,7 +12,7 @@ from gns3server.http.routing import Call, Route, Scope
 from gns3server.http.schemas import NodeShapes
 from gns3server.nodes import lifecycle
 from gns3server.nodes.nio import Nio
-from gns3server.nodes.node_type import NodeType
+from gns3server.nodes.node_type import RESET, NodeType
 from gns3server.nodes.states import NodeState
 
 
@@ -71,7 +71,7 @@ async def stop(call: Call) -> None:
 
 
 async def reload(call: Call) -> None:
-    """Stop a node and start it again."""
+    """Stop a node and start it again, or reset it in place."""
     await lifecycle.reload(call.node)
 
 
@@ -117,7 +117,7 @@ def node_routes(node_type: NodeType) -> tuple[Route, ...]:
     return (
         *_collection_routes(in_project, node_type, shapes),
         *_object_routes(partial(on_node, path=node), node_type, shapes),
-        *_action_routes(action, node, node_type.title),
+        *_action_routes(action, node, node_type),
         *(suspending if "suspend" in node_type.capabilities else ()),
         *_nio_routes(partial(on_node, path=nio), node_type.title),
     )
@@ -178,7 +178,11 @@ def _object_routes(
     )
 
 
-def _action_routes(route: Callable[..., Route], node: str, title: str) -> tuple[Route, ...]:
+def _action_routes(
+    route: Callable[..., Route], node: str, node_type: NodeType
+) -> tuple[Route, ...]:
+    title = node_type.title
+    again = f"Reset a {title}" if RESET in node_type.capabilities else None
     return (
         route(
             path=f"{node}/start", handler=start, errors=DID_NOT_START, summary=f"Start a {title}"
@@ -188,7 +192,7 @@ def _action_routes(route: Callable[..., Route], node: str, title: str) -> tuple[
             path=f"{node}/reload",
             handler=reload,
             errors=DID_NOT_START,
-            summary=f"Stop a {title} and start it again",
+            summary=again or f"Stop a {title} and start it again",
         ),
     )
 
