@@ -169,9 +169,7 @@ class ConsoleConformance(NodeSteps):
         self.vm = await self.ready(server, await self.project(server))
         node = self.node(server, self.vm)
         assert isinstance(node, ProcessNode)
-        async with node.project.enter(node.id):
-            # What is always on runs already.
-            spec = node.run.spec if node.run else await node.launch_spec()
+        spec = await self.wanted_spec(server, node)
         if getattr(spec, "console", None) is None:
             does_not_apply("its nodes serve their consoles by themselves")
         await self.restarted(server, self.vm)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gns3server.calls import on_behalf_of
 from gns3server.running.procfs import read_stat
 from gns3server.testing.own_events import OwnEvents
 
@@ -178,6 +179,15 @@ class NodeSteps:
     def nios(self, server: LabServer, vm: str) -> dict[tuple[int, int], dict[str, Any]]:
         """What is plugged into a node, by adapter and port."""
         return {place: nio.wire() for place, nio in self.node(server, vm).nios.items()}
+
+    async def wanted_spec(self, server: LabServer, node: Any) -> Any:
+        """What a process node would run if it were started now."""
+        plugin = server.running.server.registry.plugins[self.node_type]
+        async with node.project.enter(node.id):
+            # As the server calls it: on behalf of the plugin, whose stores it may use.
+            with on_behalf_of(plugin):
+                # What is always on runs already.
+                return node.run.spec if node.run else await node.launch_spec()
 
     # Events ----------------------------------------------------------------------------
 

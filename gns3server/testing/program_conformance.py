@@ -82,12 +82,10 @@ class ProgramConformance(NodeSteps):
         """``launch_spec`` returns a ``LaunchSpec``, in which every value is of its kind."""
         vm = await self.ready(gns3_server, await self.process_project(gns3_server))
         node: Any = self.node(gns3_server, vm)
-        async with node.project.enter(node.id):
-            try:
-                # What is always on runs already.
-                spec = node.run.spec if node.run else await node.launch_spec()
-            except (TypeError, ValueError) as error:
-                raise AssertionError(f"launch_spec of {self.node_type} failed: {error}") from error
+        try:
+            spec = await self.wanted_spec(gns3_server, node)
+        except (TypeError, ValueError) as error:
+            raise AssertionError(f"launch_spec of {self.node_type} failed: {error}") from error
         assert isinstance(spec, LaunchSpec), f"launch_spec of {self.node_type} returned {spec!r}"
 
     async def test_a_launch_spec_says_when_the_program_is_ready(
