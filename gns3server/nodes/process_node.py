@@ -6,11 +6,12 @@ import asyncio
 import logging
 import signal
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from gns3server.consoles.stream import ConsoleStream
-from gns3server.errors import Conflict
+from gns3server.errors import Conflict, LabError
 from gns3server.nodes.limits import core_code
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType
@@ -22,6 +23,10 @@ from gns3server.storage.rows import NodeRow
 from gns3server.supervision.supervised_run import SupervisedRun
 
 log = logging.getLogger(__name__)
+
+
+END_SECONDS = 1.0
+"""How long the end of a program is waited for that may explain why its start has failed."""
 
 
 class ProcessNode(Node, ABC):
@@ -43,6 +48,17 @@ class ProcessNode(Node, ABC):
 
         :raises gns3server.errors.Conflict: the node cannot be started as it is
             (not wired, program missing); the text says what to do.
+        """
+
+    @core_code
+    async def ready(self) -> None:
+        """Do with the program what has to be done before the node counts as started.
+
+        Called once the program has bound what its spec names: what it does not heed until it is
+        complete, such as a greeting, tells that it is. If this fails, the start is undone.
+
+        :raises gns3server.errors.LabError: it cannot be done. If the program has ended meanwhile,
+            the answer says that, with the end of its output, in place of this error.
         """
 
     @core_code
@@ -70,10 +86,12 @@ class ProcessNode(Node, ABC):
             if self._uses_runtime:
                 await self.machine.make_runtime_directory(self.runtime_directory)
             run = self._coming = SupervisedRun(self.project, self.owner, spec, title=self.title)
-            async with run.start(), self.project.change() as change:
-                run.record(change)
-                change.then(partial(self._up, run))
-                await self.tell_move(change, "started", NodeState.STARTED)
+            async with run.start():
+                await self._make_ready(run)
+                async with self.project.change() as change:
+                    run.record(change)
+                    change.then(partial(self._up, run))
+                    await self.tell_move(change, "started", NodeState.STARTED)
         finally:
             self._coming = None
             if self.state is NodeState.STARTING:
@@ -215,6 +233,19 @@ class ProcessNode(Node, ABC):
             change.end_run(run_id)
             self.record_state(change, NodeState.STOPPED)
             await self.tell_end(change)
+
+    async def _make_ready(self, run: SupervisedRun) -> None:
+        try:
+            await self.calls.run("ready")
+        except LabError as error:
+            with suppress(TimeoutError):
+                # Its end may be known a moment later than what it has led to.
+                async with asyncio.timeout(END_SECONDS):
+                    await run.ended()
+            if not run.ending:
+                raise
+            tail = await run.log_tail()
+            raise Conflict(f"{self.title} did not start: its program has ended.{tail}") from error
 
     def _up(self, run: SupervisedRun) -> None:
         self.run, self.state = run, NodeState.STARTED

@@ -110,6 +110,20 @@ async def test_a_reload_resets_what_can_be_reset_in_place(client, project):
         assert "is stuck: pull it out" in answer.json["message"]
 
 
+async def test_what_is_not_ready_is_not_started(client, project):
+    lathe = await make(client, "lathe", project, note="unoiled")
+    async with client.listen(f"{project}/notifications") as events:
+        answer = await client.post(f"{lathe}/start")
+        assert (answer.status, "is not oiled: oil it" in answer.json["message"]) == (409, True)
+        await client.put(lathe, {"note": "broken"})
+        answer = await client.post(f"{lathe}/start")
+        assert answer.status == 409
+        assert answer.json["message"] == "VM 'lathe' did not start: its program has ended."
+        await client.put(lathe, {"note": ""})
+        await do(client, lathe, "start")
+        assert await told(events, 3) == ["updated", "updated", "vm.started"]
+
+
 async def test_a_start_that_is_refused_leaves_the_node_stopped(client, project):
     box = await make(client, "box", project, note="no power")
     answer = await client.post(f"{box}/start")

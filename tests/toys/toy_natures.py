@@ -220,6 +220,16 @@ class Tower(Talker, ProcessNode):
 class Lathe(Tower):
     """The same, with a button that makes it begin anew."""
 
+    async def ready(self) -> None:
+        """Refuse what the note says, or find its program ended."""
+        if self.properties["note"] == "unoiled":
+            raise Conflict(f"VM {self.name!r} is not oiled: oil it.")
+        if self.properties["note"] == "broken":
+            _, writer = await self.machine.connect(str(self.runtime_directory / "monitor"))
+            writer.write(b"quit")
+            writer.close()
+            raise Conflict(f"VM {self.name!r} does not turn.")
+
     async def reset(self) -> None:
         """Say so, unless the button is stuck."""
         if self.properties["note"] == "stuck":
