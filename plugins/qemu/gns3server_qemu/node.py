@@ -425,14 +425,12 @@ class QemuNode(ProcessNode):
             return self._launched.need
         return memory.need_of(self.properties["ram"])
 
-    async def start(self) -> None:
-        """Start QEMU, set the links, then let the guest begin."""
-        if self.state is NodeState.STARTED:
-            return
-        await super().start()
-        if self.run is None:
-            # It has ended at once, and that has been told.
-            return
+    async def ready(self) -> None:
+        """Set the links, then let the guest begin.
+
+        QEMU listens at its control socket long before it has looked at most of its options, and
+        greets only when the guest is made.
+        """
         monitor = await self._talk()
         for adapter in range(self.adapters):
             await self._set_link(monitor, adapter)

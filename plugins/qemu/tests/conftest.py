@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from qemu_guests import echo
+from qemu_lab import Lab
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +34,10 @@ def echo_image(gns3_settings):
 def gns3_settings(gns3_settings):
     """Without KVM: on a machine where it hangs, each test would find that out."""
     return replace(gns3_settings, environ={**gns3_settings.environ, "GNS3_QEMU_ENABLE_KVM": "no"})
+
+
+@pytest.fixture
+async def lab(gns3_server, qemu_program):
+    """A project on a server."""
+    assert qemu_program
+    return await Lab.open(gns3_server)

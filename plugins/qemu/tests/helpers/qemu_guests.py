@@ -33,3 +33,8 @@ def echo() -> bytes:
     struct.pack_into("<H", code, pointer, 0x7C00 + len(code))
     code += MESSAGE + b"\0"
     return bytes(code.ljust(510, b"\0") + b"\x55\xaa")
+
+
+def switching_off() -> bytes:
+    """A boot sector that switches a PC off, as an operating system does (ACPI: PM1a control)."""
+    return bytes.fromhex("ba0406 b80020 ef f4").ljust(510, b"\0") + b"\x55\xaa"

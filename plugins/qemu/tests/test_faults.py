@@ -1,0 +1,177 @@
+"""What goes wrong with programs, images, disks and QEMU itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from qemu_lab import Lab, Vm
+
+from gns3server.testing import LabServer
+
+FAKE_TOOL = """#!/bin/sh
+case $1 in
+create) echo half-made > "{new}"; echo "qemu-img: {new}: No space left on device" >&2; exit 1 ;;
+esac
+exec {real} "$@"
+"""
+
+
+def write_program(path: Path, text: str) -> None:
+    """Write a script that can be run."""
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def about(path: Path) -> dict[str, object]:
+    """What ``qemu-img`` says of a disk."""
+    command = ["qemu-img", "info", "-U", "--output=json", str(path)]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=30)
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+async def refused(vm: Vm, *texts: str, status: int = 409) -> str:
+    """Start a guest, which must be refused; tells the message."""
+    answer = await vm.ask("start")
+    assert answer.status == status, answer.body
+    for text in texts:
+        assert text in answer.json["message"]
+    assert await vm.status() == "stopped"
+    assert isinstance(vm.lab.server, LabServer)
+    assert not vm.lab.server.processes()
+    message: str = answer.json["message"]
+    return message
+
+
+# Disks -----------------------------------------------------------------------------------
+
+
+@pytest.mark.statement("QEMU-13")
+async def test_a_guest_without_an_image_has_an_empty_disk(lab):
+    vm = await lab.vm(hda_disk_image="")
+    await vm.do("start")
+    disk = vm.node.directory / "flash.qcow2"
+    assert about(disk)["virtual-size"] == 256 * 1024 * 1024
+    await vm.do("stop")
+    before = disk.stat().st_ino
+    await vm.do("start")
+    assert disk.stat().st_ino == before
+
+
+async def test_a_disk_is_a_layer_over_its_image(lab, echo_image):
+    vm = await lab.vm(hdb_disk_image="echo.img")
+    await vm.do("start")
+    for disk in ("hda", "hdb"):
+        found = about(vm.node.directory / f"{disk}_disk.qcow2")
+        assert (found["format"], found["full-backing-filename"]) == ("qcow2", str(echo_image))
+    assert not (vm.node.directory / "flash.qcow2").exists()
+
+
+async def test_missing_and_wrong_images_are_named(lab, echo_image):
+    vm = await lab.vm(hda_disk_image="gone.img")
+    await refused(vm, "hda_disk_image", str(echo_image.with_name("gone.img")), "Upload it")
+    echo_image.with_name("directory").mkdir()
+    await vm.update(hda_disk_image="directory")
+    await refused(vm, f"the image {echo_image.with_name('directory')} is of no use")
+    await vm.update(hda_disk_image="echo.img", initrd="nothing")
+    await refused(vm, "its initrd", "nothing cannot be read")
+    await vm.update(initrd="")
+    await vm.do("start")
+
+
+async def test_an_image_that_has_moved_is_known_by_its_checksum(lab, echo_image, tmp_path):
+    vm = await lab.vm()
+    await vm.do("start", "stop")
+    moved = tmp_path / "moved.img"
+    shutil.copy(echo_image, moved)
+    await vm.update(hda_disk_image=str(moved))
+    await vm.do("start", "stop")
+    assert about(vm.node.directory / "hda_disk.qcow2")["full-backing-filename"] == str(moved)
+    other = tmp_path / "other.img"
+    other.write_bytes(b"another".ljust(512, b"\0"))
+    await vm.update(hda_disk_image=str(other))
+    await refused(vm, f"was made on the image {moved}", f"{other} is not the same")
+
+
+async def test_a_full_disk_leaves_no_half_of_a_disk(lab, tmp_path, qemu_program):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "qemu-system-x86_64").symlink_to(qemu_program)
+    tool, real = programs / "qemu-img", shutil.which("qemu-img")
+    write_program(tool, FAKE_TOOL.format(new="hda_disk.qcow2.new", real=real))
+    vm = await lab.vm(qemu_path=str(programs / "qemu-system-x86_64"))
+    await refused(vm, "there is no room for its disk hda_disk.qcow2", status=507)
+    assert [path.name for path in vm.node.directory.iterdir()] == []
+    tool.unlink()
+    await vm.do("start")
+
+
+async def test_a_tool_for_disks_has_to_be_there(gns3_serving, tmp_path, qemu_program):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("sh", "nice", "printenv", "mv", "rm"):
+        (programs / name).symlink_to(shutil.which(name))
+    (programs / "qemu-system-x86_64").symlink_to(qemu_program)
+    async with gns3_serving(environ={"PATH": str(programs)}) as server:
+        vm = await (await Lab.open(server)).vm()
+        await refused(vm, f"there is no {programs}/qemu-img", "apt-get install qemu-utils")
+
+
+# Programs --------------------------------------------------------------------------------
+
+
+async def test_a_program_that_is_no_qemu_is_not_run_as_one(lab, tmp_path):
+    other = tmp_path / "qemu-system-x86_64"
+    write_program(other, "#!/bin/sh\necho something else\n")
+    vm = await lab.vm(qemu_path=str(other))
+    await refused(vm, f"{other} did not say which version of QEMU it is")
+
+
+async def test_a_start_that_qemu_refuses_says_why(lab):
+    vm = await lab.vm(adapter_type="ne9000")
+    await refused(vm, "did not start", "ne9000")
+    await vm.update(adapter_type="e1000", options="-device nothing")
+    await refused(vm, "nothing")
+
+
+@pytest.mark.statement("QEMU-18")
+async def test_options_with_a_lone_quote_are_refused(lab):
+    vm = await lab.vm(options="'unbalanced")
+    await refused(vm, "its options cannot be split into words", "check the quotes")
+
+
+# QEMU, once it runs ----------------------------------------------------------------------
+
+
+async def test_a_control_socket_that_is_gone_does_not_keep_a_guest_from_its_stop(lab):
+    vm = await lab.vm()
+    await vm.do("start")
+    await vm.node._hang_up()  # noqa: SLF001
+    (vm.node.runtime_directory / "qmp").unlink()
+    answer = await vm.ask("suspend")
+    assert answer.status == 503
+    assert "does not answer at its control socket" in answer.json["message"]
+    assert await vm.status() == "started"
+    await vm.do("stop")
+    assert not lab.server.processes()
+
+
+async def test_a_qemu_that_hangs_is_stopped_all_the_same(lab):
+    vm = await lab.vm()
+    await vm.do("start")
+    os.kill(vm.pid, signal.SIGSTOP)
+    await vm.do("stop")
+    assert not lab.server.processes()
+
+
+async def test_a_guest_that_heeds_no_power_button_is_switched_off(lab):
+    vm = await lab.vm(acpi_shutdown=True)
+    await vm.do("start", "suspend", "stop")
+    assert not lab.server.processes()
+    assert vm.node.run is None
