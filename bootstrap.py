@@ -28,10 +28,20 @@ PLUGINS = ("udp", "ethernet", "linux", "v2", "vpcs")
 SERVER = ("-e", ".", *(part for name in PLUGINS for part in ("-e", "./plugins/%s" % name)))
 TOX = ("tox>=4.30,<5", "tox-uv>=1.28,<2")
 APT = "apt-get install -y --no-install-recommends"
-TESTED_WITH = ("vpcs", "telnet", "curl", "strace", "tshark", "vtysh", "ping", "traceroute")
+TESTED_WITH = (
+    *("vpcs", "telnet", "curl", "strace", "tshark", "vtysh", "ping", "traceroute"),
+    *("qemu-system-x86_64", "qemu-img", "cpulimit", "busybox"),
+)
 BROWSER = ("chromium", "chromedriver")
 # All others are named like their program.
-PACKAGES = {"chromedriver": "chromium-driver", "vtysh": "frr", "ping": "iputils-ping"}
+PACKAGES = {
+    "busybox": "busybox-static",
+    "chromedriver": "chromium-driver",
+    "ping": "iputils-ping",
+    "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "vtysh": "frr",
+}
 
 # Debian starts the services of what it installs, unless a file says no. FRR's must not run: it
 # would change the routes of the machine itself.

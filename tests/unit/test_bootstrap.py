@@ -56,9 +56,12 @@ case "$1" in
         [ -e {lists} ] || {{ echo "E: Unable to locate package" >&2; exit 100; }}
         for package; do
             case $package in
+                busybox-static) program=busybox ;;
                 chromium-driver) program=chromedriver ;;
                 frr) program=vtysh; cp {home}/policy-rc.d {home}/policy ;;
                 iputils-ping) program=ping ;;
+                qemu-system-x86) program=qemu-system-x86_64 ;;
+                qemu-utils) program=qemu-img ;;
                 *) program=$package ;;
             esac
             printf '#!/bin/sh\\n' > {programs}/$program; chmod +x {programs}/$program
@@ -147,6 +150,13 @@ class Outcome:
         return any(all(word in call for word in words) for call in self.calls)
 
 
+PROGRAMS = (
+    *("vpcs", "telnet", "curl", "strace", "tshark", "vtysh", "ping", "traceroute"),
+    *("qemu-system-x86_64", "qemu-img", "cpulimit", "busybox"),
+)
+"""What tests need besides Python."""
+
+
 @pytest.fixture
 def bare(tmp_path):
     """A machine with nothing but a Python."""
@@ -156,7 +166,7 @@ def bare(tmp_path):
 @pytest.fixture
 def machine(bare):
     """A machine that has all it needs."""
-    for program in ("vpcs", "telnet", "curl", "strace", "tshark", "vtysh", "ping", "traceroute"):
+    for program in PROGRAMS:
         bare.has(program)
     return bare
 
@@ -289,6 +299,7 @@ def test_root_installs_what_is_missing(bare):
     outcome = bare.run("test")
     assert outcome.code == 0
     packages = "vpcs telnet curl strace tshark frr iputils-ping traceroute"
+    packages += " qemu-system-x86 qemu-utils cpulimit busybox-static"
     assert outcome.called("apt-get install -y --no-install-recommends", packages)
     assert not outcome.called("apt-get update")
 

@@ -34,6 +34,7 @@ def build_wheel(folder: Path, *, into: Path) -> set[str]:
         (".", "gns3server"),
         ("plugins/ethernet", "gns3server_ethernet"),
         ("plugins/linux", "gns3server_linux"),
+        ("plugins/qemu", "gns3server_qemu"),
         ("plugins/udp", "gns3server_udp"),
         ("plugins/v2", "gns3server_v2"),
         ("plugins/vpcs", "gns3server_vpcs"),

@@ -6,6 +6,8 @@ import asyncio
 import uuid
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
 
 from gns3server.plugin import FileStamp, LabError, Machine, ToolFailed
 from gns3server_qemu.programs import Program
@@ -25,6 +27,11 @@ PLATFORMS = ("x86_64", "i386")
 
 KVM, TCG = "kvm", "tcg"
 
+STORED = "kvm"
+"""The key in the server's store: what has become of guests, by program and boot of the machine."""
+
+MOST_KEPT = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Acceleration:
@@ -38,6 +45,16 @@ class Acceleration:
     reason: str
 
 
+class Outcomes(Protocol):
+    """Where outcomes are kept: the part of a :class:`gns3server.plugin.Store` that is used."""
+
+    async def get(self, key: str, default: Any = None) -> Any:
+        """What is kept."""
+
+    async def set(self, key: str, value: Any) -> None:
+        """Keep something."""
+
+
 class Accelerations:
     """Boots one guest with KVM for each program and machine, and remembers the outcome.
 
@@ -47,6 +64,11 @@ class Accelerations:
 
     def __init__(self) -> None:
         self._tried: dict[tuple[Machine, str, FileStamp], asyncio.Task[str]] = {}
+        self._store: Outcomes | None = None
+
+    def remember_in(self, store: Outcomes) -> None:
+        """Remember outcomes for later servers, until the machine boots again."""
+        self._store = store
 
     async def best(
         self, program: Program, platform: str, machine: Machine, *, wanted: bool
@@ -65,12 +87,31 @@ class Accelerations:
             return Acceleration(TCG, "the machine has no /dev/kvm")
         key = (machine, program.path, await machine.stamp_file(program.path))
         if key not in self._tried:
-            self._tried[key] = asyncio.create_task(failure_of(program, machine, KVM))
+            self._tried[key] = asyncio.create_task(self._try(program, machine, key[2]))
             self._tried[key].add_done_callback(partial(self._forget_failed, key))
         failure = await asyncio.shield(self._tried[key])
         if failure:
             return Acceleration(TCG, f"a guest does not boot with KVM: {failure}")
         return Acceleration(KVM, "a guest has booted with it")
+
+    async def _try(self, program: Program, machine: Machine, stamp: FileStamp) -> str:
+        boot = await machine.read_file("/proc/sys/kernel/random/boot_id", Path("/proc"))
+        known = {
+            "path": program.path,
+            "size": stamp.size,
+            "modified": stamp.modified,
+            "machine": machine.address,
+            "boot": (boot or b"").decode().strip(),
+        }
+        kept = [] if self._store is None else await self._store.get(STORED, [])
+        for outcome in kept:
+            if {**outcome, "failure": ""} == {**known, "failure": ""}:
+                return str(outcome["failure"])
+        failure = await failure_of(program, machine, KVM)
+        if self._store is not None:
+            kept = [outcome for outcome in kept if outcome["boot"] == known["boot"]]
+            await self._store.set(STORED, [*kept, {**known, "failure": failure}][-MOST_KEPT:])
+        return failure
 
     def _forget_failed(self, key: tuple[Machine, str, FileStamp], tried: asyncio.Task[str]) -> None:
         if tried.cancelled() or tried.exception() is not None:

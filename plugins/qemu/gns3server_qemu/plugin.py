@@ -86,7 +86,8 @@ def gns3_routes() -> list[Route]:
 @hookimpl
 @asynccontextmanager
 async def gns3_lifespan(server: Server) -> AsyncIterator[None]:
-    """Leave no work behind."""
+    """Remember what was found out about the machine, and leave no work behind."""
+    context_of(server).accelerations.remember_in(server.store)
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gns3server_qemu import memory
@@ -16,6 +17,21 @@ from gns3server_qemu.wires import backend, option
 from qemu_lab import Lab
 
 from gns3server.plugin import Conflict, Nio, Unavailable
+
+
+class Kept:
+    """A store of one value."""
+
+    value: Any = None
+
+    async def get(self, key, default=None):
+        assert key == "kvm"
+        return default if self.value is None else self.value
+
+    async def set(self, key, value):
+        assert key == "kvm"
+        self.value = value
+
 
 BINARIES = {"path", "version"}
 
@@ -209,9 +225,29 @@ async def test_kvm_is_for_those_who_can_have_it(gns3_server, qemu_program):
     off = await found.best(program, "x86_64", machine, wanted=False)
     assert (off.name, off.reason) == ("tcg", "the setting enable_kvm is off")
     assert (await found.best(program, "arm", machine, wanted=True)).name == "tcg"
-    first, second = [await found.best(program, "x86_64", machine, wanted=True) for _ in range(2)]
-    assert first == second
+    first = await found.best(program, "x86_64", machine, wanted=True)
     assert (first.name == "kvm") == (first.reason == "a guest has booted with it")
+
+
+async def test_the_outcome_is_remembered_until_the_machine_boots(gns3_server, qemu_program):
+    machine = gns3_server.running.server.machine
+    program, store = await Programs().examine(qemu_program, machine), Kept()
+    first = Accelerations()
+    first.remember_in(store)
+    before = await first.best(program, "x86_64", machine, wanted=True)
+    if before.reason == "the machine has no /dev/kvm":
+        assert store.value is None
+        return
+    (kept,) = store.value
+    store.value = [{**kept, "failure": "remembered"}]
+    second = Accelerations()
+    second.remember_in(store)
+    assert "remembered" in (await second.best(program, "x86_64", machine, wanted=True)).reason
+    store.value = [{**kept, "failure": "remembered", "boot": "before"}]
+    third = Accelerations()
+    third.remember_in(store)
+    assert (await third.best(program, "x86_64", machine, wanted=True)) == before
+    assert store.value == [kept]
 
 
 async def test_the_doctor_and_the_list_of_plugins_say_how_guests_run(gns3_client, qemu_program):
