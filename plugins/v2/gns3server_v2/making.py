@@ -22,6 +22,9 @@ KEPT = (
 )
 """Values of a node that the core does not know: they are kept for clients."""
 
+ALSO_TAKEN = ("console_type",)
+"""Those of them that a type may have a field for: it is then told as well."""
+
 PLACED = ("x", "y", "z", "symbol", "label")
 """Values of a node that are the core's layout."""
 
@@ -94,6 +97,11 @@ async def make_node(
     values: dict[str, Any] = {"vm_id": new_id, "name": name, **properties}
     if kind.console and body.get("console") is not None:
         values["console"] = body["console"]
+    values |= {
+        key: body[key]
+        for key in ALSO_TAKEN
+        if key in kind.create_schema().fields and body.get(key) is not None
+    }
     kept = {key: body[key] for key in KEPT if body.get(key) is not None}
     if rest:
         kept["properties"] = rest

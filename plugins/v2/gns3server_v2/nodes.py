@@ -19,6 +19,7 @@ from gns3server.plugin import (
     Scope,
 )
 from gns3server_v2.making import (
+    ALSO_TAKEN,
     KEPT,
     PLACED,
     from_template,
@@ -150,6 +151,11 @@ def _core_values(call: Call, view: NodeView, body: Mapping[str, Any]) -> dict[st
         for key, value in taken.items()
         if key not in view.properties or view.properties[key] != value
     }
+    for key in ALSO_TAKEN:
+        if key in kind.update_schema().fields and body.get(key, view.properties.get(key)) != (
+            view.properties.get(key)
+        ):
+            values[key] = body[key]
     if body.get("name", view.name) != view.name:
         values["name"] = body["name"]
     if kind.console and body.get("console", view.console) != view.console:

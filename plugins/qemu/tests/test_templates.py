@@ -1,0 +1,68 @@
+"""Virtual machines that clients of ``/v2`` make from templates."""
+
+from __future__ import annotations
+
+TEMPLATE = {
+    "name": "Router",
+    "template_type": "qemu",
+    "compute_id": "local",
+    "platform": "x86_64",
+    "ram": 24,
+    "cpus": 2,
+    "adapters": 3,
+    "hda_disk_image": "echo.img",
+    "hdb_disk_image": "echo.img",
+    "hdb_disk_interface": "virtio",
+    "boot_priority": "cd",
+    "process_priority": "normal",
+    "on_close": "power_off",
+}
+"""What a desktop client sends of a new device."""
+
+
+async def post(lab, path, body, status=201):
+    answer = await lab.client.post(f"/v2{path}", body)
+    assert answer.status == status, answer.body
+    return answer.json
+
+
+async def test_a_template_says_what_its_guests_have(lab):
+    made = await post(lab, "/templates", TEMPLATE)
+    project = lab.project.removeprefix("/v1")
+    node = await post(lab, f"{project}/templates/{made['template_id']}", {"x": 0, "y": 0})
+    assert (node["node_type"], node["console_type"]) == ("qemu", "telnet")
+    assert len(node["ports"]) == 3
+    properties = node["properties"]
+    assert {key: properties[key] for key in ("ram", "cpus", "boot_priority")} == {
+        "ram": 24,
+        "cpus": 2,
+        "boot_priority": "cd",
+    }
+    path = f"{project}/nodes/{node['node_id']}"
+    await post(lab, f"{path}/start", {}, status=200)
+    shown = await lab.client.get(f"{lab.project}/qemu/vms/{node['node_id']}/emulator")
+    words = " ".join(shown.json["command_line"])
+    for part in (
+        "-m 24 -smp 2",
+        "file=hda_disk.qcow2,format=qcow2,index=0,media=disk",
+        "file=hdb_disk.qcow2,format=qcow2,index=1,media=disk,if=virtio",
+        "-boot order=cd",
+        "id=nic-2",
+    ):
+        assert part in words
+    await post(lab, f"{path}/suspend", {}, status=200)
+    assert (await lab.client.get(f"/v2{path}")).json["status"] == "suspended"
+    await post(lab, f"{path}/stop", {}, status=200)
+
+
+async def test_the_console_of_a_template_is_the_one_that_the_guest_has(lab):
+    made = await post(lab, "/templates", {**TEMPLATE, "console_type": "none"})
+    project = lab.project.removeprefix("/v1")
+    node = await post(lab, f"{project}/templates/{made['template_id']}", {"x": 0, "y": 0})
+    own = f"{lab.project}/qemu/vms/{node['node_id']}"
+    assert (await lab.client.get(own)).json["console_type"] == "none"
+    changed = await lab.client.put(
+        f"/v2{project}/nodes/{node['node_id']}", {"console_type": "telnet"}
+    )
+    assert changed.status == 200, changed.body
+    assert (await lab.client.get(own)).json["console_type"] == "telnet"
