@@ -80,6 +80,11 @@ async def test_linux_boots_pings_and_outlives_its_server(gns3_process, linux_ima
                 await carrier_is(screen, "0")
                 await later.lab.link((vm.id, 0), (pc, 0))
                 await carrier_is(screen, "1")
+                # The PC takes a wire up when it is started.
+                restarted = await successor.client.post(f"{lab.project}/vpcs/vms/{pc}/reload")
+                assert restarted.status == 204
+                async with pc_at(console) as again:
+                    await again.run("ip 10.0.0.2/24")
                 assert "2 packets received" in await command(screen, "ping -c 2 -W 5 10.0.0.2")
 
                 await later.do("reload")
