@@ -9,7 +9,8 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from gns3server.plugin import NioType, NodeType, Presentation, Route, Server, hookimpl
-from gns3server_qemu.node import KIND, QemuContext, QemuNode
+from gns3server_qemu.context import KIND, QemuContext
+from gns3server_qemu.node import QemuNode
 from gns3server_qemu.routes import context_of, routes
 from gns3server_qemu.schemas import (
     NioNatSchema,

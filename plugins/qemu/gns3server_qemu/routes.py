@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from gns3server.plugin import Call, Route, Scope, Server, image_routes
-from gns3server_qemu.node import KIND, QemuContext
+from gns3server_qemu.context import KIND, QemuContext
 from gns3server_qemu.programs import DISK_TOOLS, EMULATORS
 from gns3server_qemu.schemas import EmulatorSchema, ProgramSchema
 
