@@ -10,6 +10,7 @@ from marshmallow import Schema, fields, validate
 
 from gns3server.plugin import NioType, NodeType, Presentation, Route, Server, hookimpl
 from gns3server_qemu.context import KIND, QemuContext
+from gns3server_qemu.following import following_links
 from gns3server_qemu.node import QemuNode
 from gns3server_qemu.routes import context_of, routes
 from gns3server_qemu.schemas import (
@@ -90,6 +91,7 @@ async def gns3_lifespan(server: Server) -> AsyncIterator[None]:
     """Remember what was found out about the machine, and leave no work behind."""
     context_of(server).accelerations.remember_in(server.store)
     try:
-        yield
+        async with following_links(server, context_of(server)):
+            yield
     finally:
         await context_of(server).end()

@@ -6,7 +6,7 @@ import logging
 from abc import ABC
 from collections.abc import Callable
 
-from gns3server.plugin import Conflict, Nio, Port
+from gns3server.plugin import Conflict, Nio, Port, Project
 from gns3server_qemu.context import Launched
 from gns3server_qemu.monitor import Monitor, Refused
 from gns3server_qemu.programs import Program
@@ -78,10 +78,29 @@ class WiredGuest(DescribedGuest, ABC):
         await self._set_link(monitor, adapter)
 
     async def _set_link(self, monitor: Monitor, adapter: int) -> None:
-        """Have the guest see whether something is plugged in."""
+        """Have the guest see whether something is plugged in that carries frames."""
         replicated = self.properties["replicate_network_connection_state"]
-        up = self.nio(adapter) is not None or not replicated
+        wired = self.nio(adapter) is not None and not self._is_suspended(adapter)
+        up = wired or not replicated
         await monitor.execute("set_link", {"name": card(adapter), "up": up})
+
+    def _is_suspended(self, adapter: int) -> bool:
+        """Whether the link at a network card is suspended."""
+        if not isinstance(self.project, Project):
+            return False
+        own = (self.id, adapter)
+        return any(
+            link.suspended and own in [(end.node_id, end.adapter) for end in link.ends]
+            for link in self.project.links
+        )
+
+    async def show_link(self, adapter: int) -> None:
+        """Have the guest see how its link is by now, if it runs. The caller holds the node.
+
+        :raises Unavailable: it does not answer.
+        """
+        if self.run is not None and adapter < self.adapters:
+            await self._set_link(await self._talk(), adapter)
 
     async def _backend(self, adapter: int) -> Backend | None:
         nio, launched = self.nio(adapter), await self._what_was_launched()

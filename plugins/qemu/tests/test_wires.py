@@ -85,6 +85,19 @@ async def test_its_own_network_gives_a_guest_an_address(lab):
         await guest.link_is("down")
 
 
+async def test_a_guest_sees_that_its_link_is_suspended(lab):
+    vm = await lab.vm(**NET)
+    pc, _ = await lab.pc()
+    link = await lab.link((vm.id, 0), (pc, 0))
+    await vm.do("start")
+    async with ipxe_at(vm) as guest:
+        await guest.run("ifopen net0")
+        for suspended, state in ((True, "down"), (False, "up")):
+            answer = await lab.client.put(link, {"suspended": suspended})
+            assert answer.status == 200, answer
+            await guest.link_is(state)
+
+
 async def test_a_link_that_is_not_shown_stays_up(lab):
     vm = await lab.vm(**NET, replicate_network_connection_state=False)
     await vm.do("start")
