@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -24,6 +24,10 @@ CAPABILITIES = frozenset({"suspend", HOT_WIRING, RESET})
 
 LIFECYCLES = ("startable", "always_on")
 """Whether clients start and stop a node, or whether it is up while its project is open."""
+
+
+ListPrograms = Callable[[Machine], Awaitable[Sequence[Mapping[str, str]]]]
+"""Lists programs of a machine, each with its ``path`` and ``version``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +87,8 @@ class NodeType:
     :param examine: says what its nodes run on a machine, such as the path and version of a program,
         or raises the ``Conflict`` that their start would raise, with what would make them run.
         ``gns3server plugins``, the doctor and ``GET /v1/plugins`` ask it.
+    :param programs: by the word that clients ask with, lists the programs of a machine that its
+        nodes can use: ``path`` and ``version`` of each. APIs that have such lists ask it.
     :param presentation: what clients that draw labs show of its nodes.
     :param copied_while_running: whether copies of its nodes' files are of use that were made while
         a node ran. Where they are not, as with disks, a snapshot asks for the node to be stopped.
@@ -108,6 +114,7 @@ class NodeType:
     text_files: tuple[TextFile, ...] = ()
     legacy_directory: str = ""
     examine: Callable[[Machine], Awaitable[str]] | None = None
+    programs: Mapping[str, ListPrograms] = field(default_factory=dict)
     presentation: Presentation = field(default_factory=Presentation)
     copied_while_running: bool = True
     context: Any = None

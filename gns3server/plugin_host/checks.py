@@ -267,10 +267,23 @@ def _check_nature(where: str, kind: NodeType) -> None:
             f"{where} has {kind.copied_while_running!r} as its copied_while_running: write True or "
             "False"
         )
+    _check_questions(where, kind)
+
+
+def _check_questions(where: str, kind: NodeType) -> None:
+    """Check what a type is asked about a machine."""
     if kind.examine is not None and not is_coroutine_function(kind.examine):
         raise Unfit(f"{where}: its examine is awaited: write it with async def")
     if kind.examine is not None and not takes(kind.examine, 1):
         raise Unfit(f"{where}: its examine cannot be called: let it take the machine")
+    if not isinstance(kind.programs, Mapping):
+        raise Unfit(f"{where} has {kind.programs!r} as its programs: write a mapping")
+    for word, listing in kind.programs.items():
+        if not is_coroutine_function(listing) or not takes(listing, 1):
+            raise Unfit(
+                f"{where}: what lists its programs {word!r} is awaited: write it with async def, "
+                "and let it take the machine"
+            )
 
 
 def _check_node_class(where: str, node_class: object) -> None:

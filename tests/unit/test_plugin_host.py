@@ -185,6 +185,11 @@ class Broken(MineObjectSchema):
         ("name='mine-/'", "cannot be part of a path"),
         ("examine=print", "its examine is awaited: write it with async def"),
         ("examine=no_machine", "its examine cannot be called: let it take the machine"),
+        ("programs=5", "5 as its programs: write a mapping"),
+        (
+            "programs={'all': print}",
+            "what lists its programs 'all' is awaited: write it",
+        ),
         ("lifecycle='sometimes'", "the lifecycle 'sometimes': write one of startable, always_on"),
         ("lifecycle='always_on', capabilities={'suspend'}", "is always on and cannot be suspended"),
         ("lifecycle='always_on', capabilities={'reset'}", "its class has no method reset"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from marshmallow import INCLUDE, Schema, fields
@@ -65,6 +65,14 @@ class ComputeRequest(Request):
 async def nothing(_call: Call) -> list[Mapping[str, Any]]:
     """An empty list."""
     return []
+
+
+async def list_programs(call: Call) -> Sequence[Mapping[str, str]]:
+    """The programs that an emulator's nodes can use; none if no plugin lists them."""
+    *_, emulator, word = call.route.path.split("/")
+    kind = call.server.registry.node_types.get(emulator)
+    listing = None if kind is None else kind.programs.get(word)
+    return [] if listing is None else await listing(call.server.machine)
 
 
 async def show_machine(_call: Call) -> Mapping[str, Any]:
@@ -147,10 +155,13 @@ LISTS = (
     ("appliances", "Appliances: there are none"),
     ("gns3vm/engines", "Engines of virtual machines for nodes: there are none"),
     ("gns3vm/engines/{engine}/vms", "Virtual machines for nodes: there are none"),
-    ("computes/{compute_id}/qemu/binaries", "Programs of an emulator: there are none"),
-    ("computes/{compute_id}/qemu/img-binaries", "Programs for disks: there are none"),
     ("computes/{compute_id}/virtualbox/vms", "Virtual machines: there are none"),
     ("computes/{compute_id}/vmware/vms", "Virtual machines: there are none"),
+)
+
+PROGRAMS = (
+    ("computes/{compute_id}/qemu/binaries", "Programs of an emulator"),
+    ("computes/{compute_id}/qemu/img-binaries", "Programs for disks"),
 )
 
 REFUSED_PATHS = (
@@ -164,6 +175,10 @@ REFUSED = {409: "This server runs all nodes itself"}
 NO_EMULATOR = {409: "No plugin runs that emulator"}
 
 ROUTES = (
+    *(
+        _stub("GET", path, list_programs, summary, answer=AnythingAnswer, many=True)
+        for path, summary in PROGRAMS
+    ),
     *(
         _stub("GET", path, nothing, summary, answer=AnythingAnswer, many=True)
         for path, summary in LISTS

@@ -86,7 +86,10 @@ async def test_preference_pages_find_what_keeps_them_whole(client):
     await client.put("/iou_license", {"iourc_content": "x"}, expect=201)
     await client.post("/debug")
     assert await client.get("/computes/local/qemu/images") == []
-    assert await client.get("/computes/local/qemu/binaries") == []
+    for word in ("binaries", "img-binaries"):
+        listed = await client.get(f"/computes/local/qemu/{word}")
+        # None, if no plugin has such nodes.
+        assert all(each.keys() == {"path", "version"} for each in listed)
     assert await client.get("/computes/local/qemu/capabilities") == {"kvm": []}
     interfaces = await client.get("/computes/local/network/interfaces")
     assert "lo" in {each["name"] for each in interfaces}
