@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,14 @@ from weakref import WeakSet
 
 from gns3server.plugin import Conflict, ImageKind, Images, Machine
 from gns3server_qemu.acceleration import Acceleration, Accelerations
-from gns3server_qemu.programs import EMULATORS, INSTALL_HINT, Programs, platform_of
+from gns3server_qemu.programs import (
+    DISK_TOOLS,
+    EMULATORS,
+    INSTALL_HINT,
+    Program,
+    Programs,
+    platform_of,
+)
 
 KIND = ImageKind(name="QEMU", directory="QEMU", title="QEMU")
 NEWEST = "qemu-system-x86_64"
@@ -73,6 +80,14 @@ class QemuContext:
         others = f", and {len(found) - 1} more" if len(found) > 1 else ""
         return f"{usual.path}, version {usual.version}{others}; {best.name}: {best.reason}"
 
+    async def list_emulators(self, machine: Machine) -> Sequence[Mapping[str, str]]:
+        """The emulators of a machine, with their versions."""
+        return shown(await self.programs.list_all(machine, EMULATORS))
+
+    async def list_disk_tools(self, machine: Machine) -> Sequence[Mapping[str, str]]:
+        """The programs of a machine that make disks, with their versions."""
+        return shown(await self.programs.list_all(machine, DISK_TOOLS))
+
     async def md5(self, images: Images, path: Path) -> str | None:
         """The checksum of a file; ``None`` while it is not known, or if there is no such file."""
         if path not in self.checksums:
@@ -88,3 +103,8 @@ class QemuContext:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def shown(programs: Sequence[Program]) -> Sequence[Mapping[str, str]]:
+    """Programs as answers show them."""
+    return [{"path": each.path, "version": each.version} for each in programs]

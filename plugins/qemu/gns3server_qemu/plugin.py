@@ -59,6 +59,10 @@ def gns3_node_types(config: Mapping[str, Any]) -> list[NodeType]:
             image_kinds=(KIND,),
             legacy_directory="qemu/vm-{id}",
             examine=context.describe,
+            programs={
+                "binaries": context.list_emulators,
+                "img-binaries": context.list_disk_tools,
+            },
             # An overlay that is copied while a guest writes to it is no disk.
             copied_while_running=False,
             presentation=Presentation(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from gns3server.plugin import Call, Route, Scope, Server, image_routes
 from gns3server_qemu.context import KIND, QemuContext
-from gns3server_qemu.programs import DISK_TOOLS, EMULATORS
 from gns3server_qemu.schemas import EmulatorSchema, ProgramSchema
 
 
@@ -19,10 +17,14 @@ def context_of(server: Server) -> QemuContext:
     return context
 
 
-async def list_programs(names: re.Pattern[str], call: Call) -> Sequence[Mapping[str, str]]:
-    """QEMU's programs of this machine."""
-    found = await context_of(call.server).programs.list_all(call.server.machine, names)
-    return [{"path": each.path, "version": each.version} for each in found]
+async def list_emulators(call: Call) -> Sequence[Mapping[str, str]]:
+    """The emulators of this machine."""
+    return await context_of(call.server).list_emulators(call.server.machine)
+
+
+async def list_disk_tools(call: Call) -> Sequence[Mapping[str, str]]:
+    """The programs of this machine that make disks."""
+    return await context_of(call.server).list_disk_tools(call.server.machine)
 
 
 async def show_emulator(call: Call) -> Any:
@@ -39,12 +41,12 @@ def routes() -> list[Route]:
         *image_routes(KIND, "/v1/qemu/vms", tag="qemu"),
         programs(
             path="/v1/qemu/binaries",
-            handler=partial(list_programs, EMULATORS),
+            handler=list_emulators,
             summary="The emulators of this machine, with their versions",
         ),
         programs(
             path="/v1/qemu/img-binaries",
-            handler=partial(list_programs, DISK_TOOLS),
+            handler=list_disk_tools,
             summary="The programs of this machine that make disks, with their versions",
         ),
         Route(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 TEMPLATE = {
     "name": "Router",
     "template_type": "qemu",
@@ -53,6 +55,13 @@ async def test_a_template_says_what_its_guests_have(lab):
     await post(lab, f"{path}/suspend", {}, status=200)
     assert (await lab.client.get(f"/v2{path}")).json["status"] == "suspended"
     await post(lab, f"{path}/stop", {}, status=200)
+
+
+async def test_clients_can_choose_among_the_programs(lab, qemu_program):
+    for word, program in (("binaries", qemu_program), ("img-binaries", shutil.which("qemu-img"))):
+        listed = (await lab.client.get(f"/v2/computes/local/qemu/{word}")).json
+        assert listed == (await lab.client.get(f"/v1/qemu/{word}")).json
+        assert program in [each["path"] for each in listed]
 
 
 async def test_the_console_of_a_template_is_the_one_that_the_guest_has(lab):

@@ -102,6 +102,7 @@ async def test_a_link_that_is_not_shown_stays_up(lab):
     vm = await lab.vm(**NET, replicate_network_connection_state=False)
     await vm.do("start")
     async with ipxe_at(vm) as guest:
+        await guest.run("ifopen net0")
         await guest.link_is("up")
 
 
