@@ -129,7 +129,7 @@ class QemuNode(WiredGuest):
             kernel_command_line=values["kernel_command_line"],
             adapter_type=values["adapter_type"],
             mac_addresses=[
-                mac_address(values["mac_address"], adapter) for adapter in range(self.adapters)
+                mac_address(self.mac_address, adapter) for adapter in range(self.adapters)
             ],
             wires={
                 adapter: await backend(adapter, nio, version, self.machine)

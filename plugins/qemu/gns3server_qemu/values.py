@@ -21,6 +21,7 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "ram": 256,
         "adapters": 1,
         "adapter_type": "e1000",
+        "mac_address": "",
         "kernel_command_line": "",
         "legacy_networking": False,
         "acpi_shutdown": False,
@@ -55,11 +56,16 @@ class DescribedGuest(ProcessNode, ABC):
         """How many network cards it has."""
         return int(self.properties.get("adapters", DEFAULTS["adapters"]))
 
+    @property
+    def mac_address(self) -> str:
+        """That of its first network card. A copy of a node that was given none has its own."""
+        return self.properties["mac_address"] or usual_mac_address(self.id)
+
     async def prepare(self, values: Mapping[str, Any]) -> Change:
         """Find the program and the files that are named, and check what cannot be done now."""
         given = dict((await super().prepare(values)).properties)
         if "mac_address" in values and values["mac_address"] is None:
-            given["mac_address"] = usual_mac_address(self.id)
+            given["mac_address"] = ""
         given |= await self._program_named(given)
         for name in (*FILES, *MORE_FILES):
             if given.get(name):
@@ -68,8 +74,7 @@ class DescribedGuest(ProcessNode, ABC):
         if "options" in given:
             given["options"] = given["options"].strip()
         if not self.properties:
-            usual = {**DEFAULTS, "mac_address": usual_mac_address(self.id)}
-            return Change(properties={**usual, **given})
+            return Change(properties={**DEFAULTS, **given})
         self._check_change(given)
         return Change(properties=given)
 
@@ -123,7 +128,7 @@ class DescribedGuest(ProcessNode, ABC):
 
     async def snapshot(self) -> dict[str, Any]:
         """Its properties, with the checksums of its files."""
-        shown = await super().snapshot()
+        shown = {**await super().snapshot(), "mac_address": self.mac_address}
         for name in FILES:
             image, md5 = self.properties[name], None
             if image:
