@@ -104,7 +104,6 @@ async def test_preference_pages_find_what_keeps_them_whole(client):
 async def test_wizards_of_emulators_that_are_not_there_find_nothing(client, project):
     for path in (
         "gns3vm/engines/vmware/vms",
-        "computes/local/qemu/img-binaries",
         "computes/local/docker/images",
         "computes/local/virtualbox/vms",
         "computes/local/vmware/vms",
@@ -120,7 +119,7 @@ async def test_wizards_of_emulators_that_are_not_there_find_nothing(client, proj
         ("DELETE", "/computes/local"),
     ):
         await client.send(method, path, expect=409)
-    await client.send("POST", "/computes/local/qemu/images/disk.img", data=b"x", expect=409)
+    await client.send("POST", "/computes/local/iou/images/disk.img", data=b"x", expect=409)
 
 
 @pytest.mark.statement("V2-27")
