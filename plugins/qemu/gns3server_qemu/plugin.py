@@ -10,7 +10,6 @@ from marshmallow import Schema, fields, validate
 
 from gns3server.plugin import NioType, NodeType, Presentation, Route, Server, hookimpl
 from gns3server_qemu.context import KIND, QemuContext
-from gns3server_qemu.following import following_links
 from gns3server_qemu.node import QemuNode
 from gns3server_qemu.routes import context_of, routes
 from gns3server_qemu.schemas import (
@@ -95,7 +94,6 @@ async def gns3_lifespan(server: Server) -> AsyncIterator[None]:
     """Remember what was found out about the machine, and leave no work behind."""
     context_of(server).accelerations.remember_in(server.store)
     try:
-        async with following_links(server, context_of(server)):
-            yield
+        yield
     finally:
         await context_of(server).end()

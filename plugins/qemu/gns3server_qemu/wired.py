@@ -6,7 +6,7 @@ import logging
 from abc import ABC
 from collections.abc import Callable
 
-from gns3server.plugin import Conflict, Nio, Port, Project
+from gns3server.plugin import Conflict, Nio, Port
 from gns3server_qemu.context import Launched
 from gns3server_qemu.monitor import Monitor, Refused
 from gns3server_qemu.programs import Program
@@ -41,10 +41,14 @@ class WiredGuest(DescribedGuest, ABC):
             )
 
     async def wire_changed(self, adapter: int, port: int, nio: Nio | None) -> None:
-        """Plug in, or unplug, while it runs."""
+        """Plug in, or unplug, while it runs; or have the guest see that its link is suspended."""
         if self.run is None:
             return
         monitor = await self._talk()
+        told = await self.store.get("wires", {})
+        if told.get(str(adapter)) == await self._backend(adapter):
+            await self._set_link(monitor, adapter)
+            return
         others = tuple(port for port in self.run.spec.ports if port.kind != "udp")
         async with self.run.rebinding((*others, *self._udp_ports())):
             await self._replug(monitor, adapter)
@@ -80,27 +84,9 @@ class WiredGuest(DescribedGuest, ABC):
     async def _set_link(self, monitor: Monitor, adapter: int) -> None:
         """Have the guest see whether something is plugged in that carries frames."""
         replicated = self.properties["replicate_network_connection_state"]
-        wired = self.nio(adapter) is not None and not self._is_suspended(adapter)
+        wired = self.nio(adapter) is not None and not self.is_suspended(adapter)
         up = wired or not replicated
         await monitor.execute("set_link", {"name": card(adapter), "up": up})
-
-    def _is_suspended(self, adapter: int) -> bool:
-        """Whether the link at a network card is suspended."""
-        if not isinstance(self.project, Project):
-            return False
-        own = (self.id, adapter)
-        return any(
-            link.suspended and own in [(end.node_id, end.adapter) for end in link.ends]
-            for link in self.project.links
-        )
-
-    async def show_link(self, adapter: int) -> None:
-        """Have the guest see how its link is by now, if it runs. The caller holds the node.
-
-        :raises Unavailable: it does not answer.
-        """
-        if self.run is not None and adapter < self.adapters:
-            await self._set_link(await self._talk(), adapter)
 
     async def _backend(self, adapter: int) -> Backend | None:
         nio, launched = self.nio(adapter), await self._what_was_launched()
