@@ -22,7 +22,7 @@ LEAVE_SECONDS = 2.0
 READ_BYTES = 16384
 
 
-class ConsoleClient(Protocol):
+class ServedClient(Protocol):
     """Somebody who is connected to a console."""
 
     def show(self, data: bytes) -> None:
@@ -44,7 +44,7 @@ class ConsoleClient(Protocol):
 class Attended(Protocol):
     """What clients are connected to."""
 
-    def typed(self, client: ConsoleClient, keys: bytes) -> None:
+    def typed(self, client: ServedClient, keys: bytes) -> None:
         """A client has typed something."""
 
     def resized(self, columns: int, rows: int) -> None:
@@ -53,7 +53,7 @@ class Attended(Protocol):
     def send_break(self) -> None:
         """A client has sent a break."""
 
-    def gone(self, client: ConsoleClient) -> None:
+    def gone(self, client: ServedClient) -> None:
         """A client is not connected any more."""
 
 
@@ -183,7 +183,7 @@ class AttachedClient:
         self._may_read.set()
         self._left = asyncio.Event()
 
-    async def run(self, join: Callable[[ConsoleClient], None]) -> None:
+    async def run(self, join: Callable[[ServedClient], None]) -> None:
         """Serve it until either side ends.
 
         :param join: called once it can be shown something.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
-from gns3server.consoles.clients import AttachedClient, ConsoleClient, TelnetClient
+from gns3server.consoles.clients import AttachedClient, ServedClient, TelnetClient
 from gns3server.consoles.farewell import FarewellWatch
 from gns3server.consoles.keyboard import Keyboard
 from gns3server.consoles.listening import ListeningPort
@@ -47,15 +47,15 @@ class ServedConsole:
         self.wanted = wanted
         self._tell = tell
         self._threads = threads
-        self._clients: dict[ConsoleClient, None] = {}
+        self._clients: dict[ServedClient, None] = {}
         self._scrollback = ScrollBack(wanted.scrollback)
         self._source: Terminal | SocketSource | None = None
         self._port: ListeningPort | None = None
         self._transcript: Transcript | None = None
-        self._farewell: FarewellWatch[ConsoleClient] | None = None
-        self._keyboard: Keyboard[ConsoleClient] | None = None
+        self._farewell: FarewellWatch[ServedClient] | None = None
+        self._keyboard: Keyboard[ServedClient] | None = None
         self._size: tuple[int, int] | None = None
-        self._paused: set[ConsoleClient] = set()
+        self._paused: set[ServedClient] = set()
 
     @property
     def alive(self) -> bool:
@@ -143,7 +143,7 @@ class ServedConsole:
 
     # What clients do.
 
-    def typed(self, client: ConsoleClient, keys: bytes) -> None:
+    def typed(self, client: ServedClient, keys: bytes) -> None:
         """Give what a client has typed to the program."""
         if self._keyboard is not None:
             self._keyboard.typed(client, keys)
@@ -166,7 +166,7 @@ class ServedConsole:
             else:
                 self._source.send_break()
 
-    def gone(self, client: ConsoleClient) -> None:
+    def gone(self, client: ServedClient) -> None:
         """Forget a client."""
         self._clients.pop(client, None)
         self._paused.discard(client)
@@ -188,7 +188,7 @@ class ServedConsole:
             self._paused.discard(client)
             client.resume()
 
-    def _is_full_of(self, client: ConsoleClient, part: float) -> bool:
+    def _is_full_of(self, client: ServedClient, part: float) -> bool:
         """Whether as much input waits as may, or a part of that."""
         return self._keyboard is not None and (
             self._keyboard.pending_of(client) > part * MAX_PENDING
@@ -231,18 +231,18 @@ class ServedConsole:
         for client in list(self._clients):
             client.show(data)
 
-    def _leave(self, client: ConsoleClient) -> None:
+    def _leave(self, client: ServedClient) -> None:
         rule = self.wanted.input.farewell
         if rule is not None and client in self._clients:
             del self._clients[client]
             client.leave(rule.answer + b"\r\n")
 
-    def _part_with(self, which: Callable[[ConsoleClient], bool]) -> None:
+    def _part_with(self, which: Callable[[ServedClient], bool]) -> None:
         for client in [each for each in self._clients if which(each)]:
             del self._clients[client]
             client.leave(b"")
 
-    def _join(self, client: ConsoleClient) -> None:
+    def _join(self, client: ServedClient) -> None:
         self._clients[client] = None
 
     def _taken(self, connection: socket.socket) -> None:
