@@ -235,4 +235,4 @@ class EmulatorSchema(Schema):
 
 
 class NioNatSchema(Schema):
-    """QEMU's own network: addresses by DHCP, and a way out through the machine."""
+    """The emulator's own network address translation."""
