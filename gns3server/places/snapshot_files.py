@@ -48,6 +48,27 @@ def take(project: Path, snapshot_id: str, *, whole: bool, stopped: Callable[[], 
         return copy_files(project, directory / COPIED, whole=whole, stopped=stopped)
 
 
+def prepare_snapshot(project: Path, snapshot_id: str) -> None:
+    """Make the directory of a snapshot, for files that come from elsewhere.
+
+    :raises OSError: it cannot be made.
+    """
+    with directory_beneath(project, place_of(project, snapshot_id), make=True) as directory:
+        (directory / COPIED / FILES_DIRECTORY).mkdir(DIRECTORY_MODE, parents=True)
+
+
+def size_of(directory: Path) -> int:
+    """How many bytes the files below a directory have.
+
+    :raises OSError: something cannot be looked at.
+    """
+    return sum(
+        os.lstat(os.path.join(parent, name)).st_size
+        for parent, _, names in os.walk(directory)
+        for name in names
+    )
+
+
 def receive(
     project: Path, room: str, snapshot_id: str, *, whole: bool, stopped: Callable[[], bool]
 ) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,12 +23,14 @@ from gns3server.files.safe_open import is_plain_name
 from gns3server.nodes.project_base import ProjectServices
 from gns3server.places.index import ProjectIndex
 from gns3server.places.paths import FILES_DIRECTORY
+from gns3server.places.snapshot_files import COPIED, place_of, prepare_snapshot, size_of
 from gns3server.projects.copies import Copying
 from gns3server.projects.entrance import Entrance
 from gns3server.projects.plain_records import tables_of
 from gns3server.projects.renewing import changed, new_ids, renewed
+from gns3server.projects.snapshots import check_name, check_room
 from gns3server.storage.file_check import DatabaseError, check_file
-from gns3server.storage.lab_tables import Tables, read_lab, write_lab
+from gns3server.storage.lab_tables import Tables, read_lab, snapshot_table, write_lab
 from gns3server.storage.rows import ProjectPlace
 from gns3server.storage.snapshot_rows import SnapshotRow, read_snapshots
 from gns3server.storage.stores import PROJECT_FILE, PROJECT_MIGRATIONS, ServerStore
@@ -63,6 +66,7 @@ class StagedProject:
         self._shared = services
         self._copying = copying
         self._save = save
+        self._snapshots: list[tuple[SnapshotRow, Tables]] = []
         self.arrived: Arrived | None = None
         """What has come of it, once it is committed."""
 
@@ -78,6 +82,36 @@ class StagedProject:
         """
         return self._place.path
 
+    async def add_snapshot(self, name: str, created: float, records: Mapping[str, Any]) -> Path:
+        """Have the project come with a snapshot, the oldest first; returns a directory for its
+        files, to be filled as :attr:`directory` is.
+
+        A node or link with the same id as one of the project, or of another snapshot, is the same.
+
+        :param name: up to 200 characters that no other snapshot has.
+        :param created: when it was made, in seconds since 1970.
+        :param records: the project as it was then.
+        :raises gns3server.errors.InvalidRequest: the name or the records are unfit.
+        :raises gns3server.errors.Conflict: the name is taken, or there are 100 snapshots.
+        :raises gns3server.errors.StorageFailed: the directory cannot be made.
+        """
+        check_name(name)
+        check_room(self._place.id, name, [row.name for row, _ in self._snapshots])
+        tables = self._tables_of(records, f"the snapshot {name!r}")
+        row = SnapshotRow(id=str(uuid.uuid4()), name=name, created=created, state="whole")
+        project, place = self._place.path, place_of(self._place.path, row.id)
+        await self._copying.run(
+            "The project was not imported", lambda **_: prepare_snapshot(project, row.id)
+        )
+        self._snapshots.append((row, tables))
+        return place / COPIED
+
+    def _tables_of(self, records: Mapping[str, Any], what: str) -> Tables:
+        try:
+            return tables_of(records, self._shared.registry)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidRequest(f"The records of {what} are unfit: {error!r}.") from error
+
     async def commit(self, records: Mapping[str, Any]) -> Arrived:
         """Make a project of what is there. It is closed, and nobody has been told of it.
 
@@ -88,10 +122,7 @@ class StagedProject:
         :raises gns3server.errors.Conflict: no port is left, or there are too many nodes.
         :raises gns3server.errors.StorageFailed: it could not be written; there is no such project.
         """
-        try:
-            tables = tables_of(records, self._shared.registry)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidRequest(f"The records of the new project are unfit: {error!r}.") from error
+        tables = self._tables_of(records, "the new project")
         await self._copying.run("The project was not imported", partial(_synced, self._place.path))
         return await asyncio.shield(self._shared.own(self.take(tables)))
 
@@ -102,12 +133,19 @@ class StagedProject:
         """
         if self.arrived is not None:
             raise Conflict(f"Project {self._place.id} is committed already: stage another one.")
-        ids = new_ids(tables, self._place.id)
-        new = await renewed(tables, ids, self._shared.machine, self._shared.registry)
+        labs = [tables, *(each for _, each in self._snapshots)]
+        ids = new_ids(labs, self._place.id)
+        new, *earlier = await renewed(
+            labs, ids, self._place.id, self._shared.machine, self._shared.registry
+        )
         if name is not None:
             new = changed(new, "project", name=lambda _: name)
+        snapshots = [
+            (row, old, then) for (row, old), then in zip(self._snapshots, earlier, strict=True)
+        ]
         await self._copying.run(
-            "The project was not made", partial(_complete, self._place.path, tables, new, ids)
+            "The project was not made",
+            partial(_complete, self._place.path, tables, new, ids, snapshots),
         )
         await self._save(replace(self._place, open=False))
         self.arrived = Arrived(self._place.id, ids)
@@ -206,20 +244,40 @@ def _synced(path: Path, *, stopped: Callable[[], bool]) -> None:
 
 
 def _complete(
-    path: Path, old: Tables, new: Tables, ids: Mapping[str, str], *, stopped: Callable[[], bool]
+    path: Path,
+    old: Tables,
+    new: Tables,
+    ids: Mapping[str, str],
+    snapshots: Sequence[tuple[SnapshotRow, Tables, Tables]],
+    *,
+    stopped: Callable[[], bool],
 ) -> None:
-    """Give directories of nodes their new names, and write the records.
+    """Give directories of nodes their new names, and write the records; those of snapshots first.
 
+    :param snapshots: each with its rows as they came, and as they are to be.
     :raises InvalidRequest: the records are unfit.
     """
     del stopped
+    rows = []
+    for row, came, then in snapshots:
+        place = place_of(path, row.id)
+        rows.append(replace(row, size=size_of(place / COPIED)))
+        _write(place / PROJECT_FILE, then, f"the snapshot {row.name!r}")
+        _rename(place / COPIED, came, ids)
+    _write(path / PROJECT_FILE, {**new, **snapshot_table(rows)}, "the new project")
+    _rename(path, old, ids)
+
+
+def _write(file: Path, tables: Tables, what: str) -> None:
     try:
-        write_lab(path / PROJECT_FILE, PROJECT_MIGRATIONS, new)
-        read_lab(path / PROJECT_FILE, PROJECT_MIGRATIONS)
+        write_lab(file, PROJECT_MIGRATIONS, tables)
+        read_lab(file, PROJECT_MIGRATIONS)
     except DatabaseError as error:
-        raise InvalidRequest(
-            f"The records of the new project are unfit: {error.reason}."
-        ) from error
+        raise InvalidRequest(f"The records of {what} are unfit: {error.reason}.") from error
+
+
+def _rename(path: Path, old: Tables, ids: Mapping[str, str]) -> None:
+    """Give directories of nodes their new names."""
     table = old.get("node")
     if table is None:
         return

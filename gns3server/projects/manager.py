@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from gns3server.errors import Conflict, LabError, NotFound
+from gns3server.errors import Conflict, LabError, NotFound, quoted
 from gns3server.locks import FairLock, KeyedLocks, LockRequest
 from gns3server.nodes.holding import check_free, holding
 from gns3server.nodes.project_base import ProjectServices
@@ -34,6 +34,7 @@ from gns3server.projects.moving import move_project
 from gns3server.projects.opening import Loading, load_records, open_project, read_ahead
 from gns3server.projects.project import ITSELF, Project
 from gns3server.projects.snapshot_view import SnapshotView
+from gns3server.projects.snapshots import archive_of
 from gns3server.running.machine import Machine
 from gns3server.running.threads import SeparateThreads
 from gns3server.settings.live import LiveSettings
@@ -299,13 +300,17 @@ class ProjectManager:
             return await staged.take(tables, name)
 
     @asynccontextmanager
-    async def archive(self, project_id: str) -> AsyncIterator[Archive]:
-        """A project, open or closed, as it is now, to be read in the context.
+    async def archive(
+        self, project_id: str, snapshot_id: str | None = None
+    ) -> AsyncIterator[Archive]:
+        """A project, open or closed, as it is now or as a snapshot has kept it, to be read in the
+        context.
 
         What is read does not change, whatever happens to the project meanwhile: it is a copy, which
-        is removed with the context. Nodes may run, as for a snapshot.
+        is removed with the context. Nodes may run, as for a snapshot. A snapshot is read where it
+        is: if it is deleted meanwhile, reading fails.
 
-        :raises NotFound: there is no such project.
+        :raises NotFound: there is no such project or snapshot.
         :raises Conflict: the project is damaged or about to close, a node must be stopped first, or
             the project is read by as many as may read it at a time.
         :raises StorageFailed: it could not be copied.
@@ -313,8 +318,11 @@ class ProjectManager:
         check_free("server.projects.archive")
         project = self.find(project_id)
         if project is not None:
-            async with project.snapshots.archive() as archive:
+            async with project.snapshots.archive(snapshot_id) as archive:
                 yield archive
+            return
+        if snapshot_id is not None:
+            yield await self._snapshot_of_closed(project_id, snapshot_id)
             return
         # Staged and never committed: so not even a server that is killed leaves anything of it.
         async with self.import_staged() as staged:
@@ -325,6 +333,15 @@ class ProjectManager:
                 # Whoever reads may hang up; what is being copied cannot be removed meanwhile.
                 await asyncio.wait({filling})
             yield Archive(staged.directory, records, files, (), self._shared.copiers)
+
+    async def _snapshot_of_closed(self, project_id: str, snapshot_id: str) -> Archive:
+        async with self.alone_with(project_id):
+            place = await self._closed_place(project_id)
+            rows = await asyncio.to_thread(snapshots_of_closed, place.path)
+            for row in rows:
+                if row.id == snapshot_id and row.state == "whole":
+                    return await archive_of(place.path, row, self._shared.copiers)
+        raise NotFound(f"Project {project_id} has no snapshot with the id {quoted(snapshot_id)}.")
 
     async def _fill(
         self, project_id: str, directory: Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -22,31 +22,52 @@ LEFT_OUT = ("removed_node",)
 """Tables of what a new project does not go on with."""
 
 
-def new_ids(tables: Tables, project_id: str) -> dict[str, str]:
-    """A new id for each node and link, and the one for the project, by the ids that they have."""
-    ids = {value: str(uuid.uuid4()) for name in IDENTIFIED for value in _column(tables, name, "id")}
-    return {**ids, **dict.fromkeys(_column(tables, "project", "id"), project_id)}
+def new_ids(labs: Iterable[Tables], project_id: str) -> dict[str, str]:
+    """A new id for each node and link, and the one for the project, by the ids that they have.
+
+    :param labs: the project, and what it was at other times: what has the same id is the same.
+    """
+    ids: dict[str, str] = {}
+    for tables in labs:
+        for value in (each for name in IDENTIFIED for each in _column(tables, name, "id")):
+            ids.setdefault(value, str(uuid.uuid4()))
+        ids.update(dict.fromkeys(_column(tables, "project", "id"), project_id))
+    return ids
 
 
 async def renewed(
-    tables: Tables, ids: Mapping[str, str], machine: Machine, registry: Registry
-) -> Tables:
+    labs: Sequence[Tables],
+    ids: Mapping[str, str],
+    project_id: str,
+    machine: Machine,
+    registry: Registry,
+) -> list[Tables]:
     """Rows for a project that is new and closed, with new ids, consoles and ports.
 
     Ids inside of values that plugins have stored stay as they are: that is their own matter.
 
+    :param labs: the project, and what it was at other times: ports that are the same stay so.
     :param ids: as :func:`new_ids` has made them.
     :raises Conflict: no port is left.
     """
-    (project_id,) = (ids[old] for old in _column(tables, "project", "id"))
+    tcp = [port for tables in labs for port in _column(tables, "node", "console")]
+    udp = [port for tables in labs for port in _udp_ports(tables, registry)]
     try:
-        consoles = await _other_ports(
-            machine, "tcp", project_id, _column(tables, "node", "console")
-        )
-        ports = await _other_ports(machine, "udp", project_id, _udp_ports(tables, registry))
+        consoles = await _other_ports(machine, "tcp", project_id, tcp)
+        ports = await _other_ports(machine, "udp", project_id, udp)
     finally:
         # Nobody has a closed project's ports reserved; whoever opens it finds them free, mostly.
         machine.ports.release_project(project_id)
+    return [
+        _rewired(_renumbered(tables, ids, consoles, ports), ports, machine, registry)
+        for tables in labs
+    ]
+
+
+def _renumbered(
+    tables: Tables, ids: Mapping[str, str], consoles: Mapping[int, int], ports: Mapping[int, int]
+) -> Tables:
+    """The same rows with other ids, consoles and ports of links."""
     own = {name: table for name, table in tables.items() if name not in LEFT_OUT}
     new = remapped(own, ids)
     new = changed(new, "project", temporary=lambda _: 0)
@@ -57,13 +78,12 @@ async def renewed(
         state=lambda _: "stopped",
         fresh=lambda _: 1,
     )
-    new = changed(
+    return changed(
         new,
         "link_end",
         local=lambda value: ports.get(value, value),
         relay=lambda value: ports.get(value, value),
     )
-    return _rewired(new, ports, machine, registry)
 
 
 def changed(tables: Tables, name: str, /, **columns: Callable[[Any], Any]) -> Tables:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from gns3server.errors import Conflict, FilesFailed, InvalidRequest, LabError, NotFound, quoted
@@ -25,6 +26,7 @@ from gns3server.projects.copies import copying_of
 from gns3server.projects.nodes import ProjectNodes
 from gns3server.projects.restoring import Restoration
 from gns3server.projects.snapshot_view import SnapshotView
+from gns3server.running.threads import SeparateThreads
 from gns3server.storage.lab_tables import write_lab
 from gns3server.storage.snapshot_rows import SnapshotRow
 from gns3server.storage.stores import PROJECT_FILE, PROJECT_MIGRATIONS
@@ -102,11 +104,7 @@ class Snapshots:
             are 100 snapshots, or the project is about to close.
         :raises gns3server.errors.StorageFailed: it could not be written.
         """
-        if not 0 < len(name) <= NAME_LENGTH:
-            raise InvalidRequest(
-                f"{quoted(name)} cannot be the name of a snapshot: give 1 to {NAME_LENGTH} "
-                "characters."
-            )
+        check_name(name)
         return await self._alone("create", entry, partial(self._create, name))
 
     @core_code
@@ -182,15 +180,7 @@ class Snapshots:
             await self._remove_anyway(await filling)
 
     async def _look_into(self, row: SnapshotRow) -> Archive:
-        place = snapshot_files.place_of(self._project.path, row.id)
-        threads = self._project.copiers
-        try:
-            records, files = await threads.run(partial(look_into, place))
-        except OSError as error:
-            raise Conflict(
-                f"The files of the snapshot {row.name!r} cannot be read: {error}."
-            ) from error
-        return Archive(place, records, files, row.running, threads)
+        return await archive_of(self._project.path, row, self._project.copiers)
 
     async def take_up(self, rows: Sequence[SnapshotRow]) -> None:
         """Take in what is on record, and remove what was being made or removed.
@@ -225,7 +215,7 @@ class Snapshots:
         return result
 
     async def _create(self, name: str) -> SnapshotView:
-        self._check_room(name)
+        check_room(self._project.id, name, [row.name for row in self._rows.values()])
         row = await self._fill(name)
         async with self._undone_unless_whole(row), self._project.change() as change:
             whole = replace(row, state="whole")
@@ -268,17 +258,6 @@ class Snapshots:
             await self._remove(row)
         except LabError as error:
             log.warning("project %s: %s", self._project.id, error)
-
-    def _check_room(self, name: str) -> None:
-        if any(row.name == name for row in self._rows.values()):
-            raise Conflict(
-                f"Project {self._project.id} has a snapshot {name!r} already: choose another name."
-            )
-        if len(self._rows) >= MOST_SNAPSHOTS:
-            raise Conflict(
-                f"Project {self._project.id} has {len(self._rows)} snapshots, which is the limit: "
-                "delete some."
-            )
 
     def check_copyable(self) -> tuple[str, ...]:
         """Check that files can be copied now; returns the ids of the nodes that run.
@@ -334,3 +313,47 @@ class Snapshots:
 
     def _view(self, row: SnapshotRow) -> SnapshotView:
         return SnapshotView.of(self._project.id, row)
+
+
+async def archive_of(project: Path, row: SnapshotRow, threads: SeparateThreads) -> Archive:
+    """What a snapshot has kept, to be read.
+
+    :param project: the project's directory.
+    :param threads: read the files.
+    :raises gns3server.errors.Conflict: its files cannot be used.
+    """
+    place = snapshot_files.place_of(project, row.id)
+    try:
+        records, files = await threads.run(partial(look_into, place))
+    except OSError as error:
+        raise Conflict(
+            f"The files of the snapshot {row.name!r} cannot be read: {error}."
+        ) from error
+    return Archive(place, records, files, row.running, threads)
+
+
+def check_name(name: str) -> None:
+    """Check that a snapshot can have a name.
+
+    :raises gns3server.errors.InvalidRequest: it cannot.
+    """
+    if not 0 < len(name) <= NAME_LENGTH:
+        raise InvalidRequest(
+            f"{quoted(name)} cannot be the name of a snapshot: give 1 to {NAME_LENGTH} characters."
+        )
+
+
+def check_room(project_id: str, name: str, taken: Sequence[str]) -> None:
+    """Check that a project can have one more snapshot, of this name.
+
+    :param taken: the names of those that it has.
+    :raises gns3server.errors.Conflict: it cannot.
+    """
+    if name in taken:
+        raise Conflict(
+            f"Project {project_id} has a snapshot {name!r} already: choose another name."
+        )
+    if len(taken) >= MOST_SNAPSHOTS:
+        raise Conflict(
+            f"Project {project_id} has {len(taken)} snapshots, which is the limit: delete some."
+        )

@@ -10,6 +10,7 @@ All functions block.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
@@ -23,6 +24,7 @@ from gns3server.files.private import make_file
 from gns3server.storage.file_check import DISK_CODES, check_file, primary_code, refusal
 from gns3server.storage.migrations import PART_SUFFIX, Migrations, bring_up_to_date
 from gns3server.storage.rows import StoredProject, read_project
+from gns3server.storage.snapshot_rows import SnapshotRow
 
 KEPT = frozenset({"event", "run", "allocated_port", "snapshot", "restoration", "capture"})
 """Tables that are not copied."""
@@ -134,3 +136,10 @@ def insertion(name: str, table: Table) -> str:
     columns = ", ".join(f'"{column}"' for column in table.columns)
     places = ", ".join("?" * len(table.columns))
     return f'INSERT INTO "{name}" ({columns}) VALUES ({places})'  # noqa: S608
+
+
+def snapshot_table(rows: Sequence[SnapshotRow]) -> Mapping[str, Table]:
+    """The table that holds these snapshots; nothing if there are none."""
+    values = [(r.id, r.name, r.created, r.state, r.size, json.dumps(r.running)) for r in rows]
+    columns = ("id", "name", "created", "state", "size", "running")
+    return {"snapshot": Table(columns, values)} if rows else {}

@@ -254,6 +254,51 @@ async def test_what_was_archived_can_be_imported(client, lab, directory):
     assert (await client.post(f"/v1/projects/{new.id}/start")).json["failed"] == []
 
 
+async def unpack(archive, target):
+    """Write the files of an archive into a directory."""
+    for file in archive.files:
+        place = target / file.path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b"".join([piece async for piece in archive.read(file.path)]))
+
+
+async def test_a_project_is_imported_with_its_snapshots(client, lab, directory):
+    project, manager = lab.projects.get(ID), lab.projects
+    shown = await project.snapshots.create("before")
+    changed = project.nodes.list()[0]
+    (directory / "project-files" / "toy" / changed.id / "disk").write_text("changed")
+    await client.put(f"{PROJECT}/layout", {changed.id: {"x": 99}})
+    async with (
+        manager.archive(ID) as now,
+        manager.archive(ID, shown.id) as before,
+        manager.import_staged() as staged,
+    ):
+        await unpack(now, staged.directory)
+        await unpack(before, await staged.add_snapshot("before", 5.0, before.records))
+        with pytest.raises(Conflict, match="already"):
+            await staged.add_snapshot("before", 5.0, before.records)
+        with pytest.raises(InvalidRequest, match="the snapshot 'unfit'"):
+            await staged.add_snapshot("unfit", 5.0, {"id": ID, "nodes": [{}]})
+        arrived = await staged.commit(now.records)
+    (came,) = await manager.snapshots(arrived.project_id)
+    assert (came.name, came.created, came.running) == ("before", 5.0, ())
+    assert came.size == sum(file.size for file in before.files)
+    new_id = arrived.ids[changed.id]
+    async with manager.archive(arrived.project_id, came.id) as of_closed:
+        paths = {file.path.replace(changed.id, new_id) for file in before.files}
+        assert f"project-files/toy/{new_id}/disk" in paths & {f.path for f in of_closed.files}
+    with pytest.raises(NotFound):
+        await manager.archive(arrived.project_id, str(uuid.uuid4())).__aenter__()
+    new = await manager.open(arrived.project_id)
+    consoles = {node.id: node.console for node in new.nodes}
+    assert (await client.post(f"/v1/projects/{new.id}/start")).json["failed"] == []
+    await new.snapshots.restore(came.id)
+    assert {node.id: node.console for node in new.nodes} == consoles
+    assert new.layout.get(new_id).x == 7
+    assert (new.path / "project-files" / "toy" / new_id / "disk").read_text() == changed.name
+    assert (await client.post(f"/v1/projects/{new.id}/start")).json["failed"] == []
+
+
 async def test_links_of_an_import_have_filters_that_a_link_can_have(client, lab):
     nodes = [{"id": str(uuid.uuid4()), "type": "toy", "name": f"T{n}"} for n in range(2)]
     ends = [{"node_id": node["id"], "adapter": 0, "port": 0} for node in nodes]

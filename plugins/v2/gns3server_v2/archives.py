@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import lzma
-import time
 import uuid
 import zipfile
-import zlib
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +17,6 @@ from aiohttp import web
 from marshmallow import ValidationError
 
 from gns3server.plugin import (
-    Archive,
     Call,
     Conflict,
     InvalidRequest,
@@ -30,6 +26,8 @@ from gns3server.plugin import (
     ProjectEntry,
     QueryParameter,
     Route,
+    SnapshotView,
+    StagedProject,
     StorageFailed,
     raw_body,
 )
@@ -39,11 +37,12 @@ from gns3server_v2.link_filters import active
 from gns3server_v2.loading import parsed
 from gns3server_v2.making import PLACED, free_name, sorted_properties
 from gns3server_v2.names import is_id
+from gns3server_v2.packing import Contents, packed
 from gns3server_v2.projects import ProjectAnswer, check_name, describe, known
-from gns3server_v2.saved import LARGEST, document, saved_document, write_file
+from gns3server_v2.saved import LARGEST, document, document_of_records, saved_document, write_file
 from gns3server_v2.shapes import Flag, Request, Words
 from gns3server_v2.state import DRAWING, KEY, ServerState, state_of
-from gns3server_v2.unpacking import project_file, unpack
+from gns3server_v2.unpacking import CameSnapshot, find_snapshots, opened, project_file, unpack
 from gns3server_v2.wording import FILE_NAME
 
 log = logging.getLogger(__name__)
@@ -55,12 +54,6 @@ COMPRESSIONS = {
     "lzma": zipfile.ZIP_LZMA,
 }
 """How the files of an archive are compressed, by the word of the query."""
-
-LEFT_OUT = (".", "project.db", "captures/", FILE_NAME)
-"""Beginnings of the paths of files that an archive leaves out, or makes anew."""
-
-BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError)
-"""What a broken archive raises."""
 
 LIMIT = 600.0
 
@@ -114,54 +107,18 @@ async def _arrived(
 # Export ------------------------------------------------------------------------------------
 
 
-class _Sink:
-    """Takes what a zip file writes, and gives it away piece by piece."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-
-    def write(self, data: bytes) -> int:
-        """Take a piece."""
-        self._pieces.append(bytes(data))
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing is kept back."""
-
-    def take(self) -> bytes:
-        """All that has come since the last time."""
-        pieces, self._pieces = self._pieces, []
-        return b"".join(pieces)
-
-
-async def packed(archive: Archive, description: bytes, method: int) -> AsyncIterator[bytes]:
-    """An archive as a zip file, piece by piece."""
-    sink = _Sink()
-    with zipfile.ZipFile(sink, "w", method, allowZip64=True) as whole:  # type: ignore[call-overload]
-        await asyncio.to_thread(whole.writestr, FILE_NAME, description)
-        yield sink.take()
-        for file in archive.files:
-            if file.path.startswith(LEFT_OUT):
-                continue
-            info = zipfile.ZipInfo(file.path, time.localtime(max(file.modified, 315532800))[:6])
-            info.compress_type, info.external_attr = method, (0o100000 | file.mode) << 16
-            with whole.open(info, "w", force_zip64=True) as target:
-                async for piece in archive.read(file.path):
-                    await asyncio.to_thread(target.write, piece)
-                    yield sink.take()
-            yield sink.take()
-    yield sink.take()
-
-
 async def export(call: Call) -> web.StreamResponse:
     """Send a project as an archive."""
     method = COMPRESSIONS.get(str(call.query["compression"]))
     if method is None:
         raise Conflict(f"There is no such compression: choose one of {', '.join(COMPRESSIONS)}.")
     entry = known(call.server, call.project_id)
-    async with call.server.projects.archive(entry.id) as archive:
+    async with AsyncExitStack() as stack:
+        archive = await stack.enter_async_context(call.server.projects.archive(entry.id))
         described = await _described(call, entry)
-        text = json.dumps(described, indent=4, sort_keys=True).encode()
+        contents = Contents(archive, described)
+        if _asked(call, "include_snapshots"):
+            contents.snapshots = await _snapshots(call, entry, stack)
         name = quote(f"{described['name'] or entry.id}.gns3project", safe="")
         response = web.StreamResponse(
             headers={
@@ -172,13 +129,28 @@ async def export(call: Call) -> web.StreamResponse:
         response.enable_chunked_encoding()
         with suppress(ConnectionError):
             await response.prepare(call.request)
-            async for piece in packed(archive, text, method):
+            async for piece in packed(contents, method):
                 if piece:
                     await response.write(piece)
     with suppress(ConnectionError):
         # Once a client has all of it, the copy that was read is gone.
         await response.write_eof()
     return response
+
+
+def _asked(call: Call, name: str) -> bool:
+    return str(call.query.get(name, "")).lower() in YES
+
+
+async def _snapshots(
+    call: Call, entry: ProjectEntry, stack: AsyncExitStack
+) -> list[tuple[SnapshotView, Contents]]:
+    """The snapshots of a project, the oldest first, to be read as long as the stack is open."""
+    state, manager, found = state_of(call.server), call.server.projects, []
+    for view in await manager.snapshots(entry.id):
+        archive = await stack.enter_async_context(manager.archive(entry.id, view.id))
+        found.append((view, Contents(archive, document_of_records(state, archive.records))))
+    return found
 
 
 async def _described(call: Call, entry: ProjectEntry) -> dict[str, Any]:
@@ -213,18 +185,32 @@ async def import_archive(call: Call) -> Mapping[str, Any]:
         place = staged.directory / f".import-{uuid.uuid4().hex}"
         await _receive(call, place)
         source = await _off_loop(_read, place, staged.directory)
+        snapshots = await _off_loop(find_snapshots, place, staged.directory)
         async with state.naming:
             names = {(await describe(state, each))["name"] for each in manager.list_all()}
             wanted = str(call.query.get("name") or "") or source["name"]
             name = free_name(names, wanted.replace("{", "(").replace("}", ")"))
             records = records_of(state, {**source, "name": name})
             try:
+                for each in snapshots:
+                    await _take_snapshot(state, staged, each, name)
+                await _off_loop(place.unlink)
                 arrived = await staged.commit(records)
             except InvalidRequest as error:
                 raise Conflict(f"The archive is broken. {error.message}") from error
     ids = {source["project_id"]: project_id, **arrived.ids}
     told = {**source_of_file(source), "name": name}
     return await _arrived(state, project_id, told, ids)
+
+
+async def _take_snapshot(
+    state: ServerState, staged: StagedProject, came: CameSnapshot, project_name: str
+) -> None:
+    """Have a project come with a snapshot of its archive."""
+    source = await _off_loop(_parsed, came)
+    records = records_of(state, {**source, "name": project_name})
+    directory = await staged.add_snapshot(came.name, came.created, records)
+    await _off_loop(_unpack, came, directory)
 
 
 async def _receive(call: Call, place: Path) -> None:
@@ -246,14 +232,22 @@ async def _off_loop(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def _read(place: Path, directory: Path) -> Mapping[str, Any]:
     """Unpack an archive; what its project file says, checked."""
-    try:
-        with zipfile.ZipFile(place) as archive:
-            source = parsed(project_file(archive, LARGEST))
-            unpack(archive, directory)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
-        raise Conflict(f"The archive is broken: {error}.") from error
-    place.unlink()
+    with opened(place) as archive:
+        source = parsed(project_file(archive, LARGEST))
+        unpack(archive, directory)
     return source
+
+
+def _parsed(came: CameSnapshot) -> Mapping[str, Any]:
+    with opened(came.place, came.what) as archive:
+        return parsed(project_file(archive, LARGEST))
+
+
+def _unpack(came: CameSnapshot, directory: Path) -> None:
+    """Unpack the files of a snapshot, whose archive is then removed."""
+    with opened(came.place, came.what) as archive:
+        unpack(archive, directory)
+    came.place.unlink()
 
 
 def source_of_file(source: Mapping[str, Any]) -> dict[str, Any]:
@@ -354,7 +348,9 @@ def _link_record(link: Mapping[str, Any]) -> dict[str, Any]:
 
 
 PROJECT = "/v2/projects/{project_id}"
-YES_NO = QueryParameter("yes or no; means nothing here", kind="text")
+YES = ("yes", "true", "1")
+"""What a parameter of the query says that is meant."""
+
 
 ROUTES = (
     Route(
@@ -386,10 +382,14 @@ ROUTES = (
             "compression": QueryParameter(
                 f"one of {', '.join(COMPRESSIONS)}", kind="text", default="zip"
             ),
-            "include_images": YES_NO,
-            "include_snapshots": YES_NO,
-            "reset_mac_addresses": YES_NO,
-            "keep_compute_ids": YES_NO,
+            "include_images": QueryParameter("yes or no", kind="text", default="no"),
+            "include_snapshots": QueryParameter(
+                "yes: snapshots too, each as an archive of its own", kind="text", default="no"
+            ),
+            "reset_mac_addresses": QueryParameter("yes or no", kind="text", default="no"),
+            "keep_compute_ids": QueryParameter(
+                "yes or no; this server is the only compute", kind="text", default="no"
+            ),
         },
         errors={409: "A node must be stopped first", 507: "No room is left for a copy"},
     ),

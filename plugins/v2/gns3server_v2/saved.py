@@ -15,11 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gns3server.plugin import Call, LinkView, Project, ProjectEntry
+from gns3server.plugin import Call, LinkEnd, LinkView, NodeLayout, Project, ProjectEntry
 from gns3server_v2.link_wording import link_object
+from gns3server_v2.making import OWN_FIELDS
 from gns3server_v2.names import ALWAYS_STARTED, NODE_TYPES
 from gns3server_v2.ports import foreign_ports
-from gns3server_v2.state import ServerState, state_of
+from gns3server_v2.state import DRAWING, KEY, ServerState, grid_place, state_of
 from gns3server_v2.wording import FILE_NAME, PROJECT_VALUES, NodeWording, project_object
 
 log = logging.getLogger(__name__)
@@ -85,21 +86,93 @@ def document(state: ServerState, project: Project) -> dict[str, Any]:
     """What the file of an open project says."""
     kept, wording = state.peek(project.id), NodeWording(state, "")
     nodes = [wording.node(project, view) for view in project.nodes]
-    drawings = [{"drawing_id": key, **drawing} for key, drawing in kept.drawings.items()]
-    values = kept.settings or {}
+    return _file(
+        state,
+        (project.id, project.name),
+        kept.settings or {},
+        drawings=kept.drawings,
+        nodes=[_saved_node(node, kept.nodes.get(node["node_id"], {})) for node in nodes],
+        links=[_saved_link(link, kept.links.get(link.id, {})) for link in project.links],
+    )
+
+
+def document_of_records(state: ServerState, records: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file of a project says that is known by its records, as of a snapshot.
+
+    :param records: as :attr:`gns3server.plugin.Archive.records`.
+    """
+    values = records["values"].get(KEY, {})
+    drawings = {
+        key.removeprefix(DRAWING): value for key, value in values.items() if key.startswith(DRAWING)
+    }
+    links = []
+    for link in records["links"]:
+        first, second = (LinkEnd(**end) for end in link["ends"])
+        view = LinkView(
+            id=link["id"],
+            project_id=records["id"],
+            ends=(first, second),
+            suspended=link["suspended"],
+            filters=link["filters"],
+        )
+        links.append(_saved_link(view, _kept(link)))
+    nodes = [_recorded_node(state, *each) for each in enumerate(records["nodes"])]
+    told = records["id"], records["name"]
+    own = values.get(KEY) or {}
+    return _file(state, told, own, drawings=drawings, nodes=nodes, links=links)
+
+
+def _kept(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What clients have said of a node or link on record."""
+    kept: dict[str, Any] = record["values"].get(KEY, {}).get(KEY, {})
+    return kept
+
+
+def _recorded_node(state: ServerState, number: int, node: Mapping[str, Any]) -> dict[str, Any]:
+    wording, kept, place = NodeWording(state, ""), _kept(node), NodeLayout(**node["layout"])
+    kind, properties = wording.types.get(node["type"]), node["properties"]
+    if kind is not None:
+        dumped = kind.create_schema().dump(properties)
+        properties = {key: value for key, value in dumped.items() if key not in OWN_FIELDS}
+    if not kept and place == NodeLayout():
+        place = grid_place(number)
+    lasting = wording.lasting(
+        (node["id"], node["type"], node["name"]),
+        kept,
+        console=node["console"],
+        properties=properties,
+        place=place,
+    )
+    return _saved_node(lasting, kept)
+
+
+def _file(
+    state: ServerState,
+    told: tuple[str, str | None],
+    values: Mapping[str, Any],
+    *,
+    drawings: Mapping[str, Mapping[str, Any]],
+    nodes: list[dict[str, Any]],
+    links: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """A whole file.
+
+    :param told: the project's id and name.
+    :param values: those of the project in this API.
+    """
     return {
         **values.get("file", {}),
-        "name": project.name or "",
-        "project_id": project.id,
+        "name": told[1] or "",
+        "project_id": told[0],
         "revision": REVISION,
         "type": "topology",
         "version": state.config["version"],
         **{key: values.get(key, default) for key, default in PROJECT_VALUES.items()},
         "topology": {
             "computes": [],
-            "drawings": drawings,
-            "links": [_saved_link(link, kept.links.get(link.id, {})) for link in project.links],
-            "nodes": [_saved_node(node, kept.nodes.get(node["node_id"], {})) for node in nodes],
+            "drawings": [{"drawing_id": key, **drawing} for key, drawing in drawings.items()],
+            "links": links,
+            "nodes": nodes,
         },
     }
 

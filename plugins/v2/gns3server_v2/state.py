@@ -97,8 +97,13 @@ class ProjectState:
         if view.id in self.nodes or place != NodeLayout():
             return place
         ids = [node.id for node in project.nodes]
-        row, column = divmod(ids.index(view.id) if view.id in ids else len(ids), COLUMNS)
-        return NodeLayout(x=STEP * (column - COLUMNS / 2), y=STEP * (row - 2.0), z=1.0)
+        return grid_place(ids.index(view.id) if view.id in ids else len(ids))
+
+
+def grid_place(number: int) -> NodeLayout:
+    """Where a node is drawn that nobody has placed, by its number among all nodes."""
+    row, column = divmod(number, COLUMNS)
+    return NodeLayout(x=STEP * (column - COLUMNS / 2), y=STEP * (row - 2.0), z=1.0)
 
 
 class ServerState:

@@ -6,13 +6,21 @@ All functions block.
 from __future__ import annotations
 
 import errno
+import lzma
 import re
+import shutil
 import stat
+import time
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from gns3server.plugin import Conflict
-from gns3server_v2.wording import FILE_NAME
+from gns3server_v2.wording import FILE_NAME, SNAPSHOTS, SUFFIX
 
 MOST_ENTRIES = 20_000
 """Files of one archive."""
@@ -28,6 +36,15 @@ PIECE = 1024 * 1024
 UNFIT = (errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR)
 """Errors of names that no file can have, or not beside those of others."""
 
+BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+"""What a broken archive raises."""
+
+SNAPSHOT = re.compile(f"{SNAPSHOTS}[^/]+{re.escape(SUFFIX)}")
+"""A snapshot in an archive, which is an archive of its own."""
+
+MOST_SNAPSHOTS = 100
+"""Snapshots of one archive."""
+
 WANTED = re.compile(r"project-files/([a-z0-9_-]+)/([0-9a-fA-F-]{36})/.+|[^/]+")
 """What is unpacked: files of nodes, and those beside the project's own. The rest is left out."""
 
@@ -38,10 +55,7 @@ def project_file(archive: zipfile.ZipFile, largest: int) -> bytes:
     :raises Conflict: the archive holds what no archive should, or no project.
     """
     entries = archive.infolist()
-    if len(entries) > MOST_ENTRIES:
-        raise Conflict(f"The archive has more than {MOST_ENTRIES} files, and was not read.")
-    if sum(entry.file_size for entry in entries) > LARGEST_WHOLE:
-        raise Conflict(f"The archive holds more than {LARGEST_WHOLE} bytes, and was not read.")
+    _check_measure(len(entries), sum(entry.file_size for entry in entries))
     names = set()
     for entry in entries:
         _check(entry)
@@ -52,6 +66,89 @@ def project_file(archive: zipfile.ZipFile, largest: int) -> bytes:
         raise Conflict(f"The archive has no {FILE_NAME}: it is none of a project.")
     with archive.open(FILE_NAME) as file:
         return file.read(largest + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class CameSnapshot:
+    """A snapshot that has come in an archive, as an archive of its own.
+
+    :param place: where that is now.
+    :param created: seconds since 1970, as far as the archive tells it.
+    """
+
+    place: Path
+    name: str
+    created: float
+
+    @property
+    def what(self) -> str:
+        """What it is called in messages."""
+        return f"The archive of the snapshot {self.name!r:.200}"
+
+
+@contextmanager
+def opened(place: Path, what: str = "The archive") -> Iterator[zipfile.ZipFile]:
+    """An archive, to be read in the context.
+
+    :param what: what it is called in messages.
+    :raises Conflict: it is broken.
+    """
+    try:
+        with zipfile.ZipFile(place) as archive:
+            yield archive
+    except BROKEN as error:
+        raise Conflict(f"{what} is broken: {error}.") from error
+
+
+def find_snapshots(place: Path, directory: Path) -> list[CameSnapshot]:
+    """Take the snapshots out of an archive that is checked, the oldest first.
+
+    Each is an archive, which is not checked yet, but all of them together are.
+
+    :param directory: where to put these archives.
+    :raises Conflict: one is broken, or they hold more than an archive may.
+    :raises OSError: one cannot be written.
+    """
+    with opened(place) as archive:
+        entries = archive.infolist()
+        files, size = len(entries), sum(entry.file_size for entry in entries)
+        found: list[CameSnapshot] = []
+        for entry in entries:
+            if not SNAPSHOT.fullmatch(entry.filename):
+                continue
+            if len(found) == MOST_SNAPSHOTS:
+                raise Conflict(f"The archive has more than {MOST_SNAPSHOTS} snapshots.")
+            target = directory / f".snapshot-{len(found)}"
+            with archive.open(entry) as source, target.open("xb") as file:
+                shutil.copyfileobj(source, file, PIECE)
+            name = unquote(entry.filename.removeprefix(SNAPSHOTS).removesuffix(SUFFIX))
+            came = CameSnapshot(target, name, _moment(entry))
+            with opened(target, came.what) as inner:
+                files += len(inner.infolist())
+                size += sum(each.file_size for each in inner.infolist())
+            _check_measure(files, size)
+            found.append(came)
+    return sorted(found, key=lambda came: came.created)
+
+
+def _moment(entry: zipfile.ZipInfo) -> float:
+    try:
+        return time.mktime((*entry.date_time, 0, 0, -1))
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _check_measure(files: int, size: int) -> None:
+    """Refuse an archive that is too large.
+
+    :param files: how many it holds.
+    :param size: their bytes.
+    :raises Conflict: says so.
+    """
+    if files > MOST_ENTRIES:
+        raise Conflict(f"The archive has more than {MOST_ENTRIES} files, and was not read.")
+    if size > LARGEST_WHOLE:
+        raise Conflict(f"The archive holds more than {LARGEST_WHOLE} bytes, and was not read.")
 
 
 def _check(entry: zipfile.ZipInfo) -> None:

@@ -16,6 +16,9 @@ from gns3server_v2.state import ProjectState, ServerState
 FILE_NAME = "project.gns3"
 """The file in a project's directory that describes it in words that other servers read."""
 
+SNAPSHOTS, SUFFIX = "snapshots/", ".gns3project"
+"""Where an archive holds snapshots, and how names of archives end."""
+
 UNNAMED = "unnamed"
 
 PROJECT_VALUES: Mapping[str, Any] = {
@@ -86,29 +89,55 @@ class NodeWording:
 
     def node(self, project: Project, view: NodeView) -> dict[str, Any]:
         """A node of an open project."""
-        state, registry = self._state.peek(project.id), self._state.server.registry
-        kind = registry.node_types.get(view.type)
-        kept = state.nodes.get(view.id, {})
-        place = state.place(project, view)
-        word = wire_type(view.type, kind)
+        state, kind = self._state.peek(project.id), self.types.get(view.type)
+        place, kept = state.place(project, view), state.nodes.get(view.id, {})
+        lasting = self.lasting(
+            (view.id, view.type, view.name),
+            kept,
+            console=view.console,
+            properties=view.properties,
+            place=place,
+        )
+        return {
+            **lasting,
+            "project_id": view.project_id,
+            "status": self._status(view, kind, lasting["node_type"]),
+            "console_host": self._console_host,
+            "command_line": shlex.join(view.command),
+            "node_directory": str(view.directory),
+            "ports": self.ports(project, view),
+        }
+
+    def lasting(
+        self,
+        told: tuple[str, str, str],
+        kept: Mapping[str, Any],
+        *,
+        console: int | None,
+        properties: Mapping[str, Any],
+        place: NodeLayout,
+    ) -> dict[str, Any]:
+        """What a node is wherever it is, and whether it runs or not.
+
+        :param told: its id, type and name.
+        :param kept: what clients have said of it, and only they know.
+        :param properties: what its plugin says of it.
+        """
+        node_id, type_name, name = told
+        kind = self.types.get(type_name)
         symbol = place.symbol or default_symbol(kind)
         width, height = self._size(symbol, kept)
         return {
-            "node_id": view.id,
-            "project_id": view.project_id,
+            "node_id": node_id,
             "compute_id": COMPUTE,
             "template_id": kept.get("template_id"),
-            "node_type": word,
-            "name": view.name,
-            "status": self._status(view, kind, word),
-            "console": view.console if kind is not None else kept.get("console"),
-            "console_host": self._console_host,
+            "node_type": wire_type(type_name, kind),
+            "name": name,
+            "console": console if kind is not None else kept.get("console"),
             "console_type": console_type(kind, kept),
             "console_auto_start": kept.get("console_auto_start", False),
-            "command_line": shlex.join(view.command),
-            "node_directory": str(view.directory),
-            "properties": properties_of(view, kind, kept),
-            "label": label_of(view.name, place),
+            "properties": properties_of(type_name, properties, kind, kept),
+            "label": label_of(name, place),
             "x": round(place.x),
             "y": round(place.y),
             "z": round(place.z),
@@ -120,7 +149,6 @@ class NodeWording:
             "port_segment_size": kept.get("port_segment_size", 0),
             "first_port_name": kept.get("first_port_name"),
             "custom_adapters": kept.get("custom_adapters", []),
-            "ports": self.ports(project, view),
         }
 
     def ports(self, project: Project, view: NodeView) -> list[dict[str, Any]]:
@@ -164,12 +192,17 @@ PLATFORM = {"platform": "c3725"}
 """What clients need to know of a router, if its file does not say it."""
 
 
-def properties_of(view: NodeView, kind: NodeType | None, kept: Mapping[str, Any]) -> dict[str, Any]:
+def properties_of(
+    type_name: str,
+    properties: Mapping[str, Any],
+    kind: NodeType | None,
+    kept: Mapping[str, Any],
+) -> dict[str, Any]:
     """What is special about a node: as clients have said it, and as its plugin says it now."""
     said: dict[str, Any] = kept.get("properties", {})
-    if view.type == "dynamips":
+    if type_name == "dynamips":
         said = {**PLATFORM, **said}
-    return said if kind is None else {**said, **view.properties}
+    return said if kind is None else {**said, **properties}
 
 
 def label_of(name: str, place: NodeLayout) -> dict[str, Any]:

@@ -119,6 +119,49 @@ async def test_an_archive_goes_out_and_comes_back(client, lab, compression):
     assert (await import_archive(client, content, query="?name=again"))["name"] == "again-1"
 
 
+@pytest.mark.statement("V2-36")
+@pytest.mark.parametrize("is_open", [True, False], ids=["open", "closed"])
+async def test_snapshots_go_out_when_asked_for_and_come_back(client, lab, is_open):
+    project, nodes = lab
+    script = f"nodes/{nodes[0]['node_id']}/files/startup.vpc"
+    await client.send("POST", f"{project}/{script}", data=b"ip 10.0.0.1\n", expect=201)
+    before = await parts(client, project)
+    for name in ("first", "a/b: 2 % ü"):
+        await client.post(f"{project}/snapshots", {"name": name})
+        await client.send("POST", f"{project}/{script}", data=b"ip 10.0.0.2\n", expect=201)
+        await client.put(f"{project}/nodes/{nodes[0]['node_id']}", {"name": "changed", "x": 99})
+        await client.delete(f"{project}/nodes/{nodes[1]['node_id']}", expect=None)
+    made = await client.get(f"{project}/snapshots")
+    if not is_open:
+        await client.post(f"{project}/close", expect=204)
+    with zipfile.ZipFile(io.BytesIO(await client.get(f"{project}/export"))) as archive:
+        assert not [name for name in archive.namelist() if name.startswith("snapshots/")]
+    content = await client.get(f"{project}/export?include_snapshots=yes")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.testzip() is None
+        inner = archive.read("snapshots/first.gns3project")
+    with zipfile.ZipFile(io.BytesIO(inner)) as archive:
+        assert archive.testzip() is None
+        assert json.loads(archive.read("project.gns3"))["topology"]["nodes"][0]["name"] == "PC1"
+    path = f"/projects/{(await import_archive(client, content))['project_id']}"
+    came = await client.get(f"{path}/snapshots")
+    assert [each["name"] for each in came] == [each["name"] for each in made]
+    assert not {s["snapshot_id"] for s in came} & {s["snapshot_id"] for s in made}
+    assert all(abs(a["created_at"] - b["created_at"]) <= 2 for a, b in zip(made, came, strict=True))
+    await client.post(f"{path}/open")
+    (now,) = await client.get(f"{path}/nodes")
+    await client.post(f"{path}/snapshots/{came[0]['snapshot_id']}/restore")
+    after = await parts(client, path)
+    first = after[0][0]
+    assert (first["node_id"], first["console"]) == (now["node_id"], now["console"])
+    assert [(n["name"], n["x"]) for n in after[0]] == [(n["name"], n["x"]) for n in before[0]]
+    assert [len(part) for part in after] == [len(part) for part in before]
+    assert after[1][0]["filters"] == {"packet_loss": [5]}
+    new_script = f"{path}/nodes/{first['node_id']}/files/startup.vpc"
+    assert await client.get(new_script) == b"ip 10.0.0.1\n"
+    await client.post(f"{path}/nodes/start", expect=204)
+
+
 def zipped(*files, described=None):
     """An archive of these files: names, contents and perhaps the attributes of each."""
     target = io.BytesIO()
@@ -156,10 +199,20 @@ LAB = {
 }
 
 
+def with_snapshot(content, name="first"):
+    """An archive with a snapshot."""
+    return zipped((f"snapshots/{name}.gns3project", content), described=LAB)
+
+
 @pytest.mark.statement("V2-37")
 @pytest.mark.parametrize(
     "content",
     [
+        with_snapshot(b"no archive at all"),
+        with_snapshot(zipped(("../outside", b"x"), described=LAB)),
+        with_snapshot(zipped(described={**LAB, "topology": None})),
+        with_snapshot(zipped(described=LAB)[:-5]),
+        with_snapshot(zipped(described=LAB), name="a" * 201),
         b"no archive at all",
         zipped(("README.txt", b"x")),
         zipped(("../outside", b"x"), described=LAB),
@@ -185,6 +238,11 @@ LAB = {
         zipped(described=lab_of(nodes=[{**NODE, "properties": {"startup_script": 5}}])),
     ],
     ids=[
+        "snapshot-none",
+        "snapshot-outside",
+        "snapshot-unlike",
+        "snapshot-cut-off",
+        "snapshot-name",
         "none",
         "without-project",
         "outside",
