@@ -7,9 +7,10 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -183,6 +184,19 @@ class Images:
             return await self.place(incoming, kind, name)
 
     @asynccontextmanager
+    async def adding(
+        self, kind: ImageKind, name: str, content: AsyncIterator[bytes], size: int | None = None
+    ) -> AsyncIterator[Callable[[], Awaitable[Path]]]:
+        """Receive an image that replaces none, to be put in its place later, or never.
+
+        The context gives what puts it there, unless an image of that name is there by then.
+        Without that, what was received is gone with the context. Raises what :meth:`store` does.
+        """
+        name = plain_name(name)
+        async with self.receiving(self.directory(kind), name, content, size) as incoming:
+            yield partial(self.place, incoming, kind, name, replacing=False)
+
+    @asynccontextmanager
     async def receiving(
         self, directory: Path, name: str, content: AsyncIterator[bytes], size: int | None = None
     ) -> AsyncIterator[Incoming]:
@@ -206,20 +220,27 @@ class Images:
         finally:
             await asyncio.to_thread(incoming.discard)
 
-    async def place(self, incoming: Incoming, kind: ImageKind, name: str) -> Path:
+    async def place(
+        self, incoming: Incoming, kind: ImageKind, name: str, *, replacing: bool = True
+    ) -> Path:
         """Make what was received an image of this kind and plain name.
 
+        :param replacing: otherwise an image that is there stays.
         :raises Conflict: it cannot be put there.
         """
         target = self.directory(kind) / name
-        await _off_loop(name, self._replace, incoming, target, 0o700 if kind.executable else 0o600)
-        log.info("image %s was stored, %d bytes", target, incoming.size)
+        mode = 0o700 if kind.executable else 0o600
+        if await _off_loop(name, self._replace, incoming, target, mode, replacing):
+            log.info("image %s was stored, %d bytes", target, incoming.size)
         return target
 
-    def _replace(self, incoming: Incoming, target: Path, mode: int) -> None:
+    def _replace(self, incoming: Incoming, target: Path, mode: int, replacing: bool) -> bool:
+        """Put a file in the place of an image; returns whether it is there now."""
         # The checksum goes first and comes last: whenever a crash happens, there is
         # never a checksum that is not the image's.
         with self._replacing:
+            if not replacing and os.path.lexists(target):
+                return False
             if target.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             remove_checksum(target)
@@ -236,6 +257,7 @@ class Images:
                     f"{advice(error) or error}. Upload it again once the disk works.",
                     certain=False,
                 ) from error
+        return True
 
     def _check_size(self, name: str, size: int) -> None:
         limit = self._config.current.server.max_image_size

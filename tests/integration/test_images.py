@@ -374,3 +374,23 @@ async def test_what_a_crash_left_is_removed_by_the_next_upload(server, client, d
     (directory / "y").unlink()
     writer.transport.abort()
     await until_gone(server, directory)
+
+
+# Images that replace none --------------------------------------------------------------
+
+
+async def test_an_image_that_is_added_replaces_none_that_came_meanwhile(images, rom, directory):
+    async def content(text):
+        yield text
+
+    async with images.adding(rom, "rom", content(b"mine")) as put:
+        await images.store(rom, "rom", content(b"theirs"))
+        assert await put() == directory / "rom"
+    assert (directory / "rom").read_bytes() == b"theirs"
+    assert await images.md5(directory / "rom") == md5(b"theirs")
+    async with images.adding(rom, "new", content(b"mine")) as put:
+        assert in_directory(directory) != ["new", "rom"]
+        await put()
+    async with images.adding(rom, "never", content(b"mine")):
+        pass
+    assert in_directory(directory) == ["new", "rom"]

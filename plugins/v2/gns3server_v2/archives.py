@@ -7,25 +7,28 @@ import json
 import logging
 import uuid
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from aiohttp import web
 from marshmallow import ValidationError
 
 from gns3server.plugin import (
+    Archive,
     Call,
     Conflict,
     InvalidRequest,
+    LabError,
     Node,
     NodeType,
     NotFound,
     ProjectEntry,
     QueryParameter,
     Route,
+    Server,
     SnapshotView,
     StagedProject,
     StorageFailed,
@@ -33,6 +36,7 @@ from gns3server.plugin import (
 )
 from gns3server_v2.building import kept_of_file, values_of
 from gns3server_v2.file_shapes import reasons
+from gns3server_v2.images import named_images
 from gns3server_v2.link_filters import active
 from gns3server_v2.loading import parsed
 from gns3server_v2.making import PLACED, free_name, sorted_properties
@@ -42,7 +46,15 @@ from gns3server_v2.projects import ProjectAnswer, check_name, describe, known
 from gns3server_v2.saved import LARGEST, document, document_of_records, saved_document, write_file
 from gns3server_v2.shapes import Flag, Request, Words
 from gns3server_v2.state import DRAWING, KEY, ServerState, state_of
-from gns3server_v2.unpacking import CameSnapshot, find_snapshots, opened, project_file, unpack
+from gns3server_v2.unpacking import (
+    CameSnapshot,
+    find_images,
+    find_snapshots,
+    opened,
+    project_file,
+    read_entry,
+    unpack,
+)
 from gns3server_v2.wording import FILE_NAME
 
 log = logging.getLogger(__name__)
@@ -119,6 +131,9 @@ async def export(call: Call) -> web.StreamResponse:
         contents = Contents(archive, described)
         if _asked(call, "include_snapshots"):
             contents.snapshots = await _snapshots(call, entry, stack)
+        if _asked(call, "include_images"):
+            labs = [archive, *(kept.archive for _, kept in contents.snapshots)]
+            contents.images = await _images(call, labs, stack)
         name = quote(f"{described['name'] or entry.id}.gns3project", safe="")
         response = web.StreamResponse(
             headers={
@@ -153,6 +168,27 @@ async def _snapshots(
     return found
 
 
+async def _images(
+    call: Call, labs: list[Archive], stack: AsyncExitStack
+) -> list[tuple[str, BinaryIO]]:
+    """The images that nodes name, to be read as long as the stack is open.
+
+    :raises Conflict: one cannot be read.
+    """
+    images = call.server.machine.images
+    found: list[tuple[str, BinaryIO]] = []
+    for kind, name in await named_images(call.server, labs):
+        try:
+            file = await asyncio.to_thread((images.directory(kind) / name).open, "rb")
+        except OSError as error:
+            raise Conflict(
+                f"The image {name!r} cannot be read: {error.strerror}. Export the project without "
+                "images, or mend that first."
+            ) from error
+        found.append((f"{kind.directory}/{name}", stack.enter_context(file)))
+    return found
+
+
 async def _described(call: Call, entry: ProjectEntry) -> dict[str, Any]:
     """What the project file in the archive of a project says.
 
@@ -181,11 +217,15 @@ async def import_archive(call: Call) -> Mapping[str, Any]:
     if not is_id(project_id):
         raise NotFound(f"{project_id:.80} is no id of a project.")
     path = str(call.query.get("path") or "") or None
-    async with manager.import_staged(project_id=project_id, path=path) as staged:
+    async with AsyncExitStack() as stack:
+        staged = await stack.enter_async_context(
+            manager.import_staged(project_id=project_id, path=path)
+        )
         place = staged.directory / f".import-{uuid.uuid4().hex}"
         await _receive(call, place)
         source = await _off_loop(_read, place, staged.directory)
         snapshots = await _off_loop(find_snapshots, place, staged.directory)
+        images = await _receive_images(call.server, place, stack)
         async with state.naming:
             names = {(await describe(state, each))["name"] for each in manager.list_all()}
             wanted = str(call.query.get("name") or "") or source["name"]
@@ -198,6 +238,7 @@ async def import_archive(call: Call) -> Mapping[str, Any]:
                 arrived = await staged.commit(records)
             except InvalidRequest as error:
                 raise Conflict(f"The archive is broken. {error.message}") from error
+        await _put_in_place(arrived.project_id, images)
     ids = {source["project_id"]: project_id, **arrived.ids}
     told = {**source_of_file(source), "name": name}
     return await _arrived(state, project_id, told, ids)
@@ -211,6 +252,43 @@ async def _take_snapshot(
     records = records_of(state, {**source, "name": project_name})
     directory = await staged.add_snapshot(came.name, came.created, records)
     await _off_loop(_unpack, came, directory)
+
+
+async def _receive_images(
+    server: Server, place: Path, stack: AsyncExitStack
+) -> list[tuple[str, Callable[[], Awaitable[Path]]]]:
+    """Receive the images of an archive that are not there yet: their names, and what places them.
+
+    Images of kinds that no plugin uses are left out.
+
+    :param stack: what is not placed as long as it is open is gone.
+    :raises Conflict: one has a name that no image can have.
+    """
+    kept, received = server.machine.images, []
+    kinds = {kind.directory: kind for kind in server.registry.image_kinds().values()}
+    with opened(place) as archive:
+        for entry, directory, name in find_images(archive):
+            kind = kinds.get(directory)
+            if kind is None:
+                log.info("the archive's image %r is left out: no plugin uses it", entry.filename)
+            elif name not in await kept.names(kind):
+                adding = kept.adding(kind, name, read_entry(archive, entry), entry.file_size)
+                try:
+                    received.append((name, await stack.enter_async_context(adding)))
+                except InvalidRequest as error:
+                    raise Conflict(f"The archive is broken. {error.message}") from error
+    return received
+
+
+async def _put_in_place(
+    project_id: str, images: list[tuple[str, Callable[[], Awaitable[Path]]]]
+) -> None:
+    """Put the images of a project in place that has come: that goes on without one that fails."""
+    for name, put in images:
+        try:
+            await put()
+        except LabError as error:
+            log.warning("project %s: its image %r is not there: %s", project_id, name, error)
 
 
 async def _receive(call: Call, place: Path) -> None:
@@ -382,7 +460,9 @@ ROUTES = (
             "compression": QueryParameter(
                 f"one of {', '.join(COMPRESSIONS)}", kind="text", default="zip"
             ),
-            "include_images": QueryParameter("yes or no", kind="text", default="no"),
+            "include_images": QueryParameter(
+                "yes: images too that nodes name", kind="text", default="no"
+            ),
             "include_snapshots": QueryParameter(
                 "yes: snapshots too, each as an archive of its own", kind="text", default="no"
             ),
@@ -412,6 +492,7 @@ ROUTES = (
         errors={
             403: "A path is given, and the server is not local",
             409: "The archive is broken, or the id is taken",
+            413: "An image is too large",
             507: "No room is left",
         },
     ),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from marshmallow import fields
 
-from gns3server.plugin import Call, Conflict, ImageKind, Route, raw_body
+from gns3server.plugin import Archive, Call, Conflict, ImageKind, Route, Server, raw_body
 from gns3server_v2.computes import check_compute
 from gns3server_v2.shapes import Answer
 
@@ -73,6 +73,43 @@ async def endpoint(call: Call) -> Mapping[str, Any]:
     base = call.request.url.origin()
     path = f"/v2/computes/{call.path['compute_id']}/{call.path['emulator']}/{call.path['path']}"
     return {"endpoint": str(base.with_path(path))}
+
+
+async def named_images(server: Server, labs: Iterable[Archive]) -> list[tuple[ImageKind, str]]:
+    """The images that nodes name in their properties, of those that the server keeps.
+
+    A type does not say which of its properties name images: whatever is the name or the path of one
+    of its kinds does.
+
+    :param labs: projects, or what snapshots have kept of them.
+    """
+    images, there = server.machine.images, dict[str, set[str]]()
+    found: dict[tuple[str, str], ImageKind] = {}
+    for node in (node for lab in labs for node in lab.records["nodes"]):
+        node_type = server.registry.node_types.get(node["type"])
+        for kind in () if node_type is None else node_type.image_kinds:
+            if kind.directory not in there:
+                there[kind.directory] = {*await images.names(kind)}
+            for text in _texts(node["properties"]):
+                directory, _, name = text.rpartition("/")
+                if name in there[kind.directory] and directory in (
+                    "",
+                    str(images.directory(kind)),
+                ):
+                    found[kind.directory, name] = kind
+    return [(kind, name) for (_, name), kind in sorted(found.items(), key=lambda each: each[0])]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value, at any depth."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)
 
 
 class NothingAnswer(Answer):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 import zipfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from gns3server.plugin import Archive, SnapshotView
-from gns3server_v2.wording import FILE_NAME, SNAPSHOTS, SUFFIX
+from gns3server_v2.wording import FILE_NAME, IMAGES, SNAPSHOTS, SUFFIX
 
-LEFT_OUT = (".", "project.db", "captures/", "images/", SNAPSHOTS, FILE_NAME)
+LEFT_OUT = (".", "project.db", "captures/", IMAGES, SNAPSHOTS, FILE_NAME)
 """Beginnings of the paths of files that an archive leaves out, or makes anew."""
+
+PIECE = 1024 * 1024
+"""Bytes of an image that are read at once."""
 
 FIRST = 315532800
 """The first moment that an archive can tell, in seconds since 1970."""
@@ -31,11 +35,13 @@ class Contents:
     :param archive: the project, or what a snapshot has kept of it.
     :param described: what the project file says.
     :param snapshots: those of the project that go with it.
+    :param images: open files, with their paths below the directory of all images.
     """
 
     archive: Archive
     described: Mapping[str, Any]
     snapshots: Sequence[tuple[SnapshotView, Contents]] = ()
+    images: Sequence[tuple[str, BinaryIO]] = ()
 
 
 class _Sink:
@@ -71,6 +77,10 @@ async def packed(contents: Contents, method: int) -> AsyncIterator[bytes]:
             info = _info(file.path, file.modified, method, file.mode)
             async for _ in _added(whole, info, archive.read(file.path)):
                 yield sink.take()
+        for path, image in contents.images:
+            info = _info(f"{IMAGES}{path}", os.fstat(image.fileno()).st_mtime, method)
+            async for _ in _added(whole, info, _pieces(image)):
+                yield sink.take()
         for view, kept in contents.snapshots:
             info = _info(f"{SNAPSHOTS}{file_name(view.name)}", view.created, zipfile.ZIP_STORED)
             async for _ in _added(whole, info, packed(kept, method)):
@@ -87,6 +97,11 @@ async def _added(
             await asyncio.to_thread(target.write, piece)
             yield
     yield
+
+
+async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(file.read, PIECE):
+        yield piece
 
 
 def _info(path: str, modified: float, method: int, mode: int = 0o600) -> zipfile.ZipInfo:

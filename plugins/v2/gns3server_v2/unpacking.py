@@ -1,10 +1,11 @@
 """Archives of projects from anywhere: what they hold is checked before it is unpacked.
 
-All functions block.
+All functions block, but for the coroutine.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import lzma
 import re
@@ -13,14 +14,14 @@ import stat
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
 from gns3server.plugin import Conflict
-from gns3server_v2.wording import FILE_NAME, SNAPSHOTS, SUFFIX
+from gns3server_v2.wording import FILE_NAME, IMAGES, SNAPSHOTS, SUFFIX
 
 MOST_ENTRIES = 20_000
 """Files of one archive."""
@@ -41,6 +42,12 @@ BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplement
 
 SNAPSHOT = re.compile(f"{SNAPSHOTS}[^/]+{re.escape(SUFFIX)}")
 """A snapshot in an archive, which is an archive of its own."""
+
+IMAGE = re.compile(f"{IMAGES}([^/]+)/([^/]+)")
+"""An image in an archive."""
+
+MOST_IMAGES = 100
+"""Images of one archive: each is an open file until all of them are there."""
 
 MOST_SNAPSHOTS = 100
 """Snapshots of one archive."""
@@ -129,6 +136,28 @@ def find_snapshots(place: Path, directory: Path) -> list[CameSnapshot]:
             _check_measure(files, size)
             found.append(came)
     return sorted(found, key=lambda came: came.created)
+
+
+def find_images(archive: zipfile.ZipFile) -> list[tuple[zipfile.ZipInfo, str, str]]:
+    """The images in an archive that is checked: each with the directory of its kind, and its name.
+
+    :raises Conflict: there are too many.
+    """
+    found = [
+        (entry, each[1], each[2])
+        for entry in archive.infolist()
+        if (each := IMAGE.fullmatch(entry.filename))
+    ]
+    if len(found) > MOST_IMAGES:
+        raise Conflict(f"The archive has more than {MOST_IMAGES} images.")
+    return found
+
+
+async def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> AsyncIterator[bytes]:
+    """The content of a file of an archive, piece by piece, read off the loop."""
+    with await asyncio.to_thread(archive.open, entry) as source:
+        while piece := await asyncio.to_thread(source.read, PIECE):
+            yield piece
 
 
 def _moment(entry: zipfile.ZipInfo) -> float:

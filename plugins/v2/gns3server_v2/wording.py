@@ -16,6 +16,9 @@ from gns3server_v2.state import ProjectState, ServerState
 FILE_NAME = "project.gns3"
 """The file in a project's directory that describes it in words that other servers read."""
 
+IMAGES = "images/"
+"""Where an archive holds images, below the directory of their kind."""
+
 SNAPSHOTS, SUFFIX = "snapshots/", ".gns3project"
 """Where an archive holds snapshots, and how names of archives end."""
 
