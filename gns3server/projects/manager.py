@@ -32,6 +32,7 @@ from gns3server.projects.damaged import DamagedProjects
 from gns3server.projects.entrance import Entrance
 from gns3server.projects.moving import move_project
 from gns3server.projects.opening import Loading, load_records, open_project, read_ahead
+from gns3server.projects.plain_records import edited
 from gns3server.projects.project import ITSELF, Project
 from gns3server.projects.snapshot_view import SnapshotView
 from gns3server.projects.snapshots import archive_of
@@ -264,7 +265,12 @@ class ProjectManager:
             yield staged
 
     async def duplicate(
-        self, project_id: str, *, name: str | None = None, path: str | None = None
+        self,
+        project_id: str,
+        *,
+        name: str | None = None,
+        path: str | None = None,
+        edit: Callable[[dict[str, Any]], None] | None = None,
     ) -> Arrived:
         """Make a copy of a project, open or closed, with ids, consoles and ports of its own.
 
@@ -272,6 +278,9 @@ class ProjectManager:
 
         :param name: of the copy; by default the same.
         :param path: a directory that is missing or empty.
+        :param edit: is given the ``id``, ``type``, ``name``, ``properties`` and ``values`` of each
+            node, as in :attr:`Archive.records <gns3server.plugin.Archive.records>`. What it changes
+            of properties and values is the copy's.
         :raises NotFound: there is no such project.
         :raises Forbidden: a path was given and the server is not local.
         :raises Conflict: the project is damaged or about to close, a node must be stopped first,
@@ -279,9 +288,15 @@ class ProjectManager:
         :raises StorageFailed: it could not be written; there is no copy.
         """
         check_free("server.projects.duplicate")
-        return await asyncio.shield(self._shared.own(self._duplicate(project_id, name, path)))
+        return await asyncio.shield(self._shared.own(self._duplicate(project_id, name, path, edit)))
 
-    async def _duplicate(self, project_id: str, name: str | None, path: str | None) -> Arrived:
+    async def _duplicate(
+        self,
+        project_id: str,
+        name: str | None,
+        path: str | None,
+        edit: Callable[[dict[str, Any]], None] | None,
+    ) -> Arrived:
         async with self.import_staged(path=path) as staged:
             project = self.find(project_id)
             if project is not None:
@@ -297,7 +312,7 @@ class ProjectManager:
                     tables = await asyncio.to_thread(read_closed, place.path)
                     whole = place.made_directory
                     await self._copy(place.path, staged, whole, self._arrivals.copying)
-            return await staged.take(tables, name)
+            return await staged.take(tables if edit is None else edited(tables, edit), name)
 
     @asynccontextmanager
     async def archive(

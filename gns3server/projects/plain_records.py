@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import count
 from typing import Any
@@ -102,6 +102,46 @@ def tables_of(records: Mapping[str, Any], registry: Registry) -> Tables:
     ports = count(NO_PORT)
     for link in records.get("links", ()):
         _add_link(rows, link, ports)
+    return _tables(rows)
+
+
+def edited(tables: Tables, edit: Callable[[dict[str, Any]], None]) -> Tables:
+    """The same rows with other properties and stored values of nodes.
+
+    :param edit: changes them; it is given each node as :func:`plain` has it, but for its place,
+        console and wires.
+    """
+    if "node" not in tables:
+        return tables
+    table, rows, values = tables["node"], [], _Rows()
+    stored = [dict(zip(each.columns, row, strict=True)) for each, row in _stored_values(tables)]
+    own: dict[str, dict[str, dict[str, Any]]] = {}
+    for value in stored:
+        if value["owner_kind"] == "node":
+            kept = own.setdefault(value["owner_id"], {}).setdefault(value["plugin"], {})
+            kept[value["key"]] = json.loads(value["value"])
+        else:
+            values.add("stored_value", **value)
+    for row in table.rows:
+        record = dict(zip(table.columns, row, strict=True))
+        node = {key: record[key] for key in ("id", "type", "name")}
+        node["properties"] = json.loads(record["properties"])
+        node["values"] = own.get(record["id"], {})
+        edit(node)
+        record["properties"] = json.dumps(node["properties"], allow_nan=False)
+        rows.append(tuple(record.values()))
+        values.add_values("node", record["id"], node["values"])
+    return {**tables, "node": Table(table.columns, rows), **_tables(values)}
+
+
+def _stored_values(tables: Tables) -> Iterator[tuple[Table, tuple[Any, ...]]]:
+    table = tables.get("stored_value")
+    if table is not None:
+        for row in table.rows:
+            yield table, row
+
+
+def _tables(rows: _Rows) -> Tables:
     return {name: Table(columns, found) for name, (columns, found) in rows.tables.items()}
 
 

@@ -231,6 +231,24 @@ async def test_snapshots_of_a_closed_project_are_listed(client, lab, directory):
         await lab.projects.snapshots(str(uuid.uuid4()))
 
 
+async def test_a_copy_has_what_an_edit_makes_of_its_nodes(client, lab, directory):
+    async with lab.projects.archive(ID) as archive:
+        before = archive.records["nodes"]
+
+    def edit(node):
+        node["properties"]["seen"] = node["name"]
+        node["values"]["toy"] = {"seen": node["id"]}
+
+    arrived = await lab.projects.duplicate(ID, edit=edit)
+    async with lab.projects.archive(arrived.project_id) as archive:
+        for old, new in zip(before, archive.records["nodes"], strict=True):
+            assert new["properties"] == {**old["properties"], "seen": old["name"]}
+            assert new["values"] == {**old["values"], "toy": {"seen": old["id"]}}
+            assert new["layout"] == old["layout"]
+    async with lab.projects.archive(ID) as archive:
+        assert archive.records["nodes"] == before
+
+
 # Imports -------------------------------------------------------------------------------------
 
 

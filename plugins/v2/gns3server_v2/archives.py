@@ -34,6 +34,7 @@ from gns3server.plugin import (
     StorageFailed,
     raw_body,
 )
+from gns3server_v2.addresses import dropper, without_addresses
 from gns3server_v2.building import kept_of_file, values_of
 from gns3server_v2.file_shapes import reasons
 from gns3server_v2.images import named_images
@@ -91,8 +92,11 @@ async def duplicate(call: Call) -> Mapping[str, Any]:
         else:
             await state.of(call.project)
             source = document(state, call.project)
+        edit = None
+        if body.get("reset_mac_addresses"):
+            edit, source = dropper(call.server), without_addresses(source)
         arrived = await call.server.projects.duplicate(
-            entry.id, name=body["name"], path=body.get("path") or None
+            entry.id, name=body["name"], path=body.get("path") or None, edit=edit
         )
     ids = {entry.id: arrived.project_id, **arrived.ids}
     return await _arrived(state, arrived.project_id, {**source, "name": body["name"]}, ids)
@@ -128,6 +132,8 @@ async def export(call: Call) -> web.StreamResponse:
     async with AsyncExitStack() as stack:
         archive = await stack.enter_async_context(call.server.projects.archive(entry.id))
         described = await _described(call, entry)
+        if _asked(call, "reset_mac_addresses"):
+            described = without_addresses(described)
         contents = Contents(archive, described)
         if _asked(call, "include_snapshots"):
             contents.snapshots = await _snapshots(call, entry, stack)
@@ -164,7 +170,10 @@ async def _snapshots(
     state, manager, found = state_of(call.server), call.server.projects, []
     for view in await manager.snapshots(entry.id):
         archive = await stack.enter_async_context(manager.archive(entry.id, view.id))
-        found.append((view, Contents(archive, document_of_records(state, archive.records))))
+        described = document_of_records(state, archive.records)
+        if _asked(call, "reset_mac_addresses"):
+            described = without_addresses(described)
+        found.append((view, Contents(archive, described)))
     return found
 
 
@@ -466,7 +475,9 @@ ROUTES = (
             "include_snapshots": QueryParameter(
                 "yes: snapshots too, each as an archive of its own", kind="text", default="no"
             ),
-            "reset_mac_addresses": QueryParameter("yes or no", kind="text", default="no"),
+            "reset_mac_addresses": QueryParameter(
+                "yes: without the MAC addresses of nodes", kind="text", default="no"
+            ),
             "keep_compute_ids": QueryParameter(
                 "yes or no; this server is the only compute", kind="text", default="no"
             ),

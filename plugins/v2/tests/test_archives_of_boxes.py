@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import uuid
 import zipfile
 
@@ -148,6 +149,82 @@ async def test_images_that_nothing_here_uses_are_left_out(client, lab, gns3_sett
     await import_archive(client, content)
     assert {each.name for each in gns3_settings.images_path.iterdir()} == {"BOX"}
     assert not (gns3_settings.images_path / "BOX" / "below").exists()
+
+
+async def addresses(client, path):
+    """The addresses of the nodes of a project, which is opened: their own, and of adapters."""
+    await client.post(f"{path}/open")
+    return [
+        (node["properties"].get("mac_address"), node["custom_adapters"])
+        for node in await client.get(f"{path}/nodes")
+    ]
+
+
+ADAPTERS = [{"adapter_number": 0, "mac_address": "02:00:00:00:00:02"}]
+PARKED = {
+    "node_id": str(uuid.uuid4()),
+    "node_type": "docker",
+    "name": "C1",
+    "properties": {"mac_address": "02:00:00:00:00:03"},
+    "custom_adapters": ADAPTERS,
+}
+KEPT = [("02:00:00:00:00:01", ADAPTERS), ("02:00:00:00:00:03", ADAPTERS)]
+DROPPED = [("of its own", [{"adapter_number": 0}]), (None, [{"adapter_number": 0}])]
+
+
+@pytest.fixture
+async def addressed(client, lab):
+    """The path of a project with addresses, of a node that can run and of one that is parked."""
+    (node,) = await client.get(f"{lab}/nodes")
+    await client.put(f"{lab}/nodes/{node['node_id']}", {"custom_adapters": ADAPTERS})
+    content = await client.get(f"{lab}/export")
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(target, "w") as other:
+        described = json.loads(archive.read("project.gns3"))
+        described["topology"]["nodes"].append(PARKED)
+        other.writestr("project.gns3", json.dumps(described))
+    path = await import_archive(client, target.getvalue())
+    assert await addresses(client, path) == KEPT
+    return path
+
+
+@pytest.mark.statement("V2-36")
+async def test_an_archive_has_no_addresses_if_the_client_says_so(client, addressed):
+    await client.post(f"{addressed}/snapshots", {"name": "first"})
+    query = "include_snapshots=yes&reset_mac_addresses"
+    for answer, expected in (("no", KEPT), ("yes", DROPPED)):
+        content = await client.get(f"{addressed}/export?{query}={answer}")
+        path = await import_archive(client, content)
+        assert await addresses(client, path) == expected
+        (made,) = await client.get(f"{path}/snapshots")
+        await client.post(f"{path}/snapshots/{made['snapshot_id']}/restore")
+        assert await addresses(client, path) == expected
+    assert await addresses(client, addressed) == KEPT
+
+
+@pytest.mark.statement("V2-35")
+@pytest.mark.parametrize("is_open", [True, False], ids=["open", "closed"])
+async def test_a_copy_has_no_addresses_if_the_client_says_so(client, addressed, is_open):
+    if not is_open:
+        await client.post(f"{addressed}/close", expect=204)
+    for reset, expected in ((False, KEPT), (True, DROPPED)):
+        body = {"name": f"copy {reset}", "reset_mac_addresses": reset}
+        copy = await client.post(f"{addressed}/duplicate", body)
+        path = f"/projects/{copy['project_id']}"
+        closed = await client.get(f"{path}/nodes")
+        assert [node["custom_adapters"] for node in closed] == [each[1] for each in expected]
+        assert await addresses(client, path) == expected
+    assert await addresses(client, addressed) == KEPT
+
+
+async def test_the_only_compute_has_the_same_id_in_any_archive(client, lab):
+    described = []
+    for answer in ("yes", "no"):
+        content = await client.get(f"{lab}/export?keep_compute_ids={answer}")
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            described.append(json.loads(archive.read("project.gns3")))
+    assert described[0] == described[1]
+    assert [node["compute_id"] for node in described[0]["topology"]["nodes"]] == ["local"]
 
 
 def add(content, *files):
