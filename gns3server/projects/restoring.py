@@ -19,11 +19,13 @@ from gns3server.events import Event
 from gns3server.links.link import LinkView
 from gns3server.links.project_links import ProjectLinks
 from gns3server.nodes import lifecycle
+from gns3server.nodes.nio import Nio
 from gns3server.nodes.node import Node
 from gns3server.nodes.project_base import ProjectBase, ProjectServices
 from gns3server.nodes.states import NodeState
 from gns3server.places import snapshot_files
 from gns3server.places.paths import RESTORING
+from gns3server.ports import Use
 from gns3server.projects.copies import copying_of
 from gns3server.projects.node_records import make_node
 from gns3server.projects.nodes import ProjectNodes
@@ -82,8 +84,12 @@ class Restoration:
                 partial(snapshot_files.receive, project.path, row.room, snapshot.id, whole=whole),
             )
             await self._stop(former, {record.id for record in lab.stored.nodes})
+            freed = self._freed_ports(former, lab.stored)
             async with project.change() as change:
                 change.replace_lab(lab.tables)
+                for port in freed:
+                    change.free_port(port)
+                change.then(partial(self._release, freed))
                 change.save_restoration(replace(row, committed=True))
         except BaseException as error:
             # What may be there is found out by the next start, which needs the files then.
@@ -92,6 +98,27 @@ class Restoration:
             await self._links.catch_up()
             raise
         await self._take_effect(snapshot, row, lab, former)
+
+    def _freed_ports(self, former: Sequence[Node], stored: StoredProject) -> set[int]:
+        """The ports whose allocation ends because the NIOs that named them are gone then."""
+        udp, project_id = self._project.machine.ports.udp, self._project.id
+        types = self._registry.nio_types
+        coming = {
+            types[nio.type].udp_port(Nio(nio.type, nio.fields))
+            for nios in stored.nios.values()
+            for nio in nios.values()
+            if nio.type in types
+        }
+        return {
+            port
+            for port in {port for node in former for port, _ in node.wiring.udp_ports()} - coming
+            if all(h.use is not Use.NIO or h.project_id == project_id for h in udp.holders(port))
+        }
+
+    def _release(self, ports: Collection[int]) -> None:
+        udp = self._project.machine.ports.udp
+        for port in ports:
+            udp.release_where(self._project.id, use=Use.ALLOCATED, port=port)
 
     def _linked(self) -> dict[str, LinkView]:
         return {link.id: link for link in self._links}

@@ -103,6 +103,29 @@ async def test_a_lab_comes_back_as_it_was(client, directory, server):
         assert await status(client, f"{PROJECT}/toy/vms/{node}") == "started"
 
 
+async def test_ports_of_wires_that_a_restoration_takes_away_are_free_again(
+    client, directory, server, check_wire
+):
+    first, second = (await client.get(f"{PROJECT}/toy/vms")).json
+    kept = await snapshot(client)
+    one, other, unplugged = [
+        (await client.post(f"{PROJECT}/ports/toy")).json["udp_port"] for _ in range(3)
+    ]
+    for node, place, local, remote in (
+        (first, "0/ports/0", one, other),
+        (second, "1/ports/1", other, one),
+    ):
+        nio = {"type": "nio_udp", "lport": local, "rhost": "127.0.0.1", "rport": remote}
+        path = f"{PROJECT}/toy/vms/{node['vm_id']}/adapters/{place}/nio"
+        assert (await client.post(path, nio)).status == 201
+    await restore(client, kept)
+    assert not server.ports.udp.holders(one)
+    assert not server.ports.udp.holders(other)
+    # No wire has named it yet.
+    assert server.ports.udp.holders(unplugged)
+    await check_wire(client, server, first)
+
+
 async def test_who_listens_is_told_and_goes_on_listening(client, directory):
     ids = [node["node_id"] for node in (await client.get(f"{PROJECT}/nodes")).json]
     async with client.listen(f"{PROJECT}/notifications?since=0") as events:
