@@ -118,7 +118,11 @@ RELOADS = {
 }
 """The tests that look at a program that was started with wires, or started again."""
 
-LINKED = {"a_link_is_captured", "a_link_is_made_while_the_node_runs"}
+LINKED = {
+    "a_link_is_captured",
+    "a_link_is_made_while_the_node_runs",
+    "a_link_is_suspended_while_the_node_runs",
+}
 """Those that start a node with links, if it takes any."""
 
 FAULTS = {
@@ -293,6 +297,7 @@ ToyNode.wire_changed = wire_changed
 """,
         {
             "a_link_is_made_while_the_node_runs",
+            "a_link_is_suspended_while_the_node_runs",
             "a_running_program_gets_a_new_wire",
             "a_started_program_has_its_wires",
             "a_wire_is_changed_while_the_node_runs",
