@@ -51,6 +51,7 @@ class NatureConformance(NodeTypeConformance):
         return {"type": "nio_cable", "lport": free_udp_port(server)}
 
 
+@pytest.mark.heavy
 class TestTower(NatureConformance):
     """A process without a console, which can be suspended."""
 
@@ -63,6 +64,7 @@ class TestLathe(NatureConformance):
     node_type = "lathe"
 
 
+@pytest.mark.heavy
 class TestBox(NatureConformance):
     """A service: nothing runs on this machine. It can be suspended."""
 
@@ -83,6 +85,7 @@ class TestBeacon(NatureConformance):
     node_type = "beacon"
 
 
+@pytest.mark.heavy
 class TestSwitch(NatureConformance):
     """A service that is always on."""
 
