@@ -58,17 +58,26 @@ fi
 """
 
 
+def lend_packages(base: Path) -> Path:
+    """A directory with links to what this Python has, but for the server and its plugins.
+
+    :param base: where it is made.
+    """
+    lent = base / "lent"
+    lent.mkdir()
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if not path.name.startswith(OURS) and path.suffix != ".pth":
+            (lent / path.name).symlink_to(path)
+    return lent
+
+
 def make_clean_environment(base: Path) -> CleanEnvironment:
     """An environment in which nothing is installed, and pip finds what this Python has.
 
     :param base: a directory for what that needs.
     """
-    lent, programs = base / "lent", base / "bin"
-    lent.mkdir()
+    lent, programs = lend_packages(base), base / "bin"
     programs.mkdir()
-    for path in Path(sysconfig.get_path("purelib")).iterdir():
-        if not path.name.startswith(OURS) and path.suffix != ".pth":
-            (lent / path.name).symlink_to(path)
     python = programs / "python3"
     python.write_text(PYTHON.format(python=sys.executable, lent=lent))
     python.chmod(0o755)

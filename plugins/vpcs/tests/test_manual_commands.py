@@ -33,6 +33,7 @@ from vpcs_terminal import Terminal
 BOOTSTRAP = "it downloads packages, and is run by test_bootstrap_commands.py"
 SYSTEMD = "it needs root and systemd: tests/unit/test_service.py has systemd check the unit"
 ELSEWHERE = "it needs another computer"
+KERNEL = "it needs a kernel: plugins/qemu/tests/test_linux.py boots one"
 
 NOT_RUN = {
     "python3 bootstrap.py demo": BOOTSTRAP,
@@ -62,6 +63,10 @@ NOT_RUN = {
     "pip install . ./plugins/udp ./plugins/vpcs": "the same",
     "pip install . ./plugins/udp ./plugins/ethernet": "the same",
     "pip install . ./plugins/udp": "the same",
+    "pip install ./plugins/qemu": "what it brings is tested in plugins/qemu/tests",
+    "curl --data-binary @vmlinuz": KERNEL,
+    "curl --data-binary @initrd.gz": KERNEL,
+    "curl -X POST $api/projects/$project/qemu/vms": KERNEL,
 }
 """The beginnings of commands that this test does not run, and why."""
 
@@ -82,6 +87,7 @@ class Page:
 PAGES = (
     Page("plugins/ethernet/README.rst", "clone"),
     Page("plugins/linux/README.rst", "clone"),
+    Page("plugins/qemu/README.rst", "clone"),
     Page("plugins/udp/README.rst", "clone"),
     Page("plugins/v2/README.rst", "clone"),
     Page("plugins/vpcs/README.rst", "clone"),
@@ -95,6 +101,7 @@ PAGES = (
     Page("docs/consoles.rst"),
     Page("docs/links.rst", serving=True),
     Page("docs/routers.rst", serving=True),
+    Page("docs/machines.rst"),
     Page("docs/snapshots.rst", serving=True),
     Page("docs/architecture.rst", "clone"),
     # It ends by removing what was installed.

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from clean_environment import lend_packages
 from rst_blocks import Block
 from vpcs_namespace import own_network
 from vpcs_terminal import Terminal
@@ -131,7 +132,7 @@ def let_others_in(home: Path) -> None:
     for entry in [*inside.glob("setuptools*"), *inside.glob("pkg_resources")]:
         # Too old in Python 3.11's; the one below is taken instead.
         shutil.rmtree(entry)
-    (inside / "of-the-tests.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (inside / "of-the-tests.pth").write_text(f"{lend_packages(home)}\n")
 
 
 def paste(shell: Terminal, block: Block) -> None:
