@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import (
     AsyncIterator,
@@ -41,8 +40,9 @@ from gns3server.http.handlers import (
     tickets,
     whole_project,
 )
+from gns3server.http.path_resource import ANY_METHOD, PathResource
 from gns3server.http.request_log import FACTS
-from gns3server.http.routing import PARAMETER, ROUTE_TABLE, FailedPlugin, Route, Scope
+from gns3server.http.routing import ROUTE_TABLE, FailedPlugin, Route, Scope
 from gns3server.http.security import Gatekeeper
 from gns3server.server import Server
 
@@ -95,27 +95,33 @@ def make_application(
     application[ERROR_SHAPES] = tuple(error_shapes)
     application[AUTHENTICATOR] = authenticator
     # One resource per path: of two, the first would refuse the methods of the second.
-    resources: dict[str, web.Resource] = {}
+    resources: dict[str, web.Resource | PathResource] = {}
     schema_of = cache(_instance)
     for route in sorted(routes, key=_rarity):
         endpoint = Endpoint(
             server, route, failed_plugins, streams=streams, record=record, schema_of=schema_of
         )
         if route.path not in resources:
-            # A name of a file may hold a newline, which is one character like any other.
-            path = PARAMETER.sub(with_newlines, route.path)
-            resources[route.path] = application.router.add_resource(path)
+            resources[route.path] = _add_resource(application.router, route.path)
         add_route = partial(resources[route.path].add_route, expect_handler=expect_nothing_yet)
         for method in methods(route):
             known[add_route(method, endpoint.serve)] = route
     for path in _words_among_parameters(resources):
-        resources[path].add_route("*", _refuse_method, expect_handler=expect_nothing_yet)
+        resources[path].add_route(ANY_METHOD, _refuse_method, expect_handler=expect_nothing_yet)
     application.on_response_prepare.append(make_headers(gatekeeper))
     return application
 
 
 def _instance(schema: type[Schema]) -> Schema:
     return schema()
+
+
+def _add_resource(router: web.UrlDispatcher, path: str) -> web.Resource | PathResource:
+    if "{" not in path:
+        return router.add_resource(path)
+    resource = PathResource(path)
+    router.register_resource(resource)
+    return resource
 
 
 def _rarity(route: Route) -> tuple[bool, bool]:
@@ -154,12 +160,6 @@ def methods(route: Route) -> tuple[str, ...]:
     return ("GET", "HEAD") if route.method == "GET" and not route.is_endless else (route.method,)
 
 
-def with_newlines(parameter: re.Match[str]) -> str:
-    """A parameter of a path pattern, where a dot of its expression means newlines as well."""
-    name, rule = parameter.groups()
-    return f"{{{name}:(?s:{rule})}}" if rule else parameter[0]
-
-
 def _words_among_parameters(paths: Iterable[str]) -> Iterator[str]:
     """The paths that end with a word, of which another path may take any for a parameter."""
     split = {path: path.rpartition("/") for path in paths}
@@ -172,20 +172,8 @@ def _words_among_parameters(paths: Iterable[str]) -> Iterator[str]:
 async def _refuse_method(request: web.Request) -> web.StreamResponse:
     """Answer 405 on such a path: patterns that also match it are not tried."""
     resource = request.match_info.route.resource
-    offered = {route.method for route in resource or ()} - {"*"}
+    offered = {route.method for route in resource or ()} - {ANY_METHOD}
     raise web.HTTPMethodNotAllowed(request.method, offered)
-
-
-def check_installable(route: Route) -> None:
-    """Refuse a route whose method or path aiohttp does not take.
-
-    :raises ValueError: says why.
-    """
-    web.UrlDispatcher().add_route(route.method, route.path, _nowhere)
-
-
-async def _nowhere(_request: web.Request) -> web.StreamResponse:
-    raise web.HTTPNotFound
 
 
 @asynccontextmanager

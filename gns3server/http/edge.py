@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -28,6 +28,7 @@ from gns3server.http.error_answers import ErrorAnswers, RouterError, out_of_serv
 from gns3server.http.lists import LongList, encoded
 from gns3server.http.media_types import answer_type, body_type
 from gns3server.http.parsing import SchemaOf, make_loader
+from gns3server.http.path_resource import Serve
 from gns3server.http.queries import read_integer, read_query
 from gns3server.http.queueing import find_node, hold_all, read_in_line
 from gns3server.http.request_log import FACTS, RequestFacts, log_outcome, request_ids
@@ -44,9 +45,6 @@ PREFLIGHT = {
     "Access-Control-Max-Age": "600",
 }
 """What a web page from an allowed origin may send (fetch standard, CORS preflight)."""
-
-Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
-"""Answers a request."""
 
 
 def respond(status: int, value: Any) -> web.Response:
@@ -203,7 +201,8 @@ class Endpoint:
     :param failed_plugins: live: the plugins whose routes answer 503 meanwhile, and why.
     :param streams: the registry that endless streams join.
     :param record: notes every accepted request, if the settings want that.
-    :param schema_of: the instance of a schema, one for all routes: each takes a while to make.
+    :param schema_of: the instance of a schema, one for all routes: each takes a while to make, and
+        so it is asked for when a request needs it.
     """
 
     def __init__(
@@ -346,11 +345,11 @@ async def _check_known(call: Call) -> None:
 def make_dumper(route: Route, schema_of: SchemaOf) -> Callable[[Any], Any]:
     """The function that puts a handler's result into the words of the wire.
 
-    :param schema_of: the instance of a schema.
+    :param schema_of: the instance of a schema; asked for when a request needs it.
     """
     if route.answer is None:
         return lambda _: None
     if isinstance(route.answer, OneOf):
         return lambda result: result
-    schema = schema_of(route.answer)
-    return lambda result: schema.dump(result, many=route.many)
+    kind, many = route.answer, route.many
+    return lambda result: schema_of(kind).dump(result, many=many)

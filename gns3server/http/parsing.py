@@ -34,7 +34,7 @@ def make_loader(server: Server, route: Route, schema_of: SchemaOf) -> Loader:
     left to the handler. The loader raises :class:`InvalidRequest` for what is
     not JSON or not of the route's shape.
 
-    :param schema_of: the instance of a schema.
+    :param schema_of: the instance of a schema; asked for when a request needs it.
     """
     if route.raw or route.websocket:
         return _leave_it
@@ -42,7 +42,7 @@ def make_loader(server: Server, route: Route, schema_of: SchemaOf) -> Loader:
         return _load_nothing
     if isinstance(route.body, OneOf):
         return functools.partial(_load_one_of, server, route.body)
-    return functools.partial(_load_schema, schema_of(route.body))
+    return functools.partial(_load_schema, schema_of, route.body)
 
 
 async def _leave_it(_request: web.Request) -> Mapping[str, Any]:
@@ -55,11 +55,13 @@ async def _load_nothing(request: web.Request) -> Mapping[str, Any]:
     return {}
 
 
-async def _load_schema(schema: Schema, request: web.Request) -> Mapping[str, Any]:
+async def _load_schema(
+    schema_of: SchemaOf, kind: type[Schema], request: web.Request
+) -> Mapping[str, Any]:
     value = await _parse(request)
     if not isinstance(value, dict):
         raise InvalidRequest("Invalid request: the body must be a JSON object: {...}.")
-    return _validate(schema, value)
+    return _validate(schema_of(kind), value)
 
 
 async def _load_one_of(server: Server, shape: OneOf, request: web.Request) -> Mapping[str, Any]:

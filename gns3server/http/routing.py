@@ -36,16 +36,20 @@ ANY = "[^{}/]+"
 """What a parameter without an expression matches."""
 
 
-def expression(path: str, special: Mapping[str, str] = MappingProxyType({})) -> str:
+def expression(
+    path: str, special: Mapping[str, str] = MappingProxyType({}), *, named: bool = False
+) -> str:
     """The regular expression of a path pattern, or of a part of one.
 
     :param special: by name, what parameters without an expression match instead of the usual.
+    :param named: make a group of each parameter, with its name.
     """
     pattern, end = "", 0
     for match in PARAMETER.finditer(path):
         name, rule = match.groups()
         pattern += re.escape(path[end : match.start()])
-        pattern += f"(?:{rule or special.get(name, ANY)})"
+        pattern += f"(?P<{name}>" if named else "(?:"
+        pattern += f"{rule or special.get(name, ANY)})"
         end = match.end()
     return pattern + re.escape(path[end:])
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
-from gns3server.http.application import check_installable
 from gns3server.http.families import SHARED, family
+from gns3server.http.path_resource import check_pattern
 from gns3server.http.routing import PARAMETER, OneOf, QueryParameter, Route, Scope
 from gns3server.plugin_host.checks import (
     Unfit,
@@ -46,6 +46,7 @@ def check_routes(routes: Iterable[Route]) -> None:
 
     :raises Unfit: says which, and what to change.
     """
+    checked = list[object]()
     for route in routes:
         where = f"the route {route.method} {route.path}"
         _check_path(where, route)
@@ -58,7 +59,10 @@ def check_routes(routes: Iterable[Route]) -> None:
         _check_stream(where, route)
         _check_page(where, route)
         for shape in (route.body, route.answer):
-            _check_shape(where, shape)
+            # Each once: to make an instance takes a while.
+            if not any(shape is one for one in checked):
+                _check_shape(where, shape)
+                checked.append(shape)
         _check_limit(where, route)
 
 
@@ -67,12 +71,15 @@ def _check_path(where: str, route: Route) -> None:
         raise Unfit(f"{where}: there is no method {route.method!r}, only {', '.join(METHODS)}")
     if not (isinstance(route.path, str) and BEGINNING.fullmatch(route.path)):
         raise Unfit(f"{where} does not begin with a word of its own, as /v1/ or /web/ do")
+    if set("{}") & set(PARAMETER.sub("", route.path)):
+        raise Unfit(
+            f"{where} has braces outside of a parameter, or in the expression of one: do without "
+            "them"
+        )
     try:
-        check_installable(route)
+        check_pattern(route.path)
     except ValueError as error:
         raise Unfit(f"{where} cannot be installed: {error}") from error
-    if set("{}") & set(PARAMETER.sub("", route.path)):
-        raise Unfit(f"{where} has braces in the expression of a parameter: do without them")
     if not isinstance(route.scope, Scope):
         raise Unfit(f"{where} has {route.scope!r} where a Scope belongs")
     missing = SCOPE_PARAMETERS[route.scope] - route.path_names

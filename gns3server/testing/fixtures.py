@@ -31,6 +31,9 @@ RENEW = "--gns3-renew"
 """The option that writes snapshots anew."""
 
 
+USUAL_CHECK = pytest.StashKey[ResponseCheck]()
+"""The check of servers with all installed plugins, once it is made."""
+
 SnapshotCheck = Callable[[Any], None]
 ProcessFactory = Callable[..., AbstractAsyncContextManager[ServerProcess]]
 
@@ -82,7 +85,7 @@ def gns3_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
 
 
 @pytest.fixture
-def gns3_serving(gns3_settings: Settings) -> ServerFactory:
+def gns3_serving(gns3_settings: Settings, pytestconfig: pytest.Config) -> ServerFactory:
     """Make servers with other settings or plugins.
 
     Use it as::
@@ -123,12 +126,38 @@ def gns3_serving(gns3_settings: Settings) -> ServerFactory:
             plugin_seconds=plugin_seconds,
             machine=machine,
         ) as lab_server.running:
-            async with Client(lab_server.url) as first:
-                document = (await first.get("/v1/openapi.json")).json
-            async with Client(lab_server.url, ResponseCheck(document)) as lab_server.client:
+            # To write the API document takes longer than to start.
+            usual = plugins is None and not sections and not environ
+            check = pytestconfig.stash.get(USUAL_CHECK, None) if usual else None
+            if check is None:
+                check = await _response_check(lab_server.url)
+            if usual:
+                pytestconfig.stash[USUAL_CHECK] = check
+            async with Client(lab_server.url, check) as lab_server.client:
                 yield lab_server
+        _forget_handlers()
 
     return serving
+
+
+async def _response_check(url: str) -> ResponseCheck:
+    from gns3server.http.client import Client
+
+    async with Client(url) as client:
+        return ResponseCheck((await client.get("/v1/openapi.json")).json)
+
+
+def _forget_handlers() -> None:
+    """Make aiohttp forget the handlers of servers that have ended.
+
+    It remembers those of the last thousand routes that were asked for, each with all of its server:
+    hundreds of tests in one process would keep hundreds of servers.
+    """
+    from aiohttp import web_app
+
+    remembered = getattr(web_app, "_cached_build_middleware", None)
+    if remembered is not None:
+        remembered.cache_clear()
 
 
 @pytest.fixture

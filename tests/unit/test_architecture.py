@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+import gc
 import os
 import re
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -262,6 +265,17 @@ async def test_the_life_of_a_server_leaves_nothing_in_modules(gns3_serving):
     assert len(before) > 50
     await live()
     assert module_values() == before
+
+
+def test_a_server_is_gone_once_its_test_is_over(gns3_serving):
+    async def live() -> weakref.ref[object]:
+        async with gns3_serving() as server:
+            assert (await server.client.get("/v1/version")).status == 200
+            return weakref.ref(server.running.server.projects)
+
+    projects = asyncio.run(live())
+    gc.collect()
+    assert projects() is None
 
 
 # Importing ------------------------------------------------------------------------
