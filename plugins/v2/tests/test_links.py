@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 import pytest
-from v2_client import ends_of, gather_in_order
+from v2_client import ends_of, put_in_order
 
 
 @pytest.fixture
@@ -118,11 +118,11 @@ async def test_filters_and_suspension_are_taken_as_clients_send_them(client, pro
 async def test_changes_of_a_link_that_race_are_carried_out_in_order(client, link):
     for last in (True, False):
         puts = [{"suspend": number % 2 == last} for number in range(11)]
-        answers = await gather_in_order(*(client.put(link, put, expect=201) for put in puts))
+        answers = await put_in_order(client, link, puts, expect=201)
         assert [answer["suspend"] for answer in answers] == [put["suspend"] for put in puts]
         assert (await client.get(link))["suspend"] is not last
     losses = [{"filters": {"packet_loss": [number]}} for number in (5, 0, 7, 0)]
-    await gather_in_order(*(client.put(link, loss, expect=201) for loss in losses))
+    await put_in_order(client, link, losses, expect=201)
     assert (await client.get(link))["filters"] == {}
 
 

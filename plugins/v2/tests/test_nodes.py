@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from v2_client import VPCS, gather_in_order
+from v2_client import VPCS, put_in_order
 
 
 @pytest.mark.statement("V2-12")
@@ -75,7 +75,7 @@ async def test_what_a_client_sends_of_a_node_is_kept_and_told(client, project):
 async def test_puts_that_race_are_answered_in_order(client, project):
     node = await client.vpcs(project)
     path = f"{project}/nodes/{node['node_id']}"
-    await gather_in_order(*(client.put(path, {"x": x}) for x in range(20)))
+    await put_in_order(client, path, [{"x": x} for x in range(20)])
     assert (await client.get(path))["x"] == 19
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -122,13 +122,24 @@ async def v2_client(url: str) -> AsyncIterator[V2Client]:
         yield V2Client(url, session)
 
 
-async def gather_in_order(*requests: Awaitable[Any]) -> list[Any]:
-    """Send requests at once, in this order, and return their answers."""
-    tasks = []
-    for request in requests:
-        tasks.append(asyncio.ensure_future(request))
-        await asyncio.sleep(0)
-    return await asyncio.gather(*tasks)
+async def put_in_order(
+    client: V2Client, path: str, values: Iterable[Any], *, expect: int = 200
+) -> list[Any]:
+    """Send changes of one thing in this order, without waiting for answers; returns these.
+
+    Each goes over a connection of its own that is open already: requests that must connect first
+    arrive in any order.
+    """
+    async with AsyncExitStack() as stack:
+        tasks = []
+        open_ones = [(await stack.enter_async_context(v2_client(client.url)), v) for v in values]
+        for one, _ in open_ones:
+            await one.get("/version")
+        for one, value in open_ones:
+            tasks.append(asyncio.ensure_future(one.put(path, value, expect=expect)))
+            # The next one is sent a turn of the loop later.
+            await asyncio.sleep(0)
+        return await asyncio.gather(*tasks)
 
 
 def ends_of(nodes: Iterable[Any], **more: Any) -> list[dict[str, Any]]:
