@@ -120,7 +120,7 @@ class Lifespan:
         await self._limited.run(partial(asyncio.wait, futures, return_when=first))
 
     async def _live(self) -> None:
-        context = await asyncio.wrap_future(in_thread(self._function))
+        context = await _made(self._function)
         if context is None:
             return
         if not isinstance(context, AbstractAsyncContextManager):
@@ -138,8 +138,23 @@ class Lifespan:
         self._on_failure(error if isinstance(error, Exception) else CallFailed("it was cancelled"))
 
 
+async def _made(function: Callable[[], Any]) -> Any:
+    """What a function makes in a thread, which is dropped if it comes too late for the caller."""
+    done = in_thread(function)
+    try:
+        return await asyncio.wrap_future(done)
+    except asyncio.CancelledError:
+        done.add_done_callback(_drop_result)
+        raise
+
+
+def _drop_result(done: Future[Any]) -> None:
+    if not done.cancelled() and done.exception() is None:
+        drop(done.result())
+
+
 async def _called(function: Callable[[], Any]) -> None:
-    awaitable = await asyncio.wrap_future(in_thread(function))
+    awaitable = await _made(function)
     if not isinstance(awaitable, Awaitable):
         raise TypeError("it must be written with async def")
     await awaitable

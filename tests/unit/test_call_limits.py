@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
+import threading
+from collections.abc import Coroutine
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from gns3server.calls import CallFailed, LimitedCall, LimitedCalls
 from gns3server.errors import Conflict, PluginFault
 from gns3server.nodes.limits import AuthorCall, check_outside, core_code, is_core_code
+from gns3server.plugin_host.calls import HookCaller
 from gns3server.running import runtime
 
 LONG = 3600.0
@@ -256,3 +261,24 @@ def test_a_directory_that_somebody_else_has_put_there_is_refused(tmp_path, what)
     with pytest.raises(Conflict, match=r"another user's|cannot be made"):
         runtime.make(directory / "node")
     assert [*elsewhere.iterdir()] == []
+
+
+async def test_a_coroutine_that_is_made_too_late_is_dropped():
+    begun, release, made = threading.Event(), threading.Event(), list[Coroutine[None, None, None]]()
+
+    def hook() -> Coroutine[None, None, None]:
+        begun.set()
+        release.wait()
+        made.append(hang())
+        return made[0]
+
+    call = asyncio.ensure_future(HookCaller(LONG).observe(hook))
+    await asyncio.to_thread(begun.wait)
+    call.cancel()
+    await asyncio.wait({call})
+    release.set()
+
+    async def dropped() -> bool:
+        return bool(made) and inspect.getcoroutinestate(made[0]) == inspect.CORO_CLOSED
+
+    await until(dropped)
