@@ -67,13 +67,16 @@ class Session:
 def _shown(answer: Answer) -> Any:
     """Show an answer; returns its value, ``None`` if it is empty.
 
-    :raises DemoFailed: it is an error.
+    :raises DemoFailed: it is an error, or a node of the project did not start.
     """
     if answer.body:
         print(answer.body.decode(), end="")
     if answer.status >= 400:
         raise DemoFailed(answer.json["message"])
-    return answer.json if answer.body else None
+    value = answer.json if answer.body else None
+    if isinstance(value, dict) and value.get("failed"):
+        raise DemoFailed(value["failed"][0]["message"])
+    return value
 
 
 def check_plugins(usable: Collection[str], needed: Collection[str]) -> None:
