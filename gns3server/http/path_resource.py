@@ -51,6 +51,7 @@ class PathResource(web.AbstractResource):
         super().__init__()
         self._path = path
         self._routes: dict[str, web.AbstractRoute] = {}
+        self._methods: set[str] = set()
 
     def add_route(
         self, method: str, handler: Serve, *, expect_handler: Expect | None = None
@@ -58,6 +59,7 @@ class PathResource(web.AbstractResource):
         """Serve a method, or :data:`ANY_METHOD` for all others."""
         route = web.ResourceRoute(method, handler, self, expect_handler=expect_handler)
         self._routes[method] = route
+        self._methods.add(method)
         return route
 
     @property
@@ -75,12 +77,11 @@ class PathResource(web.AbstractResource):
         match = self._expression.fullmatch(request.rel_url.path_safe)
         if match is None:
             return None, set()
-        methods = set(self._routes)
         route = self._routes.get(request.method) or self._routes.get(ANY_METHOD)
         if route is None:
-            return None, methods
+            return None, self._methods
         values = {name: _unescaped(value) for name, value in match.groupdict().items()}
-        return web.UrlMappingMatchInfo(values, route), methods
+        return web.UrlMappingMatchInfo(values, route), self._methods
 
     def raw_match(self, path: str) -> bool:
         """Whether it is the resource of this pattern."""
