@@ -13,6 +13,8 @@ from gns3server.__main__ import main
 from gns3server.http.client import Client
 from gns3server.testing import processes_of
 
+pytestmark = pytest.mark.heavy
+
 
 async def finish(process) -> tuple[int, str, str]:
     out, err = await process.communicate()

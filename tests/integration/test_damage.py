@@ -22,6 +22,8 @@ from gns3server.storage.database import DatabaseThread
 from gns3server.storage.rows import NodeRow, ProjectPlace
 from gns3server.storage.stores import ProjectStore, ServerStore
 
+pytestmark = pytest.mark.heavy
+
 FINE = "ffffffff-0405-0607-0809-0a0b0c0d0e0f"
 NODE = "b481a455-5e82-4f46-92ba-b0c1d4f9ae01"
 DAMAGED = "/v1/projects/damaged"

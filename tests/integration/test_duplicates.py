@@ -18,6 +18,8 @@ from faults import before, failing, killer
 
 from gns3server.errors import Conflict, InvalidRequest, NotFound, StorageFailed
 
+pytestmark = pytest.mark.heavy
+
 
 def tree(path: Path) -> dict[str, bytes]:
     """The regular files of a project by their paths, but for the server's own."""

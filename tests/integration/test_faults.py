@@ -12,6 +12,8 @@ from api_calls import new_project, new_toy
 from faults import break_syncs, failing, full_disk
 from file_trees import copy_by_another_process
 
+pytestmark = pytest.mark.heavy
+
 BROKEN = {
     "ZeroDivisionError": "raise ZeroDivisionError('secret')",
     # Not to be taken for a client that has gone away.

@@ -10,6 +10,8 @@ import pytest
 from api_calls import ID, PROJECT, new_toy
 from faults import read_only
 
+pytestmark = pytest.mark.heavy
+
 WRITTEN = ["{tmp}/link/lab", "{tmp}/real/lab/", "{tmp}/real/../real/./lab", "{tmp}//real//lab"]
 """Ways to write one directory."""
 

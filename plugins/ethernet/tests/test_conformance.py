@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gns3server.testing import NodeTypeConformance, PluginConformance
 
 
@@ -9,6 +11,7 @@ class TestSwitch(NodeTypeConformance):
     node_type = "ethernet_switch"
 
 
+@pytest.mark.heavy
 class TestHub(NodeTypeConformance):
     node_type = "ethernet_hub"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gns3server.testing import NodeTypeConformance, PluginConformance
 
 
@@ -9,6 +11,7 @@ class TestLinux(NodeTypeConformance):
     node_type = "linux"
 
 
+@pytest.mark.heavy
 class TestFrr(NodeTypeConformance):
     node_type = "frr"
 
