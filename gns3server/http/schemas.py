@@ -259,7 +259,11 @@ class NodeLinkSchema(Schema):
 
 
 class NodeSummarySchema(Schema):
-    """A node of any type, in a list of all nodes of a project."""
+    """A node of any type, in a list of all nodes of a project.
+
+    ``runs_with`` says what is special about the way in which it runs, such as the accelerator of a
+    virtual machine. What it names is null while the node is stopped.
+    """
 
     id = UuidText(data_key="node_id", required=True)
     project_id = UuidText(required=True)
@@ -267,6 +271,7 @@ class NodeSummarySchema(Schema):
     name = fields.String(required=True)
     state = NodeStatus(data_key="status", required=True)
     console = port_field(required=True, allow_none=True)
+    runs_with = fields.Dict(keys=fields.String(), required=True)
     wires = fields.List(fields.Nested(WireSchema), required=True)
     links = fields.List(fields.Nested(NodeLinkSchema), required=True)
 

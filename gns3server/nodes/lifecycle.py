@@ -55,12 +55,14 @@ async def show(node: Node) -> dict[str, Any]:
 
 
 async def start(node: Node) -> None:
-    """Bring a node up; one that is up is left alone.
+    """Bring a node up; one that is up is left alone, and a suspended one goes on.
 
     :raises Conflict: it did not come up; everything is as before.
     """
     node.calls.check()
-    if node.state is not NodeState.STARTED:
+    if node.state is NodeState.SUSPENDED:
+        await _switch(node, NodeState.STARTED, "resume", "started", undo="suspend")
+    elif node.state is not NodeState.STARTED:
         check_move(node.name, node.state, NodeState.STARTING)
         node.wiring.note_start()
         await node.bring_up()
@@ -105,10 +107,13 @@ async def reload(node: Node) -> None:
 
 
 async def suspend(node: Node) -> None:
-    """Freeze a started node; a suspended one is left alone.
+    """Freeze a started node; one that is suspended or stopped is left alone.
 
-    :raises Conflict: it is not started, or that is not possible now.
+    :raises Conflict: that is not possible now.
     """
+    if node.state is NodeState.STOPPED:
+        node.calls.check()
+        return
     await _switch(node, NodeState.SUSPENDED, "suspend", "suspended", undo="resume")
 
 

@@ -88,6 +88,14 @@ class Node(NodeCore):
         """How many ports each of its adapters has."""
         return self.type.ports
 
+    @property
+    def runs_with(self) -> Mapping[str, Any]:
+        """What is special about the way in which it runs, such as an accelerator, by name.
+
+        Lists of nodes show it, and other APIs; null stands for each value while it is stopped.
+        """
+        return {}
+
     @core_code
     async def prepare(self, values: Mapping[str, Any]) -> Change:
         """Turn a validated create or update body into a change. It checks, and changes nothing yet.
@@ -247,6 +255,15 @@ class Node(NodeCore):
             # It must be possible to tell of a node whatever its plugin's code does.
             log.exception("VM %s does not say what ports it has", self.id)
             return super().shape
+
+    @property
+    def manner(self) -> Mapping[str, Any]:
+        """What is special about the way in which it runs."""
+        try:
+            return dict(self.runs_with)
+        except Exception:
+            log.exception("VM %s does not say what it runs with", self.id)
+            return super().manner
 
     @property
     def home(self) -> ProjectBase:

@@ -139,11 +139,12 @@ class NodeCore:
             values = {**values, "state": state}
         view = replace(self.view(), state=state or self.state, values=values)
         if view.state is NodeState.STOPPED:
-            view = replace(view, command=())
+            view = replace(view, command=(), runs_with=dict.fromkeys(view.runs_with))
         return Event("node", change, self.project.id, view)
 
     def view(self) -> NodeView:
         """The node as it is now."""
+        running = self.state is not NodeState.STOPPED
         return NodeView(
             id=self.id,
             project_id=self.project.id,
@@ -155,6 +156,7 @@ class NodeCore:
             directory=self.project.node_directory(self.type.name, self.id),
             pids=self.pids,
             command=self.command,
+            runs_with=self.manner if running else dict.fromkeys(self.manner),
             adapters=self.shape[0],
             ports=self.shape[1],
             wires=dict(self.wiring.nios),
@@ -174,6 +176,11 @@ class NodeCore:
     def command(self) -> tuple[str, ...]:
         """The program that runs for it, or is about to, with its arguments."""
         return ()
+
+    @property
+    def manner(self) -> Mapping[str, Any]:
+        """What is special about the way in which it runs."""
+        return {}
 
     async def tell_move(self, change: ProjectChange, word: str, state: NodeState) -> None:
         """Have a change tell that the node moves to a state.

@@ -26,6 +26,9 @@ LIFECYCLES = ("startable", "always_on")
 """Whether clients start and stop a node, or whether it is up while its project is open."""
 
 
+ListPlatforms = Callable[[Machine], Awaitable[Sequence[str]]]
+"""Lists what a machine can run in one special way, such as kinds of processors."""
+
 ListPrograms = Callable[[Machine], Awaitable[Sequence[Mapping[str, str]]]]
 """Lists programs of a machine, each with its ``path`` and ``version``."""
 
@@ -89,6 +92,8 @@ class NodeType:
         ``gns3server plugins``, the doctor and ``GET /v1/plugins`` ask it.
     :param programs: by the word that clients ask with, lists the programs of a machine that its
         nodes can use: ``path`` and ``version`` of each. APIs that have such lists ask it.
+    :param accelerators: by the name of each accelerator, lists the platforms whose nodes a machine
+        runs with it. APIs that tell their clients ask it.
     :param presentation: what clients that draw labs show of its nodes.
     :param copied_while_running: whether copies of its nodes' files are of use that were made while
         a node ran. Where they are not, as with disks, a snapshot asks for the node to be stopped.
@@ -115,6 +120,7 @@ class NodeType:
     legacy_directory: str = ""
     examine: Callable[[Machine], Awaitable[str]] | None = None
     programs: Mapping[str, ListPrograms] = field(default_factory=dict)
+    accelerators: Mapping[str, ListPlatforms] = field(default_factory=dict)
     presentation: Presentation = field(default_factory=Presentation)
     copied_while_running: bool = True
     context: Any = None

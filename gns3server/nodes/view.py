@@ -19,6 +19,7 @@ class NodeView:
     :param properties: the values of the fields that its type has added.
     :param pids: the processes that run for it on its machine, its program first.
     :param command: the program that runs for it, with its arguments; empty if none does.
+    :param runs_with: what is special about the way in which it runs; all null while it is stopped.
     :param adapters: how many adapters it has; ``None`` if their number does not matter.
     :param ports: how many ports each of these has.
     :param wires: what is plugged in, by adapter and port.
@@ -36,6 +37,7 @@ class NodeView:
     directory: Path
     pids: tuple[int, ...]
     command: tuple[str, ...]
+    runs_with: Mapping[str, Any]
     adapters: int | None
     ports: int
     wires: Mapping[tuple[int, int], Nio]

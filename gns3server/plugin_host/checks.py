@@ -276,14 +276,16 @@ def _check_questions(where: str, kind: NodeType) -> None:
         raise Unfit(f"{where}: its examine is awaited: write it with async def")
     if kind.examine is not None and not takes(kind.examine, 1):
         raise Unfit(f"{where}: its examine cannot be called: let it take the machine")
-    if not isinstance(kind.programs, Mapping):
-        raise Unfit(f"{where} has {kind.programs!r} as its programs: write a mapping")
-    for word, listing in kind.programs.items():
-        if not is_coroutine_function(listing) or not takes(listing, 1):
-            raise Unfit(
-                f"{where}: what lists its programs {word!r} is awaited: write it with async def, "
-                "and let it take the machine"
-            )
+    for what in ("programs", "accelerators"):
+        listings = getattr(kind, what)
+        if not isinstance(listings, Mapping):
+            raise Unfit(f"{where} has {listings!r} as its {what}: write a mapping")
+        for word, listing in listings.items():
+            if not is_coroutine_function(listing) or not takes(listing, 1):
+                raise Unfit(
+                    f"{where}: what lists its {what} {word!r} is awaited: write it with async "
+                    "def, and let it take the machine"
+                )
 
 
 def _check_node_class(where: str, node_class: object) -> None:

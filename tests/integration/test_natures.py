@@ -354,18 +354,25 @@ async def test_a_node_with_a_socket_outlives_its_server(serve_here):
 @pytest.mark.parametrize("kind", ["box", "tower"])
 async def test_a_node_is_suspended_and_goes_on(client, project, kind):
     node = await make(client, kind, project)
-    await do(client, node, "suspend", "resume", status=409)
+    await do(client, node, "suspend")
+    assert await state(client, node) == "stopped"
+    await do(client, node, "resume", status=409)
     await do(client, node, "start")
     async with client.listen(f"{project}/notifications") as events:
         await do(client, node, "suspend", "suspend")
         assert await state(client, node) == "suspended"
         words = ["suspend"] * (kind == "box")
         assert await told(events, 1 + len(words)) == [*words, "vm.suspended"]
-        await do(client, node, "start", status=409)
         await do(client, node, "resume", "resume")
         assert await state(client, node) == "started"
         words = ["resume"] * (kind == "box")
         assert await told(events, 1 + len(words)) == [*words, "vm.resumed"]
+        await do(client, node, "suspend", "start")
+        assert await state(client, node) == "started"
+        own = ("suspend", "resume") if kind == "tower" else ()
+        words = ["suspend", "vm.suspended", "resume", "vm.started"]
+        expected = [word for word in words if word not in own]
+        assert await told(events, len(expected)) == expected
         await do(client, node, "suspend", "stop")
         assert await state(client, node) == "stopped"
 

@@ -186,6 +186,7 @@ class Broken(MineObjectSchema):
         ("examine=print", "its examine is awaited: write it with async def"),
         ("examine=no_machine", "its examine cannot be called: let it take the machine"),
         ("programs=5", "5 as its programs: write a mapping"),
+        ("accelerators=5", "5 as its accelerators: write a mapping"),
         (
             "programs={'all': print}",
             "what lists its programs 'all' is awaited: write it",

@@ -198,13 +198,17 @@ def _action_routes(
 
 
 def _suspend_routes(route: Callable[..., Route], node: str, title: str) -> tuple[Route, ...]:
-    cannot = {409: "It is stopped, or that is not possible now", **STORAGE}
     return (
-        route(path=f"{node}/suspend", handler=suspend, errors=cannot, summary=f"Freeze a {title}"),
+        route(
+            path=f"{node}/suspend",
+            handler=suspend,
+            errors={409: "That is not possible now", **STORAGE},
+            summary=f"Freeze a {title}; one that is stopped is left alone",
+        ),
         route(
             path=f"{node}/resume",
             handler=resume,
-            errors=cannot,
+            errors={409: "It is stopped, or that is not possible now", **STORAGE},
             summary=f"Let a frozen {title} go on",
         ),
     )

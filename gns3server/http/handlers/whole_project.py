@@ -27,6 +27,7 @@ def describe(node: NodeView, links: Iterable[LinkView]) -> Mapping[str, Any]:
         "name": node.name,
         "state": node.state,
         "console": node.console,
+        "runs_with": node.runs_with,
         "wires": [
             {"adapter": adapter, "port": port, "nio": nio.wire()}
             for (adapter, port), nio in sorted(node.wires.items())

@@ -65,6 +65,7 @@ class Accelerations:
     def __init__(self) -> None:
         self._tried: dict[tuple[Machine, str, FileStamp], asyncio.Task[str]] = {}
         self._store: Outcomes | None = None
+        self._noting = asyncio.Lock()
 
     def remember_in(self, store: Outcomes) -> None:
         """Remember outcomes for later servers, until the machine boots again."""
@@ -108,10 +109,16 @@ class Accelerations:
             if {**outcome, "failure": ""} == {**known, "failure": ""}:
                 return str(outcome["failure"])
         failure = await failure_of(program, machine, KVM)
-        if self._store is not None:
-            kept = [outcome for outcome in kept if outcome["boot"] == known["boot"]]
-            await self._store.set(STORED, [*kept, {**known, "failure": failure}][-MOST_KEPT:])
+        await self._note({**known, "failure": failure})
         return failure
+
+    async def _note(self, outcome: dict[str, Any]) -> None:
+        if self._store is None:
+            return
+        async with self._noting:
+            kept = await self._store.get(STORED, [])
+            kept = [other for other in kept if other["boot"] == outcome["boot"]]
+            await self._store.set(STORED, [*kept, outcome][-MOST_KEPT:])
 
     def _forget_failed(self, key: tuple[Machine, str, FileStamp], tried: asyncio.Task[str]) -> None:
         if tried.cancelled() or tried.exception() is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from weakref import WeakSet
 
 from gns3server.plugin import Conflict, ImageKind, Images, Machine
-from gns3server_qemu.acceleration import Acceleration, Accelerations
+from gns3server_qemu.acceleration import KVM, Acceleration, Accelerations
 from gns3server_qemu.programs import (
     DISK_TOOLS,
     EMULATORS,
@@ -83,6 +83,20 @@ class QemuContext:
     async def list_emulators(self, machine: Machine) -> Sequence[Mapping[str, str]]:
         """The emulators of a machine, with their versions."""
         return shown(await self.programs.list_all(machine, EMULATORS))
+
+    async def list_accelerated(self, machine: Machine) -> Sequence[str]:
+        """The platforms whose guests a machine runs with KVM."""
+        programs = await self.programs.list_all(machine, EMULATORS)
+        platforms = [platform_of(program.path) or "" for program in programs]
+        wanted = self.config["enable_kvm"]
+        found = await asyncio.gather(
+            *(
+                self.accelerations.best(program, platform, machine, wanted=wanted)
+                for program, platform in zip(programs, platforms, strict=True)
+            )
+        )
+        named = zip(platforms, found, strict=True)
+        return sorted({platform for platform, best in named if best.name == KVM})
 
     async def list_disk_tools(self, machine: Machine) -> Sequence[Mapping[str, str]]:
         """The programs of a machine that make disks, with their versions."""

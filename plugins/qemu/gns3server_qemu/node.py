@@ -55,6 +55,12 @@ class QemuNode(WiredGuest):
         }
 
     @property
+    def runs_with(self) -> dict[str, Any]:
+        """Its accelerator."""
+        launched = self._launched
+        return {"accelerator": None if launched is None else launched.acceleration.name}
+
+    @property
     def needs(self) -> int:
         """Megabytes of memory that it may take, or may be about to."""
         if self.run is not None and self._launched is not None:

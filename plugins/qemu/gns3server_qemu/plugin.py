@@ -9,6 +9,7 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from gns3server.plugin import NioType, NodeType, Presentation, Route, Server, hookimpl
+from gns3server_qemu.acceleration import KVM
 from gns3server_qemu.context import KIND, QemuContext
 from gns3server_qemu.node import QemuNode
 from gns3server_qemu.routes import context_of, routes
@@ -62,6 +63,7 @@ def gns3_node_types(config: Mapping[str, Any]) -> list[NodeType]:
                 "binaries": context.list_emulators,
                 "img-binaries": context.list_disk_tools,
             },
+            accelerators={KVM: context.list_accelerated},
             # An overlay that is copied while a guest writes to it is no disk.
             copied_while_running=False,
             presentation=Presentation(

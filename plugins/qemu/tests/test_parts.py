@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from gns3server_qemu import memory
-from gns3server_qemu.acceleration import Accelerations, failure_of
+from gns3server_qemu.acceleration import PLATFORMS, Accelerations, failure_of
 from gns3server_qemu.command_line import Drive, Guest, mac_address, usual_mac_address
+from gns3server_qemu.context import QemuContext
 from gns3server_qemu.monitor import Monitor, Refused
 from gns3server_qemu.programs import Program, Programs, platform_of, version_in
 from gns3server_qemu.wires import backend, option
@@ -248,6 +249,23 @@ async def test_the_outcome_is_remembered_until_the_machine_boots(gns3_server, qe
     third.remember_in(store)
     assert (await third.best(program, "x86_64", machine, wanted=True)) == before
     assert store.value == [kept]
+
+
+async def test_platforms_are_listed_whose_guests_have_booted(gns3_server, qemu_program):
+    machine, store = gns3_server.running.server.machine, Kept()
+    assert qemu_program
+    first = QemuContext({"enable_kvm": True})
+    first.accelerations.remember_in(store)
+    await first.list_accelerated(machine)
+    assert len(store.value or PLATFORMS) == len(PLATFORMS)
+    for failure in ("", "broken"):
+        # What was found out before, as it would be on another machine.
+        store.value = [{**kept, "failure": failure} for kept in store.value or ()]
+        later = QemuContext({"enable_kvm": True})
+        later.accelerations.remember_in(store)
+        listed = await later.list_accelerated(machine)
+        assert listed == (sorted(PLATFORMS) if store.value and not failure else [])
+    assert await QemuContext({"enable_kvm": False}).list_accelerated(machine) == []
 
 
 async def test_the_doctor_and_the_list_of_plugins_say_how_guests_run(gns3_client, qemu_program):

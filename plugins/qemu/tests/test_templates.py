@@ -57,6 +57,43 @@ async def test_a_template_says_what_its_guests_have(lab):
     await post(lab, f"{path}/stop", {}, status=200)
 
 
+async def test_a_node_says_what_carries_out_its_instructions(lab):
+    vm = await lab.vm()
+    path = f"/v2{vm.path.removeprefix('/v1').replace('/qemu/vms/', '/nodes/')}"
+
+    async def told():
+        (listed,) = (await lab.client.get(f"{lab.project}/nodes")).json
+        shown = (await lab.client.get(path)).json["properties"]
+        assert shown["accelerator"] == listed["runs_with"]["accelerator"]
+        return shown
+
+    assert (await told())["accelerator"] is None
+    async with lab.client.listen(f"{path.rpartition('/nodes/')[0]}/notifications") as events:
+        for action, accelerator in (("start", "tcg"), ("stop", None)):
+            await post(lab, f"{path.removeprefix('/v2')}/{action}", {}, status=200)
+            while (event := await anext(events))["action"] != "node.updated":
+                pass
+            assert event["event"]["properties"]["accelerator"] == accelerator
+            shown = await told()
+            assert shown["accelerator"] == accelerator
+            # A client sends back what it was shown, which must not stay.
+            answer = await lab.client.put(path, {"properties": shown, "name": f"G-{action}"})
+            assert answer.status == 200, answer.body
+            while (await anext(events))["action"] != "node.updated":
+                pass
+    assert (await told())["accelerator"] is None
+
+
+async def test_clients_are_told_where_kvm_works(gns3_serving, qemu_program):
+    assert qemu_program
+    async with gns3_serving(environ={"GNS3_QEMU_ENABLE_KVM": "yes"}) as server:
+        answer = await server.client.get("/v2/computes/local/qemu/capabilities")
+        plugins = (await server.client.get("/v1/plugins")).json
+    (types,) = (plugin["types"] for plugin in plugins if plugin["name"] == "qemu")
+    works = "; kvm: a guest has booted with it" in types[0]["text"]
+    assert ("x86_64" in answer.json["kvm"]) == works
+
+
 async def test_clients_can_choose_among_the_programs(lab, qemu_program):
     for word, program in (("binaries", qemu_program), ("img-binaries", shutil.which("qemu-img"))):
         listed = (await lab.client.get(f"/v2/computes/local/qemu/{word}")).json

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from qemu_guests import echo, switching_off
-from qemu_lab import GUEST
+from qemu_lab import GUEST, screen_at
 
 CONTRACT = (
     "project_id",
@@ -269,6 +269,28 @@ async def test_every_action_is_answered_alike(lab):
     await vm.do("start", "reload", "suspend", "resume", "stop", "reload", "stop")
     assert await vm.status() == "stopped"
     assert (await lab.client.delete(vm.path)).status == 204
+
+
+@pytest.mark.statement("QEMU-05")
+async def test_a_stopped_guest_is_not_suspended_and_a_suspended_one_starts_again(lab):
+    vm = await lab.vm()
+    await vm.do("suspend")
+    assert await vm.status() == "stopped"
+    answer = await vm.ask("resume")
+    assert answer.status == 409
+    assert "start it instead" in answer.json["message"]
+    await vm.do("start", "suspend")
+    pid = vm.pid
+    async with lab.client.listen(f"{lab.project}/notifications") as events:
+        assert (await anext(events))["action"] == "ping"
+        await vm.do("start")
+        while (told := await anext(events))["action"] == "ping":
+            pass
+    assert told == {"action": "vm.started", "event": await vm.get()}
+    assert (await vm.status(), vm.pid) == ("started", pid)
+    async with screen_at(vm.console) as screen:
+        await screen.type("x")
+        await screen.until("x")
 
 
 @pytest.mark.statement("QEMU-20")

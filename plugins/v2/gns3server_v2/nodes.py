@@ -129,6 +129,8 @@ async def update(call: Call) -> Mapping[str, Any]:
     old = state.nodes.get(view.id, {})
     kept = {**old, **{key: body[key] for key in KEPT if key in body}}
     _, rest = sorted_properties(body.get("properties", {}), call.node.type.update_schema().fields)
+    # Clients send back what they have been shown.
+    rest = {key: value for key, value in rest.items() if key not in view.runs_with}
     if rest:
         kept["properties"] = {**old.get("properties", {}), **rest}
     layout = _layout(project, state, view, body)
@@ -231,7 +233,7 @@ async def delete(call: Call) -> None:
 
 async def start(call: Call) -> Mapping[str, Any]:
     """Start a node, and answer when it is ready."""
-    await _start(call.project, call.node.id)
+    await call.project.nodes.start(call.node.id)
     return await _after(call)
 
 
@@ -243,7 +245,7 @@ async def stop(call: Call) -> Mapping[str, Any]:
 
 async def suspend(call: Call) -> Mapping[str, Any]:
     """Freeze a node; one that cannot be frozen is left as it is."""
-    if "suspend" in call.node.type.capabilities and call.node.state is NodeState.STARTED:
+    if "suspend" in call.node.type.capabilities:
         await call.project.nodes.suspend(call.node.id)
     return await _after(call)
 
@@ -257,13 +259,6 @@ async def reload(call: Call) -> Mapping[str, Any]:
 async def _after(call: Call) -> Mapping[str, Any]:
     await own_state(call)
     return shown(call, call.project.nodes.get(call.node.id))
-
-
-async def _start(project: Project, node_id: str) -> None:
-    if project.nodes.get(node_id).state is NodeState.SUSPENDED:
-        await project.nodes.resume(node_id)
-    else:
-        await project.nodes.start(node_id)
 
 
 async def start_all(call: Call) -> None:

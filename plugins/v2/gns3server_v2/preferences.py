@@ -10,6 +10,9 @@ from marshmallow import INCLUDE, Schema, fields
 from gns3server.plugin import Call, Conflict, Route
 from gns3server_v2.shapes import Answer, Flag, Request, Words
 
+KVM = "kvm"
+"""What clients call the accelerator that they ask for."""
+
 MACHINE: Mapping[str, Any] = {
     "enable": False,
     "engine": "vmware",
@@ -109,9 +112,11 @@ async def refuse_emulator(_call: Call) -> None:
     raise Conflict("No plugin of this server runs that emulator: its nodes can only be kept.")
 
 
-async def show_capabilities(_call: Call) -> Mapping[str, Any]:
-    """What the machine offers an emulator that is not there: nothing."""
-    return {"kvm": []}
+async def show_capabilities(call: Call) -> Mapping[str, Any]:
+    """The platforms whose nodes the machine runs with an accelerator, which clients call kvm."""
+    kind = call.server.registry.node_types.get(call.route.path.split("/")[-2])
+    listing = None if kind is None else kind.accelerators.get(KVM)
+    return {KVM: [] if listing is None else await listing(call.server.machine)}
 
 
 async def list_interfaces(call: Call) -> list[Mapping[str, Any]]:
@@ -210,7 +215,7 @@ ROUTES = (
         "GET",
         "computes/{compute_id}/qemu/capabilities",
         show_capabilities,
-        "What the machine offers an emulator: nothing",
+        "The platforms whose nodes the machine runs with an accelerator",
         answer=AnythingAnswer,
     ),
     _stub(

@@ -103,6 +103,7 @@ class NodeWording:
         )
         return {
             **lasting,
+            "properties": {**lasting["properties"], **view.runs_with},
             "project_id": view.project_id,
             "status": self._status(view, kind, lasting["node_type"]),
             "console_host": self._console_host,
