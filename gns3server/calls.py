@@ -184,6 +184,7 @@ class LimitedCalls:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        self.hurried = False
         self.running: set[LimitedCall] = set()
         # asyncio itself would forget tasks that nobody waits for.
         self._left_behind: set[asyncio.Task[Any]] = set()
@@ -204,6 +205,7 @@ class LimitedCalls:
 
     def hurry(self) -> None:
         """Shorten the limit of every call, including those under way: the server is stopping."""
+        self.hurried = True
         self.seconds = min(HURRIED_SECONDS, self.seconds)
         for call in self.running:
             call.restart()

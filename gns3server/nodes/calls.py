@@ -35,10 +35,13 @@ class NodeCalls:
         """Whether the plugin overrides a method."""
         return not is_core_code(getattr(self._node, method))
 
-    async def run(self, method: str, *args: Any, expect: type[T] | None = None) -> Any:
+    async def run(
+        self, method: str, *args: Any, expect: type[T] | None = None, least: float = 0.0
+    ) -> Any:
         """Call a method of the node; the core's own methods have no limit.
 
         :param expect: what it has to return.
+        :param least: seconds that it may take in any case, unless the server is stopping.
         :raises Unavailable: it took too long, or an earlier call to it has not ended yet.
         :raises PluginFault: it has failed.
         :raises gns3server.errors.LabError: the method raised it.
@@ -47,7 +50,7 @@ class NodeCalls:
         if is_core_code(function):
             return await function(*args)
         plugin = self._project.plugin_of(self._node.type.name)
-        return await self.run_function(plugin, method, function, *args, expect=expect)
+        return await self.run_function(plugin, method, function, *args, expect=expect, least=least)
 
     async def run_function(
         self,
@@ -56,6 +59,7 @@ class NodeCalls:
         function: Callable[..., Awaitable[Any]],
         *args: Any,
         expect: type[T] | None = None,
+        least: float = 0.0,
     ) -> Any:
         """Call a plugin's function about the node; see :meth:`run`."""
         earlier = self._abandoned.get(method)
@@ -63,7 +67,7 @@ class NodeCalls:
             raise self._still_busy(earlier)
         name = f"The plugin {plugin!r}, in {method} of {self._node.title},"
         with on_behalf_of(plugin), holding(self._project.id, self._node.id):
-            call = AuthorCall(name, self._project.limits, partial(function, *args))
+            call = AuthorCall(name, self._project.limits, partial(function, *args), least)
             try:
                 in_time = await call.wait()
             finally:
@@ -71,8 +75,7 @@ class NodeCalls:
                     self._abandoned[method] = call
                     call.task.add_done_callback(lambda _: self._abandoned.pop(method, None))
         if not in_time:
-            seconds = self._project.limits.seconds
-            message = f"{name} did not return within {seconds:g} seconds, and was given up."
+            message = f"{name} did not return within {call.seconds:g} seconds, and was given up."
             await self._project.report(self._node.id, message)
             raise Unavailable(f"{message} {self._node.title} can be used again once the call ends.")
         return await self._result(call, expect)

@@ -184,6 +184,7 @@ async def take_up(node: Node) -> None:
 
 async def forget(node: Node) -> None:
     """Bring down a node that is being deleted, and tell its plugin; failures never prevent it."""
+    node.being_deleted = True
     await end_anyway(node)
     with _logged("VM %s is deleted, although its plugin failed", node):
         await node.calls.run("deleted")

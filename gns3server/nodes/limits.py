@@ -20,17 +20,36 @@ class AuthorCall(LimitedCall):
     :param name: what is called, for messages.
     :param limits: the server's limited calls into nodes.
     :param function: the code.
+    :param least: seconds that it may take in any case, unless the server is stopping.
     """
 
     def __init__(
-        self, name: str, limits: LimitedCalls, function: Callable[[], Awaitable[Any]]
+        self,
+        name: str,
+        limits: LimitedCalls,
+        function: Callable[[], Awaitable[Any]],
+        least: float = 0.0,
     ) -> None:
         self.name = name
+        self._least = least
         token = _INSIDE.set(self)
         try:
             super().__init__(limits, function)
         finally:
             _INSIDE.reset(token)
+
+    @property
+    def seconds(self) -> float:
+        """How long it may take."""
+        return within(self._calls, self._least)
+
+
+def within(limits: LimitedCalls, least: float) -> float:
+    """How long a call may take that has ``least`` seconds in any case.
+
+    While the server stops it has no more than any other.
+    """
+    return limits.seconds if limits.hurried else max(least, limits.seconds)
 
 
 _INSIDE: ContextVar[AuthorCall | None] = ContextVar("inside", default=None)

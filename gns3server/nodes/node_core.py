@@ -55,6 +55,7 @@ class NodeCore:
         """Its state on record; a run on record tells more."""
         self.fresh = record.fresh
         """Its plugin may not know yet that it was created."""
+        self.being_deleted = False
         self.restored = False
         self._uses_runtime = False
         self._directory = (Path(), Path())

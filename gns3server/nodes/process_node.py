@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gns3server.consoles.stream import ConsoleStream
 from gns3server.errors import Conflict, LabError
-from gns3server.nodes.limits import core_code
+from gns3server.nodes.limits import core_code, within
 from gns3server.nodes.node import Node
 from gns3server.nodes.node_type import NodeType
 from gns3server.nodes.project_base import ProjectBase
@@ -60,6 +60,15 @@ class ProcessNode(Node, ABC):
         :raises gns3server.errors.LabError: it cannot be done. If the program has ended meanwhile,
             the answer says that, with the end of its output, in place of this error.
         """
+
+    def seconds_for(self, method: str) -> float:
+        """How long :meth:`ready` or :meth:`shut_down` may take, if longer than other calls.
+
+        While the server stops they have no more time than others.
+
+        :param method: the name of one of the two.
+        """
+        return 0.0
 
     @core_code
     async def shut_down(self, deadline: float) -> None:
@@ -179,10 +188,19 @@ class ProcessNode(Node, ABC):
         former = self.state
         self.move(NodeState.STOPPING)
         try:
-            now = asyncio.get_running_loop().time()
-            await self.calls.run("shut_down", now + self.project.limits.seconds)
+            now, least = asyncio.get_running_loop().time(), self._least_seconds("shut_down")
+            end = now + within(self.project.limits, least)
+            await self.calls.run("shut_down", end, least=least)
         finally:
             await self._stop(run, former)
+
+    def _least_seconds(self, method: str) -> float:
+        try:
+            return float(self.seconds_for(method))
+        except Exception:
+            # It must be possible to stop a node whatever its plugin's code does.
+            log.exception("VM %s does not say how long its %s may take", self.id, method)
+            return 0.0
 
     async def _stop(self, run: SupervisedRun, former: NodeState) -> None:
         try:
@@ -236,7 +254,7 @@ class ProcessNode(Node, ABC):
 
     async def _make_ready(self, run: SupervisedRun) -> None:
         try:
-            await self.calls.run("ready")
+            await self.calls.run("ready", least=self._least_seconds("ready"))
         except LabError as error:
             with suppress(TimeoutError):
                 # Its end may be known a moment later than what it has led to.

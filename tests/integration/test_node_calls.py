@@ -325,6 +325,27 @@ async def test_what_would_end_the_server_is_a_failure_of_the_plugin(serve, caplo
         await check_that_others_work(client)
 
 
+FORGETFUL = """
+ToyNode.seconds_for = lambda self, method: "long"
+ToyNode.runs_with = property(lambda self: 1 / 0)
+"""
+"""What is no coroutine, and fails: a node is shown and stopped all the same."""
+
+
+async def test_a_node_that_does_not_say_how_it_runs_is_stopped_all_the_same(serve, caplog):
+    async with serve(FORGETFUL) as server:
+        client = server.client
+        node = await make(client)
+        await start(client, node)
+        (listed,) = (await client.get(f"{PROJECT}/nodes")).json
+        assert (listed["status"], listed["runs_with"]) == ("started", {})
+        assert (await client.post(f"{node}/stop")).status == 204
+        assert server.processes() == {}
+    for method in ("ready", "shut_down"):
+        assert f"does not say how long its {method} may take" in caplog.text
+    assert "does not say what it runs with" in caplog.text
+
+
 async def test_a_shut_down_that_raises_ends_the_run_and_is_named(serve):
     async with serve(broken("shut_down", "raise ZeroDivisionError")) as server:
         client = server.client

@@ -62,6 +62,16 @@ async def test_a_call_that_takes_too_long_is_cancelled_and_abandoned(clock):
     assert call.task.cancelled()
 
 
+async def test_a_call_may_have_more_time_than_others_until_the_server_stops(clock):
+    limits = LimitedCalls(10)
+    calls = [AuthorCall("x", limits, hang, least) for least in (30.0, 0.0)]
+    assert clock.left(*calls) == [30, 10]
+    limits.hurry()
+    assert clock.left(*calls) == [1, 1]
+    for call in calls:
+        call.task.cancel()
+
+
 async def test_each_call_has_its_own_time(clock):
     limits = LimitedCalls(10)
     later = LimitedCall(limits, hang)

@@ -22,6 +22,9 @@ DEVICES = {"nvme": "nvme", "scsi": "scsi-hd", "sata": "ide-hd"}
 CONTROLLERS = {"scsi": ("virtio-scsi-pci", "scsi"), "sata": ("ahci", "ahci")}
 """Interfaces of disks that need a controller: its device, and its id."""
 
+DISK_NODE = "disk-"
+"""What the names of disks begin with, by which QMP knows them."""
+
 VNC_BASE = 5900
 """The port of VNC's display 0."""
 
@@ -108,7 +111,7 @@ class Guest:
                 device, name = CONTROLLERS[kind]
                 words += ["-device", f"{device},id={name}"]
         for drive in self.drives:
-            file = f"file={escaped(drive.file)},format=qcow2"
+            file = f"file={escaped(drive.file)},format=qcow2,node-name={DISK_NODE}{drive.index}"
             if drive.interface in DEVICES:
                 bus = {"sata": f",bus=ahci.{drive.index}", "scsi": ",bus=scsi.0"}
                 more = bus.get(drive.interface, f",serial=disk{drive.index}")

@@ -32,11 +32,13 @@ class Launched:
     """What a guest was started with.
 
     :param need: megabytes of memory that it may take.
+    :param hardware: its command line without wires: what a saved state is of.
     """
 
     version: str
     acceleration: Acceleration
     need: int
+    hardware: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """As a dict of JSON types; :meth:`from_json` reads it back."""
@@ -45,13 +47,15 @@ class Launched:
             "accelerator": self.acceleration.name,
             "reason": self.acceleration.reason,
             "need": self.need,
+            "hardware": list(self.hardware),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Launched:
         """Make it from what :meth:`to_json` returned."""
         acceleration = Acceleration(data["accelerator"], data["reason"])
-        return cls(data["version"], acceleration, data["need"])
+        hardware = tuple(data.get("hardware", ()))
+        return cls(data["version"], acceleration, data["need"], hardware)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ QUIET = logging.getLogger(f"{__name__}.library")
 
 QUIET.disabled = True
 
+JOB_CHANGED, CONCLUDED = "JOB_STATUS_CHANGE", "concluded"
+
 GONE = "DeviceNotFound"
 """QMP's class of errors for something that is not there."""
 
@@ -54,6 +56,7 @@ class Monitor:
     def __init__(self, client: QMPClient, title: str, told: Callable[[str], None]) -> None:
         self._client = client
         self._title = title
+        self._job_changed = asyncio.Event()
         self._listening = asyncio.create_task(self._listen(told))
 
     @classmethod
@@ -80,14 +83,20 @@ class Monitor:
         """Whether the connection is of use."""
         return self._client.runstate is Runstate.RUNNING
 
-    async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
+    async def execute(
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None = None,
+        seconds: float = SECONDS,
+    ) -> Any:
         """Have QEMU carry out a command, and return what it answers (QEMU-21).
 
+        :param seconds: how long it has.
         :raises Conflict: it refuses.
         :raises Unavailable: it does not answer.
         """
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(seconds):
                 return await self._client.execute(command, arguments)
         except ExecuteError as error:
             raise Refused(self._title, command, error) from error
@@ -98,6 +107,33 @@ class Monitor:
                 f"The QEMU of {self._title} did not answer to {command}: stop the node if it does "
                 "not recover."
             ) from error
+
+    async def run_job(self, command: str, arguments: Mapping[str, object], seconds: float) -> None:
+        """Have QEMU carry out a command that is a job, and wait for its end.
+
+        :param seconds: how long it has: meanwhile QEMU may answer nothing.
+        :raises Conflict: it refuses, or has failed.
+        :raises Unavailable: it does not end in time.
+        """
+        end = asyncio.get_running_loop().time() + seconds
+        await self.execute(command, {"job-id": command, **arguments}, seconds)
+        while True:
+            self._job_changed.clear()
+            left = end - asyncio.get_running_loop().time()
+            jobs = await self.execute("query-jobs", None, left)
+            job = next(job for job in jobs if job["id"] == command)
+            if job["status"] == CONCLUDED:
+                break
+            try:
+                async with asyncio.timeout_at(end):
+                    await self._job_changed.wait()
+            except TimeoutError as error:
+                raise Unavailable(
+                    f"The QEMU of {self._title} has not ended {command} within {seconds:g} seconds."
+                ) from error
+        await self.execute("job-dismiss", {"id": command})
+        if "error" in job:
+            raise Conflict(f"The QEMU of {self._title} failed at {command}: {job['error']}.")
 
     async def close(self) -> None:
         """Hang up."""
@@ -111,6 +147,8 @@ class Monitor:
     async def _listen(self, told: Callable[[str], None]) -> None:
         # Also so that they do not pile up: the library keeps all that nobody takes.
         async for message in self._client.events:
+            if name_of(message) == JOB_CHANGED:
+                self._job_changed.set()
             told(name_of(message))
 
 

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gns3server.plugin import Conflict, Console, LabError, LaunchSpec, NodeState, Port
-from gns3server_qemu import memory
+from gns3server_qemu import memory, saved_state
 from gns3server_qemu.acceleration import Acceleration
 from gns3server_qemu.command_line import VNC_BASE, Drive, Guest, mac_address
 from gns3server_qemu.context import KIND, Launched
 from gns3server_qemu.disks import Disks
+from gns3server_qemu.monitor import Monitor
 from gns3server_qemu.programs import Program
 from gns3server_qemu.schemas import DISKS, FILES, MORE_FILES, NICENESS
 from gns3server_qemu.wired import WiredGuest
 from gns3server_qemu.wires import backend
 
+log = logging.getLogger(__name__)
+
 LOG = "qemu.log"
+
+SAVED = "saved"
+"""The key in its store: the machine whose state was saved when it was stopped."""
 
 QUIT_SECONDS = 2.0
 """What is left of the time of a stop for QEMU to end, once the guest has had its own."""
@@ -84,7 +92,12 @@ class QemuNode(WiredGuest):
             program, values["platform"], self.machine, wanted=self.settings["enable_kvm"]
         )
         guest = await self._guest(program, acceleration)
-        self._launched = Launched(program.version, acceleration, memory.need_of(values["ram"]))
+        self._launched = Launched(
+            program.version,
+            acceleration,
+            memory.need_of(values["ram"]),
+            replace(guest, wires={}).argv(),
+        )
         await self.store.set("launched", self._launched.to_json())
         around, children = await self._around()
         console = None
@@ -220,10 +233,37 @@ class QemuNode(WiredGuest):
         greets only when the guest is made.
         """
         monitor = await self._talk()
+        await self._restore(monitor)
         for adapter in range(self.adapters):
             await self._set_link(monitor, adapter)
         await self._keep_wires()
         await monitor.execute("cont")
+
+    async def _restore(self, monitor: Monitor) -> None:
+        """Have it go on where it was saved, if it was, and is the same machine still."""
+        launched, hardware = self._launched, await self.store.get(SAVED)
+        if hardware is None or launched is None:
+            return
+        limit = self.settings["shutdown_seconds"]
+        try:
+            if list(launched.hardware) == hardware:
+                await saved_state.restore(monitor, limit)
+            else:
+                log.warning(
+                    "project %s, VM %s: it has been changed, and begins anew: what was saved of it "
+                    "is of no use",
+                    self.project.id,
+                    self.id,
+                )
+            await saved_state.forget(monitor, limit)
+        except LabError as error:
+            raise Conflict(
+                f"{self.title} was not started: it cannot go on where it was saved. Start it once "
+                f"more, and it begins anew. {error.message}"
+            ) from error
+        finally:
+            # What it does from now on is not what was saved.
+            await self.store.delete(SAVED)
 
     async def suspend(self) -> None:
         """Freeze the guest."""
@@ -254,20 +294,51 @@ class QemuNode(WiredGuest):
         elif self.state is NodeState.STARTED and status in (PAUSED, WAITING):
             await monitor.execute("cont")
 
+    @property
+    def _farewell(self) -> str:
+        """What becomes of it when it is stopped, in the words of its ``on_close``."""
+        if self.being_deleted:
+            return "power_off"
+        if self.properties["on_close"] == "power_off" and self.properties["acpi_shutdown"]:
+            return "shutdown_signal"
+        return str(self.properties["on_close"])
+
+    def seconds_for(self, method: str) -> float:
+        """A guest that is asked to end, is saved or restored, has the time of the settings."""
+        if self._farewell == "power_off" and method == "shut_down":
+            return super().seconds_for(method)
+        return float(self.settings["shutdown_seconds"]) + QUIT_SECONDS
+
     async def shut_down(self, deadline: float) -> None:
-        """Ask the guest to end if that is wanted, then QEMU."""
+        """Ask the guest to end, or save it, if that is wanted; then ask QEMU."""
+        last = deadline - QUIT_SECONDS
         with suppress(LabError):
             monitor = await self._talk()
-            wanted = self.properties["acpi_shutdown"] or (
-                self.properties["on_close"] == "shutdown_signal"
-            )
-            if wanted:
+            if self._farewell == "shutdown_signal":
                 await monitor.execute("cont")
                 await monitor.execute("system_powerdown")
-                if await self._ended(deadline - QUIT_SECONDS):
+                if await self._ended(last):
                     return
+            if self._farewell == "save_vm_state":
+                await self._save(monitor, last)
             await monitor.execute("quit")
             await self._ended(deadline)
+
+    async def _save(self, monitor: Monitor, end: float) -> None:
+        """Save what it is doing; if that fails it is switched off all the same."""
+        launched = await self._what_was_launched()
+        if launched is None:
+            return
+        try:
+            await saved_state.save(monitor, end - asyncio.get_running_loop().time())
+            await self.store.set(SAVED, list(launched.hardware))
+        except LabError as error:
+            log.warning(
+                "project %s, VM %s: it is switched off, and could not be saved: %s",
+                self.project.id,
+                self.id,
+                error.message,
+            )
 
     async def _ended(self, deadline: float) -> bool:
         """Wait for QEMU to end; tells whether it has."""

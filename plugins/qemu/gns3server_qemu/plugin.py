@@ -34,11 +34,16 @@ class QemuConfigSchema(Schema):
         validate=validate.Range(min=0, max=1_000_000),
         metadata={"help": "megabytes of the machine's memory that guests must leave to it"},
     )
+    shutdown_seconds = fields.Integer(
+        load_default=30,
+        validate=validate.Range(min=1, max=600),
+        metadata={"help": "how long a guest has to shut down, or to be saved, when it is stopped"},
+    )
 
 
 @hookimpl
 def gns3_config_schema() -> type[Schema]:
-    """Whether KVM is used, and how much memory guests leave to the machine."""
+    """Whether KVM is used, how much memory guests leave, and how long a shutdown may take."""
     return QemuConfigSchema
 
 

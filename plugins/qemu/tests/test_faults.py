@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from qemu_lab import Lab, Vm
+from qemu_lab import Lab, Vm, screen_at
 
 from gns3server.testing import LabServer
 
@@ -34,6 +34,12 @@ def about(path: Path) -> dict[str, object]:
     done = subprocess.run(command, capture_output=True, check=True, timeout=30)
     found: dict[str, object] = json.loads(done.stdout)
     return found
+
+
+def remove_state(path: Path) -> None:
+    """Remove what was saved of a guest from one of its disks."""
+    command = ["qemu-img", "snapshot", "-d", "gns3", str(path)]
+    subprocess.run(command, check=True, timeout=30)
 
 
 async def refused(vm: Vm, *texts: str, status: int = 409) -> str:
@@ -170,8 +176,87 @@ async def test_a_qemu_that_hangs_is_stopped_all_the_same(lab):
     assert not lab.server.processes()
 
 
-async def test_a_guest_that_heeds_no_power_button_is_switched_off(lab):
+async def test_a_guest_that_heeds_no_power_button_is_switched_off(gns3_serving, qemu_program):
+    assert qemu_program
+    async with gns3_serving(sections={"qemu": {"shutdown_seconds": "1"}}) as server:
+        vm = await (await Lab.open(server)).vm(acpi_shutdown=True)
+        await vm.do("start", "suspend", "stop")
+        assert not server.processes()
+        assert vm.node.run is None
+
+
+async def test_a_guest_has_the_usual_time_for_its_shutdown_unless_it_is_deleted(lab):
     vm = await lab.vm(acpi_shutdown=True)
-    await vm.do("start", "suspend", "stop")
+    assert vm.node.seconds_for("shut_down") > 30
+    await vm.update(acpi_shutdown=False)
+    assert vm.node.seconds_for("shut_down") == 0
+    await vm.update(acpi_shutdown=True)
+    await vm.do("start")
+    node = vm.node
+    assert (await lab.client.delete(vm.path)).status == 204
+    assert node.seconds_for("shut_down") == 0
     assert not lab.server.processes()
-    assert vm.node.run is None
+
+
+# What is saved ---------------------------------------------------------------------------
+
+
+async def saved_guest(lab):
+    """A guest that was stopped in the middle of something: it has shown what was typed."""
+    vm = await lab.vm(on_close="save_vm_state", hdb_disk_image="echo.img")
+    await vm.do("start")
+    async with screen_at(vm.console) as screen:
+        await screen.until("ready")
+    await vm.do("stop")
+    assert not lab.server.processes()
+    return vm
+
+
+async def boots(vm):
+    """Start a guest; tells whether it begins anew, or goes on."""
+    await vm.do("start")
+    async with screen_at(vm.console) as screen:
+        # What boots says a lot before it takes a key; what goes on says nothing by itself.
+        await screen.type("x")
+        await screen.until("x")
+        return "ready" in screen.text or "BIOS" in screen.text
+
+
+async def test_a_guest_goes_on_where_it_was_saved(lab):
+    vm = await saved_guest(lab)
+    assert not await boots(vm)
+    await vm.do("suspend", "stop")
+    assert not await boots(vm)
+    # What was saved is used once.
+    os.kill(vm.pid, signal.SIGKILL)
+    while await vm.status() != "stopped":
+        pass
+    await vm.update(on_close="power_off")
+    assert await boots(vm)
+
+
+async def test_a_guest_that_was_changed_begins_anew(lab):
+    vm = await saved_guest(lab)
+    await vm.update(ram=24)
+    assert await boots(vm)
+    assert not about(vm.node.directory / "hda_disk.qcow2").get("snapshots")
+    await vm.do("stop")
+    assert about(vm.node.directory / "hda_disk.qcow2")["snapshots"]
+
+
+async def test_a_state_that_is_gone_is_said_once(lab):
+    vm = await saved_guest(lab)
+    for disk in ("hda", "hdb"):
+        remove_state(vm.node.directory / f"{disk}_disk.qcow2")
+    await refused(vm, "it cannot go on where it was saved", "Start it once more")
+    assert await boots(vm)
+
+
+async def test_a_guest_that_cannot_be_saved_is_switched_off(lab):
+    vm = await lab.vm(on_close="save_vm_state")
+    await vm.do("start")
+    os.kill(vm.pid, signal.SIGSTOP)
+    await vm.node._hang_up()  # noqa: SLF001
+    await vm.do("stop")
+    assert not lab.server.processes()
+    assert await boots(vm)
