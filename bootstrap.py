@@ -30,7 +30,7 @@ TOX = ("tox>=4.30,<5", "tox-uv>=1.28,<2")
 APT = "apt-get install -y --no-install-recommends"
 TESTED_WITH = (
     *("vpcs", "telnet", "curl", "strace", "tshark", "vtysh", "ping", "traceroute"),
-    *("qemu-system-x86_64", "qemu-img", "cpulimit", "busybox"),
+    *("qemu-system-x86_64", "qemu-img", "cpulimit", "busybox", "swtpm", "ovmf"),
 )
 BROWSER = ("chromium", "chromedriver")
 # All others are named like their program.
@@ -42,6 +42,9 @@ PACKAGES = {
     "qemu-system-x86_64": "qemu-system-x86",
     "vtysh": "frr",
 }
+
+# No program, but files for QEMU.
+OVMF = "/usr/share/OVMF"
 
 # Debian starts the services of what it installs, unless a file says no. FRR's must not run: it
 # would change the routes of the machine itself.
@@ -200,12 +203,18 @@ def vpcs_setting() -> "str | None":
     return os.path.expanduser(os.path.expandvars(path)) if "/" in path else None
 
 
+def is_there(name: str) -> bool:
+    if name == "ovmf":
+        return os.path.isdir(os.environ.get("OVMF", OVMF))
+    return shutil.which(name) is not None
+
+
 def missing_packages(programs: "tuple[str, ...]") -> "list[str]":
     """Debian packages that are needed and missing."""
     vpcs = vpcs_setting()
     if vpcs and not shutil.which(vpcs):
         raise Problem("The setting vpcs_path names %s, which is not a program." % vpcs)
-    missing = [name for name in programs if not (shutil.which(name) or (name == "vpcs" and vpcs))]
+    missing = [name for name in programs if not (is_there(name) or (name == "vpcs" and vpcs))]
     return [PACKAGES.get(name, name) for name in missing]
 
 

@@ -60,6 +60,7 @@ case "$1" in
                 chromium-driver) program=chromedriver ;;
                 frr) program=vtysh; cp {home}/policy-rc.d {home}/policy ;;
                 iputils-ping) program=ping ;;
+                ovmf) program=ovmf; mkdir {home}/ovmf ;;
                 qemu-system-x86) program=qemu-system-x86_64 ;;
                 qemu-utils) program=qemu-img ;;
                 *) program=$package ;;
@@ -123,6 +124,7 @@ class Machine:
         environment = {
             "PATH": str(self.programs),
             "HOME": str(self.home),
+            "OVMF": str(self.home / "ovmf"),
             "POLICY_RC_D": str(self.home / "policy-rc.d"),
             **self.environment,
         }
@@ -152,7 +154,7 @@ class Outcome:
 
 PROGRAMS = (
     *("vpcs", "telnet", "curl", "strace", "tshark", "vtysh", "ping", "traceroute"),
-    *("qemu-system-x86_64", "qemu-img", "cpulimit", "busybox"),
+    *("qemu-system-x86_64", "qemu-img", "cpulimit", "busybox", "swtpm"),
 )
 """What tests need besides Python."""
 
@@ -168,6 +170,7 @@ def machine(bare):
     """A machine that has all it needs."""
     for program in PROGRAMS:
         bare.has(program)
+    (bare.home / "ovmf").mkdir()
     return bare
 
 
@@ -299,7 +302,7 @@ def test_root_installs_what_is_missing(bare):
     outcome = bare.run("test")
     assert outcome.code == 0
     packages = "vpcs telnet curl strace tshark frr iputils-ping traceroute"
-    packages += " qemu-system-x86 qemu-utils cpulimit busybox-static"
+    packages += " qemu-system-x86 qemu-utils cpulimit busybox-static swtpm ovmf"
     assert outcome.called("apt-get install -y --no-install-recommends", packages)
     assert not outcome.called("apt-get update")
 

@@ -43,11 +43,35 @@ class Drive:
     interface: str = "none"
 
 
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A network card.
+
+    :param model: what QEMU calls its kind.
+    """
+
+    model: str
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class Firmware:
+    """What a PC begins with in place of its BIOS, in two files.
+
+    :param code: the firmware.
+    :param variables: what it keeps, in the directory that QEMU runs in.
+    """
+
+    code: str
+    variables: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
     """All that decides what QEMU is told.
 
-    :param mac_addresses: one for each network card.
+    :param firmware: UEFI, in place of a BIOS.
+    :param tpm: path of the unix socket of its TPM; empty if it has none.
     :param wires: what is plugged in, by card.
     :param control: path of the unix socket for QMP.
     :param serial: path of the unix socket of the serial port; empty if it has none.
@@ -69,8 +93,9 @@ class Guest:
     initrd: str = ""
     kernel: str = ""
     kernel_command_line: str = ""
-    adapter_type: str = "e1000"
-    mac_addresses: Sequence[str] = ()
+    firmware: Firmware | None = None
+    tpm: str = ""
+    cards: Sequence[Card] = ()
     wires: Mapping[int, Backend] = field(default_factory=dict)
     control: str
     serial: str = ""
@@ -89,6 +114,7 @@ class Guest:
             *self._acceleration(),
             *self._disks(),
             *self._boot(),
+            *self._tpm(),
             *self._console(),
             *("-chardev", f"socket,id=qmp,path={escaped(self.control)},server=on,wait=off"),
             *("-mon", "chardev=qmp,mode=control"),
@@ -125,6 +151,12 @@ class Guest:
         return words
 
     def _boot(self) -> list[str]:
+        words: list[str] = []
+        if self.firmware is not None:
+            flash = "if=pflash,format=raw"
+            code, own = escaped(self.firmware.code), escaped(self.firmware.variables)
+            words += ["-drive", f"{flash},unit=0,readonly=on,file={code}"]
+            words += ["-drive", f"{flash},unit=1,file={own}"]
         named = {
             "-bios": self.bios,
             "-boot": self.boot_order and f"order={self.boot_order}",
@@ -132,7 +164,16 @@ class Guest:
             "-kernel": self.kernel,
             "-append": self.kernel_command_line if self.kernel else "",
         }
-        return [word for name, value in named.items() if value for word in (name, value)]
+        return words + [word for name, value in named.items() if value for word in (name, value)]
+
+    def _tpm(self) -> tuple[str, ...]:
+        if not self.tpm:
+            return ()
+        return (
+            *("-chardev", f"socket,id=tpm,path={escaped(self.tpm)}"),
+            *("-tpmdev", "emulator,id=tpm-0,chardev=tpm"),
+            *("-device", "tpm-tis,tpmdev=tpm-0"),
+        )
 
     def _console(self) -> tuple[str, ...]:
         if self.vnc is not None:
@@ -157,17 +198,17 @@ class Guest:
 
     def _network(self) -> list[str]:
         words = ["-net", "none"]
-        bridged = self.platform in PCI_PLATFORMS and len(self.mac_addresses) > ROOT_CARDS
+        bridged = self.platform in PCI_PLATFORMS and len(self.cards) > ROOT_CARDS
         if bridged:
             words += ["-device", f"pci-bridge,id={BRIDGE},chassis_nr=1"]
-        for adapter, mac in enumerate(self.mac_addresses):
+        for adapter, own in enumerate(self.cards):
             if adapter in self.wires:
                 words += ["-netdev", option(self.wires[adapter])]
                 words += ["-netdev", option(plug_of(adapter))]
             words += ["-netdev", option(socket_of(adapter))]
             # Nobody boots from those behind the bridge, and the BIOS has no room for all ROMs.
             where = f",bus={BRIDGE},romfile=" if bridged and adapter >= ROOT_CARDS else ""
-            device = f"{self.adapter_type},mac={mac},netdev=hub-{adapter},id={card(adapter)}"
+            device = f"{own.model},mac={own.mac},netdev=hub-{adapter},id={card(adapter)}"
             words += ["-device", device + where]
         return words
 

@@ -66,6 +66,16 @@ class Disks:
             files["hda"] = FLASH
         return files
 
+    async def copy(self, source: str, file: str) -> str:
+        """Make a file of the guest's own from one of the machine, unless it is there; its name.
+
+        :raises Conflict: it cannot be made.
+        :raises StorageFailed: there is no room for it.
+        """
+        if not await self._is_there(file):
+            await self._place(await self._program("cp"), file, ["--", source])
+        return file
+
     async def _overlay(self, tool: str, disk: str, image: Path) -> str:
         file = f"{disk}_disk.qcow2"
         if await self._is_there(file):
@@ -81,7 +91,7 @@ class Disks:
 
         :raises Conflict: it is another one, or is not there.
         """
-        about = await self._about(tool, self.directory / file, f"its disk {file}")
+        about = await self._about(tool, self.directory / file, f"its file {file}")
         below = str(about.get("full-backing-filename", ""))
         try:
             await self.machine.stamp_file(str(image))
@@ -102,7 +112,7 @@ class Disks:
                 "is lost with it."
             )
         arguments = ["rebase", "-u", "-b", str(image), "-F", str(about["backing-filename-format"])]
-        await self._run(tool, [*arguments, "-f", "qcow2", file], f"its disk {file}")
+        await self._run(tool, [*arguments, "-f", "qcow2", file], f"its file {file}")
         await self._note(disk, image)
 
     async def _note(self, disk: str, image: Path) -> None:
@@ -139,9 +149,12 @@ class Disks:
 
     async def _make(self, tool: str, file: str, below: Sequence[str], *size: str) -> None:
         """Make a disk: all of it, or nothing. A half-made one would count as made."""
-        new, what = f"{file}.new", f"its disk {file}"
+        await self._place(tool, file, ["create", "-q", "-f", "qcow2", *below], *size)
+
+    async def _place(self, tool: str, file: str, arguments: Sequence[str], *more: str) -> None:
+        new, what = f"{file}.new", f"its file {file}"
         try:
-            await self._run(tool, ["create", "-q", "-f", "qcow2", *below, new, *size], what)
+            await self._run(tool, [*arguments, new, *more], what)
             await self._run(await self._program("mv"), ["-T", new, file], what)
         except BaseException:
             remove = await self._program("rm")

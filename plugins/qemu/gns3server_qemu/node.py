@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from gns3server.plugin import Conflict, Console, LabError, LaunchSpec, NodeState, Port
-from gns3server_qemu import memory, saved_state
+from gns3server_qemu import firmware, memory, saved_state, tpm
 from gns3server_qemu.acceleration import Acceleration
-from gns3server_qemu.command_line import VNC_BASE, Drive, Guest, mac_address
+from gns3server_qemu.command_line import VNC_BASE, Drive, Firmware, Guest
 from gns3server_qemu.context import KIND, Launched
 from gns3server_qemu.disks import Disks
 from gns3server_qemu.monitor import Monitor
@@ -24,6 +24,7 @@ from gns3server_qemu.wires import backend
 log = logging.getLogger(__name__)
 
 LOG = "qemu.log"
+VARIABLES = "uefi_vars.fd"
 
 SAVED = "saved"
 """The key in its store: the machine whose state was saved when it was stopped."""
@@ -64,23 +65,27 @@ class QemuNode(WiredGuest):
 
     @property
     def runs_with(self) -> dict[str, Any]:
-        """Its accelerator."""
+        """Its accelerator, and which of its settings change nothing."""
         launched = self._launched
-        return {"accelerator": None if launched is None else launched.acceleration.name}
+        return {
+            "accelerator": None if launched is None else launched.acceleration.name,
+            "ignored": self.ignored,
+        }
 
     @property
     def needs(self) -> int:
         """Megabytes of memory that it may take, or may be about to."""
         if self.run is not None and self._launched is not None:
             return self._launched.need
-        return memory.need_of(self.properties["ram"])
+        return memory.need_of(self.values["ram"])
 
     # Its life --------------------------------------------------------------------------
 
     async def launch_spec(self) -> LaunchSpec:
         """The command line of contract 2.7, for what is wired and wanted now."""
-        values = self.properties
-        program = await self.context.programs.examine(values["qemu_path"], self.machine)
+        values = self.values
+        path = await self.machine.find_program(values["qemu_path"])
+        program = await self.context.programs.examine(path or values["qemu_path"], self.machine)
         await memory.check(
             self.title,
             values["ram"],
@@ -92,6 +97,9 @@ class QemuNode(WiredGuest):
             program, values["platform"], self.machine, wanted=self.settings["enable_kvm"]
         )
         guest = await self._guest(program, acceleration)
+        if self.ignored:
+            where = f"project {self.project.id}, VM {self.id}"
+            log.warning("%s: what it says of %s changes nothing", where, ", ".join(self.ignored))
         self._launched = Launched(
             program.version,
             acceleration,
@@ -99,7 +107,7 @@ class QemuNode(WiredGuest):
             replace(guest, wires={}).argv(),
         )
         await self.store.set("launched", self._launched.to_json())
-        around, children = await self._around()
+        around, children = await self._around(guest)
         console = None
         if guest.serial:
             console = Console(port=self.console, source="unix", path=guest.serial)
@@ -115,7 +123,7 @@ class QemuNode(WiredGuest):
         )
 
     async def _guest(self, program: Program, acceleration: Acceleration) -> Guest:
-        values = self.properties
+        values = self.values
         files = {name: await self._file(name) for name in (*FILES, *MORE_FILES)}
         images = {disk: path for disk in DISKS if (path := files[f"{disk}_disk_image"])}
         disks = Disks(
@@ -146,10 +154,9 @@ class QemuNode(WiredGuest):
             initrd=str(files["initrd"] or ""),
             kernel=str(files["kernel_image"] or ""),
             kernel_command_line=values["kernel_command_line"],
-            adapter_type=values["adapter_type"],
-            mac_addresses=[
-                mac_address(self.mac_address, adapter) for adapter in range(self.adapters)
-            ],
+            firmware=await self._firmware(disks),
+            tpm=str(self.runtime_directory / "tpm") if values["tpm"] else "",
+            cards=self.cards,
             wires={
                 adapter: await backend(adapter, nio, version, self.machine)
                 for (adapter, _), nio in self.nios.items()
@@ -162,13 +169,19 @@ class QemuNode(WiredGuest):
             options=values["options"],
         )
 
+    async def _firmware(self, disks: Disks) -> Firmware | None:
+        if not self.values["uefi"]:
+            return None
+        code, template = await firmware.find(self.title, self.values["platform"], self.machine)
+        return Firmware(code, await disks.copy(template, VARIABLES))
+
     def _serial(self) -> str:
-        if self.properties["console_type"] != "telnet":
+        if self.values["console_type"] != "telnet":
             return ""
         return str(self.runtime_directory / "serial")
 
     def _vnc(self) -> tuple[str, int] | None:
-        if self.properties["console_type"] != "vnc":
+        if self.values["console_type"] != "vnc":
             return None
         if self.console < VNC_BASE:
             raise Conflict(
@@ -178,7 +191,7 @@ class QemuNode(WiredGuest):
         return self.machine.console_host, self.console
 
     async def _file(self, name: str) -> Path | None:
-        image = self.properties[name]
+        image = self.values[name]
         if not image:
             return None
         path = await self.images.find(KIND, image)
@@ -198,17 +211,22 @@ class QemuNode(WiredGuest):
             return False
         return bool((await self.machine.run_tool([program, "DISPLAY"])).output.strip())
 
-    async def _around(self) -> tuple[tuple[str, ...], int]:
-        """What QEMU is started by, for its priority and share of the processor.
+    async def _around(self, guest: Guest) -> tuple[tuple[str, ...], int]:
+        """What QEMU is started by, for its priority, its share of the processor, and its TPM.
 
-        Both have to be there before it has made its threads: later changes reach the first one
-        only. Tells also how many child processes there are then.
+        The first two have to be there before it has made its threads: later changes reach the first
+        one only. Tells also how many child processes there are then.
         """
+        beside = await tpm.around(self.title, guest.tpm, self.machine) if guest.tpm else ()
+        words, children = await self._limits()
+        return (*words, *beside), children + bool(beside)
+
+    async def _limits(self) -> tuple[tuple[str, ...], int]:
         words: tuple[str, ...] = ()
-        niceness = NICENESS[self.properties["process_priority"]]
+        niceness = NICENESS[self.values["process_priority"]]
         if niceness:
             words += (await self.find_program("nice"), "-n", str(niceness))
-        limit = self.properties["cpu_throttling"]
+        limit = self.values["cpu_throttling"]
         if not limit:
             return words, 0
         program = await self.machine.find_program("cpulimit")
@@ -299,9 +317,9 @@ class QemuNode(WiredGuest):
         """What becomes of it when it is stopped, in the words of its ``on_close``."""
         if self.being_deleted:
             return "power_off"
-        if self.properties["on_close"] == "power_off" and self.properties["acpi_shutdown"]:
+        if self.values["on_close"] == "power_off" and self.values["acpi_shutdown"]:
             return "shutdown_signal"
-        return str(self.properties["on_close"])
+        return str(self.values["on_close"])
 
     def seconds_for(self, method: str) -> float:
         """A guest that is asked to end, is saved or restored, has the time of the settings."""

@@ -71,6 +71,11 @@ def platform_of(path: str) -> str | None:
     )
 
 
+def program_for(platform: str) -> str:
+    """The name of the program that emulates a platform (QEMU-12)."""
+    return f"qemu-system-{platform}"
+
+
 class Programs:
     """Asks each program for its version once, and again when its file has changed."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, fields, post_load, pre_load, validate
+from marshmallow import EXCLUDE, Schema, fields, post_load, pre_load, validate
 
 from gns3server.plugin import (
     NodeCreateSchema,
@@ -73,6 +73,7 @@ BOOT_ORDERS = ("", "c", "d", "n", "cd", "cn", "dc", "dn", "nc", "nd")
 
 MOST_MEGABYTES = 16 * 1024 * 1024
 MOST_PROCESSORS = 255
+MOST_ADAPTERS = 32
 MAC = r"^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$"
 MODEL = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 
@@ -99,6 +100,27 @@ def matching(pattern: str, what: str, **kwargs: Any) -> Text:
     )
 
 
+class AdapterSchema(Schema):
+    """What is special about one network card. What is null or empty is as usual."""
+
+    class Meta:
+        """Clients keep other things with it."""
+
+        unknown = EXCLUDE
+
+    adapter_number = number(0, MOST_ADAPTERS - 1, required=True)
+    adapter_type = matching(MODEL, "the name of a network card", allow_none=True)
+    mac_address = matching(MAC, "six pairs of hex digits with colons", allow_none=True)
+    port_name = Text(allow_none=True)
+
+    @pre_load
+    def leave_out_what_is_empty(self, values: Any, **_: Any) -> Any:
+        """Forget what stands for the usual."""
+        if not isinstance(values, Mapping):
+            return values
+        return {name: value for name, value in values.items() if value not in ("", None)}
+
+
 class GuestFields(Schema):
     """What can be said of a virtual machine. Null leaves a value as it is, or the usual one.
 
@@ -117,7 +139,7 @@ class GuestFields(Schema):
     hdc_disk_image_md5sum = Text(allow_none=True, load_only=True)
     hdd_disk_image_md5sum = Text(allow_none=True, load_only=True)
     ram = number(1, MOST_MEGABYTES, allow_none=True, metadata={"example": 128})
-    adapters = number(0, 32, allow_none=True)
+    adapters = number(0, MOST_ADAPTERS, allow_none=True)
     adapter_type = matching(MODEL, "the name of a network card", allow_none=True)
     mac_address = matching(MAC, "six pairs of hex digits with colons", allow_none=True)
     initrd = Text()
@@ -140,6 +162,11 @@ class GuestFields(Schema):
     bios_image = Text()
     on_close = one_of("power_off", "shutdown_signal", "save_vm_state")
     replicate_network_connection_state = StrictBoolean()
+    custom_adapters = fields.List(fields.Nested(AdapterSchema))
+    uefi = StrictBoolean()
+    tpm = StrictBoolean()
+    linked_clone = StrictBoolean()
+    create_config_disk = StrictBoolean()
 
     @pre_load
     def leave_out_what_is_unset(self, values: Any, **_: Any) -> Any:

@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import Any
 
 from gns3server.plugin import Change, Conflict, LabError, ProcessNode
-from gns3server_qemu.command_line import usual_mac_address
+from gns3server_qemu.command_line import Card, mac_address, usual_mac_address
 from gns3server_qemu.context import KIND, QemuContext
-from gns3server_qemu.programs import INSTALL_HINT, platform_of
+from gns3server_qemu.programs import INSTALL_HINT, platform_of, program_for
 from gns3server_qemu.schemas import DISKS, FILES, MORE_FILES
 
 DEFAULTS: Mapping[str, Any] = MappingProxyType(
@@ -33,9 +33,17 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         **{f"{disk}_disk_interface": "none" for disk in DISKS},
         "on_close": "power_off",
         "replicate_network_connection_state": True,
+        "custom_adapters": (),
+        "uefi": False,
+        "tpm": False,
+        "linked_clone": True,
+        "create_config_disk": False,
     }
 )
 """What a guest has that its creation does not say (contract 2.7)."""
+
+USUAL_PLATFORM = "x86_64"
+"""What a guest emulates that comes from another server and does not say it."""
 
 
 FIXED_WHILE_RUNNING = ("console_type", "adapters")
@@ -52,6 +60,14 @@ class DescribedGuest(ProcessNode, ABC):
         return context
 
     @property
+    def values(self) -> Mapping[str, Any]:
+        """All that is to be known of it. One that comes from another server may say little."""
+        path = self.properties.get("qemu_path")
+        platform = self.properties.get("platform") or platform_of(path or "") or USUAL_PLATFORM
+        named = {"platform": platform, "qemu_path": path or program_for(platform)}
+        return {**DEFAULTS, **self.properties, **named}
+
+    @property
     def adapters(self) -> int:
         """How many network cards it has."""
         return int(self.properties.get("adapters", DEFAULTS["adapters"]))
@@ -59,7 +75,36 @@ class DescribedGuest(ProcessNode, ABC):
     @property
     def mac_address(self) -> str:
         """That of its first network card. A copy of a node that was given none has its own."""
-        return self.properties["mac_address"] or usual_mac_address(self.id)
+        return self.properties.get("mac_address") or usual_mac_address(self.id)
+
+    @property
+    def ignored(self) -> list[str]:
+        """The settings of it that are kept for clients, and change nothing.
+
+        Images are never written, and so each disk is a layer over one; and nothing here makes a
+        disk with a configuration.
+        """
+        values = self.values
+        odd = {
+            "linked_clone": not values["linked_clone"],
+            "create_config_disk": values["create_config_disk"],
+            "legacy_networking": values["legacy_networking"],
+        }
+        return [name for name, is_odd in odd.items() if is_odd]
+
+    @property
+    def cards(self) -> list[Card]:
+        """Its network cards: some may be special."""
+        special = {each["adapter_number"]: each for each in self.values["custom_adapters"]}
+        usual = self.values["adapter_type"]
+        return [
+            Card(
+                own.get("adapter_type") or usual,
+                own.get("mac_address") or mac_address(self.mac_address, adapter),
+            )
+            for adapter in range(self.adapters)
+            for own in (special.get(adapter, {}),)
+        ]
 
     async def prepare(self, values: Mapping[str, Any]) -> Change:
         """Find the program and the files that are named, and check what cannot be done now."""
@@ -74,12 +119,14 @@ class DescribedGuest(ProcessNode, ABC):
         if "options" in given:
             given["options"] = given["options"].strip()
         if not self.properties:
-            return Change(properties={**DEFAULTS, **given})
+            given = {**DEFAULTS, **given}
+            given["custom_adapters"] = list(given["custom_adapters"])
+            return Change(properties=given)
         self._check_change(given)
         return Change(properties=given)
 
     def _check_change(self, given: Mapping[str, Any]) -> None:
-        changed = {name for name, value in given.items() if self.properties.get(name) != value}
+        changed = {name for name, value in given.items() if self.values.get(name) != value}
         if self.run is not None:
             for name in FIXED_WHILE_RUNNING:
                 if name in changed:
@@ -109,7 +156,7 @@ class DescribedGuest(ProcessNode, ABC):
                 "QEMU it runs. Give one of them."
             )
         candidates = [] if path is None else [path]
-        candidates += [] if platform is None else [f"qemu-system-{platform}"]
+        candidates += [] if platform is None else [program_for(platform)]
         for candidate in candidates:
             found = await self.machine.find_program(candidate)
             if found is None:
@@ -128,9 +175,10 @@ class DescribedGuest(ProcessNode, ABC):
 
     async def snapshot(self) -> dict[str, Any]:
         """Its properties, with the checksums of its files."""
-        shown = {**await super().snapshot(), "mac_address": self.mac_address}
+        own = {**await super().snapshot(), "mac_address": self.mac_address}
+        shown = {**self.values, **own}
         for name in FILES:
-            image, md5 = self.properties[name], None
+            image, md5 = shown[name], None
             if image:
                 with suppress(LabError):
                     path = await self.images.find(KIND, image)

@@ -83,7 +83,7 @@ class WiredGuest(DescribedGuest, ABC):
 
     async def _set_link(self, monitor: Monitor, adapter: int) -> None:
         """Have the guest see whether something is plugged in that carries frames."""
-        replicated = self.properties["replicate_network_connection_state"]
+        replicated = self.values["replicate_network_connection_state"]
         wired = self.nio(adapter) is not None and not self.is_suspended(adapter)
         up = wired or not replicated
         await monitor.execute("set_link", {"name": card(adapter), "up": up})

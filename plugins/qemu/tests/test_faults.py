@@ -112,7 +112,7 @@ async def test_a_full_disk_leaves_no_half_of_a_disk(lab, tmp_path, qemu_program)
     tool, real = programs / "qemu-img", shutil.which("qemu-img")
     write_program(tool, FAKE_TOOL.format(new="hda_disk.qcow2.new", real=real))
     vm = await lab.vm(qemu_path=str(programs / "qemu-system-x86_64"))
-    await refused(vm, "there is no room for its disk hda_disk.qcow2", status=507)
+    await refused(vm, "there is no room for its file hda_disk.qcow2", status=507)
     assert [path.name for path in vm.node.directory.iterdir()] == []
     tool.unlink()
     await vm.do("start")
@@ -127,6 +127,56 @@ async def test_a_tool_for_disks_has_to_be_there(gns3_serving, tmp_path, qemu_pro
     async with gns3_serving(environ={"PATH": str(programs)}) as server:
         vm = await (await Lab.open(server)).vm()
         await refused(vm, f"there is no {programs}/qemu-img", "apt-get install qemu-utils")
+
+
+# Firmware and TPM ------------------------------------------------------------------------
+
+
+async def test_a_guest_begins_with_uefi(lab):
+    vm = await lab.vm(uefi=True, ram=128)
+    await vm.do("start")
+    async with screen_at(vm.console) as screen:
+        await screen.until("BdsDxe")
+    variables = vm.node.directory / "uefi_vars.fd"
+    before = variables.stat().st_ino
+    await vm.do("stop", "start", "stop")
+    assert variables.stat().st_ino == before
+
+
+async def test_a_guest_has_a_tpm_that_ends_with_it(lab):
+    vm = await lab.vm(tpm=True, cpu_throttling=100)
+    await vm.do("start")
+    # QEMU, its TPM and what limits both.
+    assert len(lab.server.processes()) == 3
+    await vm.do("suspend", "resume", "reload", "stop")
+    assert not lab.server.processes()
+    assert [*(vm.node.directory / "tpm").iterdir()]
+    await vm.update(cpu_throttling=0)
+    await vm.do("start")
+    async with lab.client.listen(f"{lab.project}/notifications") as events:
+        assert (await anext(events))["action"] == "ping"
+        (pid,) = [pid for pid in lab.server.processes() if pid != vm.node.run.pid]
+        os.kill(pid, signal.SIGKILL)
+        while (event := await anext(events))["action"] != "log.error":
+            pass
+    assert "one of its processes" in event["event"]["message"]
+    assert not lab.server.processes()
+
+
+async def test_what_a_machine_lacks_is_named(gns3_serving, tmp_path, qemu_program):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("sh", "nice", "printenv", "mv", "cp", "rm", "qemu-img"):
+        (programs / name).symlink_to(shutil.which(name))
+    (programs / "qemu-system-x86_64").symlink_to(qemu_program)
+    async with gns3_serving(environ={"PATH": str(programs)}) as server:
+        vm = await (await Lab.open(server)).vm(tpm=True)
+        await refused(vm, "its tpm needs the program swtpm", "apt-get install swtpm")
+        # Without cat no firmware is found.
+        await vm.update(tpm=False, uefi=True)
+        await refused(vm, "it needs UEFI firmware for x86_64", "apt-get install ovmf")
+        await vm.update(uefi=False)
+        await vm.do("start")
 
 
 # Programs --------------------------------------------------------------------------------

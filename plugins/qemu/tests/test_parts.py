@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gns3server_qemu import memory
+from gns3server_qemu import firmware, memory
 from gns3server_qemu.acceleration import PLATFORMS, Accelerations, failure_of
-from gns3server_qemu.command_line import Drive, Guest, mac_address, usual_mac_address
+from gns3server_qemu.command_line import Card, Drive, Guest, mac_address, usual_mac_address
 from gns3server_qemu.context import QemuContext
 from gns3server_qemu.monitor import Monitor, Refused
 from gns3server_qemu.programs import Program, Programs, platform_of, version_in
@@ -63,7 +64,7 @@ def test_the_usual_command_line_is_in_the_order_of_the_contract():
         kernel="/k",
         kernel_command_line="quiet",
         options="-rtc 'base=utc'",
-        mac_addresses=[mac_address(base, 0)],
+        cards=[Card("e1000", mac_address(base, 0))],
     )
     words = made.argv()
     assert words[:5] == ("/usr/bin/qemu-system-x86_64", "-name", "G", "-m", "256")
@@ -104,8 +105,8 @@ def test_a_comma_is_part_of_a_name():
 @pytest.mark.parametrize(
     ("interface", "expected"),
     [
-        ("none", "file=hda.qcow2,format=qcow2,index=0,media=disk"),
-        ("virtio", "file=hda.qcow2,format=qcow2,index=0,media=disk,if=virtio"),
+        ("none", "file=hda.qcow2,format=qcow2,node-name=disk-0,index=0,media=disk"),
+        ("virtio", "file=hda.qcow2,format=qcow2,node-name=disk-0,index=0,media=disk,if=virtio"),
         ("sata", "ide-hd,drive=drive-0,bus=ahci.0"),
         ("scsi", "scsi-hd,drive=drive-0,bus=scsi.0"),
         ("nvme", "nvme,drive=drive-0,serial=disk0"),
@@ -125,6 +126,30 @@ async def test_a_wire_is_the_same_for_older_versions(gns3_server):
         "dgram,id=gns3-3,local.type=inet,local.host=127.0.0.1,local.port=10,remote.type=inet,"
         "remote.host=127.0.0.1,remote.port=20"
     )
+
+
+# Firmware --------------------------------------------------------------------------------
+
+OVMF = {
+    "mapping": {
+        "device": "flash",
+        "executable": {"filename": "/code", "format": "raw"},
+        "nvram-template": {"filename": "/vars", "format": "raw"},
+    },
+    "targets": [{"architecture": "x86_64", "machines": ["pc-i440fx-*", "pc-q35-*"]}],
+    "features": ["acpi-s3"],
+}
+
+
+def test_firmware_is_for_a_platform_and_for_no_other_kind_of_machine():
+    assert firmware.files_of(OVMF, "x86_64") == ("/code", "/vars")
+    assert firmware.files_of(OVMF, "aarch64") is None
+    assert firmware.files_of({**OVMF, "features": ["requires-smm"]}, "x86_64") is None
+    other = [{"architecture": "x86_64", "machines": ["pc-q35-*"]}]
+    assert firmware.files_of({**OVMF, "targets": other}, "x86_64") is None
+    assert firmware.files_of({}, "x86_64") is None
+    text = f"{json.dumps(OVMF)}\n{json.dumps({})}\nno JSON"
+    assert list(firmware.descriptions(text)) == [OVMF, {}]
 
 
 # Programs --------------------------------------------------------------------------------

@@ -32,6 +32,9 @@ def dropper(server: Server) -> Callable[[dict[str, Any]], None]:
 
     def drop(node: dict[str, Any]) -> None:
         _drop(node["values"].get(KEY, {}).get(KEY, {}))
+        for each in node["properties"].get("custom_adapters") or ():
+            if isinstance(each, dict):
+                each.pop(ADDRESS, None)
         kind = server.registry.node_types.get(node["type"])
         fields = {} if kind is None else kind.create_schema().fields
         named = [name for name, field in fields.items() if (field.data_key or name) == ADDRESS]

@@ -40,7 +40,7 @@ from gns3server_v2.file_shapes import reasons
 from gns3server_v2.images import named_images
 from gns3server_v2.link_filters import active
 from gns3server_v2.loading import parsed
-from gns3server_v2.making import PLACED, free_name, sorted_properties
+from gns3server_v2.making import ALSO_TAKEN, PLACED, fitting, free_name, sorted_properties
 from gns3server_v2.names import is_id
 from gns3server_v2.packing import Contents, packed
 from gns3server_v2.projects import ProjectAnswer, check_name, describe, known
@@ -387,11 +387,18 @@ def _has_port(kind: NodeType, properties: Mapping[str, Any], place: tuple[int, i
     return adapter < (kind.adapters or 1) and port < kind.ports
 
 
+def _known(values: Mapping[str, Any], kind: NodeType) -> dict[str, Any]:
+    """Those of some values that a type has a field for."""
+    return sorted_properties(values, kind.create_schema().fields)[0]
+
+
 def _node_record(state: ServerState, node: Mapping[str, Any]) -> dict[str, Any]:
     kind = state.server.registry.node_types.get(node["node_type"])
+    node = node if kind is None else fitting(node, kind)
     properties, kept = {}, kept_of_file(node)
     if kind is not None:
-        given = node.get("properties") or {}
+        also = {key: node[key] for key in ALSO_TAKEN if node.get(key) is not None}
+        given = {**(node.get("properties") or {}), **_known(also, kind)}
         taken, rest = sorted_properties(given, kind.create_schema().fields)
         kept.pop("console", None)
         kept["properties"] = rest

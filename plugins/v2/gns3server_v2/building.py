@@ -8,7 +8,7 @@ from typing import Any
 
 from gns3server.plugin import Conflict, InvalidRequest, LabError, LinkEnd, NodeType, Project
 from gns3server_v2.link_filters import active
-from gns3server_v2.making import KEPT, PLACED, make_node, naming
+from gns3server_v2.making import KEPT, PLACED, fitting, make_node, naming
 from gns3server_v2.state import DRAWING, KEY, ProjectState, ServerState
 from gns3server_v2.wording import PROJECT_VALUES
 
@@ -75,8 +75,8 @@ async def _make(
     node: Mapping[str, Any],
     rest: Mapping[str, Any],
 ) -> None:
-    name, node_id = node["name"], node["node_id"]
-    await make_node(project, own, kind, name=name, body={**node, OF_FILE: rest}, node_id=node_id)
+    body = {**fitting(node, kind), OF_FILE: rest}
+    await make_node(project, own, kind, name=node["name"], body=body, node_id=node["node_id"])
 
 
 def kept_of_file(node: Mapping[str, Any]) -> dict[str, Any]:

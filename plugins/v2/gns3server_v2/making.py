@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from marshmallow import ValidationError
+
 from gns3server.plugin import NodeType, NodeView, Project
 from gns3server_v2.state import KEY, ProjectState
 
@@ -22,7 +24,7 @@ KEPT = (
 )
 """Values of a node that the core does not know: they are kept for clients."""
 
-ALSO_TAKEN = ("console_type",)
+ALSO_TAKEN = ("console_type", "custom_adapters")
 """Those of them that a type may have a field for: it is then told as well."""
 
 PLACED = ("x", "y", "z", "symbol", "label")
@@ -76,6 +78,21 @@ def sorted_properties(
     names = {field.data_key or name for name, field in fields.items()} - OWN_FIELDS
     taken = {key: value for key, value in properties.items() if key in names}
     return taken, {key: value for key, value in properties.items() if key not in names}
+
+
+def fitting(node: Mapping[str, Any], kind: NodeType) -> dict[str, Any]:
+    """A node of a file, without what its type would refuse of :data:`ALSO_TAKEN`.
+
+    Another server may know consoles that the type has not: the node then has the usual one.
+    """
+    known, fit = kind.create_schema().fields, dict(node)
+    for key in ALSO_TAKEN:
+        if key in known and node.get(key) is not None:
+            try:
+                known[key].deserialize(node[key])
+            except ValidationError:
+                del fit[key]
+    return fit
 
 
 async def make_node(

@@ -58,6 +58,7 @@ def _named(
     single = len({port for _, port in places}) < 2
     segment = kept.get("port_segment_size") or 0
     pattern = kept.get("port_name_format") or shown.port_name
+    own = _own_names(kept)
     ports: list[dict[str, Any]] = []
     for index, (adapter, port) in enumerate(places[:MOST_PORTS]):
         number: int | str = port if flat else adapter if single else f"{adapter}/{port}"
@@ -70,8 +71,22 @@ def _named(
         )
         if not ports and kept.get("first_port_name"):
             name = short = kept["first_port_name"]
+        if adapter in own:
+            name = short = own[adapter]
         ports.append(_port(name, short, adapter, port))
     return ports
+
+
+def _own_names(kept: Mapping[str, Any]) -> dict[int, str]:
+    """The names of ports that clients have given them one by one, by adapter."""
+    return {
+        each["adapter_number"]: each["port_name"]
+        for each in kept.get("custom_adapters") or ()
+        if isinstance(each, Mapping)
+        and isinstance(each.get("adapter_number"), int)
+        and isinstance(each.get("port_name"), str)
+        and each["port_name"]
+    }
 
 
 def _filled(pattern: str, words: Mapping[str, object]) -> str:

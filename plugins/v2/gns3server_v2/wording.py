@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gns3server.plugin import NodeLayout, NodeType, NodeView, Project
+from gns3server_v2.making import ALSO_TAKEN
 from gns3server_v2.names import ALWAYS_STARTED, COMPUTE, STATUS, wire_type
 from gns3server_v2.pictures import dimensions, symbol_id
 from gns3server_v2.ports import ports_of
@@ -129,6 +130,8 @@ class NodeWording:
         """
         node_id, type_name, name = told
         kind = self.types.get(type_name)
+        known = with_own(kept, properties)
+        special = {key: value for key, value in properties.items() if key not in ALSO_TAKEN}
         symbol = place.symbol or default_symbol(kind)
         width, height = self._size(symbol, kept)
         return {
@@ -138,9 +141,9 @@ class NodeWording:
             "node_type": wire_type(type_name, kind),
             "name": name,
             "console": console if kind is not None else kept.get("console"),
-            "console_type": console_type(kind, kept),
+            "console_type": console_type(kind, known),
             "console_auto_start": kept.get("console_auto_start", False),
-            "properties": properties_of(type_name, properties, kind, kept),
+            "properties": properties_of(type_name, special, kind, kept),
             "label": label_of(name, place),
             "x": round(place.x),
             "y": round(place.y),
@@ -152,15 +155,14 @@ class NodeWording:
             "port_name_format": kept.get("port_name_format", "Ethernet{0}"),
             "port_segment_size": kept.get("port_segment_size", 0),
             "first_port_name": kept.get("first_port_name"),
-            "custom_adapters": kept.get("custom_adapters", []),
+            "custom_adapters": known.get("custom_adapters", []),
         }
 
     def ports(self, project: Project, view: NodeView) -> list[dict[str, Any]]:
         """The ports of a node."""
         state, kind = self._state.peek(project.id), self.types.get(view.type)
-        return ports_of(
-            view, kind, state.nodes.get(view.id, {}), () if kind else self._used(project, view)
-        )
+        kept = with_own(state.nodes.get(view.id, {}), view.properties)
+        return ports_of(view, kind, kept, () if kind else self._used(project, view))
 
     def _used(self, project: Project, view: NodeView) -> list[tuple[int, int]]:
         ends = (end for link in project.links for end in link.ends)
@@ -169,6 +171,11 @@ class NodeWording:
     def _status(self, view: NodeView, kind: NodeType | None, word: str) -> str:
         always = word in ALWAYS_STARTED if kind is None else kind.always_on
         return "started" if always else STATUS[view.state]
+
+
+def with_own(kept: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a node for clients, as its type has it where it knows that too."""
+    return {**kept, **{key: properties[key] for key in ALSO_TAKEN if key in properties}}
 
 
 def _is_wildcard(host: str) -> bool:
