@@ -28,6 +28,24 @@ DISK_NODE = "disk-"
 VNC_BASE = 5900
 """The port of VNC's display 0."""
 
+VNC_PORTS_SINCE = (7, 1)
+"""The first version whose VNC listens on any port, which it is told by QMP."""
+
+NOWHERE = "none"
+"""Where VNC listens until it is told."""
+
+
+def vnc_display(host: str, port: int, version: tuple[int, ...]) -> str:
+    """Where VNC is to listen from the beginning.
+
+    :raises ValueError: it cannot listen there.
+    """
+    if version >= VNC_PORTS_SINCE:
+        return NOWHERE
+    if port < VNC_BASE:
+        raise ValueError(port)
+    return f"{host}:{port - VNC_BASE}"
+
 
 @dataclass(frozen=True, slots=True)
 class Drive:
@@ -75,7 +93,7 @@ class Guest:
     :param wires: what is plugged in, by card.
     :param control: path of the unix socket for QMP.
     :param serial: path of the unix socket of the serial port; empty if it has none.
-    :param vnc: address and port where VNC listens, if that is the console.
+    :param vnc: what VNC is told where it listens, if that is the console.
     :param windowless: whether QEMU must open no window.
     :param options: further options, as a user has typed them.
     """
@@ -99,7 +117,7 @@ class Guest:
     wires: Mapping[int, Backend] = field(default_factory=dict)
     control: str
     serial: str = ""
-    vnc: tuple[str, int] | None = None
+    vnc: str = ""
     windowless: bool = True
     options: str = ""
 
@@ -120,7 +138,7 @@ class Guest:
             *("-mon", "chardev=qmp,mode=control"),
             *self._further(),
             *self._network(),
-            *(("-nographic",) if self.windowless and self.vnc is None else ()),
+            *(("-nographic",) if self.windowless and not self.vnc else ()),
             # It waits until its links are as they should be, and its console is listened to.
             "-S",
         )
@@ -176,9 +194,8 @@ class Guest:
         )
 
     def _console(self) -> tuple[str, ...]:
-        if self.vnc is not None:
-            host, port = self.vnc
-            return ("-vnc", f"{host}:{port - VNC_BASE}")
+        if self.vnc:
+            return ("-vnc", self.vnc)
         if not self.serial:
             return ("-serial", "none")
         return (

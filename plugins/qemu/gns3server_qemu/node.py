@@ -12,10 +12,18 @@ from typing import Any
 from gns3server.plugin import Conflict, Console, LabError, LaunchSpec, NodeState, Port
 from gns3server_qemu import firmware, memory, saved_state, tpm
 from gns3server_qemu.acceleration import Acceleration
-from gns3server_qemu.command_line import VNC_BASE, Drive, Firmware, Guest
+from gns3server_qemu.command_line import (
+    NOWHERE,
+    VNC_BASE,
+    VNC_PORTS_SINCE,
+    Drive,
+    Firmware,
+    Guest,
+    vnc_display,
+)
 from gns3server_qemu.context import KIND, Launched
 from gns3server_qemu.disks import Disks
-from gns3server_qemu.monitor import Monitor
+from gns3server_qemu.monitor import Monitor, Refused
 from gns3server_qemu.programs import Program
 from gns3server_qemu.schemas import DISKS, FILES, MORE_FILES, NICENESS
 from gns3server_qemu.wired import WiredGuest
@@ -111,7 +119,7 @@ class QemuNode(WiredGuest):
         console = None
         if guest.serial:
             console = Console(port=self.console, source="unix", path=guest.serial)
-        vnc = () if guest.vnc is None else (Port("tcp", self.console),)
+        vnc = () if guest.vnc in ("", NOWHERE) else (Port("tcp", self.console),)
         return LaunchSpec(
             argv=(*around, *guest.argv()),
             cwd=str(self.directory),
@@ -164,7 +172,7 @@ class QemuNode(WiredGuest):
             },
             control=self._control,
             serial=self._serial(),
-            vnc=self._vnc(),
+            vnc=self._vnc(version),
             windowless=not await self._has_display(),
             options=values["options"],
         )
@@ -180,15 +188,17 @@ class QemuNode(WiredGuest):
             return ""
         return str(self.runtime_directory / "serial")
 
-    def _vnc(self) -> tuple[str, int] | None:
+    def _vnc(self, version: tuple[int, ...]) -> str:
         if self.values["console_type"] != "vnc":
-            return None
-        if self.console < VNC_BASE:
+            return ""
+        try:
+            return vnc_display(self.machine.console_host, self.console, version)
+        except ValueError as error:
             raise Conflict(
                 f"VM {self.name!r} cannot be started: its console is VNC, which has ports from "
-                f"{VNC_BASE} on, and its port is {self.console}. Give it another one as console."
-            )
-        return self.machine.console_host, self.console
+                f"{VNC_BASE} on before QEMU 7.1, and its port is {self.console}. Give it another "
+                "one as console."
+            ) from error
 
     async def _file(self, name: str) -> Path | None:
         image = self.values[name]
@@ -252,10 +262,39 @@ class QemuNode(WiredGuest):
         """
         monitor = await self._talk()
         await self._restore(monitor)
+        await self._open_vnc(monitor)
         for adapter in range(self.adapters):
             await self._set_link(monitor, adapter)
         await self._keep_wires()
         await monitor.execute("cont")
+
+    async def _open_vnc(self, monitor: Monitor) -> None:
+        """Have VNC listen at the port of the console, if it was not told before."""
+        launched = await self._what_was_launched()
+        if self.values["console_type"] != "vnc" or launched is None:
+            return
+        if Program("", launched.version).numbers < VNC_PORTS_SINCE:
+            return
+        address = {
+            "type": "inet",
+            "host": self.machine.console_host,
+            "port": str(self.console),
+        }
+        try:
+            await monitor.execute("display-update", {"type": "vnc", "addresses": [address]})
+        except Refused as error:
+            raise Conflict(
+                f"The VNC of {self.title} cannot listen at port {self.console}: {error.message} "
+                "Give it another one as console."
+            ) from error
+
+    async def updated(self) -> None:
+        """Have its VNC listen at the port that it has now."""
+        if self.run is None or self.values["console_type"] != "vnc":
+            return
+        monitor = await self._talk()
+        if (await monitor.execute("query-vnc")).get("service") != str(self.console):
+            await self._open_vnc(monitor)
 
     async def _restore(self, monitor: Monitor) -> None:
         """Have it go on where it was saved, if it was, and is the same machine still."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
 from qemu_lab import Lab, Screen, pc_at, screen_at
 from qemu_linux import guest_files
+
+from gns3server.testing import ConsoleClient
 
 PROMPT = "guest> "
 LINUX = {
@@ -43,6 +46,57 @@ async def carrier_is(screen: Screen, state: str) -> None:
     """Wait until the guest sees its carrier (1), or that it is gone (0)."""
     while f"carrier:{state}" not in await command(screen, "echo carrier:$(cat $C)"):
         continue
+
+
+ECHO_REQUEST, ECHO_REPLY = b"\x08\x00", b"\x00\x00"
+
+
+def check_pings(capture: bytes, address: int) -> None:
+    """Check that a capture has pings between two hosts of a network, both ways, and answers."""
+    own, other = bytes([10, 0, address, 1]), bytes([10, 0, address, 2])
+    for source, target in ((own, other), (other, own)):
+        assert capture.count(source + target + ECHO_REQUEST) >= 2
+        assert capture.count(target + source + ECHO_REPLY) >= 2
+
+
+async def capture_of(lab: Lab, *ends: tuple[str, int]) -> str:
+    """Join two nodes by a link that is captured; tells the path of the capture."""
+    link = await lab.link(*ends)
+    started = await lab.client.post(f"{link}/capture", {"file": f"to-{ends[1][0]}"})
+    assert started.status == 201, started
+    return f"{lab.project}/files/{started.json['capture']['file']}"
+
+
+@pytest.mark.timeout(300)
+async def test_linux_pings_a_host_and_a_pc_and_they_ping_it(lab, linux_images):
+    plugins = (await lab.client.get("/v1/plugins")).json
+    (hosts,) = (plugin["types"][0] for plugin in plugins if plugin["name"] == "linux")
+    if not hosts["runs"]:
+        (pytest.fail if os.geteuid() == 0 else pytest.skip)(hosts["text"])
+    vm = await lab.vm(**LINUX, adapters=2)
+    (host, shell), (pc, console) = await lab.host("10.0.1.2"), await lab.pc()
+    files = [
+        await capture_of(lab, (vm.id, 0), (host, 0)),
+        await capture_of(lab, (vm.id, 1), (pc, 0)),
+    ]
+    for path in (f"linux/vms/{host}", f"vpcs/vms/{pc}"):
+        assert (await lab.client.post(f"{lab.project}/{path}/start")).status == 204
+    await vm.do("start")
+    async with screen_at(vm.console) as screen:
+        await screen.until(PROMPT)
+        for card, network in (("eth0", 1), ("eth1", 2)):
+            await command(screen, f"C=/sys/class/net/{card}/carrier; ip link set {card} up")
+            await command(screen, f"ip addr add 10.0.{network}.1/24 dev {card}")
+            await carrier_is(screen, "1")
+        async with pc_at(console) as other:
+            await other.run("ip 10.0.2.2/24")
+            assert "2 packets received" in await command(screen, "ping -c 2 -W 5 10.0.2.2")
+            assert "10.0.2.1 icmp_seq=2" in await other.run("ping 10.0.2.1 -c 2 -w 5000")
+        async with ConsoleClient.open(shell, "# ") as other:
+            assert "2 packets received" in await command(screen, "ping -c 2 -W 5 10.0.1.2")
+            assert " 2 received" in await other.run("ping -c 2 -W 5 10.0.1.1")
+    for network, file in enumerate(files, start=1):
+        check_pings((await lab.client.get(file)).body, network)
 
 
 @pytest.mark.long

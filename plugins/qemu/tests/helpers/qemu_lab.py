@@ -121,6 +121,14 @@ class Lab:
         assert answer.status == 201, answer.body
         return answer.json["vm_id"], answer.json["console"]
 
+    async def host(self, address: str) -> tuple[str, int]:
+        """Make a Linux host that has an address; tells its id and its console."""
+        script = f"ip address add {address}/24 dev eth0\n"
+        body = {"name": "H", "startup_script": script}
+        answer = await self.client.post(f"{self.project}/linux/vms", body)
+        assert answer.status == 201, answer.body
+        return answer.json["vm_id"], answer.json["console"]
+
     async def link(self, *ends: tuple[str, int], **values: Any) -> str:
         """Join two nodes, each at one of its adapters; tells the path of the link."""
         body = {
