@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import socket
 
+import pytest
 from qemu_lab import Lab, ipxe_at, pc_at
 
 from gns3server.testing import free_udp_port
@@ -153,4 +156,50 @@ async def test_a_guest_that_has_outlived_its_server_gets_wires(gns3_process, qem
                 async with pc_at(console) as screen:
                     await screen.run("ip 10.0.0.1/24")
                     assert PINGED in await screen.run("ping 10.0.0.2 -c 3 -w 5000")
+                assert (await successor.client.delete(lab.project)).status == 204
+
+
+async def unread_bytes(path: str) -> int:
+    """How much a program has not read yet of what it was sent at a unix socket."""
+    ss = await asyncio.create_subprocess_exec("ss", "-xH", stdout=asyncio.subprocess.PIPE)
+    said, _ = await ss.communicate()
+    rows = [row.split() for row in said.decode().splitlines()]
+    return sum(int(row[2]) for row in rows if row[1] == "ESTAB" and row[4] == path)
+
+
+@pytest.mark.parametrize("way", ["exchanged", "unplugged", "plugged in"])
+async def test_a_wire_that_its_server_could_not_tell_is_set_right(gns3_process, qemu_program, way):
+    """The server is killed between the commit of a wire and its plugging."""
+    assert qemu_program
+    async with gns3_process() as server:
+        lab = await Lab.open(server)
+        vm = await lab.vm(**NET)
+        first, second, third = [await lab.udp_port() for _ in range(3)]
+        nio = {"type": "nio_udp", "rhost": "127.0.0.1", "rport": third}
+        if way != "plugged in":
+            assert (await vm.plug(lport=first, **nio)).status == 201
+        await vm.do("start")
+        words = ",".join(await vm.command_line()).split(",")
+        control = words[words.index("id=qmp") + 1].removeprefix("path=")
+        async with ipxe_at(vm) as guest:
+            await guest.take_address("10.0.0.2")
+            pid = vm.pid
+            os.kill(pid, signal.SIGSTOP)
+            change = vm.unplug() if way == "unplugged" else vm.plug(lport=second, **nio)
+            coming = asyncio.create_task(change)
+            while not await unread_bytes(control):
+                pass
+            await server.kill()
+            (failed,) = await asyncio.gather(coming, return_exceptions=True)
+            assert isinstance(failed, Exception)
+            os.kill(pid, signal.SIGCONT)
+            async with gns3_process() as successor:
+                later = vm.on(Lab(successor, lab.project))
+                assert await later.status() == "started"
+                await guest.link_is("down" if way == "unplugged" else "up")
+                with bound_wire(third) as wire:
+                    if way == "unplugged":
+                        assert (await later.plug(lport=second, **nio)).status == 201
+                    await guest.begin("dhcp net0")
+                    assert await first_sender(wire) == ("127.0.0.1", second)
                 assert (await successor.client.delete(lab.project)).status == 204

@@ -208,14 +208,23 @@ class Ipxe:
         self._screen = screen
 
     async def run(self, command: str) -> str:
-        """Type a command; tells what it shows.
+        """Type a command; tells what it shows."""
+        await self._type(command)
+        return await self._screen.run("", self.PROMPT)
+
+    async def begin(self, command: str) -> None:
+        """Type a command that takes a while."""
+        await self._type(command)
+        await self._screen.type("\r")
+
+    async def _type(self, command: str) -> None:
+        """Type some text.
 
         It has room for 15 characters that it has not read yet, and loses what comes besides.
         """
         for part in re.findall(".{1,8}", command):
             await self._screen.type(part)
             await self._screen.until(part)
-        return await self._screen.run("", self.PROMPT)
 
     async def link_is(self, state: str) -> None:
         """Wait until it sees its link ``up`` or ``down``."""
