@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -116,6 +117,68 @@ async def test_a_full_disk_leaves_no_half_of_a_disk(lab, tmp_path, qemu_program)
     assert [path.name for path in vm.node.directory.iterdir()] == []
     tool.unlink()
     await vm.do("start")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A directory, and what makes it a disk of 2 MB for a server that runs under it."""
+    where = tmp_path / "disk"
+    where.mkdir()
+    script = f'mount -t tmpfs -o size=2048k tmpfs {where}\nexec "$@"'
+    for way in (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"]):
+        try_out = [*way, "sh", "-ec", script, "sh", "true"]
+        if subprocess.run(try_out, check=False, capture_output=True).returncode == 0:
+            return where, [*way, "sh", "-ec", script, "sh"]
+    pytest.skip("neither this user nor its user namespaces may mount anything here")
+
+
+def fill(path):
+    """Write to a file until there is no room left for another block."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"x" * 4096):
+            pass
+
+
+async def test_a_disk_of_the_machine_runs_full(gns3_process, small_disk, qemu_program):
+    assert qemu_program
+    where, under = small_disk
+    async with gns3_process(under=under) as server:
+        lab = await Lab.open(server, path=str(where / "lab"))
+        vm = await lab.vm()
+        ballast = Path(f"/proc/{server.pid}/root{where}/ballast")
+        fill(ballast)
+        answer = await vm.ask("start")
+        assert answer.status == 507, answer.body
+        assert "there is no room for its file hda_disk.qcow2" in answer.json["message"]
+        assert await vm.status() == "stopped"
+        directory = ballast.parent / "lab" / "project-files" / "qemu" / vm.id
+        assert not [*directory.glob("*qcow2*")]
+        os.remove(ballast)
+        await vm.do("start", "stop")
+        assert (directory / "hda_disk.qcow2").exists()
+
+
+WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+"""Makes root one who may not read what others have kept to themselves."""
+
+
+@pytest.mark.parametrize("name", ["hda_disk_image", "cdrom_image"])
+async def test_an_image_that_may_not_be_read_is_named(gns3_process, echo_image, qemu_program, name):
+    assert qemu_program
+    closed = echo_image.with_name("closed.img")
+    closed.write_bytes(echo_image.read_bytes())
+    closed.chmod(0)
+    under = WITHOUT_RIGHTS if os.geteuid() == 0 else ()
+    async with gns3_process(under=under) as server:
+        lab = await Lab.open(server)
+        vm = await lab.vm(**{name: "closed.img"})
+        answer = await vm.ask("start")
+        assert answer.status == 409
+        for part in (str(closed), "Permission denied"):
+            assert part in answer.json["message"]
+        assert await vm.status() == "stopped"
+        closed.chmod(0o600)
+        await vm.do("start", "stop")
 
 
 async def test_a_tool_for_disks_has_to_be_there(gns3_serving, tmp_path, qemu_program):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from gns3server_qemu.command_line import Card, Drive, Guest, mac_address, usual_
 from gns3server_qemu.context import QemuContext
 from gns3server_qemu.monitor import Monitor, Refused
 from gns3server_qemu.programs import Program, Programs, platform_of, version_in
-from gns3server_qemu.wires import backend, option
+from gns3server_qemu.wires import backend, option, plug, plug_of
 from qemu_lab import Lab
 
 from gns3server.plugin import Conflict, Nio, Unavailable
@@ -126,6 +128,59 @@ async def test_a_wire_is_the_same_for_older_versions(gns3_server):
         "dgram,id=gns3-3,local.type=inet,local.host=127.0.0.1,local.port=10,remote.type=inet,"
         "remote.host=127.0.0.1,remote.port=20"
     )
+
+
+UDP_NIO = Nio("nio_udp", {"lport": 10, "rhost": "127.0.0.1", "rport": 20})
+TAP_NIO = Nio("nio_tap", {"tap_device": "tap9"})
+LOOPBACK = "ip link set lo up"
+WITH_TAP = f"{LOOPBACK}\nip tuntap add tap9 mode tap"
+
+
+def own_network(script):
+    """What a program is run under that needs a network of its own, where any port is free."""
+    for way in (["unshare", "--net"], ["unshare", "--map-root-user", "--net"]):
+        under = [*way, "sh", "-ec", f'{script}\nexec "$@"', "sh"]
+        if subprocess.run([*under, "true"], check=False, capture_output=True).returncode == 0:
+            return under
+    pytest.skip(f"this user may not do this in a network of its own: {script}")
+
+
+@pytest.mark.parametrize(
+    ("nio", "version"),
+    [(UDP_NIO, (7, 1)), (UDP_NIO, (7, 2)), (TAP_NIO, (7, 2)), (Nio("nio_nat", {}), (7, 2))],
+    ids=["socket", "dgram", "tap", "user"],
+)
+async def test_a_real_qemu_takes_each_wire(gns3_server, qemu_program, nio, version):
+    """On its command line, and while it runs."""
+    under = own_network(WITH_TAP if nio is TAP_NIO else LOOPBACK)
+    wire = await backend(0, nio, version, gns3_server.running.server.machine)
+    made = guest(
+        program=qemu_program, ram=16, serial="", cards=[Card("e1000", "02:00:00:00:00:01")]
+    )
+    words = list(replace(made, wires={0: wire}).argv())
+    # What is told and answered goes through its standard streams.
+    words[words.index("-chardev") + 1] = "stdio,id=qmp"
+    asked = [
+        {"execute": "qmp_capabilities"},
+        {"execute": "netdev_del", "arguments": {"id": plug(0)}},
+        {"execute": "netdev_del", "arguments": {"id": wire["id"]}},
+        {"execute": "netdev_add", "arguments": wire},
+        {"execute": "netdev_add", "arguments": plug_of(0)},
+        {"execute": "quit"},
+    ]
+    program = await asyncio.create_subprocess_exec(
+        *under,
+        *words,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await program.communicate("\n".join(map(json.dumps, asked)).encode())
+    answers = [json.loads(line) for line in said.splitlines() if line.startswith(b"{")]
+    assert [answer for answer in answers if "return" in answer] == [{"return": {}}] * len(asked), (
+        said
+    )
+    assert program.returncode == 0
 
 
 # Firmware --------------------------------------------------------------------------------

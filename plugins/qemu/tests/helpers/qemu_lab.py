@@ -99,9 +99,9 @@ class Lab:
         self.project = project
 
     @classmethod
-    async def open(cls, server: LabServer | ServerProcess) -> Self:
+    async def open(cls, server: LabServer | ServerProcess, **values: Any) -> Self:
         """Make a project."""
-        answer = await server.client.post("/v1/projects", {"name": "test"})
+        answer = await server.client.post("/v1/projects", {"name": "test", **values})
         assert answer.status == 201, answer.body
         return cls(server, f"/v1/projects/{answer.json['project_id']}")
 
