@@ -63,7 +63,7 @@ async def _rounds(box: Box, server: Server, count: int, samples: dict[str, list[
             await ask(lab.session, "POST", f"{path}/start")
             await _shown(node["console"])
             took = time.perf_counter() - begun
-            command = await _command_line(lab, path)
+            command = await command_line(lab, path)
             memory = _memory(server, node["vm_id"])
             await ask(lab.session, "POST", f"{path}/stop")
             bare = await asyncio.to_thread(_bare, box, command, node["vm_directory"])
@@ -86,7 +86,7 @@ async def _shown(port: int) -> None:
     writer.close()
 
 
-async def _command_line(lab: Lab, path: str) -> list[str]:
+async def command_line(lab: Lab, path: str) -> list[str]:
     """How the server has started QEMU, but for what the server has started it by."""
     shown: dict[str, Any] = await ask(lab.session, "GET", f"{path}/emulator")
     words: list[str] = shown["command_line"]
