@@ -9,6 +9,9 @@ import sys
 
 import pytest
 from linux_lab import Lab
+from traces import no_traces
+
+from gns3server.testing import TEST_VARIABLE
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,6 +25,13 @@ def programs():
     said = subprocess.run(probe, capture_output=True, text=True, check=False).stdout
     if "cannot be had" in said:
         (pytest.fail if os.geteuid() == 0 else pytest.skip)(said)
+
+
+@pytest.fixture(autouse=True)
+def traces(gns3_settings, tmp_path):
+    """Each test fails that leaves anything of a node on the machine."""
+    with no_traces(gns3_settings.environ[TEST_VARIABLE], tmp_path):
+        yield
 
 
 @pytest.fixture

@@ -10,12 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from linux_lab import Lab
+from linux_lab import Lab, run_inside
+from traces import inhabitants
+from unwritable import not_writable
 
 from gns3server.testing import ConsoleClient, LabServer, free_udp_port
 
 CARRIER = "cat /sys/class/net/eth0/carrier"
 REPLY = "1 received"
+CLASHING = "02:00:00:00:00:77"
 LONG = "ip address add 10.0.0.{n}/24 dev eth0\nip link set eth0 mtu 9000\n"
 
 FRAME = b"\xff" * 6 + b"\x02" + b"\0" * 5
@@ -98,14 +101,6 @@ def shells(server: LabServer) -> list[tuple[int, str]]:
     return [(pid, name) for pid, name in server.processes().items() if "bash --norc" in name]
 
 
-async def run_in_network(pid: int, script: str) -> None:
-    """Run a Python script in the network of a process."""
-    user = () if os.geteuid() == 0 else ("--user", "--preserve-credentials")
-    enter = ("nsenter", "--target", str(pid), *user, "--net")
-    process = await asyncio.create_subprocess_exec(*enter, sys.executable, "-c", script)
-    assert await process.wait() == 0
-
-
 @pytest.mark.parametrize(
     "types", [("8100000a",), ("88a80014", "8100000a"), ("8100000a", "")], ids=" then ".join
 )
@@ -125,7 +120,8 @@ async def test_frames_keep_their_tags(lab, gns3_server, types):
         assert answer.status == 201, answer
         await host.start()
         ((shell, _),) = shells(gns3_server)
-        await run_in_network(shell, SEND.format(frames=[frame.hex() for frame in frames]))
+        script = SEND.format(frames=[frame.hex() for frame in frames])
+        await run_inside(shell, "--net", sys.executable, "-c", script)
         received: list[bytes] = []
         while len(received) < len(frames):
             # The host may also look for its neighbours.
@@ -235,17 +231,23 @@ async def test_interfaces_change_while_nothing_is_wired_and_the_host_is_stopped(
     assert "eth2" not in await host.runs("ls /sys/class/net")
 
 
-async def test_the_end_of_process_1_is_the_end_of_the_node_and_told_once(lab, gns3_server):
+@pytest.mark.parametrize("which", [min, max], ids=["the holder", "process 1"])
+async def test_the_end_of_either_process_is_the_end_of_the_node_and_told_once(
+    lab, gns3_server, tmp_path, which
+):
     host = await lab.node()
     async with lab.client.listen(f"{lab.project}/notifications") as events:
         await host.start()
+        # What has no environment is known by its namespace alone.
+        await host.runs("env -i sleep 1000 &")
+        assert len(inhabitants(tmp_path)) == 3
         holders = [
             pid
             for pid, command in gns3_server.processes().items()
             if "gns3server_linux.holder" in command
         ]
         assert len(holders) == 2
-        os.kill(max(holders), signal.SIGKILL)
+        os.kill(which(holders), signal.SIGKILL)
         told = [await anext(events) for _ in range(4)]
         assert [event["action"] for event in told] == [
             "ping",
@@ -254,7 +256,41 @@ async def test_the_end_of_process_1_is_the_end_of_the_node_and_told_once(lab, gn
             "log.error",
         ]
     assert not gns3_server.processes()
+    assert not inhabitants(tmp_path)
     await host.start()
+
+
+async def test_one_mac_address_at_several_interfaces_hinders_no_start_and_no_wire(lab):
+    clash = f"ip link set eth0 address {CLASHING}\nip link set eth1 address {CLASHING}\n"
+    address = "ip address add 10.0.0.{}/24 dev eth0\n"
+    one, other = [
+        await lab.node(name=f"H{n}", adapters=2, startup_script=clash + address.format(n))
+        for n in (1, 2)
+    ]
+    await lab.link((one, 0), (other, 0))
+    for node in (one, other):
+        await node.start()
+    async with one.console() as console:
+        assert (await console.run("cat /sys/class/net/eth*/address")).count(CLASHING) == 2
+        assert REPLY in await console.run(ping("10.0.0.2"))
+        await console.run("ip link set eth0 address 02:00:00:00:00:78")
+        assert REPLY in await console.run(ping("10.0.0.2"))
+
+
+async def test_a_folder_that_is_not_writable_is_named_and_nothing_is_lost(lab):
+    host = await lab.node(startup_script="echo first\n")
+    folder = Path(host.folder)
+    with not_writable(folder):
+        answer = await lab.client.post(f"{host.path}/start")
+        assert answer.status in {409, 507}
+        assert str(folder) in answer.json["message"]
+        answer = await lab.change(host.path, startup_script="echo second\n")
+        assert answer.status in {409, 507}
+        assert str(folder) in answer.json["message"]
+    assert (await lab.client.get(host.path)).json["startup_script"] == "echo first\n"
+    await host.start()
+    async with host.console() as console:
+        assert "first" in console.text
 
 
 async def test_a_node_has_no_more_memory_than_it_may_have(lab):
@@ -280,6 +316,10 @@ async def test_a_fork_bomb_ends_at_the_nodes_own_limit(gns3_serving):
         host = await lab.node(startup_script="bomb() { bomb | bomb & }; bomb\n")
         await host.start()
         assert len(server.processes()) < 320
+        # There may be no room for another shell: that ends nothing but the shell.
+        for pid, _ in shells(server):
+            os.kill(pid, signal.SIGKILL)
+        assert (await lab.client.get(f"{host.path}/counters")).status == 200
         await host.stop()
         assert not server.processes()
 

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from linux_lab import ROUTERS, Lab, LabNode
+from linux_lab import ROUTERS, Lab, LabNode, run_inside
 
 BROKEN = "interface eth0\n ip address 10.0.0.1/24\nrouter ospf\n netwerk 10.0.0.0/8 area 0\n"
 
@@ -210,3 +210,19 @@ async def test_a_daemon_that_ends_stays_so_if_the_settings_say_that(gns3_serving
                 "vm.stopped",
             ]
             assert "staticd has ended" in told[0]["event"]["message"]
+
+
+async def test_a_router_whose_folder_takes_nothing_runs_on_and_says_so(lab, gns3_server):
+    router = await lab.node("frr", config=ROUTERS[0])
+    await router.start()
+    zebra = daemons(gns3_server)["zebra"]
+    await run_inside(zebra, "--mount", "mount", "-o", "remount,bind,ro", "/etc/frr")
+    answer = await lab.client.get(f"{router.path}/config")
+    assert answer.status == 503
+    assert "Read-only file system" in answer.json["message"]
+    assert "ospfd" in await router.runs("show daemons")
+    async with lab.client.listen(f"{lab.project}/notifications") as events:
+        await router.stop()
+        told = [await anext(events) for _ in range(3)]
+    assert told[1]["action"] == "linux.configuration_not_stored"
+    assert (Path(router.folder) / "frr.conf").read_text() == ROUTERS[0]

@@ -80,7 +80,7 @@ class Inside:
                 self._routing.start()
             self._start_console(wanted, env)
         except (OSError, ValueError) as error:
-            self._tell("failed", {"why": why(error)})
+            self._tell("failed", {"why": kernel.reason(error)})
             return
         self._tell("up", {})
 
@@ -133,8 +133,13 @@ class Inside:
             soon = PAUSE if time.monotonic() - began < PAUSE else 0
             self._loop.later(soon, lambda: self._start_shell(wanted, env))
 
-        self._shell = programs.spawn_at_terminal(wanted.shell, env)
-        self._loop.attend(self._shell, ended)
+        try:
+            self._shell = programs.spawn_at_terminal(wanted.shell, env)
+        except OSError:
+            # The node has as many processes as it may have: some may end.
+            self._loop.later(PAUSE, lambda: self._start_shell(wanted, env))
+        else:
+            self._loop.attend(self._shell, ended)
 
     def _end_shell(self) -> None:
         """Have another vtysh: one that runs does not talk to daemons that have come later."""
@@ -186,13 +191,6 @@ def refuse_offloads(interface: str) -> None:
             except OSError as error:
                 if error.errno != errno.EOPNOTSUPP:
                     raise
-
-
-def why(error: Exception) -> str:
-    """An error in words."""
-    if isinstance(error, OSError):
-        return ": ".join(filter(None, (error.filename, error.strerror or str(error))))
-    return str(error)
 
 
 def main(channel: socket.socket) -> None:

@@ -96,3 +96,10 @@ def _checked(result: int, what: str) -> None:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), what)
+
+
+def reason(error: Exception) -> str:
+    """An error in words."""
+    if isinstance(error, OSError):
+        return ": ".join(filter(None, (error.filename, error.strerror or str(error))))
+    return str(error)

@@ -104,7 +104,7 @@ def _build(
             raise
         socket.send_fds(result, [f"built {pid}".encode()], [each.fileno() for each in sockets])
     except (OSError, CannotBuild) as error:
-        result.send(f"failed {reason(error)}".encode())
+        result.send(f"failed {kernel.reason(error)}".encode())
 
 
 def _begin(begun: int, inside: Callable[[], None]) -> None:
@@ -144,10 +144,3 @@ def _make_interfaces(addresses: tuple[str, ...], ip: str) -> None:
     )
     if made.returncode != 0:
         raise CannotBuild(f"veth interfaces cannot be made: {made.stdout.decode().strip()}")
-
-
-def reason(error: Exception) -> str:
-    """An error in words."""
-    if isinstance(error, OSError):
-        return ": ".join(filter(None, (error.filename, error.strerror or str(error))))
-    return str(error)

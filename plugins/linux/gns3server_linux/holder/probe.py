@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gns3server_linux.holder import files, inside
+from gns3server_linux.holder import files, inside, kernel
 from gns3server_linux.holder.namespaces import CannotBuild, build
 
 WORKS = "works: "
@@ -50,7 +50,7 @@ def try_node(ip: str, home: str) -> str:
             inside.switch_on("eth0")
             theirs.send(b"well")
         except OSError as error:
-            theirs.send(inside.why(error).encode())
+            theirs.send(kernel.reason(error).encode())
 
     with ours, theirs:
         built = build((ADDRESS,), ip, work)

@@ -54,9 +54,17 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], output: int) -> int:
 
 
 def _start(argv: Sequence[str], env: Mapping[str, str], prepare: Callable[[], None]) -> int:
-    """Start a program, and return once its process has become that."""
+    """Start a program, and return once its process has become that.
+
+    :raises OSError: the node has as many processes as it may have.
+    """
     turning, turned = os.pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(turning)
+        os.close(turned)
+        raise
     if pid == 0:
         _exec(argv, env, prepare)
     os.close(turned)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gns3server_linux.holder import programs
+from gns3server_linux.holder import kernel, programs
 from gns3server_linux.holder.files import FRR
 from gns3server_linux.holder.loop import Loop
 from gns3server_linux.holder.wanted import Wanted
 
 CONFIGURATION = f"{FRR}/frr.conf"
+BESIDE = f"{CONFIGURATION}.new"
+MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(128 * 1024)}
+"""Has the C library give memory back that daemons need at their start only: a quarter of it."""
+
 OUTPUT = "/run/frr/frr.log"
 """What the daemons print. It is in memory, and ends with the node."""
 
@@ -24,9 +29,6 @@ LOOK_SECONDS = 0.005
 
 PAUSE = 1.0
 """Seconds before a daemon is started again that has ended within that time."""
-
-LOST = "{} has ended, and what it ran with would be lost"
-"""Why a configuration is not stored: that of a daemon that does not run is missing in it."""
 
 
 class Routing:
@@ -48,7 +50,7 @@ class Routing:
         self._loop = loop
         self._restart = wanted.restart
         self._daemons = wanted.daemons
-        self._env = env
+        self._env = {**env, **MALLOC}
         self._tell = tell
         self._restarted = restarted
         self._output = os.open(OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -74,31 +76,52 @@ class Routing:
         """Bring the running configuration into its file, and tell when that is done."""
         if self._saving:
             return
-        if self._missing:
-            self._tell("saved", {"problem": LOST.format(", ".join(sorted(self._missing)))})
+        try:
+            self._check_complete()
+            pid = self._show(BESIDE)
+        except OSError as error:
+            self._tell("saved", {"problem": kernel.reason(error)})
             return
         self._saving = True
-        beside = f"{CONFIGURATION}.new"
-        output = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        argv = ("vtysh", "-c", "show running-config no-header")
-        pid = programs.spawn(argv, self._env, output)
-        os.close(output)
-        self._loop.attend(pid, lambda code: self._saved(beside, code))
+        self._loop.attend(pid, self._shown)
 
-    def _saved(self, beside: str, code: int) -> None:
+    def _check_complete(self) -> None:
+        if self._missing:
+            names = ", ".join(sorted(self._missing))
+            raise OSError(f"{names} has ended, and what it ran with would be lost")
+
+    def _show(self, path: str) -> int:
+        """Have vtysh write the running configuration; returns its process id."""
+        output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            argv = ("vtysh", "-c", "show running-config no-header")
+            return programs.spawn(argv, self._env, output)
+        finally:
+            os.close(output)
+
+    def _shown(self, code: int) -> None:
         self._saving = False
         problem = None
-        text = Path(beside).read_text(encoding="utf-8", errors="surrogateescape")
-        if code != 0 or "\nend" not in text or self._missing:
-            problem = f"vtysh ended with code {code}: {text.strip()[:200]}"
-            if self._missing:
-                problem = LOST.format(", ".join(sorted(self._missing)))
-            os.unlink(beside)
-        else:
-            with open(beside, "r+b") as written:
-                os.fsync(written.fileno())
-            os.replace(beside, CONFIGURATION)
+        try:
+            self._keep(code)
+        except OSError as error:
+            problem = kernel.reason(error)
+            with contextlib.suppress(OSError):
+                os.unlink(BESIDE)
         self._tell("saved", {"problem": problem})
+
+    def _keep(self, code: int) -> None:
+        """Have what vtysh has written be the configuration.
+
+        :raises OSError: it is not all of it, or cannot be stored.
+        """
+        text = Path(BESIDE).read_text(encoding="utf-8", errors="surrogateescape")
+        self._check_complete()
+        if code != 0 or "\nend" not in text:
+            raise OSError(f"vtysh ended with code {code}: {text.strip()[:200]}")
+        with open(BESIDE, "r+b") as written:
+            os.fsync(written.fileno())
+        os.replace(BESIDE, CONFIGURATION)
 
     def _start(self, daemon: str) -> None:
         # Consoles of daemons are unix sockets; port 0 keeps them off the network.
@@ -122,12 +145,20 @@ class Routing:
             self._loop.later(soon, lambda: self._start_again(daemon))
 
     def _start_again(self, daemon: str) -> None:
-        self._start(daemon)
-        self._load_when_ready(daemon, time.monotonic() + READY_SECONDS)
+        try:
+            self._start(daemon)
+        except OSError:
+            # The node has as many processes as it may have: some may end.
+            self._loop.later(PAUSE, lambda: self._start_again(daemon))
+        else:
+            self._load_when_ready(daemon, time.monotonic() + READY_SECONDS)
 
     def _load_when_ready(self, daemon: str, deadline: float) -> None:
         if os.path.exists(f"/run/frr/{daemon}.vty"):
-            self._load(lambda _: self._is_back(daemon))
+            try:
+                self._load(lambda _: self._is_back(daemon))
+            except OSError:
+                self._loop.later(PAUSE, lambda: self._load_when_ready(daemon, deadline))
         elif time.monotonic() < deadline:
             self._loop.later(LOOK_SECONDS, lambda: self._load_when_ready(daemon, deadline))
 
@@ -139,8 +170,10 @@ class Routing:
         """Give the daemons the stored configuration, and tell what they refuse of it."""
         said = "/run/frr/vtysh.log"
         output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        pid = programs.spawn(("vtysh", "-b"), self._env, output)
-        os.close(output)
+        try:
+            pid = programs.spawn(("vtysh", "-b"), self._env, output)
+        finally:
+            os.close(output)
 
         def loaded(code: int) -> None:
             lines = complaints(Path(said).read_text(encoding="utf-8", errors="replace"))

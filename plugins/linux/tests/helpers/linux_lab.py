@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -105,3 +107,11 @@ class Lab:
     async def change(self, path: str, /, **values: Any) -> Any:
         """Ask for a change of something; returns the answer."""
         return await self.client.put(path, values)
+
+
+async def run_inside(pid: int, namespace: str, *command: str) -> None:
+    """Run a command in a namespace of a process, such as ``--net``."""
+    user = () if os.geteuid() == 0 else ("--user", "--preserve-credentials")
+    enter = ("nsenter", "--target", str(pid), *user, namespace)
+    process = await asyncio.create_subprocess_exec(*enter, *command)
+    assert await process.wait() == 0
