@@ -54,7 +54,11 @@ async def _frames(box: Box, server: Server, rounds: int) -> dict[str, list[float
         for node in nodes:
             await ask(lab.session, "POST", f"{_path(lab, 'linux', node)}/start")
         shell = next(each for each in box.processes() if each.cmdline()[1:2] == ["--norc"])
-        holders = [each for each in box.processes() if "gns3server_linux.holder" in each.cmdline()]
+        holders = [
+            each
+            for each in box.processes()
+            if any("gns3server_linux.holder" in word for word in each.cmdline())
+        ]
         enter = ["nsenter", "--target", str(shell.pid), "--net"]
         if psutil.Process().uids().effective != 0:
             enter[3:3] = ["--user", "--preserve-credentials"]
@@ -133,7 +137,7 @@ async def _routers(box: Box, server: Server, count: int) -> list[tuple[str, str,
         running = [
             each
             for each in box.processes()
-            if "gns3server_linux.holder" in each.cmdline()
+            if any("gns3server_linux.holder" in word for word in each.cmdline())
             or each.name() in ("zebra", "staticd", "ospfd", "vtysh")
         ]
         memory = sum(each.memory_full_info().pss for each in running) / count / 1e6

@@ -10,6 +10,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gns3server.plugin import (
@@ -34,6 +35,15 @@ log = logging.getLogger(__name__)
 
 WANTED = "wanted.json"
 """What the program is to be at its start, in the node's directory."""
+
+BEGIN = (
+    "import sys; sys.path.append(sys.argv.pop(1)); "
+    "from gns3server_linux.holder.__main__ import main; main()"
+)
+"""Begins the program without what Python imports for packages that are installed, and with nothing
+of the directory that it runs in: users can write there."""
+
+PACKAGES = str(Path(__file__).parents[1])
 
 LONGEST_HOST_NAME = 63
 
@@ -160,10 +170,9 @@ class LinuxNode(ProcessNode):
         except Conflict as error:
             raise Conflict(f"VM {self.name!r} cannot be started: {error.message}") from error
         return LaunchSpec(
-            # Nothing is imported from the directory that it runs in: users can write there.
             argv=(
                 await self.find_program(sys.executable),
-                *("-P", "-m", "gns3server_linux.holder"),
+                *("-I", "-S", "-c", BEGIN, PACKAGES),
                 self.control,
                 WANTED,
             ),

@@ -17,7 +17,7 @@ import termios
 from collections.abc import Mapping
 from typing import Any
 
-from gns3server_linux.holder import group, inside
+from gns3server_linux.holder import inside
 from gns3server_linux.holder.batch import Batch
 from gns3server_linux.holder.control import Control
 from gns3server_linux.holder.interface import Interface
@@ -44,6 +44,9 @@ class Holder:
         built = build(wanted.addresses, wanted.ip, begin_inside)
         theirs.close()
         if wanted.memory:
+            # Most nodes have no limit.
+            from gns3server_linux.holder import group
+
             try:
                 group.take_in(group.make(wanted.group, wanted.memory), built.pid)
             except OSError as error:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 
-from gns3server_linux.holder import kernel
+from gns3server_linux.holder import kernel, text
 
 HOME = "/root"
 """Where the node's folder is, inside."""
@@ -58,7 +57,7 @@ def _own_names(name: str) -> None:
     os.makedirs(OWN)
     os.makedirs("/run/frr", exist_ok=True)
     for path, number_at in (("/etc/passwd", (2, 3)), ("/etc/group", (2,))):
-        lines = Path(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = text.read(path).splitlines()
         _replace(path, "".join(f"{_as_root(line, number_at)}\n" for line in lines))
     if os.path.isfile("/etc/hosts"):
         _replace("/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost\n")
@@ -72,7 +71,7 @@ def _as_root(line: str, number_at: tuple[int, ...]) -> str:
     return ":".join(fields)
 
 
-def _replace(path: str, text: str) -> None:
+def _replace(path: str, content: str) -> None:
     own = f"{OWN}/{os.path.basename(path)}"
-    Path(own).write_text(text, encoding="utf-8", errors="surrogateescape")
+    text.write(own, content)
     kernel.mount(own, path, flags=kernel.MS_BIND)

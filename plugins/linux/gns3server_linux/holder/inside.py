@@ -14,13 +14,12 @@ import struct
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from gns3server_linux.holder import files, kernel, programs
+from gns3server_linux.holder import files, kernel, programs, text
 from gns3server_linux.holder.loop import Loop
 from gns3server_linux.holder.messages import Messages
-from gns3server_linux.holder.routing import Routing
+from gns3server_linux.holder.routing import MALLOC, Routing
 from gns3server_linux.holder.wanted import Wanted
 
 STARTUP = "startup.sh"
@@ -76,6 +75,7 @@ class Inside:
             self._prepare(wanted)
             env = programs.environment(wanted.name)
             if wanted.daemons:
+                env |= MALLOC
                 self._routing = Routing(self._loop, wanted, env, self._tell, self._end_shell)
                 self._routing.start()
             self._start_console(wanted, env)
@@ -95,7 +95,7 @@ class Inside:
         limit_processes(wanted.most_processes)
         for name, value in wanted.sysctls.items():
             try:
-                Path("/proc/sys", *name.split(".")).write_text(value)
+                text.write("/".join(("/proc/sys", *name.split("."))), value)
             except OSError as error:
                 raise ValueError(f"sysctl {name} cannot be {value!r}: {error.strerror}") from error
         switch_on("lo")
@@ -158,7 +158,7 @@ def limit_processes(most: int) -> None:
     # Older kernels have one value for the whole machine, which is not ours to change.
     if kernel_version() >= (6, 14):
         with contextlib.suppress(OSError):
-            Path("/proc/sys/kernel/pid_max").write_text(str(max(most, LEAST_PROCESSES)))
+            text.write("/proc/sys/kernel/pid_max", str(max(most, LEAST_PROCESSES)))
 
 
 def kernel_version() -> tuple[int, ...]:
@@ -168,7 +168,7 @@ def kernel_version() -> tuple[int, ...]:
 
 def is_machines_root() -> bool:
     """Whether number 0 in here is the root of the machine, or the one of a user namespace."""
-    return Path("/proc/self/uid_map").read_text().split()[1] == "0"
+    return text.read("/proc/self/uid_map").split()[1] == "0"
 
 
 def switch_on(interface: str) -> None:

@@ -14,13 +14,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import subprocess
-import traceback
+import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
-from gns3server_linux.holder import kernel
+from gns3server_linux.holder import kernel, text
 from gns3server_linux.holder.interface import outer_name, packet_socket
 
 MTU = 9216
@@ -77,7 +75,7 @@ def _end_with(work: Callable[[], None]) -> None:
         work()
         code = 0
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())
     finally:
         os._exit(code)
 
@@ -120,12 +118,12 @@ def _leave() -> None:
     flags = OWN | kernel.CLONE_NEWNET
     kernel.unshare(flags if user == 0 else flags | kernel.CLONE_NEWUSER)
     if user != 0:
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {user} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+        text.write("/proc/self/setgroups", "deny")
+        text.write("/proc/self/uid_map", f"0 {user} 1")
+        text.write("/proc/self/gid_map", f"0 {group} 1")
     # Nothing but the node's own frames may come out of the outer ends.
     with contextlib.suppress(FileNotFoundError):
-        Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
+        text.write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1")
 
 
 def _make_interfaces(addresses: tuple[str, ...], ip: str) -> None:
@@ -135,12 +133,13 @@ def _make_interfaces(addresses: tuple[str, ...], ip: str) -> None:
         f"peer name eth{number} mtu 1500 address {address} netns 1\n"
         for number, address in enumerate(addresses)
     )
-    made = subprocess.run(
-        [ip, "-batch", "-"],
-        input=commands.encode(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    if made.returncode != 0:
-        raise CannotBuild(f"veth interfaces cannot be made: {made.stdout.decode().strip()}")
+    # Files in memory: the program may print as much as it likes before it reads.
+    given, said = os.memfd_create("commands"), os.memfd_create("said")
+    os.write(given, commands.encode())
+    os.lseek(given, 0, os.SEEK_SET)
+    descriptors = [(os.POSIX_SPAWN_DUP2, each, at) for at, each in enumerate((given, said, said))]
+    pid = os.posix_spawn(ip, [ip, "-batch", "-"], os.environ, file_actions=descriptors)
+    _, status = os.waitpid(pid, 0)
+    if status != 0:
+        why = os.pread(said, 4096, 0).decode(errors="replace").strip()
+        raise CannotBuild(f"veth interfaces cannot be made: {why}")

@@ -6,16 +6,18 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-from gns3server_linux.holder import kernel, programs
+from gns3server_linux.holder import kernel, programs, text
 from gns3server_linux.holder.files import FRR
 from gns3server_linux.holder.loop import Loop
 from gns3server_linux.holder.wanted import Wanted
 
 CONFIGURATION = f"{FRR}/frr.conf"
 BESIDE = f"{CONFIGURATION}.new"
+FIRST = ("zebra", "mgmtd")
+"""Daemons that all others talk to; one that does not find them tries again seconds later."""
+
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(128 * 1024)}
 """Has the C library give memory back that daemons need at their start only: a quarter of it."""
 
@@ -50,7 +52,7 @@ class Routing:
         self._loop = loop
         self._restart = wanted.restart
         self._daemons = wanted.daemons
-        self._env = {**env, **MALLOC}
+        self._env = env
         self._tell = tell
         self._restarted = restarted
         self._output = os.open(OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -59,13 +61,16 @@ class Routing:
         """The daemons that have ended, and those that do not have their configuration again."""
 
     def start(self) -> None:
-        """Start the daemons one by one, and give them the stored configuration.
+        """Start the daemons, and give them the stored configuration.
 
         :raises OSError: one of them does not come up.
         """
-        for daemon in self._daemons:
-            self._start(daemon)
-            self._wait_for(daemon)
+        others = [daemon for daemon in self._daemons if daemon not in FIRST]
+        for together in (*([daemon] for daemon in self._daemons if daemon in FIRST), others):
+            for daemon in together:
+                self._start(daemon)
+            for daemon in together:
+                self._wait_for(daemon)
         if os.path.exists(CONFIGURATION):
             result: list[int] = []
             self._load(result.append)
@@ -115,10 +120,10 @@ class Routing:
 
         :raises OSError: it is not all of it, or cannot be stored.
         """
-        text = Path(BESIDE).read_text(encoding="utf-8", errors="surrogateescape")
+        shown = text.read(BESIDE)
         self._check_complete()
-        if code != 0 or "\nend" not in text:
-            raise OSError(f"vtysh ended with code {code}: {text.strip()[:200]}")
+        if code != 0 or "\nend" not in shown:
+            raise OSError(f"vtysh ended with code {code}: {shown.strip()[:200]}")
         with open(BESIDE, "r+b") as written:
             os.fsync(written.fileno())
         os.replace(BESIDE, CONFIGURATION)
@@ -130,8 +135,8 @@ class Routing:
         self._loop.attend(pid, lambda code: self._ended(daemon, code, began))
 
     def _wait_for(self, daemon: str) -> None:
-        deadline, socket = time.monotonic() + READY_SECONDS, Path(f"/run/frr/{daemon}.vty")
-        while not socket.exists():
+        deadline = time.monotonic() + READY_SECONDS
+        while not os.path.exists(f"/run/frr/{daemon}.vty"):
             if time.monotonic() > deadline:
                 raise OSError(f"{daemon} does not come up: {last_line(OUTPUT)}")
             self._loop.turn(LOOK_SECONDS)
@@ -139,7 +144,8 @@ class Routing:
     def _ended(self, daemon: str, code: int, began: float) -> None:
         self._missing.add(daemon)
         self._tell("daemon_ended", {"daemon": daemon, "code": code, "restarted": self._restart})
-        Path(f"/run/frr/{daemon}.vty").unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"/run/frr/{daemon}.vty")
         if self._restart:
             soon = PAUSE if time.monotonic() - began < PAUSE else 0
             self._loop.later(soon, lambda: self._start_again(daemon))
@@ -176,7 +182,7 @@ class Routing:
             os.close(output)
 
         def loaded(code: int) -> None:
-            lines = complaints(Path(said).read_text(encoding="utf-8", errors="replace"))
+            lines = complaints(text.read(said))
             if lines:
                 self._tell("refused", {"lines": lines[:20]})
             done(code)
@@ -191,5 +197,5 @@ def complaints(output: str) -> list[str]:
 
 def last_line(path: str) -> str:
     """The last line of a file, for a message."""
-    lines = Path(path).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    lines = text.read(path).strip().splitlines()
     return lines[-1][:300] if lines else "it has said nothing"
