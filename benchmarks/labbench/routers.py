@@ -54,11 +54,7 @@ async def _frames(box: Box, server: Server, rounds: int) -> dict[str, list[float
         for node in nodes:
             await ask(lab.session, "POST", f"{_path(lab, 'linux', node)}/start")
         shell = next(each for each in box.processes() if each.cmdline()[1:2] == ["--norc"])
-        holders = [
-            each
-            for each in box.processes()
-            if any("gns3server_linux.holder" in word for word in each.cmdline())
-        ]
+        holders = [each for each in box.processes() if _is_holder(each)]
         enter = ["nsenter", "--target", str(shell.pid), "--net"]
         if psutil.Process().uids().effective != 0:
             enter[3:3] = ["--user", "--preserve-credentials"]
@@ -137,8 +133,7 @@ async def _routers(box: Box, server: Server, count: int) -> list[tuple[str, str,
         running = [
             each
             for each in box.processes()
-            if any("gns3server_linux.holder" in word for word in each.cmdline())
-            or each.name() in ("zebra", "staticd", "ospfd", "vtysh")
+            if _is_holder(each) or each.name() in ("zebra", "staticd", "ospfd", "vtysh")
         ]
         memory = sum(each.memory_full_info().pss for each in running) / count / 1e6
         before = _cpu(running)
@@ -165,6 +160,11 @@ async def _start(lab: Lab, node: dict[str, Any]) -> None:
 
 def _path(lab: Lab, kind: str, node: dict[str, Any]) -> str:
     return f"{lab.path}/{kind}/vms/{node['vm_id']}"
+
+
+def _is_holder(process: psutil.Process) -> bool:
+    """Whether a process is one of the two that hold a node."""
+    return any("gns3server_linux.holder" in word for word in process.cmdline())
 
 
 def _cpu(processes: list[psutil.Process]) -> float:

@@ -1,8 +1,9 @@
 """A control group that limits the memory of a node (cgroups(7)), of version 1 or 2.
 
-It is made beside the server's own group, which must be ours to divide: root's is, and one that
-systemd has delegated. ``python -m gns3server_linux.holder.group NAME`` removes it: when a node has
-been killed, nobody else would.
+In version 1 it is made below the server's own group. In version 2 it is made beside that, since no
+group may have both processes and groups that limit something; so the group around must be ours to
+divide: root's is, and one that systemd has delegated. ``python -m gns3server_linux.holder.group
+NAME`` removes it: when a node has been killed, nobody else would.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
+
+MEMBERSHIP = Path("/proc/self/cgroup")
+
+ADVICE = "Start the server as root or with 'systemd-run --user --scope', or set memory_limit to 0"
 
 LIMITS = ("memory.limit_in_bytes", "memory.max")
 """What the limit is called, in version 1 and 2."""
@@ -26,19 +31,20 @@ def place(name: str) -> Path:
 
     :raises OSError: this machine has no such groups.
     """
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
+    for line in MEMBERSHIP.read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
             return ROOT / "memory" / path.lstrip("/") / name
-        if not controllers and "memory" in _controllers(path):
-            return ROOT / path.lstrip("/") / name
-    raise OSError("this user has no control group for memory")
+        around = ROOT / os.path.dirname(path).lstrip("/")
+        if not controllers and "memory" in _controllers(around):
+            return around / name
+    raise OSError(f"no control group around the server's limits memory. {ADVICE}")
 
 
-def _controllers(path: str) -> list[str]:
-    """What a group of version 2 can limit in those below it."""
+def _controllers(group: Path) -> list[str]:
+    """What a group of version 2 limits in those below it."""
     with contextlib.suppress(OSError):
-        return (ROOT / path.lstrip("/") / "cgroup.subtree_control").read_text().split()
+        return (group / "cgroup.subtree_control").read_text().split()
     return []
 
 
@@ -49,7 +55,10 @@ def make(name: str, memory: int) -> Path:
     :raises OSError: this user may not.
     """
     group = place(name)
-    group.mkdir(exist_ok=True)
+    try:
+        group.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{group} cannot be made: {error.strerror}. {ADVICE}") from error
     for names, value in ((LIMITS, str(memory)), (SWAP_LIMITS, None)):
         for number, limit in enumerate(names):
             file = group / limit
@@ -68,8 +77,10 @@ def take_in(group: Path, pid: int) -> None:
 
 def main() -> None:
     """Remove the group of a node that has ended, if it is there."""
-    with contextlib.suppress(FileNotFoundError):
-        os.rmdir(place(sys.argv[1]))
+    # An earlier server, of another group, may have made it.
+    for group in [*ROOT.rglob(sys.argv[1])]:
+        with contextlib.suppress(FileNotFoundError):
+            group.rmdir()
 
 
 if __name__ == "__main__":
