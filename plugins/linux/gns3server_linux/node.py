@@ -10,7 +10,6 @@ import re
 import sys
 import unicodedata
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from gns3server.plugin import (
@@ -29,21 +28,12 @@ from gns3server.plugin import (
 from gns3server_linux.holder.control import KIND, PROTOCOL
 from gns3server_linux.holder.inside import STARTUP
 from gns3server_linux.holder.wanted import Wanted, Wire
-from gns3server_linux.programs import LinuxContext, find_program, find_shell
+from gns3server_linux.programs import LinuxContext, find_program, find_shell, own_program
 
 log = logging.getLogger(__name__)
 
 WANTED = "wanted.json"
 """What the program is to be at its start, in the node's directory."""
-
-BEGIN = (
-    "import sys; sys.path.append(sys.argv.pop(1)); "
-    "from gns3server_linux.holder.__main__ import main; main()"
-)
-"""Begins the program without what Python imports for packages that are installed, and with nothing
-of the directory that it runs in: users can write there."""
-
-PACKAGES = str(Path(__file__).parents[1])
 
 LONGEST_HOST_NAME = 63
 
@@ -172,7 +162,7 @@ class LinuxNode(ProcessNode):
         return LaunchSpec(
             argv=(
                 await self.find_program(sys.executable),
-                *("-I", "-S", "-c", BEGIN, PACKAGES),
+                *own_program("__main__"),
                 self.control,
                 WANTED,
             ),
@@ -241,7 +231,7 @@ class LinuxNode(ProcessNode):
     async def _remove_group(self) -> None:
         if self._has_group and self.properties["memory_limit"]:
             self._has_group = False
-            command = (sys.executable, "-P", "-m", "gns3server_linux.holder.group", self.group)
+            command = (sys.executable, *own_program("group"), self.group)
             result = await self.machine.run_tool(command)
             if result.code != 0:
                 log.warning("VM %s: its control group was not removed: %s", self.id, result.output)

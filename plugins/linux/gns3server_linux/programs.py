@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from gns3server.plugin import Conflict, Machine, ToolFailed
@@ -19,6 +20,19 @@ FRR_PROGRAMS = "/usr/lib/frr"
 INSTALL = "On Debian and Ubuntu: sudo apt-get install"
 
 PROBE_SECONDS = 10.0
+
+
+def own_program(module: str) -> tuple[str, ...]:
+    """The arguments by which Python runs a module of ``holder``.
+
+    Without what Python imports for packages that are installed, which takes memory of each node;
+    and with nothing of the directory that it runs in, where users can write.
+    """
+    begin = (
+        "import sys; sys.path.append(sys.argv.pop(1)); "
+        f"from gns3server_linux.holder.{module} import main; main()"
+    )
+    return ("-I", "-S", "-c", begin, str(Path(__file__).parents[1]))
 
 
 async def find_program(machine: Machine, name: str, package: str) -> str:
@@ -70,7 +84,7 @@ class LinuxContext:
             ip = await find_program(machine, "ip", "iproute2")
             try:
                 answer = await machine.run_tool(
-                    [sys.executable, "-P", "-m", "gns3server_linux.holder.probe", ip],
+                    [sys.executable, *own_program("probe"), ip],
                     limit=PROBE_SECONDS,
                 )
             except ToolFailed as error:
