@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from functools import cache, partial
 from typing import cast
 
-from aiohttp import web
+from aiohttp import web, web_app
 from marshmallow import Schema
 
 from gns3server.http.accepting import accepting
@@ -192,3 +192,14 @@ async def listening(
             yield address
     finally:
         await runner.cleanup()
+        _forget_handlers()
+
+
+def _forget_handlers() -> None:
+    """Let go of the server, which aiohttp remembers with each of its routes that was asked for.
+
+    It would keep the servers that a test run starts one after the other.
+    """
+    remembered = getattr(web_app, "_cached_build_middleware", None)
+    if remembered is not None:
+        remembered.cache_clear()

@@ -135,7 +135,6 @@ def gns3_serving(gns3_settings: Settings, pytestconfig: pytest.Config) -> Server
                 pytestconfig.stash[USUAL_CHECK] = check
             async with Client(lab_server.url, check) as lab_server.client:
                 yield lab_server
-        _forget_handlers()
 
     return serving
 
@@ -145,19 +144,6 @@ async def _response_check(url: str) -> ResponseCheck:
 
     async with Client(url) as client:
         return ResponseCheck((await client.get("/v1/openapi.json")).json)
-
-
-def _forget_handlers() -> None:
-    """Make aiohttp forget the handlers of servers that have ended.
-
-    It remembers those of the last thousand routes that were asked for, each with all of its server:
-    hundreds of tests in one process would keep hundreds of servers.
-    """
-    from aiohttp import web_app
-
-    remembered = getattr(web_app, "_cached_build_middleware", None)
-    if remembered is not None:
-        remembered.cache_clear()
 
 
 @pytest.fixture
