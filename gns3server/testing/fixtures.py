@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -23,7 +24,7 @@ from gns3server.testing.server_process import ServerProcess, server_process
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from gns3server.app import MakeMachine
+    from gns3server.app import MakeMachine, RunningServer
     from gns3server.http.client import Client
     from gns3server.settings.schema import Settings
 
@@ -31,8 +32,14 @@ RENEW = "--gns3-renew"
 """The option that writes snapshots anew."""
 
 
-USUAL_CHECK = pytest.StashKey[ResponseCheck]()
-"""The check of servers with all installed plugins, once it is made."""
+Offer = tuple[object, ...]
+"""What servers have in common whose API documents are the same."""
+
+CHECKS = pytest.StashKey[dict[Offer, ResponseCheck]]()
+"""The checks of servers that differ, by the last that used them."""
+
+MOST_CHECKS = 8
+"""How many are kept: tests that write a plugin have a document that no other test has."""
 
 SnapshotCheck = Callable[[Any], None]
 ProcessFactory = Callable[..., AbstractAsyncContextManager[ServerProcess]]
@@ -120,23 +127,36 @@ def gns3_serving(gns3_settings: Settings, pytestconfig: pytest.Config) -> Server
                 environ={**gns3_settings.environ, **(environ or {})},
             )
         )
+        plugins = None if plugins is None else tuple(plugins)
         async with app.serving(
             LiveSettings(lambda **_: lab_server.settings),
             found=plugins,
             plugin_seconds=plugin_seconds,
             machine=machine,
         ) as lab_server.running:
-            # To write the API document takes longer than to start.
-            usual = plugins is None and not sections and not environ
-            check = pytestconfig.stash.get(USUAL_CHECK, None) if usual else None
+            # To write the API document takes longer than to start. Sections of settings and
+            # variables may change what a plugin offers.
+            usual = not sections and not environ
+            checks = pytestconfig.stash.setdefault(CHECKS, {})
+            offer = _offer(lab_server.running, plugins)
+            check = checks.pop(offer, None) if usual else None
             if check is None:
                 check = await _response_check(lab_server.url)
             if usual:
-                pytestconfig.stash[USUAL_CHECK] = check
+                checks[offer] = check
+                if len(checks) > MOST_CHECKS:
+                    del checks[next(iter(checks))]
             async with Client(lab_server.url, check) as lab_server.client:
                 yield lab_server
 
     return serving
+
+
+def _offer(running: RunningServer, plugins: Iterable[EntryPoint] | None) -> Offer:
+    """The routes of a server, and the modules of its plugins: a test may write one anew."""
+    modules = [sys.modules.get(plugin.module) for plugin in plugins or ()]
+    routes = [(route.method, route.path, route.plugin) for route in running.routes]
+    return (plugins is None, *modules, *routes)
 
 
 async def _response_check(url: str) -> ResponseCheck:
