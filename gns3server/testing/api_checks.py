@@ -26,6 +26,11 @@ class ResponseCheck:
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = document
 
+    @property
+    def knows_routes(self) -> bool:
+        """Whether the server has given its document, and did not refuse to."""
+        return "paths" in self._document
+
     def __call__(self, answer: Answer) -> None:
         """Check one answer.
 

@@ -142,7 +142,7 @@ def gns3_serving(gns3_settings: Settings, pytestconfig: pytest.Config) -> Server
             check = checks.pop(offer, None) if usual else None
             if check is None:
                 check = await _response_check(lab_server.url)
-            if usual:
+            if usual and check.knows_routes:
                 checks[offer] = check
                 if len(checks) > MOST_CHECKS:
                     del checks[next(iter(checks))]

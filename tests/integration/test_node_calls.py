@@ -423,10 +423,11 @@ def gns3_routes():
 
 @pytest.mark.parametrize("action", ["start", "kick"])
 async def test_a_start_that_calls_the_cores_has_no_limit_while_that_works(serve, action):
-    # No process comes up within a hundredth of a second.
-    async with serve(OLD, seconds=0.01) as server:
+    async with serve(OLD) as server:
         client = server.client
         node = await make(client)
+        # No process comes up within a hundredth of a second.
+        server.running.server.projects.get(ID).limits.seconds = 0.01
         async with client.listen(f"{PROJECT}/notifications") as events:
             assert (await client.post(f"{node}/{action}")).status == 204
             told = [await anext(events) for _ in range(3)]

@@ -27,7 +27,7 @@ async def test_nodes_are_listed_with_state_console_and_wires(client, project, ma
     consoles = [(await client.get(node)).json["console"] for node in (first, second)]
     answer = await client.get(f"{project}/nodes")
     assert answer.status == 200
-    common = {"project_id": ids(project), "type": "toy"}
+    common = {"project_id": ids(project), "type": "toy", "runs_with": {}}
     assert answer.json == [
         {
             **common,
