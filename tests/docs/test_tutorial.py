@@ -44,7 +44,7 @@ def test_its_plugin_has_less_than_sixty_lines() -> None:
     assert f"answer pings: {lines} lines" in TUTORIAL.read_text()
 
 
-@pytest.mark.heavy
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_all_of_it_works_as_it_is_printed(
     clean_environment: CleanEnvironment, tmp_path: Path

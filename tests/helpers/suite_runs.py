@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -15,12 +16,21 @@ from gns3server.testing.leftovers import nothing_left
 
 
 async def failing(
-    suite: type[Any], serving: ServerFactory, settings: Settings, tmp_path: Path
+    suite: type[Any],
+    serving: ServerFactory,
+    settings: Settings,
+    tmp_path: Path,
+    tests: Iterable[str] | None = None,
 ) -> set[str]:
-    """The tests of a suite that fail, each run on servers with directories of their own."""
+    """The tests of a suite that fail, each run on servers with directories of their own.
+
+    :param tests: those to run, without ``test_``; all of them by default.
+    """
     failed = set()
-    for name in (name for name in dir(suite) if name.startswith("test_")):
-        test = getattr(suite(), name)
+    if tests is None:
+        tests = [name.removeprefix("test_") for name in dir(suite) if name.startswith("test_")]
+    for name in tests:
+        test = getattr(suite(), f"test_{name}")
         taken = signature(test).parameters
         if "gns3_process" in taken:
             # What is tried has not been installed.
@@ -37,7 +47,7 @@ async def failing(
                     async with serving(**own) as server:
                         await test(server)
         except AssertionError:
-            failed.add(name.removeprefix("test_"))
+            failed.add(name)
         except pytest.skip.Exception:
             continue
     return failed

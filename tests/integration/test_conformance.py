@@ -349,6 +349,20 @@ async def test_a_mistake_fails_the_tests_of_what_it_breaks(
     name, source, suite, code, found_by = FAULTS[fault]
     point = faulty_plugin(code, name=name, source=source)
     serving = partial(gns3_serving, plugins=[point], plugin_seconds=5)
+    # One of them; which others fail is found out where there is more time.
+    tests = [min(found_by)]
+    assert await failing(suite, serving, gns3_settings, tmp_path, tests) == {*tests}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_mistake_fails_all_tests_of_what_it_breaks_and_no_other(
+    gns3_serving, gns3_settings, faulty_plugin, tmp_path, fault
+):
+    name, source, suite, code, found_by = FAULTS[fault]
+    point = faulty_plugin(code, name=name, source=source)
+    serving = partial(gns3_serving, plugins=[point], plugin_seconds=5)
     assert await failing(suite, serving, gns3_settings, tmp_path) == found_by
 
 

@@ -241,6 +241,7 @@ async def test_a_server_spares_the_temporary_projects_of_another(serve, nodes, t
 # In time -------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_two_hundred_nodes_and_stalled_clients_end_within_ten_seconds(serve, nodes, tmp_path):
     big = tmp_path / "big"

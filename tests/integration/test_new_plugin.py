@@ -32,9 +32,14 @@ def installed(clean_environment: CleanEnvironment, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.heavy
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("nature", NATURES)
+@pytest.mark.parametrize(
+    "nature",
+    [
+        pytest.param(nature, marks=pytest.mark.heavy if nature == "process" else pytest.mark.long)
+        for nature in NATURES
+    ],
+)
 def test_a_new_plugin_is_installed_and_meets_all_requirements_at_once(
     clean_environment: CleanEnvironment, installed: Path, nature: str
 ) -> None:

@@ -33,6 +33,8 @@ from gns3server.running.tools import ToolFailed, ToolResult
 from gns3server.settings.live import LiveSettings
 from gns3server.testing import TEST_VARIABLE, NodeTypeConformance
 
+pytestmark = pytest.mark.heavy
+
 PROGRAM = """
 import socket, sys
 bound = socket.socket()

@@ -252,10 +252,21 @@ async def test_a_mistake_fails_its_own_requirement(
 ):
     name, source, suite, code, found_by = MISTAKES[mistake]
     serving = partial(gns3_serving, plugins=[faulty_plugin(code, name=name, source=source)])
+    assert await failing(suite, serving, gns3_settings, tmp_path, found_by) == found_by
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("mistake", MISTAKES)
+async def test_a_mistake_fails_no_other_requirement(
+    gns3_serving, gns3_settings, faulty_plugin, tmp_path, mistake
+):
+    name, source, suite, code, found_by = MISTAKES[mistake]
+    serving = partial(gns3_serving, plugins=[faulty_plugin(code, name=name, source=source)])
     assert await failing(suite, serving, gns3_settings, tmp_path) == found_by
 
 
-@pytest.mark.heavy
+@pytest.mark.long
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("case", HARMLESS)
 async def test_the_server_does_its_own_part_whatever_is_overridden(
@@ -266,7 +277,7 @@ async def test_the_server_does_its_own_part_whatever_is_overridden(
     assert await failing(ToySuite, serving, gns3_settings, tmp_path) == set()
 
 
-@pytest.mark.heavy
+@pytest.mark.long
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("toy", [TOY, TOWER, MINE], ids=["toy", "tower", "mine"])
 async def test_what_has_no_mistake_meets_all_requirements(

@@ -25,6 +25,8 @@ from link_calls import (
     wires,
 )
 
+pytestmark = pytest.mark.heavy
+
 FRAME = b"\x00\x50\x79\x66\x68\x01" + b"\x00\x50\x79\x66\x68\x00" + b"\x08\x00" + b"hello" * 10
 
 

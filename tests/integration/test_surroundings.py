@@ -15,6 +15,8 @@ from gns3server.http.client import Client
 from gns3server.log.output import MOST_WAITING
 from gns3server.testing import processes_of
 
+pytestmark = pytest.mark.heavy
+
 PIPE_BYTES = 64 * 1024
 """What a pipe can hold (pipe(7))."""
 

@@ -89,7 +89,7 @@ def test_demo_shows_two_pcs_that_ping_each_other(fresh, tmp_path):
     assert "Installing" not in again.stdout
 
 
-@pytest.mark.heavy
+@pytest.mark.long
 @pytest.mark.timeout(2 * LIMIT)
 def test_test_runs_an_environment_and_its_last_lines_say_what_failed(fresh, tmp_path):
     # Not lint: ruff leaves out what is below .tox, as the copy is.
