@@ -133,7 +133,7 @@ async def gns3_listening(server: Server) -> None:
 async def gns3_project_opened(project: Project, server: Server) -> None:
     """A project was created or opened; also called when a starting server opens it again.
 
-    Awaited, within ten seconds; cannot veto.
+    Awaited, within ten seconds; cannot veto. Whoever closes or deletes the project meanwhile waits.
 
     :param project: the open project.
     :param server: the running server.

@@ -482,12 +482,15 @@ class ProjectManager:
             temporary=temporary,
         )
         self.damaged.forget(place.id)
-        self._projects[place.id] = project
-        project.members.catch_up()
-        _ = self._shared.own(project.wires.catch_up())
-        if self._listening:
-            project.members.start_always_on()
-        await self._observe("opened", project)
+        # Whoever closes or deletes it waits until the plugins have been told that it is open.
+        async with project.enter():
+            self._projects[place.id] = project
+            project.members.catch_up()
+            _ = self._shared.own(project.wires.catch_up())
+            if self._listening:
+                project.members.start_always_on()
+            with holding(project.id):
+                await self._observe("opened", project)
         return project
 
     # Changing ----------------------------------------------------------------

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from contextlib import asynccontextmanager
 
 import pytest
@@ -327,6 +328,42 @@ async def test_a_disabled_plugin_does_not_exist(serving_with):
         project = await new_project(server.client)
         assert (await server.client.get(f"{project}/mine/vms")).status == 404
         await check_that_all_else_works(server.client, project)
+
+
+@pytest.mark.parametrize("way", ["close", "delete"])
+async def test_a_project_does_not_go_before_plugins_know_that_it_is_open(serving_with, way):
+    """What a plugin does while it is told of a project is not lost under its hands."""
+    fault = """
+import asyncio
+CALLS, MAY_GO_ON = [], asyncio.Event()
+
+@hookimpl
+async def gns3_project_opened(project):
+    CALLS.append("opened")
+    await MAY_GO_ON.wait()
+    await project.store.set("note", {"kept": True})
+    CALLS.append(await project.store.get("note"))
+
+@hookimpl
+async def gns3_project_closing(project):
+    CALLS.append("closing")
+"""
+    async with serving_with(fault, strict_plugins=True) as server:
+        plugin = server.running.plugins.plugins[0].module
+        manager, project_id = server.running.server.projects, str(uuid.uuid4())
+        opening = asyncio.create_task(
+            server.client.post("/v1/projects", {"project_id": project_id})
+        )
+        await until(lambda: asyncio.sleep(0, bool(plugin.CALLS)))
+        project, path = manager.get(project_id), f"/v1/projects/{project_id}"
+        going = asyncio.create_task(
+            server.client.delete(path) if way == "delete" else server.client.post(f"{path}/close")
+        )
+        await until(lambda: asyncio.sleep(0, project.leavers > 0))
+        plugin.MAY_GO_ON.set()
+        assert (await opening).status == 201
+        assert (await going).status == 204
+        assert plugin.CALLS == ["opened", {"kept": True}, "closing"]
 
 
 async def test_nodes_of_a_plugin_that_fails_stay_stored(serving_with):

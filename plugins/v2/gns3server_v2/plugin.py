@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from marshmallow import Schema
 
-from gns3server.plugin import ErrorShape, Project, Route, Server, hookimpl
+from gns3server.plugin import ErrorShape, LabError, Project, Route, Server, hookimpl
 from gns3server_v2 import (
     archives,
     computes,
@@ -37,6 +38,8 @@ from gns3server_v2.shapes import ERRORS
 from gns3server_v2.state import KEY, enter, leave, state_of
 from gns3server_v2.watching import place_node, watching
 from gns3server_v2.wording import FILE_NAME, PROJECT_VALUES, open_project
+
+log = logging.getLogger(__name__)
 
 MODULES = (
     version,
@@ -105,7 +108,11 @@ async def gns3_project_opened(project: Project, server: Server) -> None:
     if own.settings is None:
         action = "project.created"
         own.settings = state.coming.get(project.id, dict(PROJECT_VALUES))
-        await project.store.set(KEY, own.settings)
+        try:
+            await project.store.set(KEY, own.settings)
+        except LabError as error:
+            # The disk is full, say: the project works, and its next opening tries again.
+            log.warning("project %s: its values were not kept: %s", project.id, error)
     state.tell(action, open_project(project, own))
     for view in project.nodes:
         if view.id not in own.nodes:

@@ -7,6 +7,8 @@ import uuid
 import pytest
 from v2_client import ends_of, v2_client
 
+from gns3server.plugin import StorageFailed, Store
+
 
 @pytest.mark.statement("V2-08")
 async def test_a_new_project_is_open_and_has_every_key(client):
@@ -92,6 +94,23 @@ async def test_projects_of_v1_are_the_same_ones(client, gns3_client, gns3_projec
     async with client.listening() as stream:
         await gns3_client.post("/v1/projects", {})
         assert (await stream.wait_for("project.created"))["name"] == "unnamed"
+
+
+async def test_a_project_opens_although_its_values_cannot_be_kept(client, gns3_client):
+    """And the next one is told of as well: the hook that tells it goes on."""
+
+    async def set_nothing(*_):
+        raise StorageFailed("The disk is full: make room.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "set", set_nothing)
+        project_id = (await gns3_client.post("/v1/projects", {})).json["project_id"]
+    path = f"/projects/{project_id}"
+    assert (await client.get(path))["status"] == "opened"
+    assert (await client.put(path, {"zoom": 70}))["zoom"] == 70
+    async with client.listening() as stream:
+        await client.project("next")
+        assert (await stream.wait_for("project.created"))["name"] == "next"
 
 
 @pytest.mark.statement("V2-11")
