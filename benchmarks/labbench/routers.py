@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import psutil
 
+from gns3server.testing import ConsoleClient
 from labbench.api import Lab, ask, new_lab
 from labbench.box import Box
 from labbench.report import Aim, Figure
@@ -17,10 +19,19 @@ from labbench.servers import HERE, Server, ours
 RATES = (*range(20_000, 100_000, 20_000), *range(100_000, 301_000, 25_000))
 SECONDS = 1.0
 ROUTERS = 30
+ROUTE_SECONDS = 60.0
 SETTLE_SECONDS = 2.0
 IDLE_SECONDS = 5.0
 
-CONFIG = "interface eth0\n ip address 10.0.{}.1/24\nrouter ospf\n network 10.0.0.0/8 area 0\n"
+CONFIG = """\
+interface lo
+ ip address 10.255.0.{number}/32
+interface eth0
+ ip address 10.0.{pair}.{end}/24
+ ip ospf network point-to-point
+router ospf
+ network 10.0.0.0/8 area 0
+"""
 
 
 def frames(box: Box, quick: bool) -> list[Figure]:
@@ -49,8 +60,7 @@ async def _frames(box: Box, server: Server, rounds: int) -> dict[str, list[float
     samples: dict[str, list[float]] = {"ours": [], "bare": [], "cost": []}
     async with new_lab(server) as lab:
         nodes = [await _add(lab, "linux", name=f"H{number}") for number in (1, 2)]
-        ends = [{"vm_id": node["vm_id"], "adapter_number": 0, "port_number": 0} for node in nodes]
-        await ask(lab.session, "POST", f"{lab.path}/links", {"ends": ends})
+        await _link(lab, nodes)
         for node in nodes:
             await ask(lab.session, "POST", f"{_path(lab, 'linux', node)}/start")
         shell = next(each for each in box.processes() if each.cmdline()[1:2] == ["--norc"])
@@ -107,9 +117,11 @@ async def _counted(lab: Lab, nodes: list[dict[str, Any]]) -> int:
 
 
 def routers(box: Box, quick: bool) -> list[Figure]:
-    """Routers with OSPF: started all at once, what each takes, and what it costs while idle."""
+    """Routers with OSPF, linked in pairs: started all at once, what each takes, and what it costs
+    while idle. Each must have learnt a route from its neighbour.
+    """
     with ours(box) as server:
-        samples = asyncio.run(_routers(box, server, 5 if quick else ROUTERS))
+        samples = asyncio.run(_routers(box, server, 6 if quick else ROUTERS))
     return [
         Figure(benchmark="routers", what=what, unit=unit, ours=[value])
         for what, unit, value in samples
@@ -118,17 +130,22 @@ def routers(box: Box, quick: bool) -> list[Figure]:
 
 async def _routers(box: Box, server: Server, count: int) -> list[tuple[str, str, float]]:
     async with new_lab(server) as lab:
-        first = await _add(lab, "frr", name="R0", config=CONFIG.format(0))
+        nodes = [await _add(lab, "frr", name=f"R{n}", config=_config(n)) for n in range(count)]
+        for pair in zip(nodes[::2], nodes[1::2], strict=True):
+            ends = [
+                {"vm_id": each["vm_id"], "adapter_number": 0, "port_number": 0} for each in pair
+            ]
+            await ask(lab.session, "POST", f"{lab.path}/links", {"ends": ends})
         begun = time.perf_counter()
-        await _start(lab, first)
+        await _start(lab, nodes[0])
         alone = time.perf_counter() - begun
-        others = [
-            await _add(lab, "frr", name=f"R{number}", config=CONFIG.format(number))
-            for number in range(1, count)
-        ]
         begun = time.perf_counter()
-        await asyncio.gather(*(_start(lab, node) for node in others))
+        await asyncio.gather(*(_start(lab, node) for node in nodes[1:]))
         together = time.perf_counter() - begun
+        async with asyncio.timeout(ROUTE_SECONDS):
+            for number, node in enumerate(nodes):
+                # Shown by the console, whose vtysh ends with that.
+                await _learn(node, f"O>* 10.255.0.{number ^ 1}/32")
         await asyncio.sleep(SETTLE_SECONDS)
         running = [
             each
@@ -151,11 +168,33 @@ async def _add(lab: Lab, kind: str, **values: Any) -> dict[str, Any]:
     return await ask(lab.session, "POST", f"{lab.path}/{kind}/vms", values)
 
 
+async def _link(lab: Lab, nodes: Iterable[dict[str, Any]]) -> None:
+    """Link the first interfaces of two nodes."""
+    ends = [{"vm_id": node["vm_id"], "adapter_number": 0, "port_number": 0} for node in nodes]
+    await ask(lab.session, "POST", f"{lab.path}/links", {"ends": ends})
+
+
+def _config(number: int) -> str:
+    return CONFIG.format(number=number, pair=number // 2, end=number % 2 + 1)
+
+
 async def _start(lab: Lab, node: dict[str, Any]) -> None:
+    """Start a router, and wait for vtysh on its console."""
     await ask(lab.session, "POST", f"{_path(lab, 'frr', node)}/start")
     reader, writer = await asyncio.open_connection("127.0.0.1", node["console"])
+    writer.write(b"\r")
     await reader.readuntil(b"# ")
     writer.close()
+
+
+async def _learn(node: dict[str, Any], route: str) -> None:
+    """Wait until a router has a route, and let its vtysh end."""
+    prompt = f"{node['name']}# "
+    async with ConsoleClient.open(node["console"], prompt, press_enter=True) as console:
+        while route not in await console.run("show ip route ospf"):
+            continue
+        await console.enter("exit")
+        await console.shows("Press RETURN")
 
 
 def _path(lab: Lab, kind: str, node: dict[str, Any]) -> str:

@@ -44,16 +44,26 @@ class ConsoleClient:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, port: int, prompt: str, limit: float = LIMIT, host: str = "127.0.0.1"
+        cls,
+        port: int,
+        prompt: str,
+        limit: float = LIMIT,
+        host: str = "127.0.0.1",
+        *,
+        press_enter: bool = False,
     ) -> AsyncIterator[Self]:
         """Connect to a console and wait for its prompt.
 
         :param host: the machine that has it; this host by default.
+        :param press_enter: press Enter at once, for a console that shows no prompt before. By
+            default, that is done only after two seconds of silence.
         :raises OSError: nothing listens there.
         """
         reader, writer = await asyncio.open_connection(host, port)
         try:
             console = cls(reader, writer, prompt, limit)
+            if press_enter:
+                console._press_enter()
             await console.greeting()
             yield console
         finally:

@@ -27,7 +27,7 @@ from gns3server.plugin import (
 )
 from gns3server_linux.holder.control import KIND, PROTOCOL
 from gns3server_linux.holder.inside import STARTUP
-from gns3server_linux.holder.wanted import Wanted, Wire
+from gns3server_linux.holder.wanted import Wanted, Wire, tell_wires
 from gns3server_linux.programs import LinuxContext, find_program, find_shell, own_program
 
 log = logging.getLogger(__name__)
@@ -268,9 +268,8 @@ class LinuxNode(ProcessNode):
         if self.run is None:
             return
         wires = await self.wires()
-        told = {"wires": {str(number): wire._asdict() for number, wire in wires.items()}}
         async with self.run.rebinding(udp_ports(wires)):
-            failed = (await self.ask("wire", told))["failed"]
+            failed = (await self.ask("wire", {"wires": tell_wires(wires)}))["failed"]
         if failed:
             reasons = "; ".join(f"eth{number}: {why}" for number, why in failed.items())
             raise Conflict(
@@ -328,9 +327,13 @@ def host_name(name: str) -> str:
 
 
 def mac_address(node_id: str, number: int) -> str:
-    """The address of an interface: always the same, locally administered, and no other node's."""
-    digest = hashlib.sha256(node_id.encode()).digest()
-    return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:4], number))
+    """The address of an interface: always the same, and locally administered.
+
+    36 of its bits are made of the node's id: among a thousand nodes, the odds of the same ones are
+    one in 137,000.
+    """
+    *middle, last = hashlib.sha256(node_id.encode()).digest()[:5]
+    return ":".join(f"{byte:02x}" for byte in (0x02, *middle, last & 0xF0 | number))
 
 
 def udp_ports(wires: Mapping[int, Wire]) -> tuple[Port, ...]:

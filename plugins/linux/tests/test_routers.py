@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -89,6 +90,35 @@ async def test_what_is_typed_is_kept(lab):
     assert stored.startswith("frr version")
     await router.start()
     assert "description again" in await router.runs("show running-config")
+
+
+def shells(server) -> list[int]:
+    """The process ids of vtysh, of the routers that have one."""
+    return [pid for pid, line in server.processes().items() if line.split()[0].endswith("/vtysh")]
+
+
+async def test_vtysh_takes_memory_only_while_somebody_uses_it(lab, gns3_server):
+    router = await lab.node("frr", name="R1")
+    await router.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", router.port)
+    invitation = b"Press RETURN to get started.\r\n"
+    try:
+        async with asyncio.timeout(60):
+            await reader.readuntil(invitation)
+            assert shells(gns3_server) == []
+            writer.write(b"\r")
+            await reader.readuntil(b"R1# ")
+            assert len(shells(gns3_server)) == 1
+            writer.write(b"exit\r")
+            await reader.readuntil(invitation)
+            assert shells(gns3_server) == []
+            # What is typed instead of Enter is not lost: it is vtysh's first line.
+            writer.write(b"show version\r")
+            await reader.readuntil(b"R1# ")
+            await reader.readuntil(b"FRRouting ")
+            await reader.readuntil(b"R1# ")
+    finally:
+        writer.close()
 
 
 async def test_a_router_forwards_unless_it_is_told_not_to(lab):

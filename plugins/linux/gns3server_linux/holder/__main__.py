@@ -15,7 +15,6 @@ import socket
 import sys
 import termios
 from collections.abc import Mapping
-from typing import Any
 
 from gns3server_linux.holder import inside
 from gns3server_linux.holder.batch import Batch
@@ -25,6 +24,10 @@ from gns3server_linux.holder.loop import Loop
 from gns3server_linux.holder.messages import Messages
 from gns3server_linux.holder.namespaces import CannotBuild, build
 from gns3server_linux.holder.wanted import Wanted, Wire, read_wires
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Holder:
@@ -41,24 +44,22 @@ class Holder:
             ours.close()
             inside.main(theirs)
 
-        built = build(wanted.addresses, wanted.ip, begin_inside)
+        pid, sockets = build(wanted.addresses, wanted.ip, begin_inside)
         theirs.close()
         if wanted.memory:
             # Most nodes have no limit.
             from gns3server_linux.holder import group
 
             try:
-                group.take_in(group.make(wanted.group, wanted.memory), built.pid)
+                group.take_in(group.make(wanted.group, wanted.memory), pid)
             except OSError as error:
                 raise CannotBuild(f"its memory cannot be limited: {error}") from error
         self._inside = Messages(ours)
         self._loop = Loop()
-        self._loop.attend(built.pid, lambda _: sys.exit("process 1 of the node has ended"))
+        self._loop.attend(pid, lambda _: sys.exit("process 1 of the node has ended"))
         self._loop.add(ours.fileno(), self._told)
         batch = Batch()
-        self._interfaces = [
-            Interface(number, each, batch) for number, each in enumerate(built.sockets)
-        ]
+        self._interfaces = [Interface(number, each, batch) for number, each in enumerate(sockets)]
         for interface in self._interfaces:
             self._loop.add(interface.inside.fileno(), interface.from_inside)
         handlers = {"wire": self._wire, "counters": self._counters, "save": self._save}
@@ -116,7 +117,8 @@ class Holder:
         for interface in self._interfaces:
             wire = wires.get(interface.number)
             # Former ports are given up before new ones are taken: they may be the same.
-            if interface.wire is not None and (wire is None or wire[:3] != interface.wire[:3]):
+            plugged = interface.wire
+            if plugged is not None and (wire is None or wire.tunnel != plugged.tunnel):
                 self._unplug(interface)
         failed = {}
         for number, wire in wires.items():

@@ -13,7 +13,10 @@ import os
 import socket
 import struct
 from array import array
-from typing import Any, ClassVar, Literal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, Literal
 
 FRAMES = 64
 """How many frames are moved at a time."""

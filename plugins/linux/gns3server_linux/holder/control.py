@@ -10,10 +10,13 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from gns3server_linux.holder.loop import Loop
 from gns3server_linux.holder.messages import Messages
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 KIND = "linux"
 PROTOCOL = 1
@@ -22,7 +25,7 @@ MOST_CONNECTIONS = 16
 MOST_KEPT = 100
 """How many events are kept for a server that is not there."""
 
-Handler = Callable[[Mapping[str, Any]], Any]
+Handler = Callable[[Mapping[str, "Any"]], "Any"]
 """Carries out a call, and returns what is answered; a ``ValueError`` is told to the caller."""
 
 

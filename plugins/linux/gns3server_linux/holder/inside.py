@@ -14,7 +14,6 @@ import struct
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from gns3server_linux.holder import files, kernel, programs, text
 from gns3server_linux.holder.loop import Loop
@@ -22,11 +21,19 @@ from gns3server_linux.holder.messages import Messages
 from gns3server_linux.holder.routing import MALLOC, Routing
 from gns3server_linux.holder.wanted import Wanted
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 STARTUP = "startup.sh"
 """A script in the node's folder: it has the console before the shell."""
 
 STARTUP_SECONDS = 3.0
 """How long a node waits for the script before it counts as started."""
+
+INVITATION = b"\nPress RETURN to get started.\n"
+"""What a router's console shows until a line is typed: vtysh takes as much memory as two daemons,
+and most consoles are never looked at."""
 
 PAUSE = 1.0
 """Seconds before a shell or daemon is started again that has ended within that time."""
@@ -78,7 +85,7 @@ class Inside:
                 env |= MALLOC
                 self._routing = Routing(self._loop, wanted, env, self._tell, self._end_shell)
                 self._routing.start()
-            self._start_console(wanted, env)
+            self._begin_console(wanted, env)
         except (OSError, ValueError) as error:
             self._tell("failed", {"why": kernel.reason(error)})
             return
@@ -105,16 +112,16 @@ class Inside:
 
     # The console ------------------------------------------------------------------------
 
-    def _start_console(self, wanted: Wanted, env: Mapping[str, str]) -> None:
+    def _begin_console(self, wanted: Wanted, env: Mapping[str, str]) -> None:
         if not (self._terminal.refresh() and os.path.isfile(STARTUP)):
-            self._start_shell(wanted, env)
+            self._show_shell(wanted, env)
             return
         pid = programs.spawn_at_terminal(("/bin/sh", STARTUP), env)
         done: list[int] = []
 
         def ended(code: int) -> None:
             done.append(code)
-            self._start_shell(wanted, env)
+            self._show_shell(wanted, env)
 
         self._loop.attend(pid, ended)
         over: list[bool] = []
@@ -123,26 +130,41 @@ class Inside:
         while not done and not over:
             self._loop.turn(-1)
 
-    def _start_shell(self, wanted: Wanted, env: Mapping[str, str]) -> None:
+    def _show_shell(self, wanted: Wanted, env: Mapping[str, str]) -> None:
+        """Have the console show the shell, or what to do for one."""
         if not self._terminal.refresh():
             return
+        if not wanted.daemons:
+            self._start_shell(wanted, env)
+            return
+        self._terminal.show(INVITATION)
+
+        def typed() -> None:
+            self._loop.remove(programs.TERMINAL)
+            self._terminal.drop_empty_line()
+            self._start_shell(wanted, env)
+
+        # The line is the shell's, unless it is empty.
+        self._loop.add(programs.TERMINAL, typed)
+
+    def _start_shell(self, wanted: Wanted, env: Mapping[str, str]) -> None:
         began = time.monotonic()
 
         def ended(_: int) -> None:
             self._shell = None
             soon = PAUSE if time.monotonic() - began < PAUSE else 0
-            self._loop.later(soon, lambda: self._start_shell(wanted, env))
+            self._loop.later(soon, lambda: self._show_shell(wanted, env))
 
         try:
             self._shell = programs.spawn_at_terminal(wanted.shell, env)
         except OSError:
             # The node has as many processes as it may have: some may end.
-            self._loop.later(PAUSE, lambda: self._start_shell(wanted, env))
+            self._loop.later(PAUSE, lambda: self._show_shell(wanted, env))
         else:
             self._loop.attend(self._shell, ended)
 
     def _end_shell(self) -> None:
-        """Have another vtysh: one that runs does not talk to daemons that have come later."""
+        """End vtysh: one that runs does not talk to daemons that have come later."""
         if self._shell is not None:
             os.kill(self._shell, signal.SIGTERM)
 

@@ -76,7 +76,7 @@ class Interface:
         :raises OSError: its port cannot be bound.
         """
         former = self.wire
-        if self.outside is None or former is None or former[:3] != wire[:3]:
+        if self.outside is None or former is None or former.tunnel != wire.tunnel:
             self.unplug()
             self.outside = self._open(wire)
         self.wire = wire

@@ -6,7 +6,10 @@ import contextlib
 import json
 import socket
 from collections.abc import Mapping
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 LONGEST = 1024 * 1024
 """Bytes of a line."""

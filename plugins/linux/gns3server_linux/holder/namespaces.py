@@ -16,7 +16,6 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
 
 from gns3server_linux.holder import kernel, text
 from gns3server_linux.holder.interface import outer_name, packet_socket
@@ -32,19 +31,11 @@ class CannotBuild(Exception):
     """The machine does not let us; the text says what and why."""
 
 
-class Built(NamedTuple):
-    """A node that waits to be begun.
-
-    :param pid: its process 1, a child of this process.
-    :param sockets: of its interfaces, in order.
-    """
-
-    pid: int
-    sockets: list[socket.socket]
-
-
-def build(addresses: tuple[str, ...], ip: str, inside: Callable[[], None]) -> Built:
-    """Make a node.
+def build(
+    addresses: tuple[str, ...], ip: str, inside: Callable[[], None]
+) -> tuple[int, list[socket.socket]]:
+    """Make a node that waits to be begun; returns its process 1, a child of this process, and the
+    sockets of its interfaces.
 
     :param addresses: the MAC addresses of its interfaces.
     :param ip: the path of the program ``ip``.
@@ -65,7 +56,7 @@ def build(addresses: tuple[str, ...], ip: str, inside: Callable[[], None]) -> Bu
     word, _, rest = said.decode(errors="replace").partition(" ")
     if word != "built":
         raise CannotBuild(rest or "the builder of its namespaces was killed")
-    return Built(int(rest), sockets)
+    return int(rest), sockets
 
 
 def _end_with(work: Callable[[], None]) -> None:

@@ -53,14 +53,14 @@ def try_node(ip: str, home: str) -> str:
             theirs.send(kernel.reason(error).encode())
 
     with ours, theirs:
-        built = build((ADDRESS,), ip, work)
+        pid, sockets = build((ADDRESS,), ip, work)
         theirs.close()
         ours.send(b"1")
         said = ours.recv(4096).decode()
         # Not before: the interfaces go with the last of them.
-        for each in built.sockets:
+        for each in sockets:
             each.close()
-        os.waitpid(built.pid, 0)
+        os.waitpid(pid, 0)
     return said or "process 1 of a node has been killed"
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import select
 import signal
 import sys
 import termios
+from array import array
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from gns3server_linux.holder.files import HOME
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -93,6 +99,21 @@ class Terminal:
             return False
         return True
 
+    def show(self, text: bytes) -> None:
+        """Show a text, unless nobody takes what is shown."""
+        room = select.poll()
+        room.register(TERMINAL, select.POLLOUT)
+        if room.poll(0):
+            with contextlib.suppress(OSError):
+                os.write(TERMINAL, text)
+
+    def drop_empty_line(self) -> None:
+        """Drop the line that was typed if there is nothing in it; any other waits to be read."""
+        with contextlib.suppress(OSError):
+            (waiting,) = array("i", fcntl.ioctl(TERMINAL, termios.FIONREAD, bytes(4)))
+            if waiting == 1:
+                os.read(TERMINAL, 1)
+
 
 def _take_terminal() -> None:
     os.setsid()
@@ -117,7 +138,8 @@ def _exec(argv: Sequence[str], env: Mapping[str, str], prepare: Callable[[], Non
         ):
             signal.signal(number, signal.SIG_DFL)
         prepare()
-        os.execvpe(argv[0], list(argv), dict(env))
+        # By its path: to search for it, Python would import more, and may be out of reach in here.
+        os.execve(argv[0], list(argv), dict(env))
     except OSError as error:
         code = 127
         print(f"{argv[0]}: {error.strerror}", file=sys.stderr, flush=True)

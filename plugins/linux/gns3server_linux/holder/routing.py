@@ -6,20 +6,28 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from gns3server_linux.holder import kernel, programs, text
 from gns3server_linux.holder.files import FRR
 from gns3server_linux.holder.loop import Loop
 from gns3server_linux.holder.wanted import Wanted
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 CONFIGURATION = f"{FRR}/frr.conf"
 BESIDE = f"{CONFIGURATION}.new"
 FIRST = ("zebra", "mgmtd")
 """Daemons that all others talk to; one that does not find them tries again seconds later."""
 
-MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(128 * 1024)}
-"""Has the C library give memory back that daemons need at their start only: a quarter of it."""
+MALLOC = {
+    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": str(128 * 1024),
+}
+"""Has the C library give memory back that daemons need at their start only, and keep none for each
+of their threads: a quarter of it (mallopt(3))."""
 
 OUTPUT = "/run/frr/frr.log"
 """What the daemons print. It is in memory, and ends with the node."""
@@ -52,6 +60,7 @@ class Routing:
         self._loop = loop
         self._restart = wanted.restart
         self._daemons = wanted.daemons
+        (self._vtysh,) = wanted.shell
         self._env = env
         self._tell = tell
         self._restarted = restarted
@@ -99,7 +108,7 @@ class Routing:
         """Have vtysh write the running configuration; returns its process id."""
         output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            argv = ("vtysh", "-c", "show running-config no-header")
+            argv = (self._vtysh, "-c", "show running-config no-header")
             return programs.spawn(argv, self._env, output)
         finally:
             os.close(output)
@@ -177,7 +186,7 @@ class Routing:
         said = "/run/frr/vtysh.log"
         output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
-            pid = programs.spawn(("vtysh", "-b"), self._env, output)
+            pid = programs.spawn((self._vtysh, "-b"), self._env, output)
         finally:
             os.close(output)
 

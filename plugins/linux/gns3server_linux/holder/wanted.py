@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MOST_ADAPTERS = 16
 
 
-class Wire(NamedTuple):
+class Wire:
     """The end of a UDP tunnel: frames come to ``lport``, and go to ``rport`` of ``host``.
 
     :param carrier: whether the interface shall see a carrier; without one, nothing passes.
     """
 
-    lport: int
-    host: str
-    rport: int
-    carrier: bool = True
+    def __init__(self, lport: int, host: str, rport: int, carrier: bool = True) -> None:
+        self.lport = lport
+        self.host = host
+        self.rport = rport
+        self.carrier = carrier
+
+    @property
+    def tunnel(self) -> tuple[int, str, int]:
+        """What cannot change while it is plugged in."""
+        return self.lport, self.host, self.rport
 
 
-class Wanted(NamedTuple):
+class Wanted(SimpleNamespace):
     """All of it. Only the wires can be changed while the node runs.
 
     :param name: its host name.
@@ -56,6 +66,9 @@ class Wanted(NamedTuple):
 
         :raises ValueError: something is missing, or not known.
         """
+        if values.keys() != cls.__annotations__.keys():
+            wrong = ", ".join(sorted(values.keys() ^ cls.__annotations__.keys()))
+            raise ValueError(f"this is not what a node is told: {wrong}")
         try:
             return cls(
                 **{
@@ -66,13 +79,17 @@ class Wanted(NamedTuple):
                     "daemons": tuple(values["daemons"]),
                 }
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except TypeError as error:
             raise ValueError(f"this is not what a node is told: {error}") from error
 
     def told(self) -> dict[str, Any]:
         """The JSON values."""
-        wires = {str(number): wire._asdict() for number, wire in self.wires.items()}
-        return {**self._asdict(), "wires": wires}
+        return {**vars(self), "wires": tell_wires(self.wires)}
+
+
+def tell_wires(wires: Mapping[int, Wire]) -> dict[str, Any]:
+    """The JSON values of wires."""
+    return {str(number): vars(wire) for number, wire in wires.items()}
 
 
 def read_wires(values: Mapping[str, Any]) -> dict[int, Wire]:

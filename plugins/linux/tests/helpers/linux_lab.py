@@ -52,7 +52,7 @@ class LabNode:
     def console(self) -> AbstractAsyncContextManager[ConsoleClient]:
         """Its console, at a shell's or vtysh's prompt."""
         prompt = "# " if "/vpcs/" not in self.path else "VPCS> "
-        return ConsoleClient.open(self.port, prompt)
+        return ConsoleClient.open(self.port, prompt, press_enter="/frr/" in self.path)
 
     async def runs(self, command: str) -> str:
         """What a command shows on its console, which nobody else uses."""
