@@ -25,9 +25,14 @@ from gns3server.plugin import (
     ProcessNode,
     Unavailable,
 )
-from gns3server_linux.holder.control import KIND, PROTOCOL
-from gns3server_linux.holder.inside import STARTUP
-from gns3server_linux.holder.wanted import Wanted, Wire, tell_wires
+from gns3server_linux.holder.wanted import (
+    KIND,
+    PROTOCOL,
+    STARTUP,
+    Wanted,
+    Wire,
+    tell_wires,
+)
 from gns3server_linux.programs import LinuxContext, find_program, find_shell, own_program
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from gns3server.plugin import (
     hookimpl,
 )
 from gns3server_linux.frr import FrrNode
-from gns3server_linux.holder.inside import STARTUP
+from gns3server_linux.holder.wanted import STARTUP
 from gns3server_linux.node import LinuxNode
 from gns3server_linux.programs import LinuxContext
 from gns3server_linux.routes import routes

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gns3server.plugin import Conflict, Machine, ToolFailed
-from gns3server_linux.holder.probe import WORKS
+from gns3server_linux.holder.wanted import WORKS
 
 BESIDES = ("/usr/sbin", "/sbin", "/usr/bin", "/bin")
 """Where programs are looked for that an ordinary user's PATH may leave out."""

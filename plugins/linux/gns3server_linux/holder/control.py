@@ -13,13 +13,11 @@ from collections.abc import Callable, Mapping
 
 from gns3server_linux.holder.loop import Loop
 from gns3server_linux.holder.messages import Messages
+from gns3server_linux.holder.wanted import KIND, PROTOCOL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-KIND = "linux"
-PROTOCOL = 1
 
 MOST_CONNECTIONS = 16
 MOST_KEPT = 100

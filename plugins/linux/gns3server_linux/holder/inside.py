@@ -19,14 +19,11 @@ from gns3server_linux.holder import files, kernel, programs, text
 from gns3server_linux.holder.loop import Loop
 from gns3server_linux.holder.messages import Messages
 from gns3server_linux.holder.routing import MALLOC, Routing
-from gns3server_linux.holder.wanted import Wanted
+from gns3server_linux.holder.wanted import STARTUP, Wanted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-STARTUP = "startup.sh"
-"""A script in the node's folder: it has the console before the shell."""
 
 STARTUP_SECONDS = 3.0
 """How long a node waits for the script before it counts as started."""

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from gns3server_linux.holder import files, inside, kernel
 from gns3server_linux.holder.namespaces import CannotBuild, build
-
-WORKS = "works: "
+from gns3server_linux.holder.wanted import WORKS
 
 ADDRESS = "02:00:00:00:00:01"
 

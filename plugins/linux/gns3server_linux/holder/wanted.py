@@ -1,4 +1,7 @@
-"""What the server wants of a node, as it tells it."""
+"""What the server wants of a node, as it tells it.
+
+The one module of the program that the server imports as well.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,15 @@ from types import SimpleNamespace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+KIND, PROTOCOL = "linux", 1
+"""What the program calls itself, and the version of its calls and events."""
+
+STARTUP = "startup.sh"
+"""A script in the node's folder: it has the console before the shell."""
+
+WORKS = "works: "
+"""What :mod:`~gns3server_linux.holder.probe` says first if there can be nodes."""
 
 MOST_ADAPTERS = 16
 
