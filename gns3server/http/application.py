@@ -17,6 +17,7 @@ from functools import cache, partial
 from typing import cast
 
 from aiohttp import web, web_app
+from aiohttp.hdrs import METH_ANY
 from marshmallow import Schema
 
 from gns3server.http.accepting import accepting
@@ -40,7 +41,7 @@ from gns3server.http.handlers import (
     tickets,
     whole_project,
 )
-from gns3server.http.path_resource import ANY_METHOD, PathResource
+from gns3server.http.path_resource import PathResource
 from gns3server.http.request_log import FACTS
 from gns3server.http.routing import ROUTE_TABLE, FailedPlugin, Route, Scope
 from gns3server.http.security import Gatekeeper
@@ -107,7 +108,7 @@ def make_application(
         for method in methods(route):
             known[add_route(method, endpoint.serve)] = route
     for path in _words_among_parameters(resources):
-        resources[path].add_route(ANY_METHOD, _refuse_method, expect_handler=expect_nothing_yet)
+        resources[path].add_route(METH_ANY, _refuse_method, expect_handler=expect_nothing_yet)
     application.on_response_prepare.append(make_headers(gatekeeper))
     return application
 
@@ -172,7 +173,7 @@ def _words_among_parameters(paths: Iterable[str]) -> Iterator[str]:
 async def _refuse_method(request: web.Request) -> web.StreamResponse:
     """Answer 405 on such a path: patterns that also match it are not tried."""
     resource = request.match_info.route.resource
-    offered = {route.method for route in resource or ()} - {ANY_METHOD}
+    offered = {route.method for route in resource or ()} - {METH_ANY}
     raise web.HTTPMethodNotAllowed(request.method, offered)
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 from aiohttp import web
+from aiohttp.hdrs import METH_ANY
 
 from gns3server.http.routing import PARAMETER, expression
 
@@ -16,8 +17,6 @@ Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 Expect = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 """Answers the header ``Expect`` of a request."""
-
-ANY_METHOD = "*"
 
 
 def check_pattern(path: str) -> None:
@@ -56,7 +55,7 @@ class PathResource(web.AbstractResource):
     def add_route(
         self, method: str, handler: Serve, *, expect_handler: Expect | None = None
     ) -> web.AbstractRoute:
-        """Serve a method, or :data:`ANY_METHOD` for all others."""
+        """Serve a method, or aiohttp's ``METH_ANY`` for all others."""
         route = web.ResourceRoute(method, handler, self, expect_handler=expect_handler)
         self._routes[method] = route
         self._methods.add(method)
@@ -77,7 +76,7 @@ class PathResource(web.AbstractResource):
         match = self._expression.fullmatch(request.rel_url.path_safe)
         if match is None:
             return None, set()
-        route = self._routes.get(request.method) or self._routes.get(ANY_METHOD)
+        route = self._routes.get(request.method) or self._routes.get(METH_ANY)
         if route is None:
             return None, self._methods
         values = {name: _unescaped(value) for name, value in match.groupdict().items()}
