@@ -349,6 +349,7 @@ GOOD = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "what",
     [

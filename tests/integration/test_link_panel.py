@@ -304,6 +304,7 @@ async def test_a_capture_keeps_as_much_of_a_frame_as_is_wanted(panel, wire, path
     assert [(each.length, len(each.frame)) for each in read_file(path)] == [(60, 60), (1514, 70)]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("torn", [0, 1, 20])
 async def test_a_restarted_panel_appends_to_a_capture_and_cuts_off_what_is_torn(
     tmp_path, wire, path, torn

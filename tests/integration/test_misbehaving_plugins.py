@@ -69,6 +69,7 @@ async def test_an_error_of_a_plugins_own_names_the_plugin_too(serve_bad):
         assert await server.says("OddError: not to be told")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("way", ["wait", "swallow"])
 async def test_a_handler_that_hangs_is_given_up(serve_bad, method, way):
@@ -113,6 +114,7 @@ async def test_threads_that_hang_are_made_up_for(serve_bad):
         await check_that_others_work(server.client)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("end", "way", "what"),
     [
@@ -193,6 +195,7 @@ async def test_a_lifespan_that_fails_while_the_server_runs_ends_its_plugin_only(
         await check_that_others_work(server.client)
 
 
+@pytest.mark.heavy
 async def test_who_holds_the_loop_does_not_keep_the_server_from_ending(serve_bad, tmp_path):
     async with serve_bad() as server:
         held = {"until": str(tmp_path / "never")}

@@ -106,6 +106,7 @@ async def test_a_stop_that_hangs_ends_the_run_all_the_same(serve, caplog):
         assert server.processes() == {}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("method", ["stop", "settle", "shut_down", "snapshot", "deleted"])
 @pytest.mark.parametrize("end", ["close", "delete", "shutdown"])
 async def test_what_hangs_keeps_no_project_from_being_ended(serve, method, end):

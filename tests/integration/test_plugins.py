@@ -134,6 +134,7 @@ async def check_that_it_is_refused(client, method, path):
     return answer
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("phase", "fault"), AT_START)
 async def test_a_plugin_that_fails_at_start_leaves_nothing_and_hinders_nobody(
     serving_with, phase, fault
@@ -159,6 +160,7 @@ async def test_a_plugin_that_fails_at_start_leaves_nothing_and_hinders_nobody(
         assert not [path for path in paths if "mine" in path or "/number" in path]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("phase", "fault"),
     [
@@ -178,6 +180,7 @@ async def test_a_plugin_that_hangs_at_start_is_left_behind(serving_with, phase, 
         assert (answer.status, message in answer.json["message"]) == (503, True)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("phase", "fault"), OBSERVERS)
 async def test_a_hook_that_fails_vetoes_nothing_and_is_not_called_again(serving_with, phase, fault):
     calls = f"CALLS = []\n{async_hook(phase, 'project', f'CALLS.append(1); {fault}')}"
@@ -207,6 +210,7 @@ async def test_a_hook_that_fails_vetoes_nothing_and_is_not_called_again(serving_
         """
 async def awaited(project): ...
 
+@pytest.mark.heavy
 @hookimpl
 @__import__("functools").wraps(awaited)
 def gns3_project_opened(project):
@@ -259,6 +263,7 @@ async def gns3_lifespan(server):
         assert (await server.client.post(f"{project}/close")).status == 204
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("moment", ["opened", "closing", "closed"])
 @pytest.mark.parametrize("end", ["signal", "request"])
 async def test_a_plugin_that_hangs_does_not_hold_up_a_shutdown(serving_with, until, moment, end):
@@ -293,6 +298,7 @@ async def test_a_lifespan_that_fails_at_its_end_hinders_no_other(
     assert (failed.phase, failed.message) == ("gns3_lifespan", "OSError: toy fault")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("phase", "fault"), AT_START)
 async def test_strict_mode_does_not_start_with_a_plugin_that_fails(serving_with, phase, fault):
     with pytest.raises(PluginFailed, match=f"plugin mine: {phase}: "):

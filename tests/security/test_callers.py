@@ -47,6 +47,7 @@ HOSTS = [
 ]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("host", HOSTS, ids=ascii)
 async def test_a_host_that_only_looks_like_ours_is_refused(raw, host):
     answer = await raw.request("GET", "/v1/version", host=host)

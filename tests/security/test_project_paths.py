@@ -69,6 +69,7 @@ def snapshot(directory):
     }
 
 
+@pytest.mark.heavy
 @pytest.mark.statement("PRJ-05")
 @pytest.mark.parametrize("path", REFUSED, ids=lambda path: ascii(path)[:30])
 async def test_paths_that_no_project_may_have_change_nothing(client, places, path):

@@ -33,6 +33,7 @@ async def directory(client, project):
     return path
 
 
+@pytest.mark.heavy
 @pytest.mark.statement("FILE-05", "FILE-06", "FILE-07")
 @pytest.mark.parametrize(
     "path",

@@ -96,6 +96,7 @@ async def test_of_a_name_only_its_last_part_counts(server, images, tmp_path, nam
     assert snapshot(tmp_path) - before == new
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", REFUSED, ids=lambda name: ascii(name)[:20])
 async def test_names_that_no_image_may_have_are_refused(server, tmp_path, name):
     before = snapshot(tmp_path)

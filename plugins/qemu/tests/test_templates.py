@@ -64,6 +64,15 @@ async def test_a_template_says_what_its_guests_have(lab):
     await post(lab, f"{path}/stop", {}, status=200)
 
 
+async def updated(events, key, value):
+    """The node of the next event that shows this; it may have been given a place before."""
+    while (event := await anext(events))["action"] != "node.updated" or event["event"][
+        key
+    ] != value:
+        pass
+    return event["event"]
+
+
 async def test_a_node_says_what_carries_out_its_instructions(lab):
     vm = await lab.vm()
     path = f"/v2{vm.path.removeprefix('/v1').replace('/qemu/vms/', '/nodes/')}"
@@ -76,18 +85,16 @@ async def test_a_node_says_what_carries_out_its_instructions(lab):
 
     assert (await told())["accelerator"] is None
     async with lab.client.listen(f"{path.rpartition('/nodes/')[0]}/notifications") as events:
-        for action, accelerator in (("start", "tcg"), ("stop", None)):
+        for action, status, accelerator in (("start", "started", "tcg"), ("stop", "stopped", None)):
             await post(lab, f"{path.removeprefix('/v2')}/{action}", {}, status=200)
-            while (event := await anext(events))["action"] != "node.updated":
-                pass
-            assert event["event"]["properties"]["accelerator"] == accelerator
+            node = await updated(events, "status", status)
+            assert node["properties"]["accelerator"] == accelerator
             shown = await told()
             assert shown["accelerator"] == accelerator
             # A client sends back what it was shown, which must not stay.
             answer = await lab.client.put(path, {"properties": shown, "name": f"G-{action}"})
             assert answer.status == 200, answer.body
-            while (await anext(events))["action"] != "node.updated":
-                pass
+            await updated(events, "name", f"G-{action}")
     assert (await told())["accelerator"] is None
 
 
