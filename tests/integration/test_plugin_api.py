@@ -62,7 +62,8 @@ async def test_what_it_keeps_is_there_after_a_kill(gns3_process, install_plugins
         await server.kill()
     async with gns3_process(environ=environ, strict_plugins=False) as server:
         found = await seen(server.client, PROJECT)
-        assert (found["starts"], found["counts"]) == (2, {"node created": 1})
+        # Other plugins that are installed may have done something with the node as well.
+        assert (found["starts"], found["counts"]["node created"]) == (2, 1)
 
 
 async def test_it_builds_a_lab_of_nodes_where_they_are_drawn(client, project):
