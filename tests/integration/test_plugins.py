@@ -203,6 +203,7 @@ async def test_a_hook_that_fails_vetoes_nothing_and_is_not_called_again(serving_
         await check_that_all_else_works(client, await new_project(client))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "fault",
     [
@@ -210,7 +211,6 @@ async def test_a_hook_that_fails_vetoes_nothing_and_is_not_called_again(serving_
         """
 async def awaited(project): ...
 
-@pytest.mark.heavy
 @hookimpl
 @__import__("functools").wraps(awaited)
 def gns3_project_opened(project):
