@@ -132,10 +132,7 @@ async def _routers(box: Box, server: Server, count: int) -> list[tuple[str, str,
     async with new_lab(server) as lab:
         nodes = [await _add(lab, "frr", name=f"R{n}", config=_config(n)) for n in range(count)]
         for pair in zip(nodes[::2], nodes[1::2], strict=True):
-            ends = [
-                {"vm_id": each["vm_id"], "adapter_number": 0, "port_number": 0} for each in pair
-            ]
-            await ask(lab.session, "POST", f"{lab.path}/links", {"ends": ends})
+            await _link(lab, pair)
         begun = time.perf_counter()
         await _start(lab, nodes[0])
         alone = time.perf_counter() - begun

@@ -66,11 +66,10 @@ async def test_a_template_says_what_its_guests_have(lab):
 
 async def updated(events, key, value):
     """The node of the next event that shows this; it may have been given a place before."""
-    while (event := await anext(events))["action"] != "node.updated" or event["event"][
-        key
-    ] != value:
-        pass
-    return event["event"]
+    while True:
+        event = await anext(events)
+        if event["action"] == "node.updated" and event["event"][key] == value:
+            return event["event"]
 
 
 async def test_a_node_says_what_carries_out_its_instructions(lab):
